@@ -1,0 +1,95 @@
+// Package yproto decodes and appends the messages of y-protocols
+// (https://github.com/yjs/y-protocols/blob/master/PROTOCOL.md) and puts them
+// into WebSocket frames that are ready to be written to any number of sockets.
+package yproto
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// Kind tells the messages apart.
+type Kind uint8
+
+// The messages that a client may send. Unknown is anything else that is framed
+// well; it is ignored, so that newer clients keep working.
+const (
+	Unknown Kind = iota
+	Step1        // the state vector of the sender
+	Step2        // the structs and deletions that the receiver lacks
+	Update       // an update as it happened
+	Awareness
+	QueryAwareness
+)
+
+// Message is one decoded message. Payload aliases the frame it came from.
+type Message struct {
+	Kind    Kind
+	Payload []byte
+}
+
+// ErrMalformed is returned for a frame that ends inside a message or holds a
+// number that is too large.
+var ErrMalformed = errors.New("malformed y-protocols message")
+
+const (
+	typeSync           = 0
+	typeAwareness      = 1
+	typeAuth           = 2
+	typeQueryAwareness = 3
+
+	authPermissionDenied = 0
+)
+
+// Decode reads the message of one WebSocket frame. Bytes behind the message are
+// ignored, as the clients do.
+func Decode(frame []byte) (Message, error) {
+	kind, rest, err := Uvarint(frame)
+	if err != nil {
+		return Message{}, err
+	}
+	var m Message
+	switch kind {
+	case typeSync:
+		sub, body, err := Uvarint(rest)
+		if err != nil {
+			return Message{}, err
+		}
+		if sub > 2 {
+			return Message{}, nil
+		}
+		m.Kind, rest = Step1+Kind(sub), body
+	case typeAwareness:
+		m.Kind = Awareness
+	case typeQueryAwareness:
+		return Message{Kind: QueryAwareness}, nil
+	default:
+		return Message{}, nil
+	}
+	m.Payload, _, err = Bytes(rest)
+	return m, err
+}
+
+// Uvarint reads a lib0 varuint, which is encoded as Go's uvarints are. Values
+// above 2^53-1 are malformed: JavaScript cannot hold them.
+func Uvarint(b []byte) (v uint64, rest []byte, err error) {
+	v, n := binary.Uvarint(b)
+	if n <= 0 || v > 1<<53-1 {
+		return 0, nil, ErrMalformed
+	}
+	return v, b[n:], nil
+}
+
+// Bytes reads a byte array that is preceded by its length.
+func Bytes(b []byte) (value, rest []byte, err error) {
+	n, rest, err := Uvarint(b)
+	if err != nil || n > uint64(len(rest)) {
+		return nil, nil, ErrMalformed
+	}
+	return rest[:n:n], rest[n:], nil
+}
+
+// AppendBytes appends a byte array preceded by its length.
+func AppendBytes(dst, value []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(value))), value...)
+}
