@@ -1,0 +1,162 @@
+package awareness
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+)
+
+var now = time.Unix(1_000_000, 0)
+
+func session(room, id uint64) *Session { return &Session{Owner: Owner{Room: room, Session: id}} }
+
+func state(client, clock uint64) Entry {
+	return Entry{Client: client, Clock: clock, State: fmt.Appendf(nil, `{"clock":%d}`, clock)}
+}
+
+func left(client, clock uint64) Entry { return Entry{Client: client, Clock: clock} }
+
+func check(t *testing.T, what string, got []Entry, want ...Entry) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: got %v, want %v", what, got, want)
+	}
+	for i, g := range got {
+		if w := want[i]; g.Client != w.Client || g.Clock != w.Clock || !bytes.Equal(g.State, w.State) {
+			t.Fatalf("%s: got %v, want %v", what, got, want)
+		}
+	}
+}
+
+func TestOnlyNewerClocksGoOn(t *testing.T) {
+	var s Set
+	a, b := session(1, 1), session(1, 2)
+	news, _ := s.ApplySession(a, []Entry{state(10, 3)}, now)
+	check(t, "first", news, state(10, 3))
+	news, tombs := s.ApplySession(a, []Entry{state(10, 3)}, now)
+	check(t, "the same again", news)
+	check(t, "the same again", tombs)
+	news, tombs = s.ApplySession(b, []Entry{state(10, 3), state(10, 2)}, now)
+	check(t, "what a peer passes on", news)
+	check(t, "what a peer passes on", tombs)
+	news, _ = s.ApplySession(a, []Entry{state(10, 4)}, now)
+	check(t, "newer", news, state(10, 4))
+}
+
+func TestClientsLeaveWithTheirSession(t *testing.T) {
+	var s Set
+	a, b := session(1, 1), session(1, 2)
+	s.ApplySession(a, []Entry{state(10, 3)}, now)
+	s.ApplySession(b, []Entry{state(20, 1)}, now)
+	s.ApplySession(b, []Entry{state(10, 5)}, now) // passed on by b, still a's
+	check(t, "removed", s.RemoveSession(a.Owner, now), left(10, 5))
+	check(t, "present", s.States(), state(20, 1))
+}
+
+func TestAReturningClientIsSentItsTombstone(t *testing.T) {
+	var s Set
+	a := session(1, 1)
+	s.ApplySession(a, []Entry{state(10, 3)}, now)
+	s.RemoveSession(a.Owner, now)
+	again := session(1, 2)
+	news, tombs := s.ApplySession(again, []Entry{state(10, 3)}, now.Add(time.Second))
+	check(t, "unchanged clock", news)
+	check(t, "unchanged clock", tombs, left(10, 3))
+	news, _ = s.ApplySession(again, []Entry{state(10, 4)}, now.Add(time.Second))
+	check(t, "raised clock", news, state(10, 4))
+	check(t, "its new session owns it", s.RemoveSession(again.Owner, now), left(10, 4))
+}
+
+func TestANewProviderOvertakesItsOldSession(t *testing.T) {
+	var s Set
+	old, fresh := session(1, 1), session(1, 2)
+	s.ApplySession(old, []Entry{state(10, 7)}, now)
+	news, tombs := s.ApplySession(fresh, []Entry{state(10, 0)}, now)
+	check(t, "clock 0", news)
+	check(t, "clock 0", tombs, left(10, 7))
+	news, _ = s.ApplySession(fresh, []Entry{state(10, 8)}, now)
+	check(t, "raised", news, state(10, 8))
+	check(t, "the old session takes nothing away", s.RemoveSession(old.Owner, now))
+}
+
+func TestAClientMovesBetweenPods(t *testing.T) {
+	var s Set
+	check(t, "from another pod", s.ApplyRoom(2, []Entry{state(10, 7)}, now), state(10, 7))
+	here := session(1, 1)
+	_, tombs := s.ApplySession(here, []Entry{state(10, 7)}, now)
+	check(t, "tombstone", tombs, left(10, 7))
+	news, _ := s.ApplySession(here, []Entry{state(10, 8)}, now)
+	check(t, "raised", news, state(10, 8))
+	check(t, "the other pod's removal is older", s.ApplyRoom(2, []Entry{left(10, 7)}, now))
+	check(t, "the other pod owns nothing", s.RemoveRoom(2, now))
+}
+
+func TestOnlyTheOwnerTakesAClientAway(t *testing.T) {
+	var s Set
+	a, b := session(1, 1), session(1, 2)
+	s.ApplySession(a, []Entry{state(10, 3)}, now)
+	s.ApplySession(b, []Entry{state(20, 1)}, now)
+	for _, e := range []Entry{left(10, 3), left(10, 4)} {
+		news, _ := s.ApplySession(b, []Entry{e}, now)
+		check(t, "a peer's timeout", news)
+	}
+	news, _ := s.ApplySession(a, []Entry{left(10, 3)}, now)
+	check(t, "its own farewell", news, left(10, 3))
+}
+
+func TestTombstonesExpire(t *testing.T) {
+	var s Set
+	a := session(1, 1)
+	s.ApplySession(a, []Entry{state(10, 3)}, now)
+	s.RemoveSession(a.Owner, now)
+	later := now.Add(TombstoneFor)
+	news, tombs := s.ApplySession(session(1, 2), []Entry{state(10, 0)}, later)
+	check(t, "after the tombstone", news, state(10, 0))
+	check(t, "after the tombstone", tombs)
+}
+
+func TestHostileEntriesAreDropped(t *testing.T) {
+	var s Set
+	a := session(1, 1)
+	s.ApplySession(a, []Entry{state(10, 3)}, now)
+	news, _ := s.ApplySession(a, []Entry{{Client: 10, Clock: 3 + MaxClockLead + 1, State: []byte("1")}}, now)
+	check(t, "a jammed clock", news)
+	many := make([]Entry, 0, 2*MaxClients)
+	for i := range uint64(2 * MaxClients) {
+		many = append(many, state(100+i, 1))
+	}
+	if news, _ = s.ApplySession(a, many, now); len(news) != MaxClients-1 {
+		t.Errorf("a session introduced %d more clients", len(news))
+	}
+	big := append(append([]byte{'"'}, bytes.Repeat([]byte{'x'}, MaxStateBytes)...), '"')
+	update := Append(nil, []Entry{{1, 1, []byte("{")}, {2, 1, big}, {3, 1, []byte("true")}})
+	entries, err := Decode(update)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "invalid JSON and too large", entries, Entry{3, 1, []byte("true")})
+}
+
+func TestMalformedUpdatesAreRefused(t *testing.T) {
+	for _, b := range [][]byte{{}, {1}, {1, 1}, {1, 1, 1}, {1, 1, 1, 5, '1'}, {200, 1, 0, 0, 0}} {
+		if _, err := Decode(b); !errors.Is(err, ErrMalformed) {
+			t.Errorf("% x: got %v", b, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(Append(nil, []Entry{state(1, 2), left(3, 4)}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		entries, err := Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := Decode(Append(nil, entries))
+		if err != nil || len(again) != len(entries) {
+			t.Fatalf("decoded %v, again %v, %v", entries, again, err)
+		}
+	})
+}

@@ -1,0 +1,219 @@
+package awareness
+
+import (
+	"bytes"
+	"time"
+)
+
+// TombstoneFor is how long a client that left is remembered. y-websocket
+// reconnects with an unchanged clock, which its peers ignore for up to 15 s;
+// sent its own tombstone, it raises its clock and is visible at once.
+const TombstoneFor = 30 * time.Second
+
+// Owner names who introduced a client: a session of a room. When either ends,
+// its clients leave.
+type Owner struct {
+	Room    uint64 // the room, on whichever pod
+	Session uint64 // the session in that room; 0 for all sessions of another pod's room
+}
+
+// Set is the awareness of one document on one node. It is not safe for
+// concurrent use; the room guards it. The zero Set is empty and ready.
+type Set struct {
+	clients map[uint64]*client
+	gone    []tombstone // in the order in which they expire
+}
+
+type client struct {
+	clock uint64
+	state []byte // nil: a tombstone
+	owner Owner
+}
+
+type tombstone struct {
+	client, clock uint64
+	until         time.Time
+}
+
+// Session is what the set must know of a session to judge its updates. The zero
+// value is a session that has not sent awareness yet. The set owns its fields.
+type Session struct {
+	Owner Owner
+	// Self is the client that the session's first awareness message was about.
+	// Clients pass on what they hear, so a state alone does not tell whose it is.
+	Self       uint64
+	hasSelf    bool
+	introduced int
+}
+
+// ApplySession takes the entries that a session sent. It returns those that are
+// news, to be passed on to everyone, and the tombstones that go back to this
+// session alone, so that a returning client raises its clock.
+func (s *Set) ApplySession(from *Session, entries []Entry, now time.Time) (news, tombstones []Entry) {
+	s.expire(now)
+	returning := false
+	if !from.hasSelf && len(entries) == 1 && entries[0].State != nil {
+		from.hasSelf, from.Self, returning = true, entries[0].Client, true
+	}
+	for _, e := range entries {
+		known, exists := s.clients[e.Client]
+		switch {
+		case !exists:
+			if e.State == nil || e.Clock > MaxClockLead || from.introduced >= MaxClients {
+				continue
+			}
+			from.introduced++
+			s.set(e, from.Owner, now)
+		case e.Clock > known.clock+MaxClockLead:
+			continue
+		case e.Clock > known.clock:
+			owner := known.owner
+			mine := owner == from.Owner
+			if known.state == nil || from.hasSelf && from.Self == e.Client {
+				owner = from.Owner
+			}
+			if e.State == nil && owner != from.Owner {
+				continue // only its owner can take a client away
+			}
+			if owner == from.Owner && !mine {
+				if from.introduced >= MaxClients {
+					continue
+				}
+				from.introduced++
+			}
+			s.set(e, owner, now)
+		case e.State == nil && e.Clock == known.clock && known.state != nil && known.owner == from.Owner:
+			s.set(e, from.Owner, now)
+		case e.State != nil && (known.state == nil || returning && known.owner != from.Owner):
+			tombstones = append(tombstones, Entry{Client: e.Client, Clock: known.clock})
+			continue
+		default:
+			continue
+		}
+		news = append(news, s.entry(e.Client))
+	}
+	return news, tombstones
+}
+
+// ApplyRoom takes the entries that a room on another pod sent about its own
+// clients, and returns those that are news.
+func (s *Set) ApplyRoom(room uint64, entries []Entry, now time.Time) (news []Entry) {
+	s.expire(now)
+	for _, e := range entries {
+		known, exists := s.clients[e.Client]
+		if exists && (e.Clock < known.clock || e.Clock == known.clock && (e.State != nil || known.state == nil)) {
+			continue
+		}
+		if !exists && e.State == nil {
+			// Remembered all the same: its client may come back to this pod.
+			s.set(e, Owner{Room: room}, now)
+			continue
+		}
+		s.set(e, Owner{Room: room}, now)
+		news = append(news, s.entry(e.Client))
+	}
+	return news
+}
+
+// RemoveSession removes the clients that the session owns and returns their
+// tombstones, which go to everyone.
+func (s *Set) RemoveSession(owner Owner, now time.Time) []Entry {
+	return s.remove(now, func(o Owner) bool { return o == owner })
+}
+
+// RemoveRoom removes the clients that a room on another pod owns.
+func (s *Set) RemoveRoom(room uint64, now time.Time) []Entry {
+	return s.remove(now, func(o Owner) bool { return o.Room == room })
+}
+
+func (s *Set) remove(now time.Time, owned func(Owner) bool) (removed []Entry) {
+	s.expire(now)
+	for id, c := range s.clients {
+		if c.state == nil || !owned(c.owner) {
+			continue
+		}
+		e := Entry{Client: id, Clock: c.clock}
+		s.set(e, c.owner, now)
+		removed = append(removed, e)
+	}
+	return removed
+}
+
+// States returns the states of all clients that are present.
+func (s *Set) States() []Entry {
+	return s.states(func(Owner) bool { return true })
+}
+
+// StatesOf returns the states of the clients that a room owns.
+func (s *Set) StatesOf(room uint64) []Entry {
+	return s.states(func(o Owner) bool { return o.Room == room })
+}
+
+func (s *Set) states(owned func(Owner) bool) (present []Entry) {
+	for id, c := range s.clients {
+		if c.state != nil && owned(c.owner) {
+			present = append(present, s.entry(id))
+		}
+	}
+	return present
+}
+
+// Newest returns the newest entry of a client. A client that is not known any
+// more has left: it is returned as a tombstone at the clock that the caller
+// last saw.
+func (s *Set) Newest(id, seen uint64) Entry {
+	if c, ok := s.clients[id]; ok {
+		return Entry{Client: id, Clock: c.clock, State: c.state}
+	}
+	return Entry{Client: id, Clock: seen}
+}
+
+// Len returns how many clients are present.
+func (s *Set) Len() int {
+	n := 0
+	for _, c := range s.clients {
+		if c.state != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Set) entry(id uint64) Entry {
+	c := s.clients[id]
+	return Entry{Client: id, Clock: c.clock, State: c.state}
+}
+
+// set copies the state: entries alias a frame that will be reused.
+func (s *Set) set(e Entry, owner Owner, now time.Time) {
+	if s.clients == nil {
+		s.clients = make(map[uint64]*client, 4)
+	}
+	c := s.clients[e.Client]
+	if c == nil {
+		c = new(client)
+		s.clients[e.Client] = c
+	}
+	c.clock, c.owner = e.Clock, owner
+	if e.State == nil {
+		c.state = nil
+		s.gone = append(s.gone, tombstone{e.Client, e.Clock, now.Add(TombstoneFor)})
+		return
+	}
+	c.state = bytes.Clone(e.State)
+}
+
+// expire forgets the tombstones that are due; its cost is that of the ones it
+// forgets.
+func (s *Set) expire(now time.Time) {
+	n := 0
+	for ; n < len(s.gone) && !now.Before(s.gone[n].until); n++ {
+		t := s.gone[n]
+		if c := s.clients[t.client]; c != nil && c.state == nil && c.clock == t.clock {
+			delete(s.clients, t.client)
+		}
+	}
+	if n > 0 {
+		s.gone = append(s.gone[:0], s.gone[n:]...)
+	}
+}
