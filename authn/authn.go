@@ -1,0 +1,203 @@
+// Package authn takes a token in and gives a Grant out: it checks JSON Web
+// Tokens against the key sets of their issuers and reads the claims of the
+// contract's table. It also mints tokens, for development and for tests.
+//
+// Everything in a token is hostile until its signature is verified, and the
+// tenant, which may decide where the keys are, is read before that. So every
+// fetch is bounded: in size, time, number and destination.
+package authn
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// DefaultAudience is the audience and the scope that tokens must have.
+const DefaultAudience = "WireSocket.API"
+
+// Config says whose tokens are accepted. Either JWKSURL or KeySet is required;
+// zero values of the rest mean the defaults given.
+type Config struct {
+	JWKSURL   string // where the keys are; may hold {tenantId}
+	KeySet    []byte // a JWKS document to use instead of fetching one
+	PlainHTTP bool   // allow an http URL that is not loopback
+
+	Issuer   string // what iss must be; may hold {tenantId}; empty: not checked
+	Audience string // default DefaultAudience
+	Scope    string // default DefaultAudience
+
+	Refresh      time.Duration // after which fetched keys are not used unseen; default 5 min
+	MaxStale     time.Duration // for which they are while the issuer is down; default 24 h
+	RefetchEvery time.Duration // how often, in the long run, an unknown key may cause a fetch; default 10 s
+	Timeout      time.Duration // of one fetch; default 3 s
+
+	MaxTokenBytes int // longer tokens are malformed; default 8 KiB
+	CachedTokens  int // verified tokens to remember; default 16,384; negative: none
+
+	Transport http.RoundTripper // default: net/http's, with bounds
+	Log       *slog.Logger      // issuers that fail; default: nowhere
+}
+
+// withDefaults returns the config with its zero values filled in.
+func (c Config) withDefaults() Config {
+	setDefault(&c.Audience, DefaultAudience)
+	setDefault(&c.Scope, DefaultAudience)
+	setDefault(&c.Refresh, 5*time.Minute)
+	setDefault(&c.MaxStale, 24*time.Hour)
+	setDefault(&c.RefetchEvery, 10*time.Second)
+	setDefault(&c.Timeout, 3*time.Second)
+	setDefault(&c.MaxTokenBytes, 8<<10)
+	setDefault(&c.CachedTokens, 16384)
+	setDefault(&c.Log, slog.New(slog.DiscardHandler))
+	return c
+}
+
+func setDefault[T comparable](setting *T, value T) {
+	var zero T
+	if *setting == zero {
+		*setting = value
+	}
+}
+
+// Verifier checks tokens. It is safe for concurrent use.
+type Verifier struct {
+	maxToken int
+	rules    rules
+	keys     *keyring
+
+	mu    sync.Mutex
+	known *lru[[sha256.Size]byte, verified] // nil: none are remembered
+}
+
+// verified is a token whose signature was checked, by keys that were these.
+type verified struct {
+	grant *Grant
+	from  *source
+	keys  *keySet
+}
+
+// New makes a Verifier. It does no I/O; keys are fetched when a token needs
+// them. Close it when done.
+func New(c Config) (*Verifier, error) {
+	if c.JWKSURL == "" && c.KeySet == nil {
+		return nil, errors.New("authn: neither a JWKS URL nor a key set is configured")
+	}
+	c = c.withDefaults()
+	keys, err := newKeyring(c)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verifier{
+		maxToken: c.MaxTokenBytes,
+		rules:    rules{issuer: pattern{c.Issuer}, audience: c.Audience, scope: c.Scope},
+		keys:     keys,
+	}
+	if c.CachedTokens > 0 {
+		v.known = newLRU[[sha256.Size]byte, verified](c.CachedTokens)
+	}
+	return v, nil
+}
+
+// Close ends fetches under way and waits for them. Verify goes on to work with
+// the keys that are there.
+func (v *Verifier) Close() { v.keys.close() }
+
+// Verify judges a token. Its errors are ErrMissing, *InvalidError, or wrap
+// ErrUnavailable. The first token of an issuer waits for its keys, at most
+// Config.Timeout or until ctx ends; all others only compute, and a token that was
+// verified before is not verified again while its issuer's keys are the same.
+func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
+	if token == "" {
+		return nil, ErrMissing
+	}
+	if len(token) > v.maxToken {
+		return nil, invalid(Malformed, "longer than %d bytes", v.maxToken)
+	}
+	sum := sha256.Sum256([]byte(token))
+	if known, ok := v.recall(sum); ok {
+		keys, err := known.from.current(ctx)
+		if err == nil && keys == known.keys {
+			return known.grant, known.grant.checkTime(time.Now())
+		}
+	}
+	t, err := parseToken(token)
+	if err != nil {
+		return nil, err
+	}
+	grant, err := v.rules.judge(t.claims, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	from, err := v.keys.source(grant.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := checkSignature(ctx, t, from)
+	if err != nil {
+		return nil, err
+	}
+	v.keys.prove(from)
+	v.remember(sum, verified{grant, from, keys})
+	return grant, nil
+}
+
+// checkSignature finds the key that signed the token and returns the set that it
+// is in. A key that is not known may be new: the issuer is asked once more.
+func checkSignature(ctx context.Context, t *unverified, from *source) (*keySet, error) {
+	keys, err := from.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	refused := tryKeys(t, keys)
+	if refused == nil {
+		return keys, nil
+	}
+	if t.keyID != "" && len(keys.candidates(t)) > 0 {
+		return nil, refused
+	}
+	newer, err := from.newer(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	if newer == keys {
+		return nil, refused
+	}
+	return newer, tryKeys(t, newer)
+}
+
+// tryKeys returns nil when a key of the set made the token's signature.
+func tryKeys(t *unverified, keys *keySet) error {
+	candidates := keys.candidates(t)
+	for _, key := range candidates {
+		if key.verify(t.alg, t.signed, t.signature) == nil {
+			return nil
+		}
+	}
+	if len(candidates) > 0 {
+		return invalid(Signature, "wrong")
+	}
+	return invalid(Signature, "no %s key %s", t.alg.name, quoted(t.keyID))
+}
+
+func (v *Verifier) recall(sum [sha256.Size]byte) (verified, bool) {
+	if v.known == nil {
+		return verified{}, false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known.get(sum)
+}
+
+func (v *Verifier) remember(sum [sha256.Size]byte, known verified) {
+	if v.known == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.known.put(sum, known)
+}

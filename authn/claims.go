@@ -1,0 +1,316 @@
+package authn
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// skew is how far the clocks of issuer and node may be apart.
+const skew = 30 * time.Second
+
+// claims are the members of a token's payload, undecoded.
+type claims map[string]json.RawMessage
+
+var errType = errors.New("wrong type")
+
+// has reports whether a claim is there; null counts as absent.
+func (c claims) has(name string) bool {
+	raw, ok := c[name]
+	return ok && string(raw) != "null"
+}
+
+// text reads a claim that must be a string if it is there.
+func (c claims) text(name string) (value string, present bool, err error) {
+	if !c.has(name) {
+		return "", false, nil
+	}
+	if c[name][0] != '"' || json.Unmarshal(c[name], &value) != nil {
+		return "", true, errType
+	}
+	return value, true, nil
+}
+
+// texts reads a claim that is a string or an array of strings.
+func (c claims) texts(name string) ([]string, error) {
+	if !c.has(name) {
+		return nil, nil
+	}
+	if one, _, err := c.text(name); err == nil {
+		return []string{one}, nil
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(c[name], &items) != nil {
+		return nil, errType
+	}
+	values := make([]string, 0, len(items))
+	for i := range items {
+		one, present, err := claims{"": items[i]}.text("")
+		if err != nil || !present {
+			return nil, errType
+		}
+		values = append(values, one)
+	}
+	return values, nil
+}
+
+// alias reads a claim that has two names; both and different is an error.
+func (c claims) alias(name, other string) (string, error) {
+	a, hasA, errA := c.text(name)
+	b, hasB, errB := c.text(other)
+	switch {
+	case errA != nil || errB != nil || hasA && hasB && a != b || !hasA && !hasB:
+		return "", &InvalidError{Reason: badClaim(name)}
+	case hasA:
+		return a, nil
+	}
+	return b, nil
+}
+
+// date reads a NumericDate (RFC 7519): seconds, possibly with a fraction.
+func (c claims) date(name string) (t time.Time, present bool, err error) {
+	if !c.has(name) {
+		return time.Time{}, false, nil
+	}
+	var seconds float64
+	// Beyond the year 9999 stands a mistake, such as milliseconds.
+	if json.Unmarshal(c[name], &seconds) != nil || math.Abs(seconds) > 253402300799 {
+		return time.Time{}, true, errType
+	}
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9)), true, nil
+}
+
+// rules are the parts of the claims table that an operator configures.
+type rules struct {
+	issuer   pattern // zero: not checked
+	audience string
+	scope    string
+}
+
+// judge reads the whole claims table into a Grant. It runs before the signature
+// is checked, so that refusing a stale or foreign token costs no public-key work
+// and fetches no keys.
+func (r *rules) judge(c claims, now time.Time) (*Grant, error) {
+	g := &Grant{}
+	for _, step := range []func(*Grant, claims) error{
+		func(g *Grant, c claims) error { return readTimes(g, c, now) },
+		readIdentity,
+		r.checkIssuer,
+		r.checkAudience,
+		readLimits,
+		readOrigins,
+		readAccess,
+	} {
+		if err := step(g, c); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// readTimes checks exp, nbf and iat.
+func readTimes(g *Grant, c claims, now time.Time) error {
+	expires, present, err := c.date("exp")
+	if err != nil || !present {
+		return &InvalidError{Reason: badClaim("exp")}
+	}
+	g.Expires = expires
+	for _, name := range []string{"nbf", "iat"} {
+		from, _, err := c.date(name)
+		if err != nil {
+			return &InvalidError{Reason: badClaim(name)}
+		}
+		if from.After(g.notBefore) {
+			g.notBefore = from
+		}
+	}
+	return g.checkTime(now)
+}
+
+// checkTime says whether the grant holds now.
+func (g *Grant) checkTime(now time.Time) error {
+	if !now.Before(g.Expires.Add(skew)) {
+		return &InvalidError{Reason: Expired}
+	}
+	if now.Before(g.notBefore.Add(-skew)) {
+		return &InvalidError{Reason: NotYetValid}
+	}
+	return nil
+}
+
+// readIdentity reads who the token is for and where its app's pins live.
+func readIdentity(g *Grant, c claims) error {
+	tenant, err := c.alias("tenantId", "tenantid")
+	if err != nil {
+		return err
+	}
+	if !docname.ValidID(tenant) {
+		return &InvalidError{Reason: badClaim("tenantId")}
+	}
+	app, _, err := c.text("appId")
+	if err != nil || !docname.ValidID(app) {
+		return &InvalidError{Reason: badClaim("appId")}
+	}
+	license, err := c.alias("dbCode", "licenseRegionCode")
+	if err != nil {
+		return err
+	}
+	if !docname.ValidRegion(license) {
+		return &InvalidError{Reason: badClaim("dbCode")}
+	}
+	region, _, err := c.text("regionCode")
+	if err != nil {
+		return &InvalidError{Reason: badClaim("regionCode")}
+	}
+	// A wish, not a right: what cannot name a WebSocket region is no wish.
+	if docname.ValidRegion(region) && !strings.HasPrefix(region, "aws-") {
+		g.RegionCode = region
+	}
+	g.Tenant, g.App, g.License = docname.Tenant(tenant), docname.App(app), docname.LicenseRegion(license)
+	return nil
+}
+
+func (r *rules) checkIssuer(g *Grant, c claims) error {
+	if r.issuer.empty() {
+		return nil
+	}
+	issuer, _, err := c.text("iss")
+	if err != nil || issuer != r.issuer.expand(g.Tenant) {
+		return &InvalidError{Reason: Issued}
+	}
+	return nil
+}
+
+// checkAudience checks aud, and scope or scp.
+func (r *rules) checkAudience(_ *Grant, c claims) error {
+	audiences, err := c.texts("aud")
+	if err != nil || !contains(audiences, r.audience) {
+		return &InvalidError{Reason: Audience}
+	}
+	for _, name := range []string{"scope", "scp"} {
+		scopes, err := c.texts(name)
+		if err != nil {
+			return &InvalidError{Reason: Scope}
+		}
+		for _, words := range scopes {
+			if contains(strings.Fields(words), r.scope) {
+				return nil
+			}
+		}
+	}
+	return &InvalidError{Reason: Scope}
+}
+
+func contains(words []string, word string) bool {
+	for _, w := range words {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// readLimits reads the app's plan: an object, or a string that holds its JSON,
+// as issuers write it that can only mint flat claims.
+func readLimits(g *Grant, c claims) error {
+	if !c.has("limits") {
+		return nil
+	}
+	raw := c["limits"]
+	if inner, _, err := c.text("limits"); err == nil {
+		if inner == "" {
+			return nil
+		}
+		raw = json.RawMessage(inner)
+	}
+	plan, err := parseObject(raw)
+	if err != nil {
+		return &InvalidError{Reason: badClaim("limits")}
+	}
+	for name, limit := range map[string]*int{
+		"maxConnections": &g.Limits.MaxConnections,
+		"maxDocuments":   &g.Limits.MaxDocuments,
+		"maxUsersPerDoc": &g.Limits.MaxUsersPerDoc,
+		"opsPerMinute":   &g.Limits.OpsPerMinute,
+	} {
+		if !plan.has(name) {
+			continue
+		}
+		var n float64
+		if json.Unmarshal(plan[name], &n) != nil || n < 0 || n > math.MaxInt32 || n != math.Trunc(n) {
+			return &InvalidError{Reason: badClaim("limits")}
+		}
+		*limit = int(n)
+	}
+	return nil
+}
+
+// readOrigins reads the allowed domains. A domain that nothing can match still
+// counts: a typing error must not open the app to every site.
+func readOrigins(g *Grant, c claims) error {
+	domains, err := c.texts("allowedDomains")
+	if err != nil {
+		return &InvalidError{Reason: badClaim("allowedDomains")}
+	}
+	for _, name := range []string{"allowed_domain_1", "allowed_domain_2", "allowed_domain_3"} {
+		domain, present, err := c.text(name)
+		if err != nil {
+			return &InvalidError{Reason: badClaim(name)}
+		}
+		if present {
+			domains = append(domains, domain)
+		}
+	}
+	for _, domain := range domains {
+		if domain = strings.TrimSpace(domain); domain != "" {
+			g.domains = append(g.domains, parseDomain(domain))
+		}
+	}
+	return nil
+}
+
+// readAccess reads the session's access and the documents granted.
+func readAccess(g *Grant, c claims) error {
+	access, err := readMode(c)
+	if err != nil {
+		return &InvalidError{Reason: badClaim("access")}
+	}
+	g.ReadOnly = access == ReadOnly
+	raw, present := c["documents"]
+	if !present {
+		return nil
+	}
+	var entries []json.RawMessage
+	if json.Unmarshal(raw, &entries) != nil || entries == nil {
+		return &InvalidError{Reason: badClaim("documents")}
+	}
+	g.restricted = true
+	for _, entry := range entries {
+		rule, err := parseDocumentRule(entry)
+		if err != nil {
+			return &InvalidError{Reason: badClaim("documents")}
+		}
+		g.documents = append(g.documents, rule)
+	}
+	return nil
+}
+
+// readMode reads an access member. An unknown word is an error: guessing would
+// give away writing.
+func readMode(c claims) (Access, error) {
+	word, _, err := c.text("access")
+	switch {
+	case err != nil:
+		return ReadOnly, err
+	case word == "" || word == "readwrite":
+		return ReadWrite, nil
+	case word == "readonly":
+		return ReadOnly, nil
+	}
+	return ReadOnly, errType
+}

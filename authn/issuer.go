@@ -1,0 +1,111 @@
+package authn
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"maps"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Issuer mints tokens with one key. It is what "wsnode dev" and "wsctl token
+// mint" use, and tests; production tokens come from the operator's own issuer.
+// It is safe for concurrent use.
+type Issuer struct {
+	key  *signingKey
+	name string
+}
+
+// NewIssuer makes an issuer that signs with the key: RSA, P-256, P-384, P-521 or
+// Ed25519. A nil key stands for a fresh P-256 key. name goes into iss, if it is
+// not empty.
+func NewIssuer(key crypto.Signer, name string) (*Issuer, error) {
+	if key == nil {
+		fresh, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		key = fresh
+	}
+	signing, err := newSigningKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return &Issuer{key: signing, name: name}, nil
+}
+
+// JWKS is the document that publishes the issuer's public key. It must not be
+// changed.
+func (i *Issuer) JWKS() []byte { return i.key.jwks }
+
+// Subject says what a token is to allow.
+type Subject struct {
+	Tenant     docname.Tenant
+	App        docname.App
+	License    docname.LicenseRegion
+	RegionCode string
+	Limits     Limits
+	Domains    []string      // allowed domains
+	ReadOnly   bool          //
+	Documents  []string      // names and prefixes; nil: all
+	TTL        time.Duration // zero: one hour; negative: expired by that much
+	Audience   string        // of aud and scope; empty: DefaultAudience
+	Extra      map[string]any
+}
+
+// Mint signs a token for the subject. Extra claims are set last: they can add
+// and replace, and nil removes.
+func (i *Issuer) Mint(s Subject) (string, error) {
+	now := time.Now()
+	setDefault(&s.TTL, time.Hour)
+	setDefault(&s.Audience, DefaultAudience)
+	claims := map[string]any{
+		"aud": s.Audience, "scope": s.Audience,
+		"iat": min(now.Unix(), now.Add(s.TTL).Unix()), "exp": now.Add(s.TTL).Unix(),
+		"tenantId": s.Tenant, "appId": s.App, "dbCode": s.License,
+	}
+	if i.name != "" {
+		claims["iss"] = i.name
+	}
+	if s.RegionCode != "" {
+		claims["regionCode"] = s.RegionCode
+	}
+	if s.Limits != (Limits{}) {
+		claims["limits"] = s.Limits.claim()
+	}
+	if len(s.Domains) > 0 {
+		claims["allowedDomains"] = s.Domains
+	}
+	if s.ReadOnly {
+		claims["access"] = ReadOnly.String()
+	}
+	if s.Documents != nil {
+		claims["documents"] = s.Documents
+	}
+	maps.Copy(claims, s.Extra)
+	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
+	return i.Sign(claims)
+}
+
+// Sign signs any claims. Tests use it for those that Mint would not make.
+func (i *Issuer) Sign(claims map[string]any) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	return i.key.sign(payload)
+}
+
+// claim spells the limits that are set.
+func (l Limits) claim() map[string]int {
+	all := map[string]int{
+		"maxConnections": l.MaxConnections, "maxDocuments": l.MaxDocuments,
+		"maxUsersPerDoc": l.MaxUsersPerDoc, "opsPerMinute": l.OpsPerMinute,
+	}
+	maps.DeleteFunc(all, func(_ string, n int) bool { return n == 0 })
+	return all
+}

@@ -1,0 +1,142 @@
+package authn
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"unicode/utf8"
+)
+
+// unverified is a token that was taken apart; nothing in it is to be believed
+// until its signature is checked.
+type unverified struct {
+	alg       algorithm
+	keyID     string // empty when the token names no key
+	claims    claims
+	signed    []byte // what the signature covers: exactly the bytes that were parsed
+	signature []byte
+}
+
+// header is what a JWS header says that matters here. jku, x5u, x5c and jwk are
+// not among it: a token does not choose its own keys.
+type header struct {
+	alg, keyID string
+}
+
+// base64url is strict: one token has one spelling.
+var base64url = base64.RawURLEncoding.Strict()
+
+// parseToken takes a compact JWS apart.
+func parseToken(token string) (*unverified, error) {
+	head, rest, ok1 := strings.Cut(token, ".")
+	body, signature, ok2 := strings.Cut(rest, ".")
+	if !ok1 || !ok2 || strings.Contains(signature, ".") {
+		return nil, invalid(Malformed, "expected three parts")
+	}
+	h, err := parseHeader(head)
+	if err != nil {
+		return nil, err
+	}
+	alg, known := algorithms[h.alg]
+	if !known {
+		return nil, invalid(Signature, "algorithm %s is not accepted", quoted(h.alg))
+	}
+	t := &unverified{alg: alg, keyID: h.keyID, signed: []byte(token[:len(head)+1+len(body)])}
+	if t.signature, err = base64url.DecodeString(signature); err != nil {
+		return nil, invalid(Malformed, "signature is not base64url")
+	}
+	raw, err := base64url.DecodeString(body)
+	if err != nil {
+		return nil, invalid(Malformed, "claims are not base64url")
+	}
+	if t.claims, err = parseObject(raw); err != nil {
+		return nil, invalid(Malformed, "claims: %v", err)
+	}
+	return t, nil
+}
+
+func parseHeader(encoded string) (header, error) {
+	raw, err := base64url.DecodeString(encoded)
+	if err != nil {
+		return header{}, invalid(Malformed, "header is not base64url")
+	}
+	members, err := parseObject(raw)
+	if err != nil {
+		return header{}, invalid(Malformed, "header: %v", err)
+	}
+	// crit lists extensions that must be understood (RFC 7515, 4.1.11), such as
+	// an unencoded payload. None is.
+	if _, critical := members["crit"]; critical {
+		return header{}, invalid(Malformed, "header: crit is not supported")
+	}
+	var h header
+	if h.alg, _, err = members.text("alg"); err != nil {
+		return header{}, invalid(Malformed, "header: alg is not a string")
+	}
+	if h.keyID, _, err = members.text("kid"); err != nil {
+		return header{}, invalid(Malformed, "header: kid is not a string")
+	}
+	return h, nil
+}
+
+// maxDepth bounds the nesting of a token's JSON.
+const maxDepth = 16
+
+var (
+	errNotObject = errors.New("not a JSON object")
+	errDuplicate = errors.New("duplicate member")
+	errDepth     = errors.New("nested too deeply")
+)
+
+// parseObject reads one JSON object and refuses what different parsers read
+// differently: duplicate members at any depth, and invalid UTF-8. Names are
+// matched exactly, where encoding/json would fold their case.
+func parseObject(data []byte) (claims, error) {
+	if !utf8.Valid(data) || !json.Valid(data) {
+		return nil, errNotObject
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	first, err := dec.Token()
+	if err != nil || first != json.Delim('{') {
+		return nil, errNotObject
+	}
+	if err := checkMembers(dec, '{', 1); err != nil {
+		return nil, err
+	}
+	var members claims
+	err = json.Unmarshal(data, &members)
+	return members, err
+}
+
+// checkMembers reads what follows the opening delimiter up to the closing one.
+func checkMembers(dec *json.Decoder, open json.Delim, depth int) error {
+	if depth > maxDepth {
+		return errDepth
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		if open == '{' {
+			name, _ := t.(string)
+			if seen[name] {
+				return errDuplicate
+			}
+			seen[name] = true
+			if t, err = dec.Token(); err != nil {
+				return err
+			}
+		}
+		if inner, ok := t.(json.Delim); ok {
+			if err := checkMembers(dec, inner, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := dec.Token()
+	return err
+}
