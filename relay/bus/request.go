@@ -1,0 +1,154 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Request publishes data and returns the first answer. Answers of all requests
+// come to one inbox. ErrNobody: nobody subscribes to the subject; the pod's own
+// subscriptions do not count, since its messages do not come back to it.
+func (b *Bus) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	var answer []byte
+	found := false
+	err := b.request(ctx, subject, data, 0, 1, func(a []byte) bool {
+		answer, found = a, true
+		return false
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("request %s: %w", subject, context.DeadlineExceeded)
+	}
+	return answer, nil
+}
+
+// RequestMany publishes data and calls each for every answer, from the caller's
+// goroutine, until each returns false, ctx ends, or nothing has come for quiet
+// (0: no such limit). The end of ctx's deadline and quiet are how collecting
+// normally ends and are no errors; a cancelled ctx is one, as is ErrNobody.
+func (b *Bus) RequestMany(ctx context.Context, subject string, data []byte, quiet time.Duration, each func(answer []byte) bool) error {
+	return b.request(ctx, subject, data, quiet, answersWaiting, each)
+}
+
+func (b *Bus) request(ctx context.Context, subject string, data []byte, quiet time.Duration, room int, each func(answer []byte) bool) error {
+	reply, answers, forget := b.inbox.open(room)
+	defer forget()
+	if err := b.PublishRequest(subject, reply, data); err != nil {
+		return fmt.Errorf("request %s: %w", subject, err)
+	}
+	var silence <-chan time.Time
+	if quiet > 0 {
+		t := time.NewTimer(quiet)
+		defer t.Stop()
+		silence = t.C
+		again := each
+		each = func(answer []byte) bool {
+			t.Reset(quiet)
+			return again(answer)
+		}
+	}
+	for {
+		select {
+		case a, open := <-answers:
+			if !open {
+				return fmt.Errorf("request %s: %w", subject, ErrClosed)
+			}
+			if a == nil {
+				return fmt.Errorf("request %s: %w", subject, ErrNobody)
+			}
+			if !each(a) {
+				return nil
+			}
+		case <-silence:
+			return nil
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil
+			}
+			return fmt.Errorf("request %s: %w", subject, ctx.Err())
+		}
+	}
+}
+
+// inbox is the one subscription to which the answers of all requests come, each
+// request with a last token of its own.
+type inbox struct {
+	prefix  string // ends with a dot
+	lane    *lane
+	natsSub *nats.Subscription
+
+	mu      sync.Mutex
+	next    uint64
+	waiting map[string]chan []byte // nil when closed
+}
+
+// answersWaiting is how many answers may wait for one request's caller; a
+// region has at most about a thousand pods, and further answers are dropped.
+const answersWaiting = 1024
+
+// newInbox has a subscription of its own rather than one in a lane, because it
+// needs the message's header: NATS says there that nobody answers.
+func newInbox(b *Bus) (*inbox, error) {
+	i := &inbox{prefix: nats.NewInbox() + ".", waiting: make(map[string]chan []byte)}
+	sub, err := b.nc.Subscribe(i.prefix+"*", i.receive)
+	if err != nil {
+		return nil, err
+	}
+	i.natsSub = sub
+	return i, nil
+}
+
+// open starts a request: where its answers go, where they come out, and how to
+// end it. room is how many answers may wait for the caller.
+func (i *inbox) open(room int) (reply string, answers <-chan []byte, forget func()) {
+	c := make(chan []byte, room)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.waiting == nil {
+		close(c)
+		return i.prefix + "closed", c, func() {}
+	}
+	i.next++
+	token := strconv.FormatUint(i.next, 36)
+	i.waiting[token] = c
+	return i.prefix + token, c, func() {
+		i.mu.Lock()
+		delete(i.waiting, token)
+		i.mu.Unlock()
+	}
+}
+
+func (i *inbox) receive(m *nats.Msg) {
+	answer := m.Data
+	switch {
+	case len(answer) == 0 && m.Header.Get("Status") == "503":
+		answer = nil
+	case answer == nil:
+		answer = []byte{}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	select {
+	case i.waiting[strings.TrimPrefix(m.Subject, i.prefix)] <- answer:
+	default:
+	}
+}
+
+func (i *inbox) close() {
+	_ = i.natsSub.Unsubscribe()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, c := range i.waiting {
+		close(c)
+	}
+	i.waiting = nil
+}

@@ -1,0 +1,236 @@
+// Package history keeps what was published about a document, in order, while the
+// document is live: in JetStream streams that capture the very subjects that fan
+// out to the other pods. It knows bytes and subjects, not Yjs.
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Errors of this package. They are wrapped with what was tried.
+var (
+	// ErrStreamMissing: the shard's stream does not exist, most likely because an
+	// operator deleted it. Ensure creates it again; what it held is gone, so every
+	// room has to append its whole state.
+	ErrStreamMissing = errors.New("history stream is missing")
+	// ErrFull: the stream or the disk has no room. The message has reached the
+	// other pods nevertheless. It goes away when documents end or an operator
+	// makes room.
+	ErrFull = errors.New("history is full")
+	// ErrUnavailable: JetStream gave no answer or has no leader. The message may
+	// or may not be stored, now or later; append it again, updates are idempotent.
+	ErrUnavailable = errors.New("history is unavailable")
+	// ErrTooLarge: the message exceeds MaxPayload. Nothing was published.
+	ErrTooLarge = errors.New("message exceeds the payload limit of NATS")
+	// ErrBusy: as many appends wait for their acknowledgement as may. Nothing was
+	// published; publish without acknowledgement or try again later.
+	ErrBusy = errors.New("too many appends are under way")
+	// ErrClosed: the history was closed.
+	ErrClosed = errors.New("history is closed")
+)
+
+// RefusedError is a refusal by JetStream that has no error of its own here.
+type RefusedError struct {
+	Code        int // JetStream's err_code
+	Description string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("JetStream refused: %s (%d)", e.Description, e.Code)
+}
+
+// Publisher publishes without waiting for the network; *bus.Bus is one.
+type Publisher interface {
+	PublishRequest(subject, reply string, data []byte) error
+}
+
+// Config says how a history behaves. The zero value is useful.
+type Config struct {
+	// Shards is the number of streams if the region has none yet: 1 to 64. What
+	// is written in the region wins over it. 0: 1.
+	Shards int
+	// Replicas is for streams that are created. 0: 1. Production: 3.
+	Replicas int
+	// MaxAge is for streams that are created: messages older than it are removed,
+	// as a backstop for what crashes leave. Live rooms rewrite their content well
+	// before it. 0: 24 h.
+	MaxAge time.Duration
+	// MaxBytes is for streams that are created: the size of one shard, at which
+	// appends are refused with ErrFull. 0: the account's limit.
+	MaxBytes int64
+	// Relaxed is for streams that are created with one replica: writes are
+	// acknowledged before they are flushed to the operating system, even on a
+	// server that syncs every write. See docs/history.md for the trade.
+	Relaxed bool
+
+	// Publisher is what appends and requests go out through. Nil: the connection
+	// itself, which may block while it reconnects.
+	Publisher Publisher
+	// AckWait is how long an append waits for its acknowledgement. 0: 5 s.
+	AckWait time.Duration
+	// MaxInFlight is how many appends may wait for theirs. 0: 65,536.
+	MaxInFlight int
+	// Domain is the JetStream domain. Empty: the account's own.
+	Domain string
+	// Observe is called with the time from publish to acknowledgement, under the
+	// conditions of the done functions. Nil: nobody wants to know.
+	Observe func(durable time.Duration)
+	// Emptied is called after a shard's stream was found missing and created
+	// again, or found replaced by a new one: every room of the shard must append
+	// its whole state. It is called from a goroutine of its own. Nil: nobody wants
+	// to know.
+	Emptied func(shard int)
+	// Log takes what operators should see. Nil: slog.Default.
+	Log *slog.Logger
+}
+
+// History appends, reads and removes. Its methods may be called concurrently.
+type History struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	config  Config
+	publish func(subject, reply string, data []byte) error
+	api     string // "$JS.API." or "$JS.<domain>.API."
+	shards  int
+	maxAge  time.Duration
+
+	inbox *inbox
+	acks  *acks
+	check *check
+
+	first chan struct{} // places for reads that have just begun
+	long  chan struct{} // places for reads that turned out long
+
+	closing sync.Once
+}
+
+// Open finds the region's streams, or creates them, and returns when they can be
+// used. The connection must stay open until Close.
+func Open(ctx context.Context, nc *nats.Conn, config Config) (*History, error) {
+	h, err := newHistory(nc, config)
+	if err != nil {
+		return nil, fmt.Errorf("open history: %w", err)
+	}
+	if err := h.open(ctx); err != nil {
+		return nil, fmt.Errorf("open history: %w", err)
+	}
+	return h, nil
+}
+
+func newHistory(nc *nats.Conn, config Config) (*History, error) {
+	if config.Shards < 0 || config.Shards > maxShards {
+		return nil, fmt.Errorf("%d shards: expected 1 to %d", config.Shards, maxShards)
+	}
+	config.setDefaults()
+	h := &History{
+		nc:      nc,
+		config:  config,
+		publish: nc.PublishRequest,
+		api:     "$JS.API.",
+		first:   make(chan struct{}, firstReads),
+		long:    make(chan struct{}, longReads),
+	}
+	if config.Publisher != nil {
+		h.publish = config.Publisher.PublishRequest
+	}
+	var err error
+	if config.Domain != "" {
+		h.api = "$JS." + config.Domain + ".API."
+		h.js, err = jetstream.NewWithDomain(nc, config.Domain)
+	} else {
+		h.js, err = jetstream.New(nc)
+	}
+	return h, err
+}
+
+func (c *Config) setDefaults() {
+	if c.Shards == 0 {
+		c.Shards = 1
+	}
+	if c.Replicas == 0 {
+		c.Replicas = 1
+	}
+	if c.MaxAge == 0 {
+		c.MaxAge = 24 * time.Hour
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = -1
+	}
+	if c.AckWait == 0 {
+		c.AckWait = 5 * time.Second
+	}
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = 1 << 16
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+}
+
+func (h *History) open(ctx context.Context) (err error) {
+	if _, err = h.ensure(ctx); err != nil {
+		return err
+	}
+	if h.inbox, err = newInbox(h.nc); err != nil {
+		return err
+	}
+	if h.acks, err = newAcks(h); err != nil {
+		h.inbox.close()
+		return err
+	}
+	h.check = newCheck(h)
+	return nil
+}
+
+// Close ends the history: the done functions of appends under way are called
+// with ErrClosed, and none is called once Close has returned. It must not be
+// called from one.
+func (h *History) Close() {
+	h.closing.Do(func() {
+		h.check.close()
+		h.acks.close()
+		h.inbox.close()
+	})
+}
+
+// Shards is the number of streams that the region has.
+func (h *History) Shards() int { return h.shards }
+
+// Shard is the stream of whatever key is hashed, from 0 to Shards()-1: the same
+// on every pod and in every version.
+func (h *History) Shard(key string) int {
+	f := fnv.New32a()
+	_, _ = f.Write([]byte(key))
+	return int(f.Sum32() % uint32(h.shards))
+}
+
+// MaxAge is the age at which the streams remove a message, 0 for never: a room
+// that lives longer has to append its content again before it.
+func (h *History) MaxAge() time.Duration { return h.maxAge }
+
+// MaxPayload is the largest message that can be appended, in bytes. It may change
+// with a reconnect.
+func (h *History) MaxPayload() int { return int(h.nc.MaxPayload()) }
+
+// shardOf reads the shard out of a subject that docname.Document.UpdatesSubject
+// made.
+func (h *History) shardOf(subject string) (int, error) {
+	rest, ok := strings.CutPrefix(subject, subjectPrefix)
+	digits, _, dot := strings.Cut(rest, ".")
+	shard, err := strconv.Atoi(digits)
+	if !ok || !dot || err != nil || shard < 0 || shard >= h.shards {
+		return 0, fmt.Errorf("%q is not a subject of this history", subject)
+	}
+	return shard, nil
+}

@@ -1,0 +1,123 @@
+package history
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// attemptTime is how long one request to JetStream may stay without an answer
+// before it is sent again.
+const attemptTime = 2 * time.Second
+
+// inbox is the one subscription to which the answers of all requests come: a
+// subscription per request would cost ten times the request.
+type inbox struct {
+	prefix string // ends with a dot
+	sub    *nats.Subscription
+
+	mu    sync.Mutex
+	next  uint64
+	calls map[string]*call
+}
+
+// call collects the answers of one request.
+type call struct {
+	inbox *inbox
+	token string
+
+	mu       sync.Mutex
+	messages []*nats.Msg
+	came     chan struct{} // holds one notice: the last answer, or progress
+}
+
+func newInbox(nc *nats.Conn) (*inbox, error) {
+	i := &inbox{prefix: nats.NewInbox() + ".", calls: make(map[string]*call)}
+	sub, err := nc.Subscribe(i.prefix+"*", i.receive)
+	if err != nil {
+		return nil, err
+	}
+	// What may be under way is bounded by the places for reads.
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, err
+	}
+	i.sub = sub
+	return i, nil
+}
+
+func (i *inbox) close() { _ = i.sub.Unsubscribe() }
+
+func (i *inbox) open() *call {
+	c := &call{inbox: i, came: make(chan struct{}, 1)}
+	i.mu.Lock()
+	i.next++
+	c.token = strconv.FormatUint(i.next, 36)
+	i.calls[c.token] = c
+	i.mu.Unlock()
+	return c
+}
+
+func (c *call) close() {
+	c.inbox.mu.Lock()
+	delete(c.inbox.calls, c.token)
+	c.inbox.mu.Unlock()
+}
+
+func (c *call) reply() string { return c.inbox.prefix + c.token }
+
+func (i *inbox) receive(m *nats.Msg) {
+	i.mu.Lock()
+	c := i.calls[m.Subject[len(i.prefix):]]
+	i.mu.Unlock()
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	c.messages = append(c.messages, m)
+	c.mu.Unlock()
+	// The caller is woken once per request, not once per message.
+	if last(m) {
+		select {
+		case c.came <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// last reports whether m ends a request's answers: the status message after a
+// batch, or an answer of the API, which has no header.
+func last(m *nats.Msg) bool { return m.Header == nil || m.Header["Status"] != nil }
+
+// wait returns the answers once the last one has come. Without it, it returns
+// what there is with complete false when nothing has come for attemptTime.
+func (c *call) wait(ctx context.Context) (messages []*nats.Msg, complete bool, err error) {
+	silence := time.NewTimer(attemptTime)
+	defer silence.Stop()
+	seen := 0
+	for {
+		select {
+		case <-c.came:
+			return c.taken(), true, nil
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		case <-silence.C:
+			c.mu.Lock()
+			n := len(c.messages)
+			c.mu.Unlock()
+			if n == seen {
+				return c.taken(), false, nil
+			}
+			seen = n
+			silence.Reset(attemptTime)
+		}
+	}
+}
+
+func (c *call) taken() []*nats.Msg {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.messages
+}

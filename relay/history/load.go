@@ -1,0 +1,275 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Bounds of reading. What is under way for one connection has to stay well under
+// the 64 MiB after which a server drops it as too slow: many reads may begin at
+// once with small pages, few may go on with large ones.
+const (
+	firstReads = 64
+	firstBytes = 256 << 10
+	longReads  = 6
+	longBytes  = 4 << 20
+	pageSize   = 1024 // messages
+)
+
+// Load calls each for every message of the subject in order, and returns the last
+// one's sequence, 0 if there is none. data may be kept, but not changed. Any
+// replica answers; what is missing on it is read on until the stream's leader
+// knows no more, so everything that was stored before Load was called is read.
+// Messages that were stored during it may be. Load tries on until ctx ends:
+// ErrUnavailable then; ErrStreamMissing at once. An error of each ends it too.
+func (h *History) Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error) {
+	shard, err := h.shardOf(subject)
+	if err != nil {
+		return 0, err
+	}
+	r := reader{h: h, stream: StreamName(shard), subject: subject, each: each}
+	if err := r.run(ctx); err != nil {
+		return r.last, fmt.Errorf("load %s: %w", subject, err)
+	}
+	return r.last, nil
+}
+
+// reader is one Load.
+type reader struct {
+	h       *History
+	stream  string
+	subject string
+	each    func(seq uint64, data []byte) error
+	last    uint64 // the last sequence that each was called with
+	long    bool   // whether a first page was not enough
+}
+
+// eachError tells an error of the caller's from those of reading.
+type eachError struct{ error }
+
+func (r *reader) run(ctx context.Context) error {
+	for wait := time.Millisecond; ; {
+		progress, done, err := r.step(ctx)
+		var own eachError
+		switch {
+		case errors.As(err, &own):
+			return own.error
+		case ctx.Err() != nil && err != nil:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case errors.Is(err, ErrUnavailable), err == nil && !done && !progress:
+			if err := pause(ctx, wait); err != nil {
+				return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			}
+			wait = min(2*wait, 250*time.Millisecond)
+		case err != nil, done:
+			return err
+		default:
+			wait = time.Millisecond
+		}
+	}
+}
+
+// step reads as far as a replica has the subject, then asks the leader.
+func (r *reader) step(ctx context.Context) (progress, done bool, err error) {
+	before := r.last
+	for more := true; more; {
+		if more, err = r.page(ctx); err != nil {
+			return r.last > before, false, err
+		}
+	}
+	done, err = r.fence(ctx)
+	return r.last > before, done, err
+}
+
+// page reads one page from any replica and reports whether there are more.
+func (r *reader) page(ctx context.Context) (more bool, err error) {
+	places, bytes := r.h.first, firstBytes
+	if r.long {
+		places, bytes = r.h.long, longBytes
+	}
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	messages, err := r.request(ctx, bytes)
+	<-places
+	if err != nil {
+		return false, err
+	}
+	return r.take(messages)
+}
+
+func (r *reader) request(ctx context.Context, bytes int) ([]*nats.Msg, error) {
+	c := r.h.inbox.open()
+	defer c.close()
+	request := make([]byte, 0, 128+len(r.subject))
+	request = append(request, `{"seq":`...)
+	request = strconv.AppendUint(request, r.last+1, 10)
+	request = append(request, `,"next_by_subj":"`...)
+	request = append(request, r.subject...) // a subject of ours needs no escapes
+	request = append(request, `","batch":`...)
+	request = strconv.AppendInt(request, pageSize, 10)
+	request = append(request, `,"max_bytes":`...)
+	request = strconv.AppendInt(request, int64(bytes), 10)
+	request = append(request, '}')
+	if err := r.h.publish(r.h.api+"DIRECT.GET."+r.stream, c.reply(), request); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	messages, _, err := c.wait(ctx)
+	return messages, err
+}
+
+// take hands on the messages of a page up to the first gap, which a lost message
+// leaves: each message names the one before it.
+func (r *reader) take(messages []*nats.Msg) (more bool, err error) {
+	previous := uint64(0)
+	for _, m := range messages {
+		if status := m.Header.Get("Status"); status != "" {
+			return r.end(m, status, previous)
+		}
+		seq, before := number(m, "Nats-Sequence"), number(m, "Nats-Last-Sequence")
+		if before != previous || seq <= r.last {
+			return false, fmt.Errorf("%w: a page is incomplete", ErrUnavailable)
+		}
+		previous = seq
+		if err := r.pass(seq, m.Data); err != nil {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("%w: no answer from a replica", ErrUnavailable)
+}
+
+func (r *reader) pass(seq uint64, data []byte) error {
+	r.last = seq
+	if err := r.each(seq, data); err != nil {
+		return eachError{err}
+	}
+	return nil
+}
+
+// end reads the status message that ends a page.
+func (r *reader) end(m *nats.Msg, status string, previous uint64) (more bool, err error) {
+	switch status {
+	case "204":
+		if number(m, "Nats-Last-Sequence") != previous {
+			return false, fmt.Errorf("%w: a page is incomplete", ErrUnavailable)
+		}
+		r.long = true
+		return number(m, "Nats-Num-Pending") > 0, nil
+	case "404": // no more messages here
+		return false, nil
+	case "503": // no replica listens; the leader knows why
+		return false, nil
+	}
+	return false, &RefusedError{Code: int(number(m, "Status")), Description: m.Header.Get("Description")}
+}
+
+func number(m *nats.Msg, key string) uint64 {
+	n, _ := strconv.ParseUint(m.Header.Get(key), 10, 64)
+	return n
+}
+
+// fence asks the stream's leader for a message after the last one read. When
+// there is one, a replica is behind; it is taken as it is, so that there is
+// progress whatever the replicas do.
+func (r *reader) fence(ctx context.Context) (done bool, err error) {
+	seq, data, err := r.h.next(ctx, r.stream, r.subject, r.last+1)
+	if err != nil || seq == 0 {
+		return err == nil, err
+	}
+	return false, r.pass(seq, data)
+}
+
+// next asks the leader for the subject's first message from a sequence on; 0 if
+// there is none.
+func (h *History) next(ctx context.Context, stream, subject string, from uint64) (seq uint64, data []byte, err error) {
+	var answer struct {
+		Error   *apiError
+		Message struct {
+			Seq  uint64
+			Data []byte
+		}
+	}
+	request := fmt.Sprintf(`{"seq":%d,"next_by_subj":"%s","no_hdr":true}`, from, subject)
+	if err := h.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer); err != nil {
+		return 0, nil, err
+	}
+	if e := answer.Error; e != nil {
+		if e.Code == codeNoMessage {
+			return 0, nil, nil
+		}
+		return 0, nil, e.typed()
+	}
+	return answer.Message.Seq, answer.Message.Data, nil
+}
+
+// ask sends one request to JetStream's API and decodes the answer.
+func (h *History) ask(ctx context.Context, endpoint, request string, answer any) error {
+	c := h.inbox.open()
+	defer c.close()
+	if err := h.publish(h.api+endpoint, c.reply(), []byte(request)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	messages, complete, err := c.wait(ctx)
+	if err != nil {
+		return err
+	}
+	if !complete || messages[0].Header.Get("Status") == "503" {
+		return fmt.Errorf("%w: no answer from its leader", ErrUnavailable)
+	}
+	if err := json.Unmarshal(messages[0].Data, answer); err != nil {
+		return fmt.Errorf("read JetStream's answer: %w", err)
+	}
+	return nil
+}
+
+// apiError is the error part of an answer of JetStream.
+type apiError struct {
+	Code        int `json:"err_code"`
+	Description string
+}
+
+func (e *apiError) typed() error {
+	switch e.Code {
+	case codeNoStream:
+		return ErrStreamMissing
+	case codeStorageFull, codeNoResources, codeAccountLimits:
+		return ErrFull
+	case codeStoreFailed:
+		if full(e.Description) {
+			return ErrFull
+		}
+	case codeTooLarge:
+		return ErrTooLarge
+	case codeNotAvailable:
+		return ErrUnavailable
+	}
+	return &RefusedError{Code: e.Code, Description: e.Description}
+}
+
+// full recognises the store's own words for a limit, which have no code.
+func full(description string) bool {
+	switch description {
+	case "maximum bytes exceeded", "maximum messages exceeded", "maximum messages per subject exceeded":
+		return true
+	}
+	return false
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

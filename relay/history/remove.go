@@ -1,0 +1,206 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// PurgeBelow removes the subject's messages below seq; seq and what follows stay.
+// It is safe to repeat, and safe when two pods do it at once.
+func (h *History) PurgeBelow(ctx context.Context, subject string, seq uint64) error {
+	shard, err := h.shardOf(subject)
+	if err != nil {
+		return err
+	}
+	if seq <= 1 {
+		return nil
+	}
+	var answer struct{ Error *apiError }
+	request := fmt.Sprintf(`{"filter":"%s","seq":%d}`, subject, seq)
+	err = h.retry(ctx, func() error {
+		answer.Error = nil
+		if err := h.ask(ctx, "STREAM.PURGE."+StreamName(shard), request, &answer); err != nil {
+			return err
+		}
+		if answer.Error != nil {
+			return answer.Error.typed()
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("purge %s below %d: %w", subject, seq, err)
+	}
+	return nil
+}
+
+// Last is the sequence of the subject's last message according to the stream's
+// leader, 0 if there is none.
+func (h *History) Last(ctx context.Context, subject string) (seq uint64, err error) {
+	shard, err := h.shardOf(subject)
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		Error   *apiError
+		Message struct{ Seq uint64 }
+	}
+	request := fmt.Sprintf(`{"last_by_subj":"%s","no_hdr":true}`, subject)
+	err = h.retry(ctx, func() error {
+		answer.Error = nil
+		if err := h.ask(ctx, "STREAM.MSG.GET."+StreamName(shard), request, &answer); err != nil {
+			return err
+		}
+		if e := answer.Error; e != nil && e.Code != codeNoMessage {
+			return e.typed()
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("last of %s: %w", subject, err)
+	}
+	return answer.Message.Seq, nil
+}
+
+// Drop removes everything that the subject holds when it is called. What is
+// appended afterwards stays, even if the removal itself happens late: the purge
+// is bounded by the sequence that the subject has now. Whoever drops because
+// nobody has the document any more should call Last first, then make sure of
+// that, then call PurgeBelow with what Last said plus one.
+func (h *History) Drop(ctx context.Context, subject string) error {
+	last, err := h.Last(ctx, subject)
+	if errors.Is(err, ErrStreamMissing) {
+		return nil
+	}
+	if err != nil || last == 0 {
+		return err
+	}
+	return h.PurgeBelow(ctx, subject, last+1)
+}
+
+// retry repeats a request while its outcome is ErrUnavailable, until ctx ends.
+func (h *History) retry(ctx context.Context, request func() error) error {
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		err := request()
+		if ctx.Err() != nil && err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		if ended := pause(ctx, wait); ended != nil {
+			return err
+		}
+	}
+}
+
+// Subject is a subject that the history holds messages of.
+type Subject struct {
+	Name     string
+	Messages uint64
+}
+
+// Subjects lists the subjects of all shards whose names match the NATS filter, ""
+// for all, for the sweep of what crashes left. It asks for 100,000 at a time and
+// ends with the first error. Subjects that come or go meanwhile may be missed; a
+// later sweep finds them.
+func (h *History) Subjects(ctx context.Context, filter string) iter.Seq2[Subject, error] {
+	return func(yield func(Subject, error) bool) {
+		for shard := range h.shards {
+			if filter != "" && !strings.HasPrefix(filter, subjectPrefix) {
+				yield(Subject{}, fmt.Errorf("%q is not a subject of this history", filter))
+				return
+			}
+			for offset, more := 0, true; more; {
+				page, total, err := h.subjectsPage(ctx, shard, filter, offset)
+				if err != nil {
+					yield(Subject{}, fmt.Errorf("list subjects of %s: %w", StreamName(shard), err))
+					return
+				}
+				for _, name := range slices.Sorted(maps.Keys(page)) {
+					if !yield(Subject{name, page[name]}, nil) {
+						return
+					}
+				}
+				offset += len(page)
+				more = len(page) > 0 && offset < total
+			}
+		}
+	}
+}
+
+func (h *History) subjectsPage(ctx context.Context, shard int, filter string, offset int) (page map[string]uint64, total int, err error) {
+	if filter == "" {
+		filter = ">"
+	}
+	var answer struct {
+		Error *apiError
+		Total int
+		State struct{ Subjects map[string]uint64 }
+	}
+	request := fmt.Sprintf(`{"subjects_filter":"%s","offset":%d}`, filter, offset)
+	err = h.retry(ctx, func() error {
+		answer.Error = nil
+		if err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), request, &answer); err != nil {
+			return err
+		}
+		if answer.Error != nil {
+			return answer.Error.typed()
+		}
+		return nil
+	})
+	return answer.State.Subjects, answer.Total, err
+}
+
+// State is what a shard holds.
+type State struct {
+	Shard    int
+	Messages uint64
+	Bytes    uint64
+	MaxBytes int64 // -1: no limit of its own
+	Subjects uint64
+	Replicas int
+	Leader   string // empty on a single server
+}
+
+// State asks the leaders of all shards, for metrics.
+func (h *History) State(ctx context.Context) ([]State, error) {
+	states := make([]State, 0, h.shards)
+	for shard := range h.shards {
+		var answer struct {
+			Error  *apiError
+			Config struct {
+				MaxBytes    int64 `json:"max_bytes"`
+				NumReplicas int   `json:"num_replicas"`
+			}
+			State struct {
+				Messages    uint64
+				Bytes       uint64
+				NumSubjects uint64 `json:"num_subjects"`
+			}
+			Cluster struct{ Leader string }
+		}
+		err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), "", &answer)
+		if err == nil && answer.Error != nil {
+			err = answer.Error.typed()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("state of %s: %w", StreamName(shard), err)
+		}
+		states = append(states, State{
+			Shard:    shard,
+			Messages: answer.State.Messages,
+			Bytes:    answer.State.Bytes,
+			MaxBytes: answer.Config.MaxBytes,
+			Subjects: answer.State.NumSubjects,
+			Replicas: answer.Config.NumReplicas,
+			Leader:   answer.Cluster.Leader,
+		})
+	}
+	return states, nil
+}

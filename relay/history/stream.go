@@ -1,0 +1,195 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+const (
+	streamPrefix  = "wsnode-history-"
+	subjectPrefix = "wsn.u."
+	// shardsKey is in the metadata of shard 0: the number of shards is a fact of
+	// the region, since pods that differ in it would look for a document in
+	// different streams.
+	shardsKey = "wsnode.shards"
+	maxShards = 64
+)
+
+// StreamName is the name of a shard's stream.
+func StreamName(shard int) string { return streamPrefix + strconv.Itoa(shard) }
+
+// stream is what a shard's stream is created as.
+func (c Config) stream(shard, shards int) jetstream.StreamConfig {
+	s := jetstream.StreamConfig{
+		Name:        StreamName(shard),
+		Description: "wsnode: updates of live documents",
+		Subjects:    []string{docname.UpdatesFilter(shard)},
+		Storage:     jetstream.FileStorage,
+		Retention:   jetstream.LimitsPolicy,
+		// A full stream must refuse: discarding the oldest messages would tear
+		// holes into documents.
+		Discard:     jetstream.DiscardNew,
+		Replicas:    c.Replicas,
+		MaxAge:      c.MaxAge,
+		MaxBytes:    c.MaxBytes,
+		MaxMsgs:     -1,
+		MaxMsgSize:  -1,
+		AllowDirect: true,
+		Metadata:    map[string]string{shardsKey: strconv.Itoa(shards)},
+	}
+	s.MaxMsgsPerSubject = -1
+	if c.Relaxed && c.Replicas == 1 {
+		s.PersistMode = jetstream.AsyncPersistMode
+	}
+	return s
+}
+
+// checkStream names the first thing that makes a stream unfit, in an operator's
+// words. Replicas, limits and persistence are the operator's to change.
+func checkStream(s jetstream.StreamConfig, shard int) error {
+	unfit := func(setting, expected string) error {
+		return fmt.Errorf("stream %s: %s, expected %s", s.Name, setting, expected)
+	}
+	filter := docname.UpdatesFilter(shard)
+	switch {
+	case len(s.Subjects) != 1 || s.Subjects[0] != filter:
+		return unfit(fmt.Sprintf("subjects are %q", s.Subjects), filter)
+	case !s.AllowDirect:
+		return unfit("allow_direct is off", "on")
+	case s.DenyPurge:
+		return unfit("deny_purge is on", "off")
+	case s.Retention != jetstream.LimitsPolicy:
+		return unfit("retention is "+s.Retention.String(), "limits")
+	case s.Discard != jetstream.DiscardNew && (s.MaxBytes > 0 || s.MaxMsgs > 0):
+		return unfit("discard is old", "new")
+	case s.MaxMsgsPerSubject > 0:
+		return unfit("max_msgs_per_subject is set", "none")
+	case s.NoAck:
+		return unfit("no_ack is on", "off")
+	case s.Mirror != nil || len(s.Sources) > 0:
+		return unfit("it copies another stream", "none")
+	}
+	return nil
+}
+
+// Ensure creates the shards whose streams are missing, and returns how many were.
+// It leaves existing ones alone.
+func (h *History) Ensure(ctx context.Context) (created int, err error) {
+	created, err = h.ensure(ctx)
+	if err != nil {
+		return created, fmt.Errorf("ensure history: %w", err)
+	}
+	return created, nil
+}
+
+// ensure begins with shard 0, which says how many there are. On the first call it
+// fixes the number of shards for the History's life.
+func (h *History) ensure(ctx context.Context) (created int, err error) {
+	want := h.shards
+	if want == 0 {
+		want = h.config.Shards
+	}
+	info, isNew, err := h.ensureShard(ctx, 0, want)
+	if err != nil {
+		return 0, err
+	}
+	if isNew {
+		created++
+	}
+	shards, err := strconv.Atoi(info.Config.Metadata[shardsKey])
+	if err != nil || shards < 1 || shards > maxShards {
+		return created, fmt.Errorf("stream %s: metadata %s is %q, expected 1 to %d", info.Config.Name, shardsKey, info.Config.Metadata[shardsKey], maxShards)
+	}
+	if h.shards != 0 && shards != h.shards {
+		return created, fmt.Errorf("the region's number of history shards changed from %d to %d: restart the pods", h.shards, shards)
+	}
+	if shards != h.config.Shards {
+		h.config.Log.Info("the region decides the number of history shards", "region", shards, "configured", h.config.Shards)
+	}
+	for shard := 1; shard < shards; shard++ {
+		_, isNew, err := h.ensureShard(ctx, shard, shards)
+		if err != nil {
+			return created, err
+		}
+		if isNew {
+			created++
+		}
+	}
+	if h.shards == 0 {
+		h.shards, h.maxAge = shards, info.Config.MaxAge
+	}
+	return created, nil
+}
+
+// ensureShard finds or creates one stream. It tries on while JetStream has no
+// leader yet or another pod creates the same stream.
+func (h *History) ensureShard(ctx context.Context, shard, shards int) (info *jetstream.StreamInfo, created bool, err error) {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		info, created, err = h.findOrCreate(ctx, shard, shards)
+		if err == nil {
+			return info, created, checkStream(info.Config, shard)
+		}
+		if !transient(err) {
+			return nil, false, fmt.Errorf("stream %s: %w", StreamName(shard), err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false, fmt.Errorf("stream %s: %w: %w", StreamName(shard), ErrUnavailable, err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstream.StreamInfo, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	s, err := h.js.Stream(ctx, StreamName(shard))
+	if err == nil {
+		return s.CachedInfo(), false, nil
+	}
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, false, err
+	}
+	s, err = h.js.CreateStream(ctx, h.config.stream(shard, shards))
+	if err != nil {
+		return nil, false, err
+	}
+	return s.CachedInfo(), true, nil
+}
+
+// transient says whether trying again can help. Creating a file stream right
+// after the account's last one was deleted fails with 10049 for a moment; a name
+// in use is another pod that was faster with other settings.
+func transient(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout),
+		errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded),
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+		return true
+	case errors.As(err, &api):
+		return api.ErrorCode == codeStreamCreate || api.ErrorCode == codeNotAvailable || api.ErrorCode == codeNoPeers
+	}
+	return false
+}
+
+// JetStream's error codes that nats.go has no names for.
+const (
+	codeNoPeers       = 10005 // no suitable peers for placement: the cluster still forms
+	codeNotAvailable  = 10008 // JetStream system temporarily unavailable
+	codeStreamCreate  = 10049
+	codeNoMessage     = 10037
+	codeNoStream      = 10059
+	codeStoreFailed   = 10077 // with the store's error as its text
+	codeStorageFull   = 10047
+	codeNoResources   = 10023
+	codeTooLarge      = 10054
+	codeAccountLimits = 10002
+)
