@@ -1,0 +1,113 @@
+// Package cluster starts the real processes of end-to-end tests: wsnode in dev
+// mode, wsnode nodes, nats-server, and a balancer before nodes. All listen on
+// the loopback only, and whatever is started ends with its test.
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// RaceVariable is the environment variable that, when not empty, has wsnode and
+// wsctl built with the race detector.
+const RaceVariable = "WSNODE_E2E_RACE"
+
+var binaries struct {
+	mu    sync.Mutex
+	dir   string
+	built map[string]error
+}
+
+// Main runs a package's tests, removes the binaries that they built, and fails
+// if a goroutine is left. Call it from TestMain, and exit with its result.
+func Main(m *testing.M) int {
+	code := m.Run()
+	http.DefaultClient.CloseIdleConnections()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	if binaries.dir != "" {
+		if err := os.RemoveAll(binaries.dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
+}
+
+// Binary builds a command once per test process and returns its path.
+func Binary(tb testing.TB, pkg string) string {
+	tb.Helper()
+	b := &binaries
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.built == nil {
+		b.built = map[string]error{}
+		b.dir, b.built[""] = os.MkdirTemp("", "wsnode-e2e-")
+	}
+	path := filepath.Join(b.dir, filepath.Base(pkg))
+	if filepath.Base(pkg) == "v2" {
+		path = filepath.Join(b.dir, "nats-server")
+	}
+	err, done := b.built[pkg]
+	if !done {
+		err = errors.Join(b.built[""], build(path, pkg))
+		b.built[pkg] = err
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+func build(path, pkg string) error {
+	args := []string{"build", "-o", path}
+	if os.Getenv(RaceVariable) != "" && pkg != natsServer {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Dir = Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}
+
+const (
+	wsnode     = "./cmd/wsnode"
+	wsctl      = "./cmd/wsctl"
+	natsServer = "github.com/nats-io/nats-server/v2"
+)
+
+// Root is the folder of go.mod.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}
+
+// Wsctl runs wsctl and returns what it printed; it must succeed.
+func Wsctl(tb testing.TB, args ...string) string {
+	tb.Helper()
+	cmd := exec.Command(Binary(tb, wsctl), args...)
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			tb.Fatalf("wsctl %q: %v\n%s%s", args, err, out, exit.Stderr)
+		}
+		tb.Fatalf("wsctl %q: %v", args, err)
+	}
+	return string(out)
+}

@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"testing"
+)
+
+// FreeAddress returns a loopback address that nobody listens on. Ports below
+// the range that kernels give out by themselves are used, so that no client's
+// own port takes it in the meantime.
+func FreeAddress(tb testing.TB) string {
+	return fmt.Sprintf("127.0.0.1:%d", freePorts(tb, []int{0}))
+}
+
+// freePorts returns a base so that all of base+offsets are free.
+func freePorts(tb testing.TB, offsets []int) int {
+	tb.Helper()
+	for range 200 {
+		base := 10000 + rand.IntN(22000)
+		if allFree(base, offsets) {
+			return base
+		}
+	}
+	tb.Fatal("no free ports")
+	return 0
+}
+
+func allFree(base int, offsets []int) bool {
+	for _, offset := range offsets {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+offset))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
+}

@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startPatience bounds how long a process may take until it can be used, on a
+// machine that is busy with other tests and with race detection on.
+const startPatience = 60 * time.Second
+
+// exitTime is what the contract allows an orderly end to take.
+const exitTime = 2 * time.Second
+
+// Process is a running program whose output is kept. When its test fails, the
+// output is written to test/artifacts.
+type Process struct {
+	Name   string
+	tb     testing.TB
+	cmd    *exec.Cmd
+	output output
+	exited chan struct{} // closed when the process is gone; err is set then
+	err    error
+}
+
+// output collects what a process prints and wakes who waits for a line.
+type output struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	grown chan struct{} // closed and replaced at each write
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.grown != nil {
+		close(o.grown)
+	}
+	o.grown = make(chan struct{})
+	return o.buf.Write(p)
+}
+
+// read returns all output so far, and a channel that is closed when there is more.
+func (o *output) read() (string, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.grown == nil {
+		o.grown = make(chan struct{})
+	}
+	return o.buf.String(), o.grown
+}
+
+// Run starts a program. It must have ended or be able to end in an orderly way
+// on SIGINT when the test ends.
+func Run(tb testing.TB, name, path string, args ...string) *Process {
+	tb.Helper()
+	p := &Process{Name: name, tb: tb, exited: make(chan struct{})}
+	p.cmd = exec.Command(path, args...)
+	p.cmd.Dir = Root()
+	p.cmd.Stdout = &p.output
+	p.cmd.Stderr = &p.output
+	p.cmd.SysProcAttr = dieWithParent()
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatalf("start %s: %v", name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.exited)
+	}()
+	tb.Cleanup(p.cleanup)
+	return p
+}
+
+func (p *Process) cleanup() {
+	p.Stop()
+	out := p.Output()
+	for _, bad := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
+		if strings.Contains(out, bad) {
+			p.tb.Errorf("%s printed %q", p.Name, bad)
+		}
+	}
+	if p.tb.Failed() {
+		p.keep(out)
+	}
+}
+
+// keep writes the output where it can be looked at after the run.
+func (p *Process) keep(out string) {
+	dir := filepath.Join(Root(), "test", "artifacts", strings.ReplaceAll(p.tb.Name(), "/", "_"))
+	file := filepath.Join(dir, p.Name+".log")
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = os.WriteFile(file, []byte(out), 0o644)
+	}
+	if err != nil {
+		p.tb.Errorf("keep the output of %s: %v", p.Name, err)
+		return
+	}
+	const tail = 3000
+	p.tb.Logf("%s (all of it in test/artifacts): …%s", p.Name, out[max(0, len(out)-tail):])
+}
+
+// Output returns all that the process printed so far.
+func (p *Process) Output() string {
+	out, _ := p.output.read()
+	return out
+}
+
+// WaitLine waits until the process printed a line for which match is true.
+func (p *Process) WaitLine(match func(line string) bool) {
+	p.tb.Helper()
+	deadline := time.After(startPatience)
+	for {
+		out, grown := p.output.read()
+		for line := range strings.Lines(out) {
+			if strings.HasSuffix(line, "\n") && match(strings.TrimRight(line, "\r\n")) {
+				return
+			}
+		}
+		select {
+		case <-grown:
+		case <-p.exited:
+			p.tb.Fatalf("%s ended too early: %v\n%s", p.Name, p.err, p.Output())
+		case <-deadline:
+			p.tb.Fatalf("%s did not print the awaited line:\n%s", p.Name, p.Output())
+		}
+	}
+}
+
+// Stop ends the process as Ctrl-C does and checks that it ends without an error
+// and in time. Stopping an ended process does nothing.
+func (p *Process) Stop() {
+	p.tb.Helper()
+	select {
+	case <-p.exited:
+		return
+	default:
+	}
+	start := time.Now()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.tb.Errorf("interrupt %s: %v", p.Name, err)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(5 * exitTime):
+		p.tb.Errorf("%s did not end within %v of SIGINT", p.Name, 5*exitTime)
+		p.cmd.Process.Signal(syscall.SIGQUIT) // prints its goroutines
+		select {
+		case <-p.exited:
+		case <-time.After(exitTime):
+			p.Kill()
+		}
+		return
+	}
+	if took := time.Since(start); took > exitTime {
+		p.tb.Errorf("%s took %v to end, at most %v allowed", p.Name, took, exitTime)
+	}
+	if p.err != nil {
+		p.tb.Errorf("%s ended with: %v", p.Name, p.err)
+	}
+}
+
+// Kill ends the process at once, as kill -9 does.
+func (p *Process) Kill() {
+	p.tb.Helper()
+	p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// Wait waits until the process has ended by itself and returns its exit code.
+func (p *Process) Wait() int {
+	p.tb.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(startPatience):
+		p.tb.Fatalf("%s did not end:\n%s", p.Name, p.Output())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}

@@ -1,0 +1,79 @@
+package cluster
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+// Serve is how to start a `wsnode serve`.
+type Serve struct {
+	Name   string // of the process in logs
+	Region string
+	Listen string // empty: a free address
+	URL    string // the region's public URL; empty: that of Listen
+	NATS   string // empty: --standalone
+	JWKS   string
+	Flags  []string // more of them
+}
+
+// Node is a running `wsnode serve`.
+type Node struct {
+	*Process
+	Addr string
+}
+
+// WS is the node's own server URL for providers.
+func (n *Node) WS() string { return "ws://" + n.Addr }
+
+// HTTP is the base URL of the node's HTTP API.
+func (n *Node) HTTP() string { return "http://" + n.Addr }
+
+// Start starts the node without waiting for it.
+func (s Serve) Start(tb testing.TB) *Node {
+	tb.Helper()
+	if s.Listen == "" {
+		s.Listen = FreeAddress(tb)
+	}
+	if s.URL == "" {
+		s.URL = "ws://" + s.Listen
+	}
+	if s.Name == "" {
+		s.Name = "wsnode"
+	}
+	args := []string{"serve", "--region", s.Region, "--listen", s.Listen, "--public-url", s.URL, "--jwks-url", s.JWKS, "--single-region"}
+	if s.NATS == "" {
+		args = append(args, "--standalone")
+	} else {
+		args = append(args, "--nats-url", s.NATS)
+	}
+	return &Node{Run(tb, s.Name, Binary(tb, wsnode), append(args, s.Flags...)...), s.Listen}
+}
+
+// StartHealthy starts the node and waits until it is healthy.
+func (s Serve) StartHealthy(tb testing.TB) *Node {
+	tb.Helper()
+	n := s.Start(tb)
+	deadline := time.Now().Add(startPatience)
+	for !n.healthy() {
+		select {
+		case <-n.exited:
+			tb.Fatalf("%s ended: %v\n%s", n.Name, n.err, n.Output())
+		default:
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("%s is not healthy:\n%s", n.Name, n.Output())
+		}
+		time.Sleep(20 * time.Millisecond) // there is no event to wait for before the listener is there
+	}
+	return n
+}
+
+func (n *Node) healthy() bool {
+	response, err := http.Get(n.HTTP() + "/health")
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
