@@ -1,0 +1,44 @@
+/**
+ * What each close code asks of a client. The codes are the service's contract; y-websocket by itself would retry all
+ * of them forever.
+ *
+ * @typedef {{ do: 'stop' | 'redirect' | 'renew' | 'retry', base: number, asked: boolean }} Verdict
+ *   base: the first wait before a retry, in milliseconds. asked: the server asked for that wait, so that nothing (a tab
+ *   that wakes up, a network that returns) may shorten it.
+ */
+
+export const MISSING_TOKEN = 4001
+export const INVALID_TOKEN = 4002
+export const FORBIDDEN = 4003
+export const INVALID_NAME = 4007
+export const REDIRECT = 4009
+export const OVERLOADED = 1013
+export const LOST = 1006
+
+/** Refused for good: the same client would be refused, or cut off, again. */
+const final = [1003, 1007, 1009, MISSING_TOKEN, FORBIDDEN, 4004, 4005, INVALID_NAME, 4008]
+
+/** First waits in milliseconds: rate limit (a sliding minute), restart, overload. Anything else is a lost connection. */
+const waits = /** @type {Record<number, number>} */ ({ 4006: 5000, 1012: 1000, [OVERLOADED]: 1000 })
+
+/**
+ * @param {number} code
+ * @returns {Verdict}
+ */
+export const verdict = (code) => ({
+  // 4400–4499: y-websocket's own convention for "do not come back".
+  do: final.includes(code) || (code > 4399 && code < 4500)
+    ? 'stop'
+    : code === REDIRECT ? 'redirect' : code === INVALID_TOKEN ? 'renew' : 'retry',
+  base: waits[code] ?? 400,
+  asked: code in waits
+})
+
+/**
+ * A wait that doubles with every try up to 30 s, and of which up to half is random: clients that one node lost do not
+ * come back in one instant.
+ *
+ * @param {number} base first wait, milliseconds
+ * @param {number} tries how many waits there were before this one
+ */
+export const backoff = (base, tries) => Math.min(30_000, base * 2 ** tries) * (1 - Math.random() / 2)

@@ -1,0 +1,368 @@
+/**
+ * Keeps y-websocket's provider connected to the region where a document lives.
+ *
+ * @module
+ */
+import { WebsocketProvider } from 'y-websocket'
+import { backoff, verdict, INVALID_TOKEN, LOST, MISSING_TOKEN, OVERLOADED, REDIRECT } from './closes.js'
+import { atlas, discover, pathOf } from './regions.js'
+import { claimsOf, tokenSource } from './token.js'
+
+/**
+ * @typedef {object} Options
+ * @property {Record<string, string> | string} regions
+ *   The regions' URLs by name, in the order of preference: `{ 'eu-central-1': 'wss://eu-central-1.example.com' }`; or
+ *   the only one's URL.
+ * @property {string} documentName
+ * @property {import('yjs').Doc} doc
+ * @property {import('./token.js').GetToken} getToken
+ *   Called for the first connection, shortly before a token expires, and, with `force`, when the server refused the
+ *   one it gave. Nothing (null, undefined, '') means that nobody is signed in: the connection stops with 4001. A
+ *   rejection is taken for a passing trouble and tried again.
+ * @property {'discovery' | 'catch'} [strategy]
+ *   'discovery' (the default) asks where the document lives, then connects. 'catch' connects to the nearest region and
+ *   follows the redirect, if any: one round trip fewer for most documents, one more for the others.
+ * @property {boolean} [connect] false: wait for `connection.connect()`. Default true.
+ * @property {boolean} [broadcastChannel]
+ *   true: tabs of one browser also exchange edits directly, scoped by the token's license region, tenant and app.
+ *   Default false: everything goes through the server, which knows who may read and write what.
+ * @property {WebsocketProvider['awareness']} [awareness] Default: one made for the document.
+ * @property {any} [WebSocketPolyfill] For Node before version 22: the `ws` package's WebSocket.
+ * @property {typeof fetch} [fetch]
+ * @property {(url: string) => boolean} [trust]
+ *   Asked before the token is sent to a region that is not in `regions` (a redirect, a discovery answer). Default: any
+ *   `wss:` URL.
+ */
+
+/**
+ * @typedef {'connecting' | 'synced' | 'waiting' | 'stopped' | 'closed'} State
+ *   connecting: finding the region, opening, first exchange. synced: connected, and everything that the server knew is
+ *   here. waiting: no connection; another try at `retryAt`. stopped: the server or the app said no, as `code` and
+ *   `reason` tell; nothing happens until `connect()`. closed: `disconnect()` or `destroy()` was called, or `connect()`
+ *   not yet.
+ *
+ * @typedef {object} Status An immutable snapshot.
+ * @property {State} state
+ * @property {string} region the region's name, '' while it is not known
+ * @property {number} code the close code that led here, 0 for none
+ * @property {string} reason
+ * @property {number} retryAt when the next try comes, in milliseconds since 1970; 0 outside 'waiting'
+ * @property {boolean} readOnly the token allows only reading: edits made here stay here
+ */
+
+/**
+ * @typedef {object} Connection
+ * @property {WebsocketProvider} provider For editor bindings. Its connect, disconnect and destroy are the connection's.
+ * @property {WebsocketProvider['awareness']} awareness
+ * @property {import('yjs').Doc} doc
+ * @property {Status} status the current one; the same object until something changes
+ * @property {(listener: (status: Status) => void) => () => void} subscribe
+ *   Calls listener on every change, until the returned function is called.
+ * @property {() => Promise<void>} whenSynced
+ *   Settles once the document is synced; rejects with an Error, whose `code` is the close code, when the connection
+ *   stops or is closed before.
+ * @property {() => void} connect Starts, or starts again at once after 'stopped', 'closed' or while 'waiting'.
+ * @property {() => void} disconnect Ends the connection; document and awareness stay.
+ * @property {() => void} destroy Ends it for good. Idempotent; also done by `doc.destroy()`.
+ */
+
+/** A session that lasted this long, in milliseconds, was a success: what went wrong before it is forgotten. */
+const steady = 10_000
+/** How long a socket may take to open, in milliseconds. */
+const patience = 10_000
+/** Redirects in a row that are followed at once; more than that are two regions that disagree. */
+const freeHops = 3
+
+/**
+ * Connects a document. Returns at once; nothing is asked or opened before the next turn of the event loop, so that a
+ * `destroy` right after it (React's StrictMode) leaves no trace.
+ *
+ * @param {Options} options
+ * @returns {Connection}
+ */
+export const connect = (options) => {
+  const { documentName, doc, getToken, strategy = 'discovery', trust = () => true } = options
+  const regions = atlas(options.regions)
+  const WebSocketPolyfill = options.WebSocketPolyfill ?? globalThis.WebSocket
+  if (typeof documentName !== 'string') throw new TypeError('documentName: a string is needed')
+  if (typeof getToken !== 'function') throw new TypeError('getToken: a function is needed')
+  if (!WebSocketPolyfill) throw new TypeError('WebSocketPolyfill: there is no WebSocket here, pass one')
+
+  const tokens = tokenSource(getToken)
+  const provider = new WebsocketProvider(regions.list[0].url, pathOf(documentName), doc, {
+    connect: false,
+    disableBc: true,
+    WebSocketPolyfill,
+    ...(options.awareness && { awareness: options.awareness })
+  })
+  const inherited = WebsocketProvider.prototype
+
+  /** @type {Set<(status: Status) => void>} */
+  const listeners = new Set()
+  /** The attempt under way; aborted when it is no longer wanted. */
+  let turn = new AbortController()
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer
+  let wanted = false
+  let destroyed = false
+  /** The server URL to use: where the document was last seen; '' when that is not known (any more). */
+  let target = ''
+  /** The place in the list of regions at which to start looking; -1: at the token's region. */
+  let start = -1
+  /** Look by connecting, although the strategy is discovery: its last answer led nowhere. */
+  let blind = false
+  let tries = 0
+  let hops = 0
+  let overloads = 0
+  let refused = false
+  let shortenable = false
+  let syncedAt = 0
+
+  /** @param {Partial<Status>} change */
+  const show = (change) => {
+    const next = { ...connection.status, code: 0, reason: '', retryAt: 0, ...change }
+    const keys = /** @type {(keyof Status)[]} */ (Object.keys(next))
+    if (keys.every((key) => next[key] === connection.status[key])) return
+    connection.status = Object.freeze(next)
+    for (const listener of [...listeners]) {
+      try {
+        listener(next)
+      } catch (error) {
+        // The app's own trouble: reported as uncaught, without stopping the connection.
+        setTimeout(() => { throw error }, 0)
+      }
+    }
+  }
+
+  /** Ends whatever is planned or under way, apart from an open socket. */
+  const cancel = () => {
+    turn.abort()
+    clearTimeout(timer)
+    shortenable = false
+  }
+
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
+  const stop = (code, reason) => {
+    wanted = false
+    cancel()
+    tokens.stop()
+    tokens.drop()
+    show({ state: 'stopped', code, reason })
+  }
+
+  /**
+   * @param {number} wait milliseconds
+   * @param {number} [code]
+   * @param {string} [reason]
+   */
+  const again = (wait, code = 0, reason = '') => {
+    cancel()
+    timer = setTimeout(attempt, wait)
+    show(wait
+      ? { state: 'waiting', code, reason, retryAt: Date.now() + wait }
+      : { state: 'connecting', code, reason })
+  }
+
+  /** The target failed: the next attempt looks further down the list. */
+  const leave = () => {
+    start = (regions.find(target) + 1) % regions.list.length
+    target = ''
+    blind = !blind
+  }
+
+  /**
+   * @param {string} token
+   * @param {AbortSignal} signal
+   */
+  const locate = async (token, signal) => {
+    const { list } = regions
+    const first = start < 0 ? Math.max(0, regions.named(claimsOf(token).regionCode)) : start
+    if (strategy === 'catch' || (blind && list.length > 1)) return list[first].url
+    let failure
+    let retryAfter = 0
+    for (let i = 0; i < list.length; i++) {
+      try {
+        const url = regions.follow(
+          await discover(options.fetch ?? fetch, list[(first + i) % list.length].url, documentName, token, signal))
+        if (url && (regions.find(url) >= 0 || trust(url))) return url
+        failure = new Error('discovery: untrusted region')
+      } catch (/** @type {any} */ error) {
+        if (error.closeCode || signal.aborted) throw error
+        retryAfter = Math.max(retryAfter, error.retryAfter ?? 0)
+        failure = error
+      }
+    }
+    throw Object.assign(failure, { retryAfter })
+  }
+
+  const attempt = async () => {
+    const { signal } = turn = new AbortController()
+    show({ ...connection.status, state: 'connecting', retryAt: 0 })
+    try {
+      const token = await tokens.get(signal)
+      if (signal.aborted) return
+      if (!token) return stop(MISSING_TOKEN, 'Missing token')
+      if (!target) target = await locate(token, signal)
+      if (signal.aborted) return
+      open(token, signal)
+    } catch (/** @type {any} */ error) {
+      if (signal.aborted) return
+      const { closeCode, retryAfter = 0 } = error
+      if (closeCode === INVALID_TOKEN && !tokens.fresh && !refused) return renew(error.message)
+      if (closeCode) return stop(closeCode, error.message)
+      again(Math.max(backoff(400, tries++), retryAfter * (1 + Math.random() / 5)), 0, String(error.message))
+      shortenable = !retryAfter
+    }
+  }
+
+  /** @param {string} reason */
+  const renew = (reason) => {
+    refused = true
+    tokens.drop()
+    again(0, INVALID_TOKEN, reason)
+  }
+
+  /**
+   * @param {string} token
+   * @param {AbortSignal} signal
+   */
+  const open = (token, signal) => {
+    const claims = claimsOf(token)
+    const region = regions.list[regions.find(target)]
+    show({ ...connection.status, region: region ? region.name : target, readOnly: claims.access === 'readonly' })
+    if (signal.aborted) return // by a listener
+    provider.serverUrl = target
+    provider.protocols = ['access_token', token]
+    scope(claims)
+    syncedAt = 0
+    // A raised clock: peers that were cut off as well have removed this client, and would ignore its unchanged state.
+    const { awareness } = provider
+    if (awareness.getLocalState()) awareness.setLocalState(awareness.getLocalState())
+    timer = setTimeout(() => provider.ws?.close(), patience)
+    try {
+      inherited.connect.call(provider)
+    } catch (error) {
+      // An address that is none.
+      provider.shouldConnect = false
+      leave()
+      throw error
+    }
+  }
+
+  /**
+   * y-websocket's channel between tabs is named after URL and document: two tenants' documents of one name would merge.
+   * @param {import('./token.js').Claims} claims
+   */
+  const scope = (claims) => {
+    const names = [claims.dbCode ?? claims.licenseRegionCode, claims.tenantId ?? claims.tenantid, claims.appId]
+    const channel = JSON.stringify(['wsnode', ...names, documentName])
+    if (provider.bcconnected && provider.bcChannel !== channel) provider.disconnectBc()
+    provider.bcChannel = channel
+    provider.disableBc = !options.broadcastChannel || !names.every(Boolean)
+  }
+
+  provider.on('status', (/** @type {{ status: string }} */ { status }) => {
+    if (status === 'connected') clearTimeout(timer)
+  })
+
+  provider.on('sync', (/** @type {boolean} */ synced) => {
+    if (!synced) return
+    syncedAt = Date.now()
+    blind = refused = false
+    overloads = hops = 0
+    show({ state: 'synced' })
+  })
+
+  // The provider's own way to come back is switched off here, for this one close: its timer finds shouldConnect false.
+  provider.on('connection-close', (/** @type {CloseEvent | null} */ event) => {
+    provider.shouldConnect = false
+    clearTimeout(timer)
+    if (!wanted) return
+    const { code, reason } = event?.code ? event : { code: LOST, reason: '' }
+    const next = verdict(code)
+    if (syncedAt && Date.now() - syncedAt > steady) tries = 0
+    if (next.do === 'stop') return stop(code, reason)
+    if (next.do === 'renew') return refused ? stop(code, reason) : renew(reason)
+    if (code === REDIRECT) {
+      const url = regions.follow(reason.replace(/^REDIRECT:/, ''))
+      if (url && (regions.find(url) >= 0 || trust(url))) {
+        target = url
+        return again(++hops > freeHops ? backoff(400, tries++) : 0, code, reason)
+      }
+    }
+    // A session that worked comes back to where it was. One that never did goes on to the next region, after a second
+    // chance where the region only said that it has no room just now.
+    if (!syncedAt && code !== 1012 && (code !== OVERLOADED || overloads++ % 2)) leave()
+    again(backoff(next.base, tries++), code, reason)
+    shortenable = !next.asked
+  })
+
+  // Read-only sessions learn that an edit was not taken; y-websocket only writes to the console.
+  provider.messageHandlers[2] = () => show({ ...connection.status, readOnly: true })
+
+  /** The network or the tab came back: a wait that only hoped for that ends now. */
+  const wake = () => {
+    if (shortenable && globalThis.document?.visibilityState !== 'hidden') again(0)
+  }
+  const page = /** @type {[EventTarget | undefined, string][]} */ ([
+    [globalThis, 'online'], [globalThis, 'pageshow'], [globalThis.document, 'visibilitychange']
+  ])
+  for (const [target, event] of page) target?.addEventListener?.(event, wake)
+
+  const connection = {
+    provider,
+    awareness: provider.awareness,
+    doc,
+    status: /** @type {Status} */ (Object.freeze(
+      { state: 'closed', region: '', code: 0, reason: '', retryAt: 0, readOnly: false })),
+    /** @param {(status: Status) => void} listener */
+    subscribe (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    },
+    whenSynced: () => new Promise((resolve, reject) => {
+      /** @param {Status} status */
+      const check = ({ state, code, reason }) => {
+        if (state === 'synced') resolve(undefined)
+        else if (wanted) return
+        else reject(Object.assign(new Error(reason || state), { code }))
+        listeners.delete(check)
+      }
+      listeners.add(check)
+      check(connection.status)
+    }),
+    connect () {
+      if (destroyed || (wanted && connection.status.state !== 'waiting')) return
+      wanted = true
+      refused = false
+      tries = 0
+      again(0)
+    },
+    disconnect () {
+      wanted = false
+      cancel()
+      tokens.stop()
+      inherited.disconnect.call(provider)
+      show({ state: 'closed' })
+    },
+    destroy () {
+      if (destroyed) return
+      destroyed = true
+      for (const [target, event] of page) target?.removeEventListener?.(event, wake)
+      doc.off('destroy', connection.destroy)
+      connection.disconnect()
+      inherited.destroy.call(provider)
+      if (!options.awareness) connection.awareness.destroy()
+      listeners.clear()
+    }
+  }
+  provider.connect = connection.connect
+  provider.disconnect = connection.disconnect
+  provider.destroy = connection.destroy
+  doc.on('destroy', connection.destroy)
+  if (options.connect !== false) connection.connect()
+  return connection
+}

@@ -1,0 +1,98 @@
+/**
+ * The app's token, kept until it is about to expire.
+ *
+ * @typedef {Record<string, any>} Claims
+ * @typedef {(request: { force: boolean, signal: AbortSignal }) => string | null | undefined | Promise<string | null | undefined>} GetToken
+ */
+
+/**
+ * Reads a JWT's claims without checking its signature: the server checks, the client only plans with them. A token that
+ * cannot be read has no claims.
+ *
+ * @param {string} token
+ * @returns {Claims}
+ */
+export const claimsOf = (token) => {
+  try {
+    return Object(JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/'))))
+  } catch {
+    return {}
+  }
+}
+
+/**
+ * When to replace a token, in milliseconds from now: a minute before it expires, or at half its life when that is later
+ * (tokens of a minute or two), but never in a tight loop. The lifetime comes from `iat` where this machine's clock cannot
+ * be right.
+ *
+ * @param {Claims} claims
+ */
+export const renewIn = ({ exp, iat }) => {
+  let life = exp - Date.now() / 1000
+  if (iat < exp && !(life > 0 && life < exp - iat)) life = exp - iat
+  return life > 0 ? Math.max(life - 60, life / 2, 5) * 1000 : Infinity
+}
+
+/**
+ * @param {GetToken} getToken
+ */
+export const tokenSource = (getToken) => {
+  let token = ''
+  let renewAt = 0
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer
+  let force = false
+
+  const source = {
+    /** True until the token has been used once: a refusal then says something about the app, not about its age. */
+    fresh: false,
+
+    /**
+     * The token to use now; '' when the app has none.
+     * @param {AbortSignal} signal
+     */
+    async get (signal) {
+      source.fresh = false
+      if (!token || force || Date.now() >= renewAt) {
+        const next = await getToken({ force, signal })
+        if (!signal.aborted) {
+          source.keep(next || '')
+          source.fresh = true
+        }
+      }
+      return token
+    },
+
+    /** @param {string} next */
+    keep (next) {
+      token = next
+      force = false
+      clearTimeout(timer)
+      const wait = renewIn(claimsOf(next))
+      renewAt = Date.now() + wait
+      // Renewed ahead of time even while connected, so that a reconnect does not wait for the app's token endpoint.
+      // A longer wait than setTimeout can hold is left to the next get.
+      if (wait < 2 ** 31) timer = setTimeout(source.ahead, wait)
+    },
+
+    async ahead () {
+      try {
+        const next = await getToken({ force: true, signal: new AbortController().signal })
+        if (next && timer) source.keep(next)
+      } catch {
+        // get tries again when the token is needed
+      }
+    },
+
+    /** The server refused the token. */
+    drop () {
+      force = true
+    },
+
+    stop () {
+      clearTimeout(timer)
+      timer = undefined
+    }
+  }
+  return source
+}
