@@ -1,0 +1,160 @@
+package limits
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A node is overloaded from highWater of either measure on, until both are below
+// lowWater.
+const (
+	highWater = 0.80
+	lowWater  = 0.70
+)
+
+// sampleEvery is how often memory is measured.
+const sampleEvery = time.Second
+
+// GaugeConfig says what a node can carry.
+type GaugeConfig struct {
+	MaxConnections int   // zero: any number
+	MaxMemory      int64 // bytes; zero: the container's limit or GOMEMLIMIT, if any; negative: any amount
+	Memory         func() int64
+}
+
+// Gauge says whether the node is overloaded. It is safe for concurrent use.
+type Gauge struct {
+	maxConnections int
+	maxMemory      int64
+	measure        func() int64
+
+	connections atomic.Int64
+	memory      atomic.Int64
+
+	mu         sync.Mutex // guards changes of overloaded
+	overloaded atomic.Bool
+}
+
+// NewGauge makes a gauge and measures once.
+func NewGauge(c GaugeConfig) *Gauge {
+	g := &Gauge{maxConnections: c.MaxConnections, maxMemory: c.MaxMemory, measure: c.Memory}
+	if g.maxMemory == 0 {
+		g.maxMemory = MemoryLimit()
+	}
+	if g.measure == nil {
+		g.measure = memoryInUse
+	}
+	g.Sample()
+	return g
+}
+
+// Run measures memory every second until ctx ends.
+func (g *Gauge) Run(ctx context.Context) {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			g.Sample()
+		}
+	}
+}
+
+// Sample measures memory now.
+func (g *Gauge) Sample() {
+	if g.maxMemory > 0 {
+		g.memory.Store(g.measure())
+	}
+	g.judge()
+}
+
+// Enter counts a connection.
+func (g *Gauge) Enter() { g.connections.Add(1); g.judge() }
+
+// Leave takes a connection back.
+func (g *Gauge) Leave() { g.connections.Add(-1); g.judge() }
+
+// Connections is how many have entered and not left.
+func (g *Gauge) Connections() int { return int(g.connections.Load()) }
+
+// Overloaded reports whether new connections should be refused.
+func (g *Gauge) Overloaded() bool { return g.overloaded.Load() }
+
+// Load is the larger of the two shares in use, 1 being all that is configured. A
+// node sheds load from 0.8 on: scale out well before.
+func (g *Gauge) Load() float64 {
+	var load float64
+	if g.maxConnections > 0 {
+		load = float64(g.connections.Load()) / float64(g.maxConnections)
+	}
+	if g.maxMemory > 0 {
+		load = max(load, float64(g.memory.Load())/float64(g.maxMemory))
+	}
+	return load
+}
+
+func (g *Gauge) judge() {
+	// Connections come and go much more often than the verdict changes.
+	if load := g.Load(); (load >= highWater) == g.overloaded.Load() && load >= lowWater {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch load := g.Load(); {
+	case load >= highWater:
+		g.overloaded.Store(true)
+	case load < lowWater:
+		g.overloaded.Store(false)
+	}
+}
+
+// memoryInUse is the memory that the process cannot do without: the heap that
+// the last collection found alive, stacks, and the runtime's own. Garbage is not
+// counted: with a roomy GOGC it would look like load.
+func memoryInUse() int64 {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+	}
+	metrics.Read(samples)
+	value := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
+	return value(0) + value(1) - value(2) - value(3) - value(4) - value(5)
+}
+
+// MemoryLimit is what the process may use: the smaller of GOMEMLIMIT and the
+// container's limit; zero when there is neither.
+func MemoryLimit() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	for _, file := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		if text, err := os.ReadFile(file); err == nil {
+			limit = min(limit, parseMemory(text))
+		}
+	}
+	// Without a limit, cgroups of the first version say a very large number.
+	if limit >= math.MaxInt64>>1 {
+		return 0
+	}
+	return limit
+}
+
+func parseMemory(text []byte) int64 {
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
+	if err != nil || n <= 0 {
+		return math.MaxInt64 // "max"
+	}
+	return n
+}
