@@ -85,7 +85,7 @@ type Bus struct {
 	seed   maphash.Seed
 	inbox  *inbox
 
-	up      atomic.Bool // false from a disconnect to the reconnect
+	up      atomic.Bool // without a link: false from a disconnect to the reconnect
 	closed  atomic.Bool
 	dropped atomic.Uint64
 	cuts    atomic.Uint64
@@ -121,7 +121,6 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 		disturbed: make(chan struct{}, 1),
 		stop:      make(chan struct{}),
 	}
-	b.up.Store(nc.IsConnected())
 	b.watch()
 	for range config.Lanes {
 		l := newLane(config.LaneDepth)
@@ -180,10 +179,14 @@ func (b *Bus) Stats() Stats {
 // available says why a publish cannot go out now, without taking the
 // connection's lock: nats.go holds it while it dials.
 func (b *Bus) available() error {
+	up := b.up.Load()
+	if b.link != nil {
+		up = b.link.up()
+	}
 	switch {
 	case b.closed.Load():
 		return ErrClosed
-	case !b.up.Load(), b.link != nil && !b.link.up():
+	case !up:
 		return ErrDisconnected
 	}
 	return nil

@@ -73,6 +73,8 @@ func Connect(ctx context.Context, config ConnectConfig) (*nats.Conn, error) {
 		nats.MaxPingsOutstanding(maxPingsOut),
 		nats.Timeout(dialTimeout),
 		nats.IgnoreAuthErrorAbort(),
+		// nats.go's own handler prints to stderr; the bus logs.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}
 	if config.Credentials != "" {
 		options = append(options, nats.UserCredentials(config.Credentials))

@@ -9,6 +9,9 @@ import (
 
 // watch puts the bus's handlers in front of those that the connection has.
 func (b *Bus) watch() {
+	// Last: what happens before it is seen by it, and what happens after it is
+	// seen by the handlers.
+	defer b.confirm()
 	disconnected := b.nc.DisconnectErrHandler()
 	b.nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) {
 		b.up.Store(false)
@@ -21,7 +24,7 @@ func (b *Bus) watch() {
 	})
 	reconnected := b.nc.ReconnectHandler()
 	b.nc.SetReconnectHandler(func(nc *nats.Conn) {
-		b.up.Store(true)
+		b.confirm()
 		b.cuts.Add(1)
 		if !b.closed.Load() {
 			b.log.Info("connected to NATS again", "server", nc.ConnectedServerName())
@@ -47,6 +50,15 @@ func (b *Bus) watch() {
 			failed(nc, sub, err)
 		}
 	})
+}
+
+// confirm looks whether the connection can be used.
+func (b *Bus) confirm() {
+	if b.link != nil {
+		b.link.confirm(b.nc)
+		return
+	}
+	b.up.Store(b.nc.IsConnected())
 }
 
 // disturb leaves a notice; one is enough however often it is left.
