@@ -1,0 +1,176 @@
+package kvpin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// bucket is a node's side of one registry: its lease, what it knows of others'
+// leases, the documents that it holds and what it owes.
+type bucket struct {
+	cfg      *Config
+	license  docname.LicenseRegion
+	store    store
+	ensure   func(context.Context) (created bool, err error) // nil: nothing to ensure
+	rooms    atomic.Pointer[Rooms]
+	draining atomic.Bool
+	leaving  atomic.Bool
+	opened   chan struct{} // closed with the first lease, or with a fault
+	opening  sync.Once
+
+	lease ownLease
+	peers peers
+	fence fence
+	hints hints
+	stats counters
+
+	renewal chan struct{} // asks for a renewal now
+	sweeper chan struct{} // asks for a sweep
+	kick    chan struct{} // wakes the debts
+
+	mu         sync.Mutex
+	fault_     error                          // why the bucket cannot be used
+	docs       map[docname.Document]*document // held, owed, or in an operation
+	due        map[*document]struct{}         // have a debt
+	validating map[*document]struct{}         // not yet gone through after a lost lease
+}
+
+func newBucket(cfg *Config, license docname.LicenseRegion, s store) *bucket {
+	return &bucket{
+		cfg: cfg, license: license, store: s,
+		opened:     make(chan struct{}),
+		peers:      peers{leases: make(map[NodeID]peer), urls: make(map[Region]string)},
+		renewal:    make(chan struct{}, 1),
+		sweeper:    make(chan struct{}, 1),
+		kick:       make(chan struct{}, 1),
+		docs:       make(map[docname.Document]*document),
+		due:        make(map[*document]struct{}),
+		validating: make(map[*document]struct{}),
+	}
+}
+
+// run does the bucket's background work until ctx ends.
+func (b *bucket) run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { b.keepLease(ctx) })
+	tasks.Go(func() {
+		b.store.Watch(ctx, []string{leasePrefix + ">", regionPrefix + ">", noticePrefix + string(b.cfg.Node)}, b.notice)
+	})
+	tasks.Go(func() { b.workDebts(ctx) })
+	tasks.Go(func() { b.sweepOrphans(ctx) })
+	tasks.Go(func() { b.renewPins(ctx) })
+	tasks.Wait()
+}
+
+// open tells Open that the first lease is there, or that there will be none.
+func (b *bucket) open(fault error) {
+	b.mu.Lock()
+	b.fault_ = fault
+	b.mu.Unlock()
+	b.opening.Do(func() { close(b.opened) })
+}
+
+func (b *bucket) fault() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fault_
+}
+
+func (b *bucket) isOpen() bool {
+	select {
+	case <-b.opened:
+		return true
+	default:
+		return false
+	}
+}
+
+// reachable is called when the connection is made, first or again.
+func (b *bucket) reachable() { b.renewNow() }
+
+func (b *bucket) renewNow() { signal(b.renewal) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// get reads a key from the leader within the configured timeout.
+func (b *bucket) get(ctx context.Context, key string) (entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	start := time.Now()
+	e, err := b.store.Get(ctx, key)
+	b.stats.reads.Add(1)
+	b.observe("read", start, err)
+	if err != nil {
+		return e, fmt.Errorf("read %s: %w", key, err)
+	}
+	return e, nil
+}
+
+// leastWrite is the least time that a write must have for its answer.
+const leastWrite = 50 * time.Millisecond
+
+// put writes a key. A context that is canceled meanwhile does not interrupt it,
+// since that would only leave an unknown outcome; its deadline holds.
+func (b *bucket) put(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
+	timeout := b.cfg.Timeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	if ctx.Err() != nil || timeout < leastWrite {
+		return 0, fmt.Errorf("write %s: %w: no time left", key, ErrUnavailable)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	start, passage := time.Now(), b.fence.enter(b.store.Incarnation())
+	revision, err := b.store.Put(ctx, key, value, expect, ttl)
+	b.stats.writes.Add(1)
+	b.observe("write", start, err)
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", key, err)
+	}
+	b.fence.passed(passage, b.store.Incarnation())
+	return revision, nil
+}
+
+func (b *bucket) observe(op string, start time.Time, err error) {
+	b.cfg.Observe(op, time.Since(start), err)
+}
+
+// notice takes what the watch reports.
+func (b *bucket) notice(c change) {
+	switch {
+	case c.Synced:
+		b.peers.markSynced()
+	case strings.HasPrefix(c.Key, leasePrefix):
+		b.noticeLease(NodeID(strings.TrimPrefix(c.Key, leasePrefix)), c.entry)
+	case strings.HasPrefix(c.Key, regionPrefix):
+		b.peers.setURL(Region(strings.TrimPrefix(c.Key, regionPrefix)), c.entry)
+	case strings.HasPrefix(c.Key, noticePrefix) && c.Present:
+		if doc, err := docname.ParsePinKey(b.license, string(c.Value)); err == nil {
+			b.lookAgain(doc)
+		}
+	}
+}
+
+// leaveInOrder works off the debts as far as ctx allows and gives the lease back.
+func (b *bucket) leaveInOrder(ctx context.Context) error {
+	owed := b.settleAll(ctx)
+	b.leaving.Store(true)
+	err := b.giveLeaseBack(ctx)
+	if owed > 0 {
+		err = errors.Join(err, fmt.Errorf("registry %s: %d documents left unsettled", b.license, owed))
+	}
+	return err
+}

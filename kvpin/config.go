@@ -1,0 +1,140 @@
+package kvpin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Source says where the bucket of a license region is and how it is looked after.
+type Source struct {
+	// URL of the NATS cluster. Registries with the same URL share one connection,
+	// made with the options of the first; empty URLs count as the same.
+	URL string
+	// Options of the connection: credentials, TLS, an in-process server. What the
+	// registry depends on is set after them: no reconnect buffer, endless
+	// reconnects, its own name.
+	Options []nats.Option
+	// Domain is the JetStream domain of the bucket; empty for none.
+	Domain string
+	// Replicas of a bucket that is created; 0 stands for 1. An existing bucket must
+	// have at least as many.
+	Replicas int
+	// Create has a missing bucket created. Otherwise buckets are only checked.
+	Create bool
+}
+
+// Config describes a node's registry. Zero durations stand for the defaults.
+type Config struct {
+	// Region is the region of this node. Required.
+	Region Region
+	// Node is the id of this node: 1 to 64 of letters, digits, '.', '_', '-'.
+	// Required.
+	Node NodeID
+	// URL is the public URL of the region, such as "wss://eu-central-1.example".
+	// The region's first node writes it into each registry; it is never overwritten.
+	URL string
+	// Registries by the license region that they serve.
+	Registries map[docname.LicenseRegion]Source
+
+	// Grace is how long a pin stays after the last holder's last session: whole
+	// seconds, at least 1. Default 10 s.
+	Grace time.Duration
+	// LeaseTTL is how long a node counts as alive after its last renewal: whole
+	// seconds, at least 2. Default 10 s.
+	LeaseTTL time.Duration
+	// RenewEvery is the time between renewals. Default 3/10 of LeaseTTL.
+	RenewEvery time.Duration
+	// Backstop is the expiry of a pin with holders, should all of them vanish and
+	// nobody sweep. One holder renews it in half that time. Default 4 h.
+	Backstop time.Duration
+	// Timeout bounds the wait for one answer of the registry. Default 800 ms.
+	Timeout time.Duration
+	// Deadline bounds Lookup, Hold and Release as a whole. Default 1.5 s.
+	Deadline time.Duration
+	// StartTimeout is how long Open waits for a registry that cannot be reached
+	// before it goes on without. Default 5 s.
+	StartTimeout time.Duration
+	// SweepAfter is how long after the loss of a lease the region looks for orphans.
+	// Default 30 s.
+	SweepAfter time.Duration
+	// SweepEvery is the time between looks for orphans without such a cause.
+	// Default 1 h.
+	SweepEvery time.Duration
+
+	// Load describes the node's load in its lease, for people: any JSON. Called at
+	// each renewal; may be nil.
+	Load func() json.RawMessage
+	// Unpinned is told of a document whose last holder the registry took out in the
+	// background: a release that was owed, or an orphan. Its history is to be purged
+	// once the pin is gone. May be nil; must not block.
+	Unpinned func(docname.Document, Pin)
+	// Observe is told of every operation: its name, how long it took and what came
+	// of it. May be nil; must not block.
+	Observe func(op string, d time.Duration, err error)
+	// Log takes what an operator should know. Nil discards it.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&c.Grace, 10*time.Second)
+	set(&c.LeaseTTL, 10*time.Second)
+	set(&c.RenewEvery, c.LeaseTTL*3/10)
+	set(&c.Backstop, 4*time.Hour)
+	set(&c.Timeout, 800*time.Millisecond)
+	set(&c.Deadline, 1500*time.Millisecond)
+	set(&c.StartTimeout, 5*time.Second)
+	set(&c.SweepAfter, 30*time.Second)
+	set(&c.SweepEvery, time.Hour)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Observe == nil {
+		c.Observe = func(string, time.Duration, error) {}
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !docname.ValidRegion(string(c.Region)) {
+		fail("region %q: expected 1 to 64 of lower-case letters, digits and '-'", c.Region)
+	}
+	if n := string(c.Node); !docname.ValidID(n) || strings.HasPrefix(n, ".") || strings.HasSuffix(n, ".") || strings.Contains(n, "..") {
+		fail("node id %q: expected 1 to 64 of letters, digits, '_', '-' and single dots inside", c.Node)
+	}
+	for license, source := range c.Registries {
+		if !docname.ValidRegion(string(license)) {
+			fail("license region %q: expected 1 to 64 of lower-case letters, digits and '-'", license)
+		}
+		if source.Replicas < 0 || source.Replicas > 5 {
+			fail("registry %s: %d replicas: expected 1 to 5", license, source.Replicas)
+		}
+	}
+	if c.Grace < time.Second || c.Grace%time.Second != 0 {
+		fail("grace period %s: expected whole seconds, at least 1", c.Grace)
+	}
+	if c.LeaseTTL < 2*time.Second || c.LeaseTTL%time.Second != 0 {
+		fail("lease time %s: expected whole seconds, at least 2", c.LeaseTTL)
+	}
+	if c.RenewEvery <= 0 || c.RenewEvery > c.LeaseTTL/2 {
+		fail("lease renewal every %s: expected at most half the lease time %s", c.RenewEvery, c.LeaseTTL)
+	}
+	if c.Backstop < 10*c.LeaseTTL || c.Backstop%time.Second != 0 {
+		fail("backstop %s: expected whole seconds, at least ten lease times", c.Backstop)
+	}
+	return errors.Join(errs...)
+}

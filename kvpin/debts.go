@@ -1,0 +1,173 @@
+package kvpin
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// workers bounds how many debts of one registry are worked off at once: enough for
+// ten thousand pins over a slow link within seconds, few enough not to crowd out
+// connects.
+const workers = 64
+
+// workDebts works off what is owed while the node's lease is current: without it,
+// nothing could be settled, and its return makes everything due.
+func (b *bucket) workDebts(ctx context.Context) {
+	slots := make(chan struct{}, workers)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for ctx.Err() == nil {
+		ready, wait := b.takeDue(time.Now())
+		for _, d := range ready {
+			slots <- struct{}{}
+			running.Go(func() {
+				b.work(ctx, d)
+				<-slots
+			})
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-b.kick:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// takeDue takes the debts that are due, and says when to come again. The taken
+// ones count as used, so that they are not forgotten.
+func (b *bucket) takeDue(now time.Time) (ready []*document, wait time.Duration) {
+	wait = time.Minute
+	if _, ok := b.lease.current(now); !ok {
+		return nil, wait // the next lease kicks
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for d := range b.due {
+		if rest := d.next.Sub(now); rest > 0 {
+			wait = min(wait, rest)
+			continue
+		}
+		delete(b.due, d)
+		d.users++
+		ready = append(ready, d)
+	}
+	return ready, wait
+}
+
+// work pays one debt, or owes it again.
+func (b *bucket) work(ctx context.Context, d *document) {
+	defer b.leaveTurn(d)
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	start := time.Now()
+	p, h, err := b.settle(ctx, d)
+	b.observe("settle", start, err)
+	if err != nil || d.hold == nil && len(d.doubts) > 0 {
+		b.owe(d, d.backoff())
+	} else {
+		d.attempts = 0
+	}
+	tell := d.tell
+	<-d.turn
+	if tell != nothing {
+		b.tellRooms(d, h, p, tell)
+	}
+}
+
+// settle brings the pin in line with what this node wants: to be in, or to be out.
+func (b *bucket) settle(ctx context.Context, d *document) (p Pin, h *Hold, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*b.cfg.Deadline)
+	defer cancel()
+	h = d.hold
+	if h != nil {
+		h.mu.Lock()
+		left := h.left
+		h.mu.Unlock()
+		if left { // a release whose turn had not come
+			b.drop(d, h)
+		}
+	}
+	b.mu.Lock()
+	onlyRenew := d.backstop
+	d.backstop = false
+	b.mu.Unlock()
+	switch {
+	case d.hold == nil:
+		d.tell = nothing
+		var last bool
+		if last, p, err = b.leave(ctx, d, Pin{}); err == nil && last && p.Epoch != "" && b.cfg.Unpinned != nil {
+			b.cfg.Unpinned(d.name, p)
+		}
+		return p, h, err
+	case onlyRenew:
+		p, err = b.renewPin(ctx, d)
+		return p, h, err
+	default:
+		p, err = b.validate(ctx, d)
+		return p, h, err
+	}
+}
+
+// tellRooms passes the news on, one at a time per document and without the turn,
+// so that Rooms may take its time and may release. What fails is owed.
+func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
+	rooms := b.rooms.Load()
+	if rooms == nil || h == nil {
+		return
+	}
+	select {
+	case d.telling <- struct{}{}:
+		defer func() { <-d.telling }()
+	case <-h.ctx.Done():
+		if what != moved {
+			return
+		}
+		d.telling <- struct{}{}
+		defer func() { <-d.telling }()
+	}
+	var err error
+	switch what {
+	case moved:
+		(*rooms).Moved(d.name, p)
+	case restored:
+		err = (*rooms).Restored(h.ctx, d.name, p)
+	case rebased:
+		err = (*rooms).Rebased(h.ctx, d.name, p)
+	}
+	if h.ctx.Err() != nil {
+		return
+	}
+	d.turn <- struct{}{}
+	if err != nil {
+		b.cfg.Log.Warn("a room could not follow its pin, trying again", "document", d.name, "error", err)
+		b.owe(d, d.backoff())
+	} else if d.hold == h && d.tell == what {
+		d.tell = nothing
+	}
+	<-d.turn
+}
+
+// settleAll works off all debts as far as ctx allows, and returns how many are
+// left.
+func (b *bucket) settleAll(ctx context.Context) int {
+	for {
+		b.mu.Lock()
+		owed := len(b.due)
+		for _, d := range b.docs {
+			if d.hold == nil && d.users > 0 {
+				owed++ // one that is being worked off
+			}
+		}
+		b.mu.Unlock()
+		if _, ok := b.lease.current(time.Now()); owed == 0 || !ok || ctx.Err() != nil {
+			return owed
+		}
+		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
+	}
+}

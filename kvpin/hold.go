@@ -1,0 +1,179 @@
+package kvpin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Hold is this node's place among the holders of a document, from Hold or Adopt
+// until Release, or until the document has moved. Its methods may be called
+// concurrently.
+type Hold struct {
+	b   *bucket
+	doc docname.Document
+	ctx context.Context // ends with the hold; for Rooms
+	end context.CancelFunc
+
+	mu       sync.Mutex
+	pin      Pin
+	renewAt  time.Time // when the pin's expiry wants renewing
+	left     bool      // Release was called
+	lastLeft time.Time
+}
+
+// Pin returns the pin as this node last wrote or read it. An adopted hold has the
+// region and the epoch only, until its entry is made.
+func (h *Hold) Pin() Pin {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pin
+}
+
+// Document returns what is held.
+func (h *Hold) Document() docname.Document { return h.doc }
+
+func (h *Hold) setPin(p Pin) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pin = p
+	half := h.b.cfg.Backstop / 2
+	h.renewAt = time.Now().Add(half*3/4 + mathrand.N(half/4))
+}
+
+func (b *bucket) newHold(doc docname.Document, p Pin) *Hold {
+	h := &Hold{b: b, doc: doc}
+	h.ctx, h.end = context.WithCancel(context.Background())
+	h.setPin(p)
+	return h
+}
+
+func newEpoch() Epoch { return Epoch(rand.Text()[:16]) }
+
+func isUnsettled(err error) bool { return errors.Is(err, ErrUnsettled) }
+
+// claim makes this node a holder of the document.
+func (b *bucket) claim(ctx context.Context, doc docname.Document) (h *Hold, err error) {
+	op, start := "hold", time.Now()
+	defer func() { b.observe(op, start, err) }()
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
+	defer cancel()
+	d, err := b.begin(ctx, doc)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end(d)
+	if d.hold != nil {
+		return nil, fmt.Errorf("hold %s: %w", doc, ErrHeld)
+	}
+	p, err := b.enter(ctx, d)
+	if err != nil {
+		if len(d.doubts) > 0 {
+			d.lastLeft = time.Time{}
+			b.owe(d, d.backoff())
+		}
+		var pinned *PinnedError
+		if errors.As(err, &pinned) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("hold %s: %w", doc, err)
+	}
+	h = b.newHold(doc, p)
+	b.install(d, h)
+	return h, nil
+}
+
+// install makes h the document's hold. A lease that was lost since the pin was
+// written sends the document through validation.
+func (b *bucket) install(d *document, h *Hold) {
+	b.mu.Lock()
+	d.hold, d.backstop, d.attempts, d.tell = h, false, 0, nothing
+	b.mu.Unlock()
+	for _, holder := range h.pin.Holders {
+		if lease, ok := b.lease.current(time.Now()); holder.Node == b.cfg.Node && ok && holder.Lease == lease.id {
+			return
+		}
+	}
+	b.mu.Lock()
+	b.validating[d] = struct{}{}
+	b.mu.Unlock()
+	b.owe(d, 0)
+}
+
+// enter writes this node into the document's pin until it is there, or the pin
+// turns out to be another region's.
+func (b *bucket) enter(ctx context.Context, d *document) (Pin, error) {
+	e, hinted := b.hints.take(d.name)
+	if !hinted || d.doubted(e.Revision) {
+		var err error
+		if e, err = b.readPin(ctx, d); err != nil {
+			return Pin{}, err
+		}
+	}
+	for {
+		next, write, err := b.entered(ctx, d, e)
+		if err != nil || !write {
+			return next, err
+		}
+		p, err := b.writePin(ctx, d, next, e.Revision, b.cfg.Backstop)
+		if err == nil || !errors.Is(err, ErrConflict) {
+			return p, err
+		}
+		pause(ctx, 0, 5*time.Millisecond)
+		if e, err = b.readPin(ctx, d); err != nil {
+			return Pin{}, err
+		}
+	}
+}
+
+// entered returns the pin with this node in it, and whether it is to be written.
+func (b *bucket) entered(ctx context.Context, d *document, e entry) (next Pin, write bool, err error) {
+	me, lease, err := b.me()
+	if err != nil {
+		return Pin{}, false, err
+	}
+	fresh := Pin{Region: b.cfg.Region, Epoch: newEpoch(), Holders: []Holder{me}, Since: time.Now()}
+	if !e.Present {
+		return fresh, true, nil
+	}
+	p, err := decodePin(e)
+	if err != nil {
+		return Pin{}, false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if p.Region == b.cfg.Region {
+		return p.with(me), !p.has(me) || d.doubted(e.Revision), nil
+	}
+	// Only a node that has seen a whole lease time may say that others' leases are
+	// gone: after an outage of the registry everybody's are, and the first stranger
+	// must not take documents whose holders are just coming back.
+	if p, state, err := b.judge(ctx, e); err != nil {
+		return Pin{}, false, err
+	} else if state != Orphaned || time.Since(lease.since) < b.cfg.LeaseTTL {
+		return Pin{}, false, &PinnedError{d.name, p}
+	}
+	b.stats.takeovers.Add(1)
+	return fresh, true, nil
+}
+
+// adopt makes this node a holder by word of another room.
+func (b *bucket) adopt(doc docname.Document, epoch Epoch) (*Hold, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), b.cfg.Deadline)
+	defer cancel()
+	d, err := b.begin(ctx, doc)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end(d)
+	if d.hold != nil {
+		return nil, fmt.Errorf("adopt %s: %w", doc, ErrHeld)
+	}
+	h := b.newHold(doc, Pin{Region: b.cfg.Region, Epoch: epoch, Since: time.Now()})
+	b.install(d, h)
+	return h, nil
+}

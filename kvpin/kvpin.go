@@ -1,0 +1,141 @@
+// Package kvpin is the registry: it knows in which region a document lives.
+//
+// A pin is one key in the bucket of the document's license region. It names the
+// region, the epoch of the document's life and the nodes that hold it. Nodes
+// prove that they are alive by a lease, one key per node and registry, so that
+// writes grow with nodes and not with documents. Every change of a pin is a
+// compare-and-swap; when the last holder leaves, the server's own expiry unpins.
+//
+// Three rules make it exact. What decides is read from the bucket's leader. One
+// node does one registry operation per document at a time. And a write that got
+// no answer counts as neither done nor undone until the revision has moved or
+// nothing sent before can still arrive; what is unsettled is a debt, which the
+// registry works off in the background.
+package kvpin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Region names a WebSocket region, such as "eu-central-1".
+type Region string
+
+// NodeID names a node; no two running nodes share one.
+type NodeID string
+
+// Epoch names one life of a document: from the first claim until it is unpinned.
+// It is a single NATS subject token.
+type Epoch string
+
+// LeaseID names one unbroken time of a node's lease. A lost lease never returns:
+// the next one has a new id.
+type LeaseID string
+
+// Holder is a node of the pin's region that has sessions of the document, and the
+// lease under which it said so.
+type Holder struct {
+	Node  NodeID  `json:"node"`
+	Lease LeaseID `json:"lease"`
+}
+
+// Pin says where a document lives.
+type Pin struct {
+	Region  Region
+	Epoch   Epoch
+	Holders []Holder
+	// Since is when the document was claimed, by the clock of the claiming node.
+	Since time.Time
+	// Revision is the revision of the pin's key. Of a document without a pin it is
+	// the revision of what its expiry left, or 0.
+	Revision uint64
+}
+
+// State is what a pin amounts to.
+type State int
+
+const (
+	// Free: there is no pin.
+	Free State = iota
+	// Live: a holder has a current lease.
+	Live
+	// Grace: there are no holders; the pin's expiry runs.
+	Grace
+	// Orphaned: there are holders, and none has a current lease.
+	Orphaned
+)
+
+// String returns the state in one lower-case word.
+func (s State) String() string {
+	switch s {
+	case Free:
+		return "free"
+	case Live:
+		return "live"
+	case Grace:
+		return "grace"
+	case Orphaned:
+		return "orphaned"
+	}
+	return fmt.Sprintf("state %d", int(s))
+}
+
+var (
+	// ErrUnavailable is returned when the registry gave no answer in time, when
+	// it cannot be reached, or when this node's own lease is not current. Other
+	// errors that mean the same to a caller wrap it.
+	ErrUnavailable = errors.New("registry unavailable")
+
+	// ErrUnsettled is ErrUnavailable after a write was sent: it may still land. The
+	// registry settles its own writes; users of Keys repeat theirs.
+	ErrUnsettled = fmt.Errorf("%w: the outcome of a write is unknown", ErrUnavailable)
+
+	// ErrNotServed is returned for a license region without a configured registry.
+	ErrNotServed = errors.New("license region not served")
+
+	// ErrNotFound is returned for a key or region that does not exist.
+	ErrNotFound = errors.New("not found")
+
+	// ErrConflict is returned when a key has another revision than expected, or
+	// when another write to it is in flight: read it again.
+	ErrConflict = errors.New("revision conflict")
+
+	// ErrHeld is returned by Hold and Adopt when this node holds the document
+	// already.
+	ErrHeld = errors.New("document is held already")
+
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("registry closed")
+)
+
+// PinnedError is returned by Hold when the document lives in another region.
+type PinnedError struct {
+	Document docname.Document
+	Pin      Pin
+}
+
+func (e *PinnedError) Error() string {
+	return fmt.Sprintf("%s is pinned to region %s", e.Document, e.Pin.Region)
+}
+
+// Rooms is what the registry tells when a pin is no longer what this node thought,
+// after a lost lease or when somebody removed the pin. The calls come from the
+// registry's own goroutines, one at a time per document, without any lock held:
+// they may take their time and may call Release.
+type Rooms interface {
+	// Moved: the document is pinned in another region now. The hold is over; the
+	// members get 4009.
+	Moved(docname.Document, Pin)
+	// Restored: the pin was gone and was created again with the same epoch. The
+	// history may have been purged meanwhile: append a full snapshot before taking
+	// joiners. An error has the call repeated; ctx ends with the hold.
+	Restored(context.Context, docname.Document, Pin) error
+	// Rebased: the document began another life in this region. Merge the room's
+	// content into the epoch of the pin and go on there. An error has the call
+	// repeated; ctx ends with the hold.
+	Rebased(context.Context, docname.Document, Pin) error
+}

@@ -1,0 +1,74 @@
+package kvpin
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// link is the connection to one NATS cluster that holds registries. It is the
+// registry's own: with a reconnect buffer, or shared with traffic that fills the
+// socket, a write could leave long after its caller gave up.
+type link struct {
+	nc *nats.Conn
+
+	mu        sync.Mutex
+	listeners []func()
+}
+
+func connect(source Source, name string) (*link, error) {
+	l := &link{}
+	options := append(append([]nats.Option{}, source.Options...),
+		nats.Name(name),
+		nats.ReconnectBufSize(-1),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(200*time.Millisecond),
+		nats.ReconnectJitter(200*time.Millisecond, 300*time.Millisecond),
+		nats.Timeout(2*time.Second),
+		// A black hole is noticed after two pings, and a new connection tried.
+		nats.PingInterval(3*time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
+		nats.ReconnectHandler(func(*nats.Conn) { l.connected() }),
+	)
+	nc, err := nats.Connect(source.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to registry %s: %w", source.URL, err)
+	}
+	l.nc = nc
+	return l, nil
+}
+
+// onConnect has f called, from the connection's goroutine, after each connect.
+func (l *link) onConnect(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listeners = append(l.listeners, f)
+}
+
+func (l *link) connected() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.listeners {
+		f()
+	}
+}
+
+// pause waits for a random time between least and most, or until ctx ends.
+func pause(ctx context.Context, least, most time.Duration) {
+	d := least
+	if most > least {
+		d += rand.N(most - least)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,188 @@
+package kvpin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Header names of NATS ADR-8 (key-value), ADR-43 (per-message TTL) and ADR-48
+// (markers).
+const (
+	headerExpect    = "Nats-Expected-Last-Subject-Sequence"
+	headerTTL       = "Nats-TTL"
+	headerOperation = "KV-Operation"
+	headerMarker    = "Nats-Marker-Reason"
+)
+
+// Error codes of the JetStream API.
+const (
+	codeNoMessage         = 10037
+	codeNoStream          = 10059
+	codeWrongSequence     = 10071
+	codeSequenceInFlight  = 10164 // another write on the subject is being replicated
+	codeNoTTL             = 10166
+	codeMessageTooLarge   = 10054
+	codeStreamStoreFailed = 10077
+)
+
+// errNoBucket is wrapped with ErrUnavailable when nobody answers for the bucket:
+// it was deleted, or has no leader at the moment.
+var errNoBucket = errors.New("no bucket answers")
+
+// natsStore is a bucket on a NATS connection. Reads go to the stream's leader and
+// writes are published once: the client library's own helpers read from any
+// replica and publish again after a failure.
+type natsStore struct {
+	link   *link
+	stream string
+	api    string // "$JS.API." or "$JS.<domain>.API."
+	base   string // subject of a key for reading and watching: base + key
+	write  string // subject of a key for writing
+}
+
+// bucketName is the bucket of a license region.
+func bucketName(license docname.LicenseRegion) string { return "wsnode-" + string(license) }
+
+func newNATSStore(l *link, license docname.LicenseRegion, domain string) *natsStore {
+	s := &natsStore{link: l, stream: "KV_" + bucketName(license), api: "$JS.API."}
+	s.base = "$KV." + bucketName(license) + "."
+	s.write = s.base
+	if domain != "" {
+		s.api = "$JS." + domain + ".API."
+		s.write = s.api + s.base
+	}
+	return s
+}
+
+func (s *natsStore) Incarnation() uint64 { return s.link.nc.Stats().Reconnects }
+
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode) }
+
+func (s *natsStore) Get(ctx context.Context, key string) (entry, error) {
+	var answer struct {
+		Error   *apiError `json:"error"`
+		Message struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Header  []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	request, err := json.Marshal(map[string]string{"last_by_subj": s.base + key})
+	if err != nil {
+		return entry{}, err
+	}
+	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.api + "STREAM.MSG.GET." + s.stream, Data: request})
+	if err != nil {
+		return entry{}, unavailable(err)
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return entry{}, fmt.Errorf("%w: answer to a read: %w", ErrUnavailable, err)
+	}
+	if e := answer.Error; e != nil {
+		switch e.ErrCode {
+		case codeNoMessage:
+			return entry{Key: key}, nil
+		case codeNoStream:
+			return entry{}, fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoBucket, e)
+		}
+		return entry{}, fmt.Errorf("%w: %w", ErrUnavailable, e)
+	}
+	m := &answer.Message
+	e := entry{Key: key, Value: m.Data, Revision: m.Seq, Present: true, Written: m.Time}
+	if len(m.Header) > 0 {
+		header, err := nats.DecodeHeadersMsg(m.Header)
+		if err != nil {
+			return entry{}, fmt.Errorf("%w: header of %s: %w", ErrUnavailable, key, err)
+		}
+		e.Present = !isMarker(header)
+	}
+	return e, nil
+}
+
+func isMarker(h nats.Header) bool {
+	op := h.Get(headerOperation)
+	return op == "DEL" || op == "PURGE" || h.Get(headerMarker) != ""
+}
+
+func (s *natsStore) Put(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
+	header := nats.Header{headerExpect: {strconv.FormatUint(expect, 10)}}
+	if ttl > 0 {
+		header[headerTTL] = []string{strconv.FormatInt(int64(ttl/time.Second), 10)}
+	}
+	return s.publish(ctx, key, header, value)
+}
+
+func (s *natsStore) Delete(ctx context.Context, key string, expect uint64) error {
+	_, err := s.publish(ctx, key, nats.Header{
+		headerExpect:    {strconv.FormatUint(expect, 10)},
+		headerOperation: {"PURGE"},
+		"Nats-Rollup":   {"sub"},
+		headerTTL:       {strconv.Itoa(int(markerTTL / time.Second))},
+	}, nil)
+	return err
+}
+
+func (s *natsStore) publish(ctx context.Context, key string, header nats.Header, value []byte) (uint64, error) {
+	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.write + key, Header: header, Data: value})
+	if err != nil {
+		return 0, unsettled(err)
+	}
+	var ack struct {
+		Error *apiError `json:"error"`
+		Seq   uint64    `json:"seq"`
+	}
+	if err := json.Unmarshal(reply.Data, &ack); err != nil {
+		return 0, fmt.Errorf("%w: answer to a write: %w", ErrUnsettled, err)
+	}
+	switch e := ack.Error; {
+	case e == nil:
+		return ack.Seq, nil
+	case e.ErrCode == codeWrongSequence, e.ErrCode == codeSequenceInFlight:
+		return 0, fmt.Errorf("%w: %w", ErrConflict, e)
+	case e.ErrCode == codeNoTTL, e.ErrCode == codeMessageTooLarge, e.ErrCode == codeStreamStoreFailed:
+		return 0, fmt.Errorf("%w: %w", ErrUnavailable, e)
+	default: // refused or not: better to look again than to guess
+		return 0, fmt.Errorf("%w: %w", ErrUnsettled, e)
+	}
+}
+
+// unavailable wraps what kept a request from being answered.
+func unavailable(err error) error {
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, errNoBucket)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// unsettled is unavailable for writes: only what surely never left, or reached
+// nobody, counts as not written.
+func unsettled(err error) error {
+	for _, never := range []error{nats.ErrNoResponders, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload, nats.ErrHeadersNotSupported, nats.ErrBadSubject} {
+		if errors.Is(err, never) {
+			return unavailable(err)
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnsettled, err)
+}
+
+// key is the inverse of base + key.
+func (s *natsStore) key(subject string) (string, bool) {
+	return strings.CutPrefix(subject, s.base)
+}

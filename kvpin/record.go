@@ -1,0 +1,102 @@
+package kvpin
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Keys of the bucket. Pins and limit counters are spelled by docname.
+const (
+	pinKeys      = "pin.>"
+	leasePrefix  = "lease."
+	regionPrefix = "region."
+	// A key below noticePrefix asks the node that it names to look at a pin again.
+	noticePrefix = "notice."
+)
+
+// pinRecord is a pin as the bucket stores it.
+type pinRecord struct {
+	Region  Region    `json:"region"`
+	Epoch   Epoch     `json:"epoch"`
+	Holders []Holder  `json:"holders"`
+	Since   time.Time `json:"since"`
+}
+
+func (p Pin) encode() []byte {
+	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC()})
+	if err != nil {
+		panic(err) // nothing in the record can fail
+	}
+	return b
+}
+
+func decodePin(e entry) (Pin, error) {
+	var r pinRecord
+	if err := json.Unmarshal(e.Value, &r); err != nil {
+		return Pin{}, fmt.Errorf("pin %s at revision %d is not readable: %w", e.Key, e.Revision, err)
+	}
+	return Pin{r.Region, r.Epoch, r.Holders, r.Since, e.Revision}, nil
+}
+
+// lists reports whether the node is among the holders, under any lease.
+func (p Pin) lists(node NodeID) bool {
+	return slices.ContainsFunc(p.Holders, func(h Holder) bool { return h.Node == node })
+}
+
+// has reports whether h itself is among the holders.
+func (p Pin) has(h Holder) bool { return slices.Contains(p.Holders, h) }
+
+// without returns the pin without the holders that leave matches. The result
+// shares no holders with p.
+func (p Pin) without(leave func(Holder) bool) Pin {
+	p.Holders = slices.DeleteFunc(slices.Clone(p.Holders), leave)
+	if p.Holders == nil {
+		p.Holders = []Holder{}
+	}
+	return p
+}
+
+// with returns the pin with the holder in it, in place of what its node had.
+func (p Pin) with(h Holder) Pin {
+	p = p.without(func(o Holder) bool { return o.Node == h.Node })
+	p.Holders = append(p.Holders, h)
+	return p
+}
+
+// leaseRecord is a lease as the bucket stores it.
+type leaseRecord struct {
+	Region Region  `json:"region"`
+	Lease  LeaseID `json:"lease"`
+	// Settling are lost leases whose pins the node is going through: they count as
+	// current until it is done, so that an outage that took everybody's lease does
+	// not free a live document before its holder came to it.
+	Settling []LeaseID       `json:"settling,omitempty"`
+	Draining bool            `json:"draining,omitempty"`
+	Left     bool            `json:"left,omitempty"` // given back in order: nothing to sweep
+	Started  time.Time       `json:"started"`
+	Load     json.RawMessage `json:"load,omitempty"`
+}
+
+func (l leaseRecord) encode() []byte {
+	b, err := json.Marshal(l)
+	if err != nil { // only the caller's load can fail
+		l.Load = nil
+		b, _ = json.Marshal(l)
+	}
+	return b
+}
+
+func decodeLease(e entry) (leaseRecord, error) {
+	var l leaseRecord
+	if err := json.Unmarshal(e.Value, &l); err != nil {
+		return l, fmt.Errorf("%s at revision %d is not readable: %w", e.Key, e.Revision, err)
+	}
+	return l, nil
+}
+
+// covers reports whether a holder with this lease counts as alive.
+func (l leaseRecord) covers(id LeaseID) bool {
+	return !l.Left && (l.Lease == id || slices.Contains(l.Settling, id))
+}

@@ -1,0 +1,139 @@
+package kvpin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Release takes this node out of the document's holders; lastLeft is when its last
+// session ended. If it was the last holder, last is true and the pin stays for the
+// rest of the grace period, counted from lastLeft, in whole seconds and at least
+// one. Releasing again, or after the document has moved, does nothing.
+//
+// An error that wraps ErrUnavailable says that the release is owed: it is worked
+// off in the background, and Config.Unpinned is told if the node turns out to have
+// been the last.
+func (h *Hold) Release(ctx context.Context, lastLeft time.Time) (last bool, err error) {
+	b := h.b
+	start := time.Now()
+	defer func() { b.observe("release", start, err) }()
+	h.mu.Lock()
+	if h.left {
+		h.mu.Unlock()
+		return false, nil
+	}
+	h.left, h.lastLeft = true, lastLeft
+	h.mu.Unlock()
+	h.end()
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
+	defer cancel()
+	d, err := b.begin(ctx, h.doc)
+	if err != nil {
+		b.oweRelease(h)
+		return false, fmt.Errorf("release %s: %w", h.doc, err)
+	}
+	defer b.end(d)
+	if d.hold != h {
+		return false, nil
+	}
+	b.drop(d, h)
+	last, _, err = b.leave(ctx, d, h.Pin())
+	if err != nil {
+		b.owe(d, d.backoff())
+		return false, fmt.Errorf("release %s: %w", h.doc, err)
+	}
+	if len(d.doubts) > 0 {
+		b.owe(d, d.backoff())
+	}
+	return last, nil
+}
+
+// oweRelease has a release made by the debts whose turn did not come.
+func (b *bucket) oweRelease(h *Hold) {
+	b.mu.Lock()
+	d := b.docs[h.doc]
+	b.mu.Unlock()
+	if d != nil {
+		b.owe(d, 0)
+	}
+}
+
+// drop ends a hold. The caller has the turn.
+func (b *bucket) drop(d *document, h *Hold) {
+	h.end()
+	h.mu.Lock()
+	lastLeft := h.lastLeft
+	h.mu.Unlock()
+	b.mu.Lock()
+	d.hold, d.lastLeft, d.tell, d.backstop, d.attempts = nil, lastLeft, nothing, false, 0
+	b.mu.Unlock()
+}
+
+// leave takes this node out of the pin, beginning with the pin as it was last
+// known; a zero revision has it read. It returns whether nobody is left, and the
+// pin it left.
+func (b *bucket) leave(ctx context.Context, d *document, p Pin) (last bool, left Pin, err error) {
+	e := entry{Present: true, Revision: p.Revision}
+	read := func() error {
+		var err error
+		if e, err = b.readPin(ctx, d); err == nil && e.Present {
+			p, err = decodePin(e)
+		}
+		return err
+	}
+	if p.Revision == 0 {
+		if err := read(); err != nil {
+			return false, Pin{}, err
+		}
+	}
+	for {
+		if !e.Present {
+			return true, p, nil
+		}
+		if p.Region != b.cfg.Region || !p.lists(b.cfg.Node) {
+			return false, p, nil
+		}
+		next := p.without(func(h Holder) bool { return h.Node == b.cfg.Node })
+		if next, err = b.withoutDead(ctx, next); err != nil {
+			return false, Pin{}, err
+		}
+		ttl := b.cfg.Backstop
+		if len(next.Holders) == 0 {
+			ttl = b.restOfGrace(d.lastLeft)
+		}
+		next, err = b.writePin(ctx, d, next, p.Revision, ttl)
+		if err == nil || !errors.Is(err, ErrConflict) {
+			return err == nil && len(next.Holders) == 0, next, err
+		}
+		pause(ctx, 0, 5*time.Millisecond)
+		if err := read(); err != nil {
+			return false, Pin{}, err
+		}
+	}
+}
+
+// withoutDead leaves out holders whose leases are gone: theirs is not to keep the
+// pin when the last living holder leaves.
+func (b *bucket) withoutDead(ctx context.Context, p Pin) (Pin, error) {
+	dead := make(map[Holder]bool)
+	for _, h := range p.Holders {
+		alive, err := b.alive(ctx, h)
+		if err != nil {
+			return p, err
+		}
+		dead[h] = !alive
+	}
+	return p.without(func(h Holder) bool { return dead[h] }), nil
+}
+
+// restOfGrace is what is left of the grace period, in the whole seconds that the
+// server counts in. A claim that no session ever used has none.
+func (b *bucket) restOfGrace(lastLeft time.Time) time.Duration {
+	if lastLeft.IsZero() {
+		return time.Second
+	}
+	rest := b.cfg.Grace - time.Since(lastLeft)
+	return max((rest + time.Second - 1).Truncate(time.Second), time.Second)
+}

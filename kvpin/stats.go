@@ -1,0 +1,51 @@
+package kvpin
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+type counters struct {
+	reads, writes, leasesLost, takeovers, swept atomic.Uint64
+}
+
+// Stats are the counters and gauges of one registry on this node.
+type Stats struct {
+	Reads      uint64 // requests sent to the leader
+	Writes     uint64 // writes sent
+	LeasesLost uint64
+	Takeovers  uint64 // attempted, of other regions' orphans
+	Swept      uint64 // orphans of this region that were unpinned
+
+	Held       int  // documents held
+	Owed       int  // debts waiting
+	Validating int  // documents to go through after a lost lease
+	Reachable  bool // the node's lease is current
+}
+
+// Stats returns the counters of one registry; the zero Stats if it is not served.
+func (r *Registry) Stats(license docname.LicenseRegion) Stats {
+	b := r.buckets[license]
+	if b == nil {
+		return Stats{}
+	}
+	s := Stats{
+		Reads:      b.stats.reads.Load(),
+		Writes:     b.stats.writes.Load(),
+		LeasesLost: b.stats.leasesLost.Load(),
+		Takeovers:  b.stats.takeovers.Load(),
+		Swept:      b.stats.swept.Load(),
+	}
+	_, s.Reachable = b.lease.current(time.Now())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.docs {
+		if d.hold != nil {
+			s.Held++
+		}
+	}
+	s.Owed, s.Validating = len(b.due), len(b.validating)
+	return s
+}

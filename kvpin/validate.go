@@ -1,0 +1,161 @@
+package kvpin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// validateAll sends every held document through validation: the lease is new.
+func (b *bucket) validateAll() {
+	b.mu.Lock()
+	for _, d := range b.docs {
+		if d.hold != nil {
+			b.validating[d] = struct{}{}
+			d.next = time.Now()
+			b.due[d] = struct{}{}
+		}
+	}
+	b.mu.Unlock()
+	signal(b.kick) // what was owed before waits for a lease as well
+}
+
+// validated reports whether every document has been gone through since the last
+// lease was lost.
+func (b *bucket) validated() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.validating) == 0
+}
+
+// lookAgain validates one document on somebody's notice.
+func (b *bucket) lookAgain(doc docname.Document) {
+	b.mu.Lock()
+	d := b.docs[doc]
+	if d != nil {
+		d.backstop = false
+	}
+	b.mu.Unlock()
+	if d != nil {
+		b.owe(d, 0)
+	}
+}
+
+// validate brings a held document's pin in line with the hold, or the hold in line
+// with the pin:
+//   - still mine: the current lease is written in;
+//   - gone: created again with the same epoch;
+//   - own region, another epoch: entered, and the room goes over to it;
+//   - another region: the hold is over.
+func (b *bucket) validate(ctx context.Context, d *document) (Pin, error) {
+	h := d.hold
+	for {
+		e, err := b.readPin(ctx, d)
+		if err != nil {
+			return Pin{}, err
+		}
+		me, _, err := b.me()
+		if err != nil {
+			return Pin{}, err
+		}
+		var p Pin
+		if e.Present {
+			if p, err = decodePin(e); err != nil {
+				return Pin{}, err
+			}
+		}
+		mine := h.Pin()
+		what, write := nothing, true
+		switch {
+		case !e.Present:
+			what = restored
+			p = Pin{Region: b.cfg.Region, Epoch: mine.Epoch, Holders: []Holder{me}, Since: mine.Since}
+		case p.Region != b.cfg.Region:
+			b.drop(d, h)
+			d.tell = moved
+			return p, nil
+		default:
+			if p.Epoch != mine.Epoch {
+				what = rebased
+			}
+			write = !p.has(me) || d.doubted(e.Revision)
+			p = p.with(me)
+		}
+		if write {
+			if p, err = b.writePin(ctx, d, p, e.Revision, b.cfg.Backstop); errors.Is(err, ErrConflict) {
+				pause(ctx, 0, 5*time.Millisecond)
+				continue
+			} else if err != nil {
+				return Pin{}, err
+			}
+		}
+		h.setPin(p)
+		d.tell = max(d.tell, what)
+		if lease, ok := b.lease.current(time.Now()); ok && lease.id == me.Lease {
+			b.mu.Lock()
+			delete(b.validating, d)
+			b.mu.Unlock()
+			return p, nil
+		}
+		return p, ErrUnavailable // lost again meanwhile
+	}
+}
+
+// renewPins lengthens the expiry of pins that have seen no write for half of it.
+// Of several holders the first to come renews for all.
+func (b *bucket) renewPins(ctx context.Context) {
+	every := b.cfg.Backstop / 240
+	for {
+		pause(ctx, every, every+every/4)
+		if ctx.Err() != nil {
+			return
+		}
+		now := time.Now()
+		b.mu.Lock()
+		var stale []*document
+		for _, d := range b.docs {
+			if _, owed := b.due[d]; !owed && d.hold != nil && d.hold.wantsRenewal(now) {
+				d.backstop = true
+				stale = append(stale, d)
+			}
+		}
+		b.mu.Unlock()
+		for _, d := range stale {
+			b.owe(d, 0)
+		}
+	}
+}
+
+func (h *Hold) wantsRenewal(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !now.Before(h.renewAt)
+}
+
+// renewPin writes the pin again, unless somebody wrote it since this node last saw
+// it; then it is looked at again in half the time.
+func (b *bucket) renewPin(ctx context.Context, d *document) (Pin, error) {
+	known := d.hold.Pin()
+	e, err := b.readPin(ctx, d)
+	if err != nil {
+		return Pin{}, err
+	}
+	p, err := decodePin(e)
+	if me, _, lost := b.me(); err != nil || lost != nil || !e.Present || p.Region != known.Region || p.Epoch != known.Epoch || !p.has(me) {
+		return b.validate(ctx, d)
+	}
+	if p.Revision == known.Revision {
+		if p, err = b.writePin(ctx, d, p, e.Revision, b.cfg.Backstop); err != nil {
+			return Pin{}, err
+		}
+		d.hold.setPin(p)
+		return p, nil
+	}
+	d.hold.setPin(p)
+	d.hold.mu.Lock()
+	d.hold.renewAt = time.Now().Add(b.cfg.Backstop / 4)
+	d.hold.mu.Unlock()
+	return p, nil
+}
