@@ -33,14 +33,7 @@ func StartDev(tb testing.TB, flags ...string) *Dev {
 // StartDevRegions is StartDev with regions and nodes of one's choice.
 func StartDevRegions(tb testing.TB, regions []string, nodes int, flags ...string) *Dev {
 	tb.Helper()
-	d := &Dev{tb: tb, Regions: regions, Nodes: nodes}
-	var offsets []int
-	for i := range regions {
-		for j := range nodes {
-			offsets = append(offsets, 10*i+j)
-		}
-	}
-	d.Port = freePorts(tb, offsets)
+	d := &Dev{tb: tb, Regions: regions, Nodes: nodes, Port: freePorts(tb, devOffsets(len(regions), nodes))}
 	args := append([]string{"dev",
 		"--port", strconv.Itoa(d.Port),
 		"--regions", strings.Join(regions, ","),

@@ -14,6 +14,22 @@ func FreeAddress(tb testing.TB) string {
 	return fmt.Sprintf("127.0.0.1:%d", freePorts(tb, []int{0}))
 }
 
+// FreeDevPort returns a --port for `wsnode dev` with its default regions and nodes.
+func FreeDevPort(tb testing.TB) int {
+	tb.Helper()
+	return freePorts(tb, devOffsets(2, 2))
+}
+
+// devOffsets are the ports of all nodes of `wsnode dev`, less the first one's.
+func devOffsets(regions, nodes int) (offsets []int) {
+	for i := range regions {
+		for j := range nodes {
+			offsets = append(offsets, 10*i+j)
+		}
+	}
+	return offsets
+}
+
 // freePorts returns a base so that all of base+offsets are free.
 func freePorts(tb testing.TB, offsets []int) int {
 	tb.Helper()

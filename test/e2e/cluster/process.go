@@ -67,7 +67,7 @@ func Run(tb testing.TB, name, path string, args ...string) *Process {
 	p.cmd.Dir = Root()
 	p.cmd.Stdout = &p.output
 	p.cmd.Stderr = &p.output
-	p.cmd.SysProcAttr = dieWithParent()
+	p.cmd.SysProcAttr = ownGroup()
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatalf("start %s: %v", name, err)
 	}
@@ -145,14 +145,14 @@ func (p *Process) Stop() {
 	default:
 	}
 	start := time.Now()
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.signal(syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
 		p.tb.Errorf("interrupt %s: %v", p.Name, err)
 	}
 	select {
 	case <-p.exited:
 	case <-time.After(5 * exitTime):
 		p.tb.Errorf("%s did not end within %v of SIGINT", p.Name, 5*exitTime)
-		p.cmd.Process.Signal(syscall.SIGQUIT) // prints its goroutines
+		p.signal(syscall.SIGQUIT) // prints its goroutines
 		select {
 		case <-p.exited:
 		case <-time.After(exitTime):
@@ -171,8 +171,13 @@ func (p *Process) Stop() {
 // Kill ends the process at once, as kill -9 does.
 func (p *Process) Kill() {
 	p.tb.Helper()
-	p.cmd.Process.Kill()
+	p.signal(syscall.SIGKILL)
 	<-p.exited
+}
+
+// signal reaches the process and its children, as a terminal does.
+func (p *Process) signal(s syscall.Signal) error {
+	return syscall.Kill(-p.cmd.Process.Pid, s)
 }
 
 // Wait waits until the process has ended by itself and returns its exit code.

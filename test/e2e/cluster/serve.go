@@ -54,6 +54,26 @@ func (s Serve) Start(tb testing.TB) *Node {
 func (s Serve) StartHealthy(tb testing.TB) *Node {
 	tb.Helper()
 	n := s.Start(tb)
+	n.waitHealthy(tb)
+	return n
+}
+
+// RunWsnode runs wsnode with any arguments.
+func RunWsnode(tb testing.TB, args ...string) *Process {
+	tb.Helper()
+	return Run(tb, "wsnode", Binary(tb, wsnode), args...)
+}
+
+// Started waits until a process that serves at an address is healthy.
+func Started(tb testing.TB, p *Process, addr string) *Node {
+	tb.Helper()
+	n := &Node{p, addr}
+	n.waitHealthy(tb)
+	return n
+}
+
+func (n *Node) waitHealthy(tb testing.TB) {
+	tb.Helper()
 	deadline := time.Now().Add(startPatience)
 	for !n.healthy() {
 		select {
@@ -66,7 +86,6 @@ func (s Serve) StartHealthy(tb testing.TB) *Node {
 		}
 		time.Sleep(20 * time.Millisecond) // there is no event to wait for before the listener is there
 	}
-	return n
 }
 
 func (n *Node) healthy() bool {

@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/e2e/yjs"
+)
+
+func TestWrongSettingIsOneLineThatNamesTheFlag(t *testing.T) {
+	t.Parallel()
+	good := map[string]string{
+		"--region": "eu-central-1", "--public-url": "ws://127.0.0.1:1", "--listen": "127.0.0.1:0",
+		"--jwks-url": "http://127.0.0.1:1/keys", "--standalone": "", "--single-region": "",
+	}
+	for _, test := range []struct {
+		what   string
+		change map[string]string // "-" leaves the flag out
+		names  string            // what the line must hold
+	}{
+		{"no region", map[string]string{"--region": "-"}, "--region"},
+		{"bad region", map[string]string{"--region": "EU 1"}, "--region"},
+		{"license region as region", map[string]string{"--region": "aws-eu-west-1"}, "--region"},
+		{"no public URL", map[string]string{"--public-url": "-"}, "--public-url"},
+		{"bad public URL", map[string]string{"--public-url": "eu.example"}, "--public-url"},
+		{"no NATS", map[string]string{"--standalone": "-"}, "--nats-url"},
+		{"two NATS", map[string]string{"--nats-url": "nats://127.0.0.1:1"}, "--standalone"},
+		{"no registry", map[string]string{"--single-region": "-"}, "--registry"},
+		{"bad registry", map[string]string{"--single-region": "-", "--registry": "aws-eu-west-1"}, "--registry"},
+		{"no keys", map[string]string{"--jwks-url": "-"}, "--jwks-url"},
+		{"bad keys", map[string]string{"--jwks-url": "keys"}, "--jwks-url"},
+		{"no grace", map[string]string{"--grace": "0s"}, "--grace"},
+		{"broken grace", map[string]string{"--grace": "1500ms"}, "--grace"},
+		{"bad format", map[string]string{"--log-format": "xml"}, "--log-format"},
+		{"bad address", map[string]string{"--listen": "nowhere"}, "--listen"},
+		{"unknown flag", map[string]string{"--no-such-flag": "1"}, "--no-such-flag"},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			flags := maps.Clone(good)
+			maps.Copy(flags, test.change)
+			args := []string{"serve"}
+			for flag, value := range flags {
+				switch value {
+				case "-":
+				case "":
+					args = append(args, flag)
+				default:
+					args = append(args, flag, value)
+				}
+			}
+			p := cluster.RunWsnode(t, args...)
+			code, out := p.Wait(), strings.TrimSpace(p.Output())
+			if code != 2 || strings.Contains(out, "\n") || !strings.Contains(out, test.names) {
+				t.Errorf("wsnode %q: exit code %d, output %q, expected 2 and one line that names %s", args, code, out, test.names)
+			}
+		})
+	}
+}
+
+func TestSettingsMayComeFromTheEnvironment(t *testing.T) {
+	keys := issuer.New(t)
+	listen := cluster.FreeAddress(t)
+	for name, value := range map[string]string{
+		"WSNODE_REGION": "eu-central-1", "WSNODE_PUBLIC_URL": "ws://" + listen, "WSNODE_LISTEN": listen,
+		"WSNODE_JWKS_URL": keys.JWKS, "WSNODE_STANDALONE": "true", "WSNODE_SINGLE_REGION": "true",
+		"WSNODE_LOG_FORMAT": "json", "WSNODE_GRACE": "2s",
+	} {
+		t.Setenv(name, value)
+	}
+	server := cluster.Started(t, cluster.RunWsnode(t, "serve"), listen)
+	for line := range strings.Lines(strings.TrimSpace(server.Output())) {
+		if !strings.HasPrefix(line, "{") {
+			t.Errorf("not a JSON log line: %s", line)
+		}
+	}
+	node := yjs.Start(t)
+	token := keys.Token(nil)
+	c := node.Join(yjs.Options{URL: server.WS(), Document: "doc", Token: token})
+	c.Destroy()
+	if took := cluster.WaitUnpinned(t, server.HTTP(), token, "doc", grace); took < grace/10 || took > grace/2 {
+		t.Errorf("grace took %v, expected the 2 s of WSNODE_GRACE", took)
+	}
+}

@@ -1,0 +1,140 @@
+// Package layout holds the product to its layout: imports go down only.
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/wsnode/wsnode/"
+
+// The layers below the packages that relay assembles.
+var below = []string{"relay/yproto", "relay/ystore", "relay/awareness", "relay/docname", "relay/bus", "relay/history"}
+
+// mayImport says which of our packages each package may import. A package that
+// is not listed belongs nowhere: find its place in the design first.
+var mayImport = map[string][]string{
+	"relay": append([]string{
+		"authn", "kvpin", "relay/session", "relay/room", "relay/limits", "relay/control", "relay/admin",
+	}, below...),
+	"relay/session": below,
+	"relay/room":    below,
+	"relay/limits":  append([]string{"authn", "kvpin"}, below...),
+	"relay/control": below,
+	"relay/admin":   below,
+
+	"authn": {"relay/docname"},
+	"kvpin": {"relay/docname"},
+
+	"relay/bus":       {"relay/docname"},
+	"relay/history":   {"relay/docname"},
+	"relay/docname":   nil,
+	"relay/yproto":    nil,
+	"relay/ystore":    nil,
+	"relay/awareness": nil,
+	"relay/natsd":     nil, // imported by cmd and tests only
+}
+
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+}
+
+// ours returns the product's packages by their path within the module; commands
+// and tests are not among them, as they may import anything.
+func ours(t *testing.T) map[string]goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,Imports", module+"...")
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]goPackage{}
+	for d := json.NewDecoder(strings.NewReader(string(stdout))); ; {
+		var p goPackage
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := strings.TrimPrefix(p.ImportPath, module)
+		top, _, _ := strings.Cut(path, "/")
+		if top != "cmd" && top != "test" && len(p.GoFiles) > 0 {
+			found[path] = p
+		}
+	}
+}
+
+func TestImportsGoDownOnly(t *testing.T) {
+	for path, p := range ours(t) {
+		allowed, known := mayImport[path]
+		if !known {
+			t.Errorf("%s has no place in the layout", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			inside, ok := strings.CutPrefix(imported, module)
+			if ok && !slices.Contains(allowed, inside) {
+				t.Errorf("%s imports %s; it may import %v", path, inside, allowed)
+			}
+		}
+	}
+}
+
+func TestTheStoreIsPure(t *testing.T) {
+	impure := []string{"context", "log", "log/slog", "math/rand", "math/rand/v2", "net", "net/http", "os", "sync", "sync/atomic", "time"}
+	for _, imported := range ours(t)["relay/ystore"].Imports {
+		if slices.Contains(impure, imported) {
+			t.Errorf("relay/ystore imports %s: it does no I/O, takes no locks, knows no clock", imported)
+		}
+	}
+}
+
+// The maintainers of jwx/v2 have moved on, so a later major version must be a
+// change of one file.
+func TestOneFileOfAuthnKnowsTheTokenLibrary(t *testing.T) {
+	const library = `"github.com/lestrrat-go/jwx/`
+	var users []string
+	for path, p := range ours(t) {
+		for _, file := range p.GoFiles {
+			source, err := os.ReadFile(p.Dir + "/" + file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(source), library) {
+				users = append(users, path+"/"+file)
+			}
+		}
+	}
+	if len(users) != 1 || !strings.HasPrefix(users[0], "authn/") {
+		t.Errorf("jwx is imported by %v, expected one file of authn", users)
+	}
+}
+
+func TestTopLevelIsTheDesigns(t *testing.T) {
+	expected := []string{
+		"cmd", "relay", "kvpin", "authn", "test", "docs", "deploy", "examples", "clients",
+		"README.md", "LICENSE", "Taskfile.yml", "go.mod", "go.sum", "tools.mod", "tools.sum",
+		"wsnode", "wsctl", // what go build leaves
+	}
+	entries, err := os.ReadDir("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); !strings.HasPrefix(name, ".") && !slices.Contains(expected, name) {
+			t.Errorf("%s does not belong to the top level", name)
+		}
+	}
+}
