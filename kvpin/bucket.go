@@ -25,18 +25,20 @@ type bucket struct {
 	opened   chan struct{} // closed with the first lease, or with a fault
 	opening  sync.Once
 
-	lease ownLease
-	peers peers
-	fence fence
-	hints hints
-	stats counters
+	lease  ownLease
+	peers  peers
+	fence  fence
+	hints  hints
+	stats  counters
+	survey survey
 
 	renewal chan struct{} // asks for a renewal now
 	sweeper chan struct{} // asks for a sweep
 	kick    chan struct{} // wakes the debts
 
 	mu         sync.Mutex
-	fault_     error                          // why the bucket cannot be used
+	renewError error                          // of the last attempt at the lease
+	unusable   error                          // why the bucket cannot be used
 	docs       map[docname.Document]*document // held, owed, or in an operation
 	due        map[*document]struct{}         // have a debt
 	validating map[*document]struct{}         // not yet gone through after a lost lease
@@ -46,7 +48,8 @@ func newBucket(cfg *Config, license docname.LicenseRegion, s store) *bucket {
 	return &bucket{
 		cfg: cfg, license: license, store: s,
 		opened:     make(chan struct{}),
-		peers:      peers{leases: make(map[NodeID]peer), urls: make(map[Region]string)},
+		survey:     survey{turn: make(chan struct{}, 1)},
+		peers:      peers{leases: make(map[NodeID]peer), asked: make(map[Holder]time.Time), urls: make(map[Region]string)},
 		renewal:    make(chan struct{}, 1),
 		sweeper:    make(chan struct{}, 1),
 		kick:       make(chan struct{}, 1),
@@ -61,7 +64,7 @@ func (b *bucket) run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { b.keepLease(ctx) })
 	tasks.Go(func() {
-		b.store.Watch(ctx, []string{leasePrefix + ">", regionPrefix + ">", noticePrefix + string(b.cfg.Node)}, b.notice)
+		b.store.Watch(ctx, []string{leasePrefix + ">", regionPrefix + ">", noticePrefix + string(b.cfg.Node) + ".>"}, b.notice)
 	})
 	tasks.Go(func() { b.workDebts(ctx) })
 	tasks.Go(func() { b.sweepOrphans(ctx) })
@@ -72,7 +75,7 @@ func (b *bucket) run(ctx context.Context) {
 // open tells Open that the first lease is there, or that there will be none.
 func (b *bucket) open(fault error) {
 	b.mu.Lock()
-	b.fault_ = fault
+	b.unusable = fault
 	b.mu.Unlock()
 	b.opening.Do(func() { close(b.opened) })
 }
@@ -80,7 +83,7 @@ func (b *bucket) open(fault error) {
 func (b *bucket) fault() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.fault_
+	return b.unusable
 }
 
 func (b *bucket) isOpen() bool {
@@ -90,6 +93,19 @@ func (b *bucket) isOpen() bool {
 	default:
 		return false
 	}
+}
+
+// lastError is what kept the lease from being taken, if anything did.
+func (b *bucket) lastError() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.renewError
+}
+
+func (b *bucket) setRenewError(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.renewError = err
 }
 
 // reachable is called when the connection is made, first or again.
@@ -148,13 +164,13 @@ func (b *bucket) observe(op string, start time.Time, err error) {
 	b.cfg.Observe(op, time.Since(start), err)
 }
 
+func (b *bucket) regionLeases() string { return leasePrefix + string(b.cfg.Region) + "." }
+
 // notice takes what the watch reports.
 func (b *bucket) notice(c change) {
 	switch {
-	case c.Synced:
-		b.peers.markSynced()
 	case strings.HasPrefix(c.Key, leasePrefix):
-		b.noticeLease(NodeID(strings.TrimPrefix(c.Key, leasePrefix)), c.entry)
+		b.noticeLease(NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.entry)
 	case strings.HasPrefix(c.Key, regionPrefix):
 		b.peers.setURL(Region(strings.TrimPrefix(c.Key, regionPrefix)), c.entry)
 	case strings.HasPrefix(c.Key, noticePrefix) && c.Present:

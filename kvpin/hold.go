@@ -93,8 +93,9 @@ func (b *bucket) claim(ctx context.Context, doc docname.Document) (h *Hold, err 
 // written sends the document through validation.
 func (b *bucket) install(d *document, h *Hold) {
 	b.mu.Lock()
-	d.hold, d.backstop, d.attempts, d.tell = h, false, 0, nothing
+	d.hold, d.backstop = h, false
 	b.mu.Unlock()
+	d.attempts, d.tell = 0, nothing
 	for _, holder := range h.pin.Holders {
 		if lease, ok := b.lease.current(time.Now()); holder.Node == b.cfg.Node && ok && holder.Lease == lease.id {
 			return
@@ -144,7 +145,7 @@ func (b *bucket) entered(ctx context.Context, d *document, e entry) (next Pin, w
 	}
 	p, err := decodePin(e)
 	if err != nil {
-		return Pin{}, false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Pin{}, false, err
 	}
 	if p.Region == b.cfg.Region {
 		return p.with(me), !p.has(me) || d.doubted(e.Revision), nil

@@ -115,7 +115,7 @@ func (r *Registry) Lease(license docname.LicenseRegion) (id LeaseID, until time.
 }
 
 // LeaseCurrent reports whether a node's lease is current. That it is may be known
-// from the watch, up to a second late; that it is not is read from the leader.
+// for up to a second; that it is not is read from the leader.
 func (r *Registry) LeaseCurrent(ctx context.Context, license docname.LicenseRegion, node NodeID, lease LeaseID) (bool, error) {
 	b, err := r.bucket(license)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -47,38 +48,44 @@ func (l *ownLease) covers(id LeaseID, now time.Time) bool {
 	return l.id != "" && now.Before(l.until) && (l.id == id || slices.Contains(l.settling, id))
 }
 
-func newLeaseID() LeaseID { return LeaseID(rand.Text()[:16]) }
+// newLeaseID begins with the region, so that a lease can be found from its id and
+// its node alone.
+func newLeaseID(r Region) LeaseID { return LeaseID(string(r) + "/" + rand.Text()[:16]) }
 
-func (b *bucket) leaseKey() string { return leasePrefix + string(b.cfg.Node) }
+// leaseKey is the key of a node's lease. The region in it lets a node watch its own
+// region only: watching all would cost the square of the number of nodes.
+func leaseKey(r Region, n NodeID) string { return leasePrefix + string(r) + "." + string(n) }
+
+func (b *bucket) leaseKey() string { return leaseKey(b.cfg.Region, b.cfg.Node) }
 
 // keepLease takes the lease, renews it, and takes another one when it is lost.
 func (b *bucket) keepLease(ctx context.Context) {
 	b.lease.started = time.Now()
+	ensured := b.ensure == nil
 	var missing time.Time // since when no bucket answers
-	for first := true; ctx.Err() == nil && !b.leaving.Load(); first = false {
-		if first && b.ensure != nil {
-			if b.ensureBucket(ctx) != nil {
-				first = true
+	for ctx.Err() == nil && !b.leaving.Load() {
+		if !ensured || !missing.IsZero() && b.ensure != nil && time.Since(missing) > recreateAfter {
+			if err := b.ensureBucket(ctx); err != nil {
+				b.setRenewError(err)
 				b.wait(ctx, time.Second)
 				continue
 			}
+			ensured, missing = true, time.Time{}
 		}
 		start := time.Now()
 		err := b.renew(ctx)
 		b.observe("renew", start, err)
-		switch {
-		case err == nil:
+		b.setRenewError(err)
+		if !errors.Is(err, errNoBucket) {
 			missing = time.Time{}
-			b.wait(ctx, jitter(b.cfg.RenewEvery))
-			continue
-		case !errors.Is(err, errNoBucket):
-			missing = time.Time{}
-		case missing.IsZero():
+		} else if missing.IsZero() {
 			missing = start
-		case time.Since(missing) > recreateAfter && b.ensure != nil:
-			_ = b.ensureBucket(ctx)
 		}
-		b.wait(ctx, jitter(b.cfg.RenewEvery/10))
+		if err == nil {
+			b.wait(ctx, jitter(b.cfg.RenewEvery))
+		} else {
+			b.wait(ctx, jitter(b.cfg.RenewEvery/10))
+		}
 	}
 }
 
@@ -89,7 +96,7 @@ const recreateAfter = 5 * time.Second
 
 // jitter spreads the nodes' renewals: d, give or take a tenth.
 func jitter(d time.Duration) time.Duration {
-	return d - d/10 + time.Duration(uint64(time.Now().UnixNano())%uint64(max(d/5, 1)))
+	return d - d/10 + mathrand.N(max(d/5, 1))
 }
 
 // wait waits for d, until somebody asks for a renewal, or until ctx ends.
@@ -114,7 +121,7 @@ func (b *bucket) ensureBucket(ctx context.Context) error {
 	case created:
 		b.cfg.Log.Info("created registry bucket", "bucket", bucketName(b.license))
 	case errors.As(err, &unusable):
-		if b.isOpen() {
+		if b.isOpen() && b.fault() == nil {
 			b.cfg.Log.Error("registry cannot be used", "license", b.license, "error", err)
 		}
 		b.open(fmt.Errorf("license region %s: %w", b.license, err))
@@ -186,7 +193,7 @@ func (b *bucket) acquire(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	if l.candidate == "" {
-		l.candidate = newLeaseID()
+		l.candidate = newLeaseID(b.cfg.Region)
 	}
 	id, had, settling := l.candidate, l.had, slices.Clone(l.settling)
 	l.mu.Unlock()

@@ -2,6 +2,7 @@ package kvpin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -42,6 +43,29 @@ func connect(source Source, name string) (*link, error) {
 	}
 	l.nc = nc
 	return l, nil
+}
+
+// linkTo returns the link to a source's cluster, new if links has none yet.
+func linkTo(links map[string]*link, source Source, name string) (*link, error) {
+	if l := links[source.URL]; l != nil {
+		return l, nil
+	}
+	l, err := connect(source, name)
+	if err == nil {
+		links[source.URL] = l
+	}
+	return l, err
+}
+
+// ready waits for the first connection.
+func (l *link) ready(ctx context.Context) error {
+	for !l.nc.IsConnected() {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: cannot connect: %w", ErrUnavailable, errors.Join(ctx.Err(), l.nc.LastError()))
+		}
+		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
+	}
+	return nil
 }
 
 // onConnect has f called, from the connection's goroutine, after each connect.

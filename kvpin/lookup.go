@@ -31,7 +31,7 @@ func (b *bucket) judge(ctx context.Context, e entry) (Pin, State, error) {
 	}
 	p, err := decodePin(e)
 	if err != nil {
-		return Pin{}, Free, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Pin{}, Free, err
 	}
 	if len(p.Holders) == 0 {
 		return p, Grace, nil

@@ -2,18 +2,20 @@ package kvpin
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
 
-// peers is what the watch says about the leases of all nodes and the URLs of the
-// regions. It may be behind: it can say that a lease is current, but that one is
-// gone is read from the leader.
+// peers is what a node knows about the leases of others. Those of its own region
+// it watches; others it asks for, and believes for a second. Either may be behind:
+// they can say that a lease is current, but that one is gone is read from the
+// leader.
 type peers struct {
 	mu     sync.Mutex
-	leases map[NodeID]peer
+	leases map[NodeID]peer      // of this region, from the watch
+	asked  map[Holder]time.Time // when a holder was last found alive by asking
 	urls   map[Region]string
-	synced bool
 }
 
 type peer struct {
@@ -21,11 +23,9 @@ type peer struct {
 	seen time.Time
 }
 
-func (p *peers) markSynced() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.synced = true
-}
+// askedLife is how long an answer about another region's lease is believed. It
+// lengthens the time until a dead node's documents are free by as much.
+const askedLife = time.Second
 
 func (p *peers) setURL(r Region, e entry) {
 	p.mu.Lock()
@@ -37,30 +37,50 @@ func (p *peers) setURL(r Region, e entry) {
 	}
 }
 
-// current reports whether a renewal of the lease was seen within the time that it
-// can be valid.
+func (p *peers) url(r Region) (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	url, ok := p.urls[r]
+	return url, ok
+}
+
+// current reports whether the holder is known to be alive: a renewal was seen
+// within the time that a lease can be valid, or the leader said so just now.
 func (p *peers) current(h Holder, ttl time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	peer, ok := p.leases[h.Node]
-	return ok && peer.covers(h.Lease) && time.Since(peer.seen) < ttl+time.Second
+	if peer, ok := p.leases[h.Node]; ok && peer.covers(h.Lease) && time.Since(peer.seen) < ttl+time.Second {
+		return true
+	}
+	at, ok := p.asked[h]
+	return ok && time.Since(at) < askedLife
 }
 
-// nodes returns the nodes of the region that have a lease, as far as is known.
-func (p *peers) nodes(r Region, ttl time.Duration) []NodeID {
+// found notes that the leader called the holder alive.
+func (p *peers) found(h Holder) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var nodes []NodeID
-	for node, peer := range p.leases {
-		if peer.Region == r && !peer.Left && time.Since(peer.seen) < ttl+time.Second {
-			nodes = append(nodes, node)
-		}
+	if len(p.asked) > 1000 {
+		clear(p.asked)
 	}
-	return nodes
+	p.asked[h] = time.Now()
 }
 
-// noticeLease takes a change of a lease. A lease of this region that ends without
-// a farewell may leave orphans.
+// smallest reports whether no node of this region that has a lease has a smaller
+// id.
+func (p *peers) smallest(n NodeID, ttl time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for node, peer := range p.leases {
+		if node < n && !peer.Left && time.Since(peer.seen) < ttl+time.Second {
+			return false
+		}
+	}
+	return true
+}
+
+// noticeLease takes a change of a lease of this region. One that ends without a
+// farewell may leave orphans.
 func (b *bucket) noticeLease(node NodeID, e entry) {
 	var record leaseRecord
 	if e.Present {
@@ -78,27 +98,32 @@ func (b *bucket) noticeLease(node NodeID, e entry) {
 		delete(b.peers.leases, node)
 	}
 	b.peers.mu.Unlock()
-	if known && before.Region == b.cfg.Region && !before.Left && !record.covers(before.Lease) && !record.Left {
+	if known && !before.Left && !record.Left && !record.covers(before.Lease) {
 		signal(b.sweeper)
 	}
 }
 
-// alive reports whether a holder's lease is current. What the watch does not know
-// is read from the leader.
+// alive reports whether a holder's lease is current. What is not known is read
+// from the leader.
 func (b *bucket) alive(ctx context.Context, h Holder) (bool, error) {
-	if h.Node == b.cfg.Node {
+	region, _, _ := strings.Cut(string(h.Lease), "/")
+	if h.Node == b.cfg.Node && Region(region) == b.cfg.Region {
 		return b.lease.covers(h.Lease, time.Now()), nil
 	}
 	if b.peers.current(h, b.cfg.LeaseTTL) {
 		return true, nil
 	}
-	e, err := b.get(ctx, leasePrefix+string(h.Node))
+	if region == "" {
+		return false, nil // not one of ours
+	}
+	e, err := b.get(ctx, leaseKey(Region(region), h.Node))
 	if err != nil || !e.Present {
 		return false, err
 	}
 	record, err := decodeLease(e)
-	if err != nil {
+	if err != nil || !record.covers(h.Lease) {
 		return false, nil // nobody renews what nobody can read
 	}
-	return record.covers(h.Lease), nil
+	b.peers.found(h)
+	return true, nil
 }

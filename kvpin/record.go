@@ -35,7 +35,7 @@ func (p Pin) encode() []byte {
 func decodePin(e entry) (Pin, error) {
 	var r pinRecord
 	if err := json.Unmarshal(e.Value, &r); err != nil {
-		return Pin{}, fmt.Errorf("pin %s at revision %d is not readable: %w", e.Key, e.Revision, err)
+		return Pin{}, fmt.Errorf("%w: %s at revision %d is not readable: %w", ErrUnavailable, e.Key, e.Revision, err)
 	}
 	return Pin{r.Region, r.Epoch, r.Holders, r.Since, e.Revision}, nil
 }

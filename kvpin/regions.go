@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -47,48 +49,127 @@ func (r *Registry) RegionURL(ctx context.Context, region Region) (string, error)
 	return "", failed
 }
 
-// Regions returns all regions that a registry knows, sorted by name. It asks
-// nobody: what it says is what the watches have brought.
-func (r *Registry) Regions(context.Context) ([]RegionInfo, error) {
+// Regions returns all regions that a registry knows, sorted by name, as they were
+// at most a few seconds ago. A registry that gives no answer is left out, and what
+// it said earlier stands; ErrUnavailable if none has ever answered.
+func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
 	urls := make(map[Region]string)
 	status := make(map[Region]RegionStatus)
-	synced := len(r.buckets) == 0
+	var failed error
 	for _, license := range slices.Backward(r.LicenseRegions()) {
-		p := &r.buckets[license].peers
-		p.mu.Lock()
-		synced = synced || p.synced
-		maps.Copy(urls, p.urls)
-		for _, peer := range p.leases {
-			if peer.Left || time.Since(peer.seen) > r.cfg.LeaseTTL+time.Second {
-				continue
-			}
-			if !peer.Draining {
-				status[peer.Region] = RegionLive
-			} else if status[peer.Region] == "" {
-				status[peer.Region] = RegionDraining
+		found, err := r.buckets[license].surveyRegions(ctx)
+		if err != nil {
+			failed = err
+			continue
+		}
+		for _, info := range found {
+			urls[info.Region] = info.URL
+			if rank(info.Status) > rank(status[info.Region]) {
+				status[info.Region] = info.Status
 			}
 		}
-		p.mu.Unlock()
 	}
-	if !synced {
-		return nil, fmt.Errorf("list regions: %w", ErrUnavailable)
+	if len(urls) == 0 && failed != nil {
+		return nil, fmt.Errorf("list regions: %w", failed)
 	}
-	var infos []RegionInfo
+	infos := make([]RegionInfo, 0, len(urls))
 	for _, region := range slices.Sorted(maps.Keys(urls)) {
-		s := status[region]
-		if s == "" {
-			s = RegionDown
-		}
-		infos = append(infos, RegionInfo{region, urls[region], s})
+		infos = append(infos, RegionInfo{region, urls[region], status[region]})
 	}
 	return infos, nil
 }
 
-func (p *peers) url(r Region) (string, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	url, ok := p.urls[r]
-	return url, ok
+func rank(s RegionStatus) int {
+	return slices.Index([]RegionStatus{"", RegionDown, RegionDraining, RegionLive}, s)
+}
+
+// surveyLife is how long a look at all leases serves; anybody may ask for /regions.
+const surveyLife = 3 * time.Second
+
+// survey is the last look at all regions of a registry.
+type survey struct {
+	turn  chan struct{} // holds one token while somebody looks
+	mu    sync.Mutex
+	at    time.Time
+	found []RegionInfo
+}
+
+func (s *survey) last() (found []RegionInfo, fresh, any bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.found, !s.at.IsZero() && time.Since(s.at) < surveyLife, !s.at.IsZero()
+}
+
+// surveyRegions returns the last survey while it is fresh, else makes a new one. If
+// that fails or somebody is at it, the last one stands.
+func (b *bucket) surveyRegions(ctx context.Context) ([]RegionInfo, error) {
+	s := &b.survey
+	found, fresh, any := s.last()
+	if fresh {
+		return found, nil
+	}
+	if any {
+		select {
+		case s.turn <- struct{}{}:
+		default:
+			return found, nil
+		}
+	} else {
+		select {
+		case s.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		}
+	}
+	defer func() { <-s.turn }()
+	if found, fresh, _ = s.last(); fresh {
+		return found, nil
+	}
+	next, err := b.lookAtRegions(ctx)
+	if err != nil && !any {
+		return nil, err
+	}
+	if err != nil {
+		next = found
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.found = time.Now(), next
+	return next, nil
+}
+
+func (b *bucket) lookAtRegions(ctx context.Context) ([]RegionInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
+	defer cancel()
+	var infos []RegionInfo
+	err := b.store.Scan(ctx, regionPrefix+">", func(e entry) error {
+		if e.Present {
+			infos = append(infos, RegionInfo{Region(strings.TrimPrefix(e.Key, regionPrefix)), string(e.Value), RegionDown})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	best := make(map[Region]RegionStatus)
+	err = b.store.Scan(ctx, leasePrefix+">", func(e entry) error {
+		if record, err := decodeLease(e); e.Present && err == nil && !record.Left {
+			s := RegionLive
+			if record.Draining {
+				s = RegionDraining
+			}
+			if rank(s) > rank(best[record.Region]) {
+				best[record.Region] = s
+			}
+		}
+		return nil
+	})
+	for i := range infos {
+		if s := best[infos[i].Region]; s != "" {
+			infos[i].Status = s
+		}
+	}
+	return infos, err
 }
 
 // publishURL writes the region's URL where no node has yet. An existing one is

@@ -37,14 +37,12 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	links := make(map[string]*link)
 	for _, license := range slices.Sorted(maps.Keys(cfg.Registries)) {
 		source := cfg.Registries[license]
-		l := links[source.URL]
-		if l == nil {
-			var err error
-			if l, err = connect(source, "wsnode registry "+string(cfg.Node)); err != nil {
-				r.closeLinks()
-				return nil, err
-			}
-			links[source.URL] = l
+		l, err := linkTo(links, source, "wsnode registry "+string(cfg.Node))
+		if err != nil {
+			r.closeLinks()
+			return nil, err
+		}
+		if len(links) > len(r.links) {
 			r.links = append(r.links, l)
 		}
 		store := newNATSStore(l, license, source.Domain)
@@ -80,7 +78,7 @@ func (r *Registry) start(ctx context.Context) error {
 			return err
 		}
 		if wait.Err() != nil && !b.isOpen() {
-			r.cfg.Log.Warn("registry cannot be reached, going on without it", "license", license)
+			r.cfg.Log.Warn("registry cannot be reached, going on without it", "license", license, "error", b.lastError())
 		}
 	}
 	return nil

@@ -67,8 +67,10 @@ func (b *bucket) drop(d *document, h *Hold) {
 	lastLeft := h.lastLeft
 	h.mu.Unlock()
 	b.mu.Lock()
-	d.hold, d.lastLeft, d.tell, d.backstop, d.attempts = nil, lastLeft, nothing, false, 0
+	d.hold, d.backstop = nil, false
+	delete(b.validating, d)
 	b.mu.Unlock()
+	d.lastLeft, d.tell, d.attempts = lastLeft, nothing, 0
 }
 
 // leave takes this node out of the pin, beginning with the pin as it was last

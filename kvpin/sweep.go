@@ -49,10 +49,8 @@ func (b *bucket) sweep(ctx context.Context) error {
 	if !ok || time.Since(lease.since) < b.cfg.LeaseTTL {
 		return errNotYet
 	}
-	for _, node := range b.peers.nodes(b.cfg.Region, b.cfg.LeaseTTL) {
-		if node < b.cfg.Node {
-			return nil
-		}
+	if !b.peers.smallest(b.cfg.Node, b.cfg.LeaseTTL) {
+		return nil
 	}
 	var orphans []docname.Document
 	err := b.store.Scan(ctx, pinKeys, func(e entry) error {

@@ -1,0 +1,275 @@
+package kvpin
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Inspector looks at registries without taking a lease, for operators. It changes
+// nothing but what Unpin is asked to. Its methods may be called concurrently.
+type Inspector struct {
+	stores map[docname.LicenseRegion]store
+	links  []*link
+}
+
+// PinFilter selects pins; empty fields stand for any.
+type PinFilter struct {
+	Tenant docname.Tenant
+	App    docname.App
+	Region Region
+}
+
+// PinInfo is a document's pin and what it amounts to.
+type PinInfo struct {
+	Document docname.Document
+	Pin      Pin
+	State    State // Free: the pin is gone; the other fields but Document are empty
+}
+
+// Lease is a node's lease as the registry has it.
+type Lease struct {
+	Node     NodeID
+	Region   Region
+	ID       LeaseID
+	Draining bool
+	// Settling are earlier leases whose pins the node is going through.
+	Settling []LeaseID
+	Started  time.Time       // by the node's clock
+	Renewed  time.Time       // by the registry's clock
+	Load     json.RawMessage // what Config.Load said
+}
+
+// OpenInspector connects to the registries. Their buckets must exist.
+func OpenInspector(ctx context.Context, registries map[docname.LicenseRegion]Source) (*Inspector, error) {
+	i := &Inspector{stores: make(map[docname.LicenseRegion]store)}
+	links := make(map[string]*link)
+	for _, license := range slices.Sorted(maps.Keys(registries)) {
+		source := registries[license]
+		source.Create = false
+		source.Replicas = 0
+		l, err := linkTo(links, source, "wsnode registry inspector")
+		if err == nil && len(links) > len(i.links) {
+			i.links = append(i.links, l)
+		}
+		if err == nil {
+			s := newNATSStore(l, license, source.Domain)
+			i.stores[license] = s
+			if err = l.ready(ctx); err == nil {
+				_, err = s.ensure(ctx, source)
+			}
+		}
+		if err != nil {
+			i.Close()
+			return nil, fmt.Errorf("license region %s: %w", license, err)
+		}
+	}
+	return i, nil
+}
+
+// Close closes the connections.
+func (i *Inspector) Close() {
+	for _, l := range i.links {
+		l.nc.Close()
+	}
+}
+
+// LicenseRegions returns the license regions that are looked at, sorted.
+func (i *Inspector) LicenseRegions() []docname.LicenseRegion {
+	return slices.Sorted(maps.Keys(i.stores))
+}
+
+func (i *Inspector) store(license docname.LicenseRegion) (store, error) {
+	if s := i.stores[license]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotServed, license)
+}
+
+// Leases returns the leases in a registry, sorted by region and node. Those given
+// back in order are left out.
+func (i *Inspector) Leases(ctx context.Context, license docname.LicenseRegion) ([]Lease, error) {
+	s, err := i.store(license)
+	if err != nil {
+		return nil, err
+	}
+	var leases []Lease
+	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
+		record, err := decodeLease(e)
+		if !e.Present || err != nil || record.Left {
+			return nil
+		}
+		node := strings.TrimPrefix(e.Key, leasePrefix+string(record.Region)+".")
+		leases = append(leases, Lease{
+			Node: NodeID(node), Region: record.Region, ID: record.Lease, Draining: record.Draining,
+			Settling: record.Settling, Started: record.Started, Renewed: e.Written, Load: record.Load,
+		})
+		return nil
+	})
+	slices.SortFunc(leases, func(a, b Lease) int {
+		return strings.Compare(string(a.Region)+" "+string(a.Node), string(b.Region)+" "+string(b.Node))
+	})
+	return leases, err
+}
+
+// leaseTable says which leases are current, by their keys.
+type leaseTable map[string]leaseRecord
+
+func (t leaseTable) take(e entry) {
+	if record, err := decodeLease(e); e.Present && err == nil {
+		t[e.Key] = record
+	} else {
+		delete(t, e.Key)
+	}
+}
+
+func (t leaseTable) judge(p Pin) State {
+	if len(p.Holders) == 0 {
+		return Grace
+	}
+	if slices.ContainsFunc(p.Holders, func(h Holder) bool { return t[leaseKey(p.Region, h.Node)].covers(h.Lease) }) {
+		return Live
+	}
+	return Orphaned
+}
+
+// info reads a pin's entry; ok is false if it is none that the filter wants.
+func (f PinFilter) info(license docname.LicenseRegion, e entry, leases leaseTable) (info PinInfo, ok bool) {
+	doc, err := docname.ParsePinKey(license, e.Key)
+	if err != nil {
+		return PinInfo{}, false
+	}
+	if !e.Present {
+		return PinInfo{Document: doc}, true
+	}
+	p, err := decodePin(e)
+	if err != nil || f.Region != "" && f.Region != p.Region {
+		return PinInfo{}, false
+	}
+	return PinInfo{doc, p, leases.judge(p)}, true
+}
+
+var errEnough = errors.New("enough")
+
+// Pins streams the pins of a registry that the filter selects, in no order. An
+// error is the last thing it yields.
+func (i *Inspector) Pins(ctx context.Context, license docname.LicenseRegion, f PinFilter) iter.Seq2[PinInfo, error] {
+	return func(yield func(PinInfo, error) bool) {
+		s, err := i.store(license)
+		leases := make(leaseTable)
+		if err == nil {
+			err = s.Scan(ctx, leasePrefix+">", func(e entry) error { leases.take(e); return nil })
+		}
+		if err == nil {
+			err = s.Scan(ctx, docname.PinFilter(f.Tenant, f.App), func(e entry) error {
+				if info, ok := f.info(license, e, leases); ok && e.Present && !yield(info, nil) {
+					return errEnough
+				}
+				return nil
+			})
+		}
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(PinInfo{}, err)
+		}
+	}
+}
+
+// WatchPins calls handle for each pin that the filter selects and then for each
+// change of one, until ctx ends. A pin that is gone is reported as Free, whatever
+// region the filter names. A change of a lease alone is not reported.
+func (i *Inspector) WatchPins(ctx context.Context, license docname.LicenseRegion, f PinFilter, handle func(PinInfo)) error {
+	s, err := i.store(license)
+	if err != nil {
+		return err
+	}
+	leases := make(leaseTable)
+	var early []entry // pins that came before all leases were known
+	synced := false
+	report := func(e entry) {
+		if info, ok := f.info(license, e, leases); ok {
+			handle(info)
+		}
+	}
+	s.Watch(ctx, []string{leasePrefix + ">", docname.PinFilter(f.Tenant, f.App)}, func(c change) {
+		switch {
+		case c.Synced:
+			synced = true
+			for _, e := range early {
+				report(e)
+			}
+			early = nil
+		case strings.HasPrefix(c.Key, leasePrefix):
+			leases.take(c.entry)
+		case synced:
+			report(c.entry)
+		case c.Present:
+			early = append(early, c.entry)
+		}
+	})
+	return nil
+}
+
+// Pin returns one document's pin as the leader has it.
+func (i *Inspector) Pin(ctx context.Context, doc docname.Document) (PinInfo, error) {
+	s, err := i.store(doc.License)
+	if err != nil {
+		return PinInfo{}, err
+	}
+	e, err := s.Get(ctx, doc.PinKey())
+	if err != nil || !e.Present {
+		return PinInfo{Document: doc}, err
+	}
+	p, err := decodePin(e)
+	if err != nil {
+		return PinInfo{}, err
+	}
+	leases := make(leaseTable)
+	for _, h := range p.Holders {
+		l, err := s.Get(ctx, leaseKey(p.Region, h.Node))
+		if err != nil {
+			return PinInfo{}, err
+		}
+		leases.take(l)
+	}
+	return PinInfo{doc, p, leases.judge(p)}, nil
+}
+
+// Unpin deletes a document's pin if it has the given revision, else ErrConflict. It
+// is for pins that nobody holds: living holders are told, and pin the document
+// again within seconds.
+func (i *Inspector) Unpin(ctx context.Context, doc docname.Document, revision uint64) error {
+	s, err := i.store(doc.License)
+	if err != nil {
+		return err
+	}
+	e, err := s.Get(ctx, doc.PinKey())
+	if err != nil {
+		return err
+	}
+	if !e.Present {
+		return fmt.Errorf("unpin %s: %w", doc, ErrNotFound)
+	}
+	if err := s.Delete(ctx, doc.PinKey(), revision); err != nil {
+		return fmt.Errorf("unpin %s: %w", doc, err)
+	}
+	p, err := decodePin(e)
+	if err != nil {
+		return nil // unreadable, and gone
+	}
+	for _, h := range p.Holders {
+		key := noticePrefix + string(h.Node) + "." + rand.Text()[:12]
+		if _, err := s.Put(ctx, key, []byte(doc.PinKey()), 0, time.Minute); err != nil {
+			return fmt.Errorf("tell node %s that %s was unpinned: %w", h.Node, doc, err)
+		}
+	}
+	return nil
+}
