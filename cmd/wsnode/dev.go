@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/natsd"
+)
+
+// devFlags are the settings of dev mode.
+type devFlags struct {
+	regions             []string
+	nodes, port         int
+	natsPort            int
+	data                string
+	grace               time.Duration
+	logFormat, logLevel string
+}
+
+func newDevCommand() *cobra.Command {
+	var f devFlags
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run regions, nodes and NATS in one process, for development",
+		Long: `Run everything in one process: an embedded NATS per region, the nodes of each
+region, all license regions, and an issuer of tokens at /dev/token. Nothing of
+it is meant to be reached from another machine.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), cmd.OutOrStdout()) },
+	}
+	fl := cmd.Flags()
+	fl.StringSliceVar(&f.regions, "regions", []string{"eu-central-1", "us-east-1"}, "names of the regions")
+	fl.IntVar(&f.nodes, "nodes", 2, "nodes of each region, 1 to 10")
+	fl.IntVar(&f.port, "port", 8080, "port of the first node; node j of region i listens on port+10*i+j")
+	fl.IntVar(&f.natsPort, "nats-port", 4222, "port of the first region's NATS, for wsctl; the next free one is taken")
+	fl.StringVar(&f.data, "data", "", "folder to keep documents in (default: a temporary one, removed at the end)")
+	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
+	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	fl.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
+	fromEnvironment(cmd)
+	return cmd
+}
+
+func (f *devFlags) check() error {
+	seen := map[string]bool{}
+	for _, region := range f.regions {
+		if !docname.ValidRegion(region) || strings.HasPrefix(region, "aws-") {
+			return wrongFlag("regions", "%q: expected lower-case letters, digits and '-', not beginning with aws-", region)
+		}
+		if seen[region] {
+			return wrongFlag("regions", "%q is there twice", region)
+		}
+		seen[region] = true
+	}
+	switch last := f.port + 10*(len(f.regions)-1) + f.nodes - 1; {
+	case len(f.regions) == 0:
+		return wrongFlag("regions", "expected at least one name")
+	case f.nodes < 1 || f.nodes > 10:
+		return wrongFlag("nodes", "%d: expected 1 to 10", f.nodes)
+	case f.port < 1 || last > 65535:
+		return wrongFlag("port", "%d: expected the ports up to %d to lie between 1 and 65535", f.port, last)
+	}
+	return checkGrace(f.grace)
+}
+
+// dev is the running whole.
+type dev struct {
+	flags   *devFlags
+	log     *slog.Logger
+	issuer  *authn.Issuer
+	regions []*devRegion
+}
+
+type devRegion struct {
+	name  kvpin.Region
+	url   string
+	nats  *natsd.Server
+	nodes []*devNode
+}
+
+type devNode struct {
+	region *devRegion
+	id     kvpin.NodeID
+	addr   string
+	pod    *pod
+}
+
+func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	log, err := logger(os.Stderr, f.logFormat, f.logLevel)
+	if err != nil {
+		return err
+	}
+	d := &dev{flags: f, log: log}
+	if d.issuer, err = authn.NewIssuer(nil, "wsnode dev"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := d.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	d.describe(out)
+	<-ctx.Done()
+	return nil
+}
+
+// start runs the NATS servers, then the nodes, the regions at the same time.
+func (d *dev) start(ctx context.Context) error {
+	for i, name := range d.flags.regions {
+		r := &devRegion{name: kvpin.Region(name), url: fmt.Sprintf("ws://127.0.0.1:%d", d.flags.port+10*i)}
+		d.regions = append(d.regions, r)
+		for j := range d.flags.nodes {
+			r.nodes = append(r.nodes, &devNode{
+				region: r, id: kvpin.NodeID(fmt.Sprintf("%s-%d", name, j)),
+				addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(d.flags.port+10*i+j)),
+			})
+		}
+	}
+	// Nobody shall wait for a NATS server to hear that a port is taken.
+	listeners := map[*devNode]net.Listener{}
+	for _, n := range d.nodes() {
+		l, err := listen("port", n.addr)
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return err
+		}
+		listeners[n] = l
+	}
+	errs := make([]error, len(d.regions))
+	var wait sync.WaitGroup
+	for i, r := range d.regions {
+		wait.Go(func() { errs[i] = d.startNATS(r, d.flags.natsPort+i) })
+	}
+	wait.Wait()
+	err := errors.Join(errs...)
+	for _, r := range d.regions {
+		for _, n := range r.nodes {
+			if err == nil {
+				err = d.startNode(ctx, n, listeners[n])
+			} else {
+				_ = listeners[n].Close()
+			}
+		}
+	}
+	return err
+}
+
+func (d *dev) nodes() (all []*devNode) {
+	for _, r := range d.regions {
+		all = append(all, r.nodes...)
+	}
+	return all
+}
+
+// startNATS runs a region's NATS. wsctl and the NATS tools reach it at the port,
+// or at a free one if the port is taken.
+func (d *dev) startNATS(r *devRegion, port int) error {
+	c := natsd.Config{Name: string(r.name), Log: d.log}
+	if d.flags.data != "" {
+		c.StoreDir = d.flags.data + string(os.PathSeparator) + string(r.name)
+	}
+	c.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if l, err := net.Listen("tcp", c.Listen); err != nil {
+		c.Listen = "127.0.0.1:0"
+	} else {
+		_ = l.Close()
+	}
+	var err error
+	r.nats, err = natsd.Start(c)
+	return err
+}
+
+// startNode starts a node. The registries of all license regions are on the
+// first region's NATS.
+func (d *dev) startNode(ctx context.Context, n *devNode, l net.Listener) error {
+	verifier, err := authn.New(authn.Config{KeySet: d.issuer.JWKS(), Log: d.log})
+	if err != nil {
+		return err
+	}
+	registries := map[docname.LicenseRegion]kvpin.Source{}
+	for _, license := range licenseRegions {
+		registries[license] = kvpin.Source{Create: true, Options: []nats.Option{nats.InProcessServer(d.regions[0].nats)}}
+	}
+	n.pod, err = startPod(ctx, podConfig{
+		region: n.region.name, node: n.id, publicURL: n.region.url, listener: l,
+		nats: bus.ConnectConfig{InProcess: n.region.nats}, registries: registries,
+		relay:   relay.Config{Verifier: verifier, Grace: d.flags.grace},
+		handler: d.endpoints, log: d.log.With("node", n.id),
+	})
+	return err
+}
+
+// devStop is how long a dev mode that was told to end may take.
+const devStop = 1500 * time.Millisecond
+
+func (d *dev) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), devStop)
+	defer cancel()
+	var wait sync.WaitGroup
+	for _, n := range d.nodes() {
+		if n.pod != nil {
+			wait.Go(func() {
+				if err := n.pod.stop(ctx); err != nil {
+					d.log.Debug("a node was stopped in a hurry", "node", n.id, "err", err)
+				}
+			})
+		}
+	}
+	wait.Wait()
+	for _, r := range d.regions {
+		if r.nats != nil {
+			wait.Go(r.nats.Close)
+		}
+	}
+	wait.Wait()
+	return nil
+}
+
+// describe prints what runs where.
+func (d *dev) describe(out io.Writer) {
+	base := "http://" + d.regions[0].nodes[0].addr
+	fmt.Fprintf(out, "wsnode %s, development mode\n\n", version())
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "REGION\tNODE\tURL\tNATS")
+	for _, r := range d.regions {
+		for _, n := range r.nodes {
+			fmt.Fprintf(w, "%s\t%s\tws://%s\t%s\n", r.name, n.id, n.addr, r.nats.URL())
+		}
+	}
+	_ = w.Flush()
+	fmt.Fprintf(out, "\ntoken   curl '%s/dev/token?tenant=dev&app=demo'\nwhere   curl '%s/discovery?documentName=todo' -H \"Authorization: Bearer $TOKEN\"\nend     Ctrl-C\n\nready\n", base, base)
+}

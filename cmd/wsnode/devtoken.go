@@ -1,0 +1,111 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// endpoints puts the development endpoints in front of a node.
+func (d *dev) endpoints(node http.Handler) http.Handler {
+	mux := map[string]http.HandlerFunc{
+		"/dev/token": d.token,
+		"/dev/jwks":  d.jwks,
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		endpoint := mux[path]
+		if endpoint == nil || r.Header.Get("Upgrade") != "" {
+			node.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet {
+			http.Error(w, "only GET is allowed here", http.StatusMethodNotAllowed)
+			return
+		}
+		endpoint(w, r)
+	})
+}
+
+func (d *dev) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	_, _ = w.Write(d.issuer.JWKS())
+}
+
+// token issues a token to whoever asks.
+func (d *dev) token(w http.ResponseWriter, r *http.Request) {
+	subject, err := devSubject(r.URL.Query())
+	if err == nil {
+		var token string
+		if token, err = d.issuer.Mint(subject); err == nil {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = w.Write([]byte(token))
+			return
+		}
+	}
+	http.Error(w, err.Error(), http.StatusBadRequest)
+}
+
+func devSubject(q url.Values) (s authn.Subject, err error) {
+	get := func(key, fallback string) string {
+		if q.Has(key) {
+			return q.Get(key)
+		}
+		return fallback
+	}
+	s = authn.Subject{
+		Tenant: docname.Tenant(get("tenant", "dev")), App: docname.App(get("app", "demo")),
+		License: docname.LicenseRegion(get("dbCode", "aws-eu-west-1")), RegionCode: q.Get("regionCode"), Domains: q["domain"],
+	}
+	if s.TTL, err = devTTL(get("ttl", "1h")); err != nil {
+		return s, err
+	}
+	switch access := q.Get("access"); access {
+	case "", "readwrite":
+	case "readonly":
+		s.ReadOnly = true
+	default:
+		return s, fmt.Errorf("access=%q: expected readonly or readwrite", access)
+	}
+	for key, limit := range map[string]*int{
+		"maxConnections": &s.Limits.MaxConnections, "maxDocuments": &s.Limits.MaxDocuments,
+		"maxUsersPerDoc": &s.Limits.MaxUsersPerDoc, "opsPerMinute": &s.Limits.OpsPerMinute,
+	} {
+		if *limit, err = strconv.Atoi(get(key, "0")); err != nil || *limit < 0 {
+			return s, fmt.Errorf("%s=%q: expected a number, 0 for no limit", key, q.Get(key))
+		}
+	}
+	return s, nil
+}
+
+// devTTL reads a lifetime: a duration such as 90s, or seconds.
+func devTTL(s string) (time.Duration, error) {
+	if seconds, err := strconv.Atoi(s); err == nil {
+		s = strconv.Itoa(seconds) + "s"
+	}
+	ttl, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("ttl=%q: expected a duration such as 90s or 1h, or seconds", s)
+	}
+	if ttl == 0 {
+		ttl = -time.Nanosecond // what lives no time has expired
+	}
+	return ttl, nil
+}
+
+// randomSuffix makes names unique.
+func randomSuffix() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
+}

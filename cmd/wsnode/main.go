@@ -1,0 +1,64 @@
+// Command wsnode is the sync service: "wsnode serve" is one node as a daemon,
+// "wsnode dev" is everything in one process.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// exitUsage is the exit code of a wrong setting.
+const exitUsage = 2
+
+// usageError is a wrong setting: its text names the flag and what it expects.
+type usageError struct{ error }
+
+func wrongFlag(flag, format string, args ...any) error {
+	return usageError{fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...))}
+}
+
+func main() {
+	// A second signal ends the process at once: NotifyContext is stopped by the
+	// first.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	root := &cobra.Command{
+		Use:           "wsnode",
+		Short:         "Self-hosted sync for Yjs editors",
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newServeCommand(), newDevCommand())
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "wsnode:", err)
+	if wrong := (usageError{}); errors.As(err, &wrong) {
+		return exitUsage
+	}
+	return 1
+}
+
+// version is the module's version as the Go toolchain stamped it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,56 @@
+/**
+ * The buttons that do things to regions and nodes.
+ */
+import * as dev from './dev.js'
+import { element } from './dom.js'
+
+/**
+ * @param {HTMLElement} place
+ * @param {any[]} regions
+ * @param {(text: string) => void} tell
+ */
+export const clusterControls = (place, regions, tell) => {
+  const order = (path, parameters) => async () => {
+    try {
+      await dev.order(path, parameters)
+    } catch (error) {
+      tell(error.message)
+    }
+  }
+  /** @type {((regions: any[]) => void)[]} */
+  const updates = []
+  const find = (all, name) => all.find((one) => one.name === name)
+
+  const nodeRow = (region, { name }) => {
+    const path = `nodes/${encodeURIComponent(name)}/`
+    const label = element('span')
+    const button = (text, title, onclick) => element('button', { type: 'button', title, 'aria-label': `${text} ${name}`, onclick }, text)
+    const drain = button('Stop', 'As SIGTERM does: clients are told to go elsewhere', order(path + 'stop', { how: 'drain' }))
+    const kill = button('Kill', 'As SIGKILL does: nobody is told anything', order(path + 'stop', { how: 'kill' }))
+    const start = button('Start', '', order(path + 'start'))
+    updates.push((all) => {
+      const { state } = find(find(all, region.name).nodes, name)
+      label.textContent = state === 'up' ? name : `${name}: ${state}`
+      drain.hidden = kill.hidden = state !== 'up'
+      start.hidden = state !== 'down'
+    })
+    return element('li', {}, label, drain, kill, start)
+  }
+
+  for (const region of regions) {
+    const path = `regions/${encodeURIComponent(region.name)}/`
+    const toggle = element('button', { type: 'button', onclick: () => order(path + toggle.dataset.order)() })
+    updates.push((all) => {
+      const cut = find(all, region.name).registry === 'cut'
+      toggle.textContent = cut ? 'Reconnect to the registry' : 'Cut from the registry'
+      toggle.setAttribute('aria-label', cut ? `Reconnect ${region.name} to the registry` : `Cut ${region.name} from the registry`)
+      toggle.dataset.order = cut ? 'heal' : 'cut'
+    })
+    place.append(element('fieldset', {},
+      element('legend', {}, region.name), toggle,
+      element('ul', {}, ...region.nodes.map((node) => nodeRow(region, node)))))
+  }
+  const show = (all) => updates.forEach((update) => update(all))
+  show(regions)
+  return { show }
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/history"
+)
+
+// podConfig is what one node runs on.
+type podConfig struct {
+	region     kvpin.Region
+	node       kvpin.NodeID
+	publicURL  string
+	listener   net.Listener // the pod closes it
+	tls        *tls.Config  // nil: plain
+	nats       bus.ConnectConfig
+	history    history.Config
+	registries map[docname.LicenseRegion]kvpin.Source
+	relay      relay.Config // Verifier and settings; the parts are filled in
+	handler    func(http.Handler) http.Handler
+	log        *slog.Logger
+}
+
+// pod is a running node with its connections and its server.
+type pod struct {
+	nc       *nats.Conn
+	bus      *bus.Bus
+	history  *history.History
+	registry *kvpin.Registry
+	node     atomic.Pointer[relay.Node]
+	server   *relay.Server
+	served   chan error
+}
+
+// startPod starts from the bottom up. On an error nothing runs.
+func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
+	p := &pod{served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			_ = c.listener.Close()
+			p.close(ctx)
+		}
+	}()
+	c.nats.Name, c.nats.Log = "wsnode "+string(c.node), c.log
+	if p.nc, err = bus.Connect(ctx, c.nats); err != nil {
+		return nil, err
+	}
+	whenUp := func(tell func(*relay.Node)) {
+		if n := p.node.Load(); n != nil {
+			tell(n)
+		}
+	}
+	p.bus, err = bus.New(p.nc, bus.Config{
+		Node: string(c.node), Log: c.log,
+		Disturbed: func() { whenUp((*relay.Node).Disturbed) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.history.Publisher, c.history.Log = p.bus, c.log
+	c.history.Emptied = func(shard int) { whenUp(func(n *relay.Node) { n.Emptied(shard) }) }
+	if p.history, err = history.Open(ctx, p.nc, c.history); err != nil {
+		return nil, err
+	}
+	p.registry, err = kvpin.Open(ctx, kvpin.Config{
+		Region: c.region, Node: c.node, URL: c.publicURL, Registries: c.registries, Grace: c.relay.Grace, Log: c.log,
+		Unpinned: func(doc docname.Document, pin kvpin.Pin) { whenUp(func(n *relay.Node) { n.Unpinned(doc, pin) }) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.relay.Region, c.relay.Node, c.relay.Log = c.region, c.node, c.log
+	c.relay.Bus, c.relay.History, c.relay.Registry = p.bus, p.history, p.registry
+	c.relay.Compact.SnapshotEvery = p.history.MaxAge() / 2
+	n, err := relay.Open(c.relay)
+	if err != nil {
+		return nil, err
+	}
+	p.node.Store(n)
+	handler := http.Handler(n)
+	if c.handler != nil {
+		handler = c.handler(n)
+	}
+	p.server = relay.NewServer(handler, c.log)
+	go func() { p.served <- p.server.Serve(c.listener, c.tls) }()
+	return p, nil
+}
+
+// stop ends the pod from the top down: no new clients, sessions closed, edits
+// durable, pins given up, leases given back.
+func (p *pod) stop(ctx context.Context) error {
+	errs := []error{p.server.Close(ctx), <-p.served}
+	if n := p.node.Load(); n != nil {
+		errs = append(errs, n.Close(ctx))
+	}
+	errs = append(errs, p.close(ctx))
+	return errors.Join(errs...)
+}
+
+func (p *pod) close(ctx context.Context) (err error) {
+	if p.registry != nil {
+		err = p.registry.Close(ctx)
+	}
+	if p.history != nil {
+		p.history.Close()
+	}
+	if p.bus != nil {
+		p.bus.Close()
+	}
+	if p.nc != nil {
+		p.nc.Close()
+	}
+	return err
+}
+
+// logger writes structured logs to standard error.
+func logger(w interface{ Write([]byte) (int, error) }, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, wrongFlag("log-level", "%q: expected debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, wrongFlag("log-format", "%q: expected text or json", format)
+}
+
+// checkGrace checks the grace period, which the registry's expiry keeps.
+func checkGrace(d time.Duration) error {
+	if d < time.Second || d%time.Second != 0 {
+		return wrongFlag("grace", "%s: expected whole seconds, at least 1s", d)
+	}
+	return nil
+}
+
+func listen(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return l, nil
+}

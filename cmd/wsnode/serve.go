@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/natsd"
+)
+
+// licenseRegions are known from the start.
+var licenseRegions = []docname.LicenseRegion{
+	"aws-ap-northeast-1", "aws-ap-south-1", "aws-eu-west-1", "aws-us-east-1", "aws-us-east-2", "aws-us-west-2",
+}
+
+// serveFlags are the settings of a daemon, as given.
+type serveFlags struct {
+	region, node, publicURL, listen   string
+	natsURL, natsCreds                string
+	natsCA, natsCert, natsKey         string
+	standalone, singleRegion          bool
+	data                              string
+	registries, registryDomains       []string
+	createBuckets                     bool
+	replicas, historyReplicas         int
+	jwksURL, issuer, audience         string
+	queryToken                        bool
+	grace, drainDelay, drainSpread    time.Duration
+	tlsCert, tlsKey                   string
+	maxMessageBytes, maxDocumentBytes int
+	logFormat, logLevel               string
+}
+
+func newServeCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one node of a region",
+		Long: `Run one node of a region until it is told to stop.
+
+A node needs the region's NATS (--nats-url, or --standalone for an embedded
+server and a region of one node), the registries of the license regions that it
+serves (--registry for each, or --single-region to keep all of them on the
+region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.region, "region", "", "name of this WebSocket region, such as eu-central-1")
+	fl.StringVar(&f.publicURL, "public-url", "", "URL under which clients reach this region, such as wss://eu-central-1.example")
+	fl.StringVar(&f.listen, "listen", ":8080", "address to listen on")
+	fl.StringVar(&f.node, "node", "", "id of this node, unique among those that run (default: host name and a random suffix)")
+	fl.StringVar(&f.natsURL, "nats-url", "", "URL of the region's NATS, several separated by commas")
+	fl.BoolVar(&f.standalone, "standalone", false, "run NATS inside this process: a region of one node")
+	fl.StringVar(&f.data, "data", "", "folder of the embedded NATS (default: a temporary one, removed at the end)")
+	fl.StringVar(&f.natsCreds, "nats-creds", "", "NATS credentials file, for the region and the registries")
+	fl.StringVar(&f.natsCA, "nats-ca", "", "file with the CA certificates of NATS")
+	fl.StringVar(&f.natsCert, "nats-cert", "", "client certificate for NATS")
+	fl.StringVar(&f.natsKey, "nats-key", "", "key of the client certificate for NATS")
+	fl.StringArrayVar(&f.registries, "registry", nil, "registry of a license region, as dbCode=natsURL; repeat for each")
+	fl.StringArrayVar(&f.registryDomains, "registry-domain", nil, "JetStream domain of a registry, as dbCode=domain; repeat for each")
+	fl.BoolVar(&f.singleRegion, "single-region", false, "keep the registries of all license regions on the region's own NATS; only if there is no other region")
+	fl.BoolVar(&f.createBuckets, "create-buckets", true, "create missing registry buckets; otherwise they are only checked")
+	fl.IntVar(&f.replicas, "replicas", 1, "replicas of registry buckets that are created; 3 in production")
+	fl.IntVar(&f.historyReplicas, "history-replicas", 1, "replicas of history streams that are created; 3 in production")
+	fl.StringVar(&f.jwksURL, "jwks-url", "", "URL of the key set that tokens are signed with; may hold {tenantId}")
+	fl.StringVar(&f.issuer, "issuer", "", "required issuer of tokens; may hold {tenantId}")
+	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "required audience of tokens")
+	fl.BoolVar(&f.queryToken, "query-token", true, "take tokens from the query of the URL too")
+	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
+	fl.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to keep serving after SIGTERM while balancers notice")
+	fl.DurationVar(&f.drainSpread, "drain-spread", 10*time.Second, "time over which sessions are ended after that")
+	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file; clients then connect by wss")
+	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
+	fl.IntVar(&f.maxMessageBytes, "max-message-bytes", 16<<20, "largest update that a client may send")
+	fl.IntVar(&f.maxDocumentBytes, "max-document-bytes", 256<<20, "largest document, and largest SyncStep2 that a client may send")
+	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	fromEnvironment(cmd)
+	return cmd
+}
+
+// run serves until ctx ends, then drains.
+func (f *serveFlags) run(ctx context.Context) error {
+	log, err := logger(os.Stderr, f.logFormat, f.logLevel)
+	if err != nil {
+		return err
+	}
+	c, err := f.config(log)
+	if err != nil {
+		return err
+	}
+	if f.standalone {
+		server, err := natsd.Start(natsd.Config{Name: f.region, StoreDir: f.data, Log: log})
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		c.nats.InProcess = server
+		for license, source := range c.registries {
+			if source.URL == "" {
+				source.Options = append(source.Options, nats.InProcessServer(server))
+				c.registries[license] = source
+			}
+		}
+	}
+	if c.listener, err = listen("listen", f.listen); err != nil {
+		return err
+	}
+	p, err := startPod(ctx, c)
+	if err != nil {
+		return err
+	}
+	log.Info("ready", "region", f.region, "node", f.node, "listen", c.listener.Addr().String(), "public_url", f.publicURL, "version", version())
+	select {
+	case <-ctx.Done():
+	case err := <-p.served:
+		p.served <- err
+		return errors.Join(errors.New("the listener ended"), err, p.stop(context.Background()))
+	}
+	return f.drain(p, log)
+}
+
+// stopTimeout bounds what comes after the sessions have ended.
+const stopTimeout = 15 * time.Second
+
+func (f *serveFlags) drain(p *pod, log *slog.Logger) error {
+	log.Info("draining", "delay", f.drainDelay.String(), "spread", f.drainSpread.String())
+	ctx, cancel := context.WithTimeout(context.Background(), f.drainDelay+f.drainSpread+stopTimeout)
+	defer cancel()
+	err := p.node.Load().Drain(ctx, f.drainDelay, f.drainSpread)
+	if err = errors.Join(err, p.stop(ctx)); err != nil {
+		return fmt.Errorf("stopped, but not cleanly: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// config turns the flags into what a pod runs on. Every error names a flag.
+func (f *serveFlags) config(log *slog.Logger) (c podConfig, err error) {
+	if f.node == "" {
+		f.node = nodeName()
+	}
+	c = podConfig{region: kvpin.Region(f.region), node: kvpin.NodeID(f.node), publicURL: strings.TrimSuffix(f.publicURL, "/"), log: log}
+	steps := []func(*podConfig) error{f.identity, f.connection, f.registry, f.clients, f.limits}
+	for _, step := range steps {
+		if err := step(&c); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func (f *serveFlags) identity(c *podConfig) error {
+	switch {
+	case f.region == "":
+		return wrongFlag("region", "missing: expected the name of this WebSocket region, such as eu-central-1")
+	case !docname.ValidRegion(f.region) || strings.HasPrefix(f.region, "aws-"):
+		return wrongFlag("region", "%q: expected lower-case letters, digits and '-', not beginning with aws-", f.region)
+	case !docname.ValidID(f.node):
+		return wrongFlag("node", "%q: expected 1 to 64 of letters, digits, '.', '_' and '-'", f.node)
+	}
+	u, err := url.Parse(c.publicURL)
+	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return wrongFlag("public-url", "%q: expected ws:// or wss:// and a host, such as wss://eu-central-1.example", f.publicURL)
+	}
+	return nil
+}
+
+func (f *serveFlags) connection(c *podConfig) error {
+	switch {
+	case f.standalone && f.natsURL != "":
+		return wrongFlag("standalone", "runs NATS inside the process: expected no --nats-url beside it")
+	case !f.standalone && f.natsURL == "":
+		return wrongFlag("nats-url", "missing: expected the URL of the region's NATS, or --standalone")
+	case !f.standalone && f.data != "":
+		return wrongFlag("data", "is for the embedded NATS: expected --standalone beside it")
+	case f.historyReplicas < 1 || f.historyReplicas > 5:
+		return wrongFlag("history-replicas", "%d: expected 1 to 5", f.historyReplicas)
+	}
+	options, err := f.natsOptions()
+	if err != nil {
+		return err
+	}
+	c.nats = bus.ConnectConfig{URL: f.natsURL, Options: options}
+	c.history = history.Config{Replicas: f.historyReplicas}
+	return nil
+}
+
+func (f *serveFlags) natsOptions() (options []nats.Option, err error) {
+	for flag, file := range map[string]string{"nats-creds": f.natsCreds, "nats-ca": f.natsCA, "nats-cert": f.natsCert, "nats-key": f.natsKey} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			return nil, wrongFlag(flag, "%v", err)
+		}
+	}
+	if f.natsCreds != "" {
+		options = append(options, nats.UserCredentials(f.natsCreds))
+	}
+	if f.natsCA != "" {
+		options = append(options, nats.RootCAs(f.natsCA))
+	}
+	if (f.natsCert == "") != (f.natsKey == "") {
+		return nil, wrongFlag("nats-cert", "expected together with --nats-key")
+	}
+	if f.natsCert != "" {
+		options = append(options, nats.ClientCert(f.natsCert, f.natsKey))
+	}
+	return options, nil
+}
+
+func (f *serveFlags) registry(c *podConfig) error {
+	if f.singleRegion == (len(f.registries) > 0) {
+		return wrongFlag("registry", "expected either --registry dbCode=natsURL for each license region, or --single-region: two regions with a registry each would pin every document twice")
+	}
+	if f.replicas < 1 || f.replicas > 5 {
+		return wrongFlag("replicas", "%d: expected 1 to 5", f.replicas)
+	}
+	domains := map[string]string{}
+	for _, value := range f.registryDomains {
+		license, domain, ok := strings.Cut(value, "=")
+		if !ok || domain == "" {
+			return wrongFlag("registry-domain", "%q: expected dbCode=domain", value)
+		}
+		domains[license] = domain
+	}
+	base := kvpin.Source{URL: f.natsURL, Options: c.nats.Options, Replicas: f.replicas, Create: f.createBuckets}
+	c.registries = map[docname.LicenseRegion]kvpin.Source{}
+	if f.singleRegion {
+		for _, license := range licenseRegions {
+			c.registries[license] = base
+		}
+	}
+	for _, value := range f.registries {
+		license, natsURL, ok := strings.Cut(value, "=")
+		if !ok || natsURL == "" || !docname.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
+			return wrongFlag("registry", "%q: expected dbCode=natsURL, such as aws-eu-west-1=nats://nats:4222", value)
+		}
+		source := base
+		source.URL = natsURL
+		c.registries[docname.LicenseRegion(license)] = source
+	}
+	for license, domain := range domains {
+		source, ok := c.registries[docname.LicenseRegion(license)]
+		if !ok {
+			return wrongFlag("registry-domain", "%q is not served: expected one of the registries", license)
+		}
+		source.Domain = domain
+		c.registries[docname.LicenseRegion(license)] = source
+	}
+	return nil
+}
+
+func (f *serveFlags) clients(c *podConfig) error {
+	if f.jwksURL == "" {
+		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with")
+	}
+	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, Issuer: f.issuer, Audience: f.audience, Log: c.log})
+	if err != nil {
+		return wrongFlag("jwks-url", "%v", err)
+	}
+	if (f.tlsCert == "") != (f.tlsKey == "") {
+		return wrongFlag("tls-cert", "expected together with --tls-key")
+	}
+	if f.tlsCert != "" {
+		certificate, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+		if err != nil {
+			return wrongFlag("tls-cert", "%v", err)
+		}
+		c.tls = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	}
+	c.relay = relay.Config{Verifier: verifier, NoQueryToken: !f.queryToken, Grace: f.grace}
+	return checkGrace(f.grace)
+}
+
+func (f *serveFlags) limits(c *podConfig) error {
+	for flag, bytes := range map[string]int{"max-message-bytes": f.maxMessageBytes, "max-document-bytes": f.maxDocumentBytes} {
+		if bytes < 1<<10 {
+			return wrongFlag(flag, "%d: expected at least 1024 bytes", bytes)
+		}
+	}
+	c.relay.Sessions.MaxMessageBytes, c.relay.Sessions.MaxDocumentBytes = f.maxMessageBytes, f.maxDocumentBytes
+	c.relay.Store.MaxBytes = f.maxDocumentBytes
+	return nil
+}
+
+// nodeName is the host's name, made to fit and unique.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	fits := func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}
+	host = strings.Map(fits, host)
+	return host[:min(len(host), 48)] + "-" + randomSuffix()
+}

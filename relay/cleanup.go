@@ -1,0 +1,119 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// cleanup removes the history of documents whose pin is gone. The node that took
+// the last holder out owes it; what crashes left behind the sweep finds.
+type cleanup struct {
+	node *Node
+	wake chan struct{}
+
+	mu   sync.Mutex
+	debt map[owed]time.Time // when to look
+}
+
+type owed struct {
+	doc   docname.Document
+	epoch string
+}
+
+const (
+	// afterExpiry is how long after the grace period a pin is surely gone: the
+	// server's expiry was measured up to 0.3 s late.
+	afterExpiry = 1500 * time.Millisecond
+	// lookAgain is how long to wait when the registry or the region cannot say.
+	lookAgain = 10 * time.Second
+)
+
+func (c *cleanup) init(n *Node) {
+	c.node, c.wake, c.debt = n, make(chan struct{}, 1), map[owed]time.Time{}
+}
+
+// owe has the history of an epoch removed once its pin has expired.
+func (c *cleanup) owe(doc docname.Document, epoch string, expiry time.Time) {
+	c.mu.Lock()
+	c.debt[owed{doc, epoch}] = expiry.Add(afterExpiry)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *cleanup) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		due, next := c.due(time.Now())
+		for _, o := range due {
+			c.work(ctx, o)
+		}
+		timer.Reset(next)
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// due returns the debts that are due, and how long until the next one is.
+func (c *cleanup) due(now time.Time) (due []owed, next time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next = time.Hour
+	for o, at := range c.debt {
+		if wait := at.Sub(now); wait > 0 {
+			next = min(next, wait)
+			continue
+		}
+		due = append(due, o)
+		delete(c.debt, o)
+	}
+	if len(due) > 0 {
+		next = 0
+	}
+	return due, max(next, time.Millisecond)
+}
+
+// work pays one debt, or keeps it.
+func (c *cleanup) work(ctx context.Context, o owed) {
+	gone, err := c.gone(ctx, o)
+	if err == nil && gone {
+		subject := o.doc.UpdatesSubject(c.node.cfg.History.Shard(o.doc.PinKey()), o.epoch)
+		err = c.node.cfg.History.Drop(ctx, subject)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.mu.Lock()
+		c.debt[o] = time.Now().Add(lookAgain)
+		c.mu.Unlock()
+	}
+}
+
+// gone reports whether the epoch has ended: neither the registry nor a room of
+// the region knows it.
+func (c *cleanup) gone(ctx context.Context, o owed) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	pin, state, err := c.node.cfg.Registry.Lookup(ctx, o.doc)
+	if errors.Is(err, kvpin.ErrNotServed) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if state != kvpin.Free && string(pin.Epoch) == o.epoch {
+		return false, nil // somebody came back; who leaves last will owe it
+	}
+	epoch, ok := c.node.who(ctx, o.doc)
+	return !ok || epoch != o.epoch, nil
+}

@@ -1,0 +1,154 @@
+package relay
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/session"
+)
+
+// visit is one client's stay, from its handshake to its end.
+type visit struct {
+	node      *Node
+	grant     *authn.Grant
+	doc       docname.Document
+	readOnly  bool
+	live      *document // the place in the document, given back by leave
+	session   *session.Session
+	remote    string
+	userAgent string
+}
+
+// connect takes a WebSocket handshake from token to session. Looking precedes
+// reserving precedes claiming, so a refused client leaves nothing behind. A
+// client that is refused is accepted and then closed with a code, because
+// browsers see nothing else.
+func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
+	target, nameErr := docname.ParseTarget(r.RequestURI)
+	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
+	v := &visit{node: n, remote: r.RemoteAddr, userAgent: r.UserAgent()}
+
+	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
+	defer cancel()
+	err := v.admit(ctx, credentials.Token, r.Header.Get("Origin"), target.Name, nameErr)
+
+	socket, acceptErr := session.Accept(w, r, credentials.Subprotocol)
+	switch {
+	case acceptErr != nil: // it has been answered
+		v.leave()
+	case err != nil:
+		refusal := answer(err)
+		n.refused(v, refusal, err)
+		n.done.Go(func() { socket.Refuse(refusal.code, refusal.reason) })
+	default:
+		// A goroutine of its own, so that net/http's deep stack is freed.
+		n.done.Go(func() { v.run(socket) })
+	}
+}
+
+// admit goes from the token to a place in the document.
+func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr error) (err error) {
+	n := v.node
+	if v.grant, err = n.verify(ctx, token); err != nil {
+		return err
+	}
+	if !v.grant.AllowsOrigin(origin) {
+		return errOrigin
+	}
+	if nameErr != nil {
+		return nameErr
+	}
+	access, granted := v.grant.Access(name)
+	if !granted {
+		return errDocument
+	}
+	v.doc, v.readOnly = v.grant.Document(name), access == authn.ReadOnly
+	if n.draining.Load() {
+		return errDraining
+	}
+	v.live, err = n.docs.enter(ctx, v.doc)
+	return err
+}
+
+// verify checks the token and whether its license region is served here.
+func (n *Node) verify(ctx context.Context, token string) (*authn.Grant, error) {
+	grant, err := n.cfg.Verifier.Verify(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if !n.cfg.Registry.Serves(grant.License) {
+		return nil, errLicense
+	}
+	return grant, nil
+}
+
+// run is the session, until it ends; then everything is given back in reverse.
+func (v *visit) run(socket *session.Socket) {
+	n := v.node
+	defer v.leave()
+	v.session = session.New(socket, &n.cfg.Sessions, unguarded{}, n.pulse, v.readOnly)
+	seat, err := v.live.room.Join(v.session)
+	if err != nil {
+		socket.Refuse(closeAgain, "Try again later")
+		return
+	}
+	n.mu.Lock()
+	n.sessions[v] = struct{}{}
+	n.mu.Unlock()
+	if n.draining.Load() { // it began between the check and here
+		v.session.Close(closeRestart, "Service restart")
+	}
+	closed := v.session.Run(n.ctx, seat)
+	n.mu.Lock()
+	delete(n.sessions, v)
+	n.mu.Unlock()
+	seat.Leave()
+	v.logEnd(closed)
+}
+
+// leave gives back what admit took.
+func (v *visit) leave() {
+	if v.live != nil {
+		v.node.docs.leave(v.live)
+	}
+}
+
+// unguarded is the guard of a node without budgets.
+type unguarded struct{}
+
+func (unguarded) Take(context.Context, int, bool) {}
+func (unguarded) Operation() string               { return "" }
+
+// refused logs why a client was turned away: at debug what clients do every day,
+// at info what an operator may be asked about.
+func (n *Node) refused(v *visit, a refusal, err error) {
+	if a.code == closeRedirect {
+		n.log.Debug("redirected", "document", v.doc.String(), "reason", a.reason, "remote", v.remote)
+		return
+	}
+	n.log.Info("refused", "code", a.code, "reason", a.reason, "name", v.doc.Name, "remote", v.remote, "err", err)
+}
+
+// logEnd writes the whole story of a session in one line.
+func (v *visit) logEnd(c session.Closed) {
+	s := v.session.Stats()
+	v.node.log.Info("session ended", "document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
+		"remote", v.remote, "seconds", time.Since(s.Since).Seconds(),
+		"frames_in", s.FramesIn, "frames_out", s.FramesOut, "bytes_in", s.BytesIn, "bytes_out", s.BytesOut)
+}
+
+// redirect is returned for a document that lives in another region.
+func (n *Node) redirect(ctx context.Context, doc docname.Document, pin kvpin.Pin) error {
+	url, err := n.cfg.Registry.RegionURL(ctx, pin.Region)
+	if err != nil {
+		return err
+	}
+	return &redirectError{url: url, name: doc.Name}
+}
+
+var _ room.Member = (*session.Session)(nil)

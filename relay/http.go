@@ -1,0 +1,193 @@
+package relay
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// ServeHTTP takes everything that a client sends. A WebSocket upgrade is a
+// document, whatever its path; a plain request is for the API. There are no
+// redirects and no path cleaning: a name is what the client sent.
+func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if isUpgrade(r) {
+		n.connect(w, r)
+		return
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "Retry-After")
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	endpoint := n.endpoint(path)
+	switch {
+	case endpoint == nil:
+		writeError(w, http.StatusNotFound, "not_found", "No such endpoint; documents are opened by WebSocket")
+	case r.Method == http.MethodOptions:
+		h.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "Authorization")
+		h.Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, OPTIONS")
+		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Only GET is allowed here")
+	default:
+		endpoint(w, r)
+	}
+}
+
+func (n *Node) endpoint(path string) http.HandlerFunc {
+	switch path {
+	case "/", "/health":
+		return n.health
+	case "/discovery":
+		return n.discovery
+	case "/regions":
+		return n.regions
+	}
+	return nil
+}
+
+func isUpgrade(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+// discovery says where a document lives, or where it had best be opened. It
+// creates no pin.
+func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
+	query := docname.ParseQuery(r.URL.RawQuery)
+	credentials := authn.FromRequest(r, query, !n.cfg.NoQueryToken)
+	grant, err := n.verify(r.Context(), credentials.Token)
+	if err != nil {
+		n.writeRefusal(w, r, err)
+		return
+	}
+	name, err := docname.Parse(query.Get("documentName"))
+	if err == nil {
+		if _, granted := grant.Access(name); !granted {
+			err = errDocument
+		}
+	}
+	var region kvpin.Region
+	var isNew bool
+	if err == nil {
+		region, isNew, err = n.locate(r, grant, grant.Document(name))
+	}
+	var url string
+	if err == nil {
+		url, err = n.cfg.Registry.RegionURL(r.Context(), region)
+	}
+	if err != nil {
+		n.writeRefusal(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Region kvpin.Region `json:"region"`
+		URL    string       `json:"url"`
+		IsNew  bool         `json:"isNew"`
+	}{region, documentURL(url, name), isNew})
+}
+
+// locate returns the region of a document. Of one that nobody has open it is the
+// token's preference if that region is live, else this node's own.
+func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docname.Document) (region kvpin.Region, isNew bool, err error) {
+	pin, state, err := n.cfg.Registry.Lookup(r.Context(), doc)
+	switch {
+	case errors.Is(err, kvpin.ErrUnavailable):
+		if _, here := n.who(r.Context(), doc); here {
+			return n.cfg.Region, false, nil
+		}
+		return "", false, err
+	case err != nil:
+		return "", false, err
+	case state != kvpin.Free:
+		return pin.Region, false, nil
+	}
+	if preferred := kvpin.Region(grant.RegionCode); preferred != "" && preferred != n.cfg.Region {
+		known, err := n.cfg.Registry.Regions(r.Context())
+		if err != nil {
+			return n.cfg.Region, true, nil
+		}
+		for _, k := range known {
+			if k.Region == preferred && k.Status == kvpin.RegionLive {
+				return preferred, true, nil
+			}
+		}
+	}
+	return n.cfg.Region, true, nil
+}
+
+// regions lists the regions that are known, as data.
+func (n *Node) regions(w http.ResponseWriter, r *http.Request) {
+	known, err := n.cfg.Registry.Regions(r.Context())
+	if err != nil {
+		n.writeRefusal(w, r, err)
+		return
+	}
+	type region struct {
+		Region kvpin.Region       `json:"region"`
+		URL    string             `json:"url"`
+		Status kvpin.RegionStatus `json:"status"`
+	}
+	list := make([]region, 0, len(known))
+	for _, k := range known {
+		list = append(list, region(k))
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Regions        []region                `json:"regions"`
+		LicenseRegions []docname.LicenseRegion `json:"licenseRegions"`
+	}{list, n.cfg.Registry.LicenseRegions()})
+}
+
+// health tells balancers whether to send clients here. Without a registry live
+// documents go on, so pulling every pod would do harm; without NATS nothing does.
+func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
+	status, code := "healthy", http.StatusOK
+	for _, license := range n.cfg.Registry.LicenseRegions() {
+		if !n.cfg.Registry.Reachable(license) {
+			status = "degraded"
+		}
+	}
+	if n.unready.Load() || !n.cfg.Bus.Connected() {
+		status, code = "degraded", http.StatusServiceUnavailable
+	}
+	writeJSON(w, code, struct {
+		Status    string `json:"status"`
+		Timestamp string `json:"timestamp"`
+	}{status, time.Now().UTC().Format(time.RFC3339)})
+}
+
+// retryAfter is when a client should ask again after a passing trouble, in
+// seconds.
+const retryAfter = 2
+
+func (n *Node) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
+	a := answer(err)
+	if a.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	n.log.Debug("refused", "path", r.URL.Path, "status", a.status, "reason", a.reason, "remote", r.RemoteAddr, "err", err)
+	writeError(w, a.status, a.kind, a.reason)
+}
+
+func writeError(w http.ResponseWriter, status int, kind, message string) {
+	writeJSON(w, status, struct {
+		Error   string `json:"error"`
+		Message string `json:"message"`
+	}{kind, message})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(body) // the client may have gone
+}

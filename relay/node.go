@@ -1,0 +1,168 @@
+// Package relay is a node: it takes client connections, finds out where their
+// documents live, and runs those that live here. connect.go is the connect path
+// from top to bottom; documents.go is which documents are live on this node.
+package relay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/session"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// Verifier turns a token into a grant; *authn.Verifier is one.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (*authn.Grant, error)
+}
+
+// Config says what a node is made of. Region, Node, Verifier, Registry, Bus and
+// History are required; zero values of the rest mean the defaults given.
+type Config struct {
+	Region   kvpin.Region
+	Node     kvpin.NodeID
+	Verifier Verifier
+	Registry *kvpin.Registry
+	Bus      *bus.Bus
+	History  *history.History
+	Log      *slog.Logger
+
+	Grace        time.Duration // 10 s: as in the registry's config
+	NoQueryToken bool          // do not take tokens from the query
+	Sessions     session.Config
+	Store        ystore.Limits
+	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
+}
+
+// Node is one node of a region. Its methods may be called concurrently.
+type Node struct {
+	cfg      Config
+	log      *slog.Logger
+	rooms    *room.Rooms
+	pulse    *session.Pulse
+	docs     documents
+	cleanup  cleanup
+	unready  atomic.Bool // no new clients are wanted
+	draining atomic.Bool // no new clients are taken
+	started  time.Time
+
+	ctx    context.Context // ends with the node
+	cancel context.CancelFunc
+	done   sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
+
+	mu       sync.Mutex
+	sessions map[*visit]struct{}
+}
+
+// handshakeTimeout bounds the connect path up to the room: a client hears within
+// it that it cannot be served.
+const handshakeTimeout = 10 * time.Second
+
+// Open starts a node. Close ends it.
+func Open(cfg Config) (*Node, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 10 * time.Second
+	}
+	cfg.Sessions.SetDefaults()
+	n := &Node{cfg: cfg, log: cfg.Log, pulse: session.NewPulse(), started: time.Now(), sessions: map[*visit]struct{}{}}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.docs.init(n)
+	n.cleanup.init(n)
+	rooms := cfg.Compact
+	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.History, cfg.Log, cfg.Store
+	var err error
+	if n.rooms, err = room.Open(rooms); err != nil {
+		n.cancel()
+		return nil, err
+	}
+	cfg.Registry.Attach(&n.docs)
+	n.done.Go(func() { n.pulse.Run(n.ctx) })
+	n.done.Go(func() { n.cleanup.run(n.ctx) })
+	return n, nil
+}
+
+// Disturbed is for bus.Config: messages may have been lost.
+func (n *Node) Disturbed() { n.rooms.Disturbed() }
+
+// Emptied is for history.Config: a stream lost what it held.
+func (n *Node) Emptied(shard int) { n.rooms.Emptied(n.ctx, shard) }
+
+// Unpinned is for kvpin.Config: a document is unpinned without a room's doing.
+func (n *Node) Unpinned(doc docname.Document, pin kvpin.Pin) {
+	n.cleanup.owe(doc, string(pin.Epoch), time.Now().Add(n.cfg.Grace))
+}
+
+// Counters are what the node counts about its rooms.
+func (n *Node) Counters() *room.Counters { return &n.rooms.Counters }
+
+// errDraining is what joiners get from a node that is on its way out.
+var errDraining = errors.New("the node is draining")
+
+// Drain takes the node out of service: it turns unhealthy, keeps serving for
+// delay while balancers notice, then ends the sessions with 1012, evenly over
+// spread, so that the other nodes see no storm. It returns when the last document
+// has been given up, or ctx ends.
+func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
+	n.unready.Store(true)
+	n.cfg.Registry.Drain()
+	pause(ctx, delay)
+	n.draining.Store(true)
+	sessions := n.visits()
+	for i, v := range sessions {
+		v.session.Close(closeRestart, "Service restart")
+		if i < len(sessions)-1 {
+			pause(ctx, spread/time.Duration(len(sessions)))
+		}
+	}
+	return n.docs.settle(ctx)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Close ends the node: sessions that are left get 1012, documents are given up
+// as far as ctx allows.
+func (n *Node) Close(ctx context.Context) error {
+	n.unready.Store(true)
+	n.draining.Store(true)
+	for _, v := range n.visits() {
+		v.session.Close(closeRestart, "Service restart")
+	}
+	err := n.docs.settle(ctx)
+	n.cancel()
+	n.done.Wait()
+	n.rooms.Close()
+	return err
+}
+
+func (n *Node) visits() []*visit {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*visit, 0, len(n.sessions))
+	for v := range n.sessions {
+		all = append(all, v)
+	}
+	return all
+}

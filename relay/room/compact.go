@@ -1,0 +1,127 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// compactTimeout bounds one compaction; the next tick tries again.
+const compactTimeout = time.Minute
+
+// compactionDue reports whether a snapshot should replace the history now. Of
+// the rooms that share a document the one with the lowest id goes first; the
+// others step in only when it does not.
+func (l *log) compactionDue(now time.Time) bool {
+	cfg := &l.room.rooms.cfg
+	if l.compacting || l.room.closed {
+		return false
+	}
+	if cfg.SnapshotEvery > 0 && now.Sub(l.snapshotAt) > cfg.SnapshotEvery {
+		return true
+	}
+	patience := 1
+	for id := range l.room.peers {
+		if id < l.room.id {
+			patience = 3
+		}
+	}
+	return l.messages >= patience*cfg.CompactMessages || l.size >= patience*max(cfg.CompactBytes, 2*l.snapshotSize) && l.messages > 1
+}
+
+// compact appends a snapshot and removes what it contains from the history. It
+// never blocks edits, and any number of pods may do it at once: each removes
+// only messages below the last that it has read from the history itself, and
+// its snapshot holds those.
+func (r *Room) compact(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, compactTimeout)
+	defer cancel()
+	err := r.compactOnce(ctx)
+	r.mu.Lock()
+	r.log.compacting = false
+	closed := r.closed
+	r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.rooms.Counters.Compactions.Add(1)
+	case !closed && ctx.Err() == nil:
+		r.rooms.cfg.Log.Warn("compaction failed, will try again", "document", r.doc.String(), "err", err)
+	}
+}
+
+func (r *Room) compactOnce(ctx context.Context) error {
+	covered, err := r.read(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	subject := r.at.updates
+	messages, size := r.log.messages, r.log.size
+	r.mu.Unlock()
+	if _, err := r.appendSnapshot(ctx); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.log.messages = max(0, r.log.messages-messages)
+	r.log.size = max(0, r.log.size-size)
+	r.log.snapshotSize, r.log.snapshotAt = len(r.store.Encode()), time.Now()
+	r.mu.Unlock()
+	if covered == 0 {
+		return nil
+	}
+	return r.rooms.cfg.History.PurgeBelow(ctx, subject, covered+1)
+}
+
+// read applies the history to the store and returns the sequence up to which the
+// store contains it: the last one, or the one before the first part of a message
+// that is not complete.
+func (r *Room) read(ctx context.Context) (covered uint64, err error) {
+	r.mu.Lock()
+	subject := r.at.updates
+	r.mu.Unlock()
+	groups := map[groupKey]*group{}
+	starts := map[groupKey]uint64{}
+	messages, size := 0, 0
+	last, err := r.rooms.cfg.History.Load(ctx, subject, func(seq uint64, data []byte) error {
+		m, err := readLog(data)
+		if version := (*VersionError)(nil); errors.As(err, &version) {
+			return err
+		}
+		if err != nil { // one bad message must not take the document away
+			r.rooms.refuse(err)
+			return nil
+		}
+		messages, size = messages+1, size+len(m.body)
+		if m.kind == kindPart {
+			key := groupKey{m.room, m.part.first}
+			if groups[key] == nil {
+				groups[key], starts[key] = new(group), seq
+			}
+			if m.body, m.kind = groups[key].add(m.part, m.body), m.part.kind; m.body == nil {
+				return nil
+			}
+			delete(groups, key)
+			delete(starts, key)
+		}
+		if m.kind == kindSnapshot {
+			messages, size = 0, 0
+		}
+		r.mu.Lock()
+		r.take(m.body)
+		if m.kind == kindSnapshot {
+			r.log.snapshotSize = len(m.body)
+		}
+		r.mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, seq := range starts {
+		last = min(last, seq-1)
+	}
+	r.mu.Lock()
+	r.log.messages, r.log.size = messages, size
+	r.mu.Unlock()
+	return last, nil
+}

@@ -1,0 +1,422 @@
+package room
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/yproto"
+)
+
+// wantTimeout is how long a difference may take before it is asked for again.
+const wantTimeout = 2 * time.Second
+
+// peer is the room of the same document on another pod. Guarded by Room.mu.
+type peer struct {
+	pod     string // where it takes messages; empty until it said so
+	counter uint64 // of its last log message that was received or is covered by a difference
+	heard   time.Time
+
+	wanting  bool // a difference was asked for and has not come
+	again    bool // something went missing after it was asked for
+	wantedAt time.Time
+
+	// ahead is the state vector of its last beacon, if it knew more than this
+	// room: what was only in flight then has arrived by the next one.
+	ahead []byte
+}
+
+type groupKey struct {
+	room  ID
+	first uint64
+}
+
+// hear notes a sign of life of a room and returns it.
+func (r *Room) hear(id ID) (p *peer, isNew bool) {
+	if r.peers == nil {
+		r.peers = map[ID]*peer{}
+	}
+	p = r.peers[id]
+	if p == nil {
+		p, isNew = new(peer), true
+		r.peers[id] = p
+		// No longer alone: what was held back for a batch leaves now.
+		if len(r.out.updates) > 0 {
+			r.rooms.outbox.now(r)
+		}
+	}
+	p.heard = time.Now()
+	return p, isNew
+}
+
+// dropPeer forgets a room on another pod. Its clients leave; the caller spreads
+// their tombstones.
+func (r *Room) dropPeer(id ID, now time.Time) []awareness.Entry {
+	delete(r.peers, id)
+	return r.aware.RemoveRoom(uint64(id), now)
+}
+
+func (r *Room) digest() digest {
+	return digest{
+		pod: r.rooms.cfg.Bus.PodSubject(), counter: r.log.counter,
+		deletions: r.store.DeleteDigest(), stateVector: r.store.StateVector(),
+	}
+}
+
+// hello makes the rooms of the document on other pods known to this one, and
+// starts the exchange of what either lacks. It is published on the connection of
+// the subscriptions, so that no message falls between the two.
+func (r *Room) hello() { r.announce(kindHello) }
+
+// sendBeacon lets the others notice that something went missing between them.
+func (r *Room) sendBeacon(now time.Time) {
+	r.mu.Lock()
+	r.beaconAt = now
+	r.mu.Unlock()
+	r.announce(kindBeacon)
+}
+
+func (r *Room) announce(k kind) {
+	r.mu.Lock()
+	signals, d := r.at.signals, r.digest()
+	r.mu.Unlock()
+	_ = r.rooms.cfg.Bus.Publish(signals, appendDigest(appendHeader(nil, k, r.id), d))
+}
+
+// Receive takes what other pods publish about the document. data is not kept.
+func (r *Room) Receive(subject, reply string, data []byte) {
+	r.mu.Lock()
+	at := r.at
+	r.mu.Unlock()
+	switch subject {
+	case at.updates:
+		r.receiveLog(data)
+	case at.signals:
+		r.receiveSignal(data)
+	case at.who:
+		if reply != "" {
+			_ = r.rooms.cfg.Bus.Publish(reply, append([]byte{wireVersion}, at.epoch...))
+		}
+	}
+}
+
+// ReadWho reads the answer of a room to who asked for its document: the epoch in
+// which the document is live in this region.
+func ReadWho(answer []byte) (epoch string, ok bool) {
+	if len(answer) < 2 || answer[0] < oldestReadable || answer[0] > wireVersion {
+		return "", false
+	}
+	return string(answer[1:]), true
+}
+
+// receiveLog takes a log message of another pod.
+func (r *Room) receiveLog(data []byte) {
+	m, err := readLog(data)
+	if err != nil {
+		r.rooms.refuse(err)
+		return
+	}
+	if m.room == r.id {
+		return
+	}
+	r.mu.Lock()
+	p, isNew := r.hear(m.room)
+	gap := m.counter > p.counter+1
+	p.counter = max(p.counter, m.counter)
+	r.log.took(len(m.body))
+	if m.kind == kindPart {
+		m.body, m.kind = r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body), m.part.kind
+	}
+	switch {
+	case m.body == nil:
+	case m.kind == kindUpdates:
+		r.take(m.body)
+	case m.kind == kindSnapshot: // what it holds was published before
+		r.log.messages, r.log.size = 0, 0
+		r.log.snapshotSize, r.log.snapshotAt = len(m.body), time.Now()
+	}
+	r.mu.Unlock()
+	if !gap {
+		return
+	}
+	if !isNew {
+		r.rooms.Counters.Gaps.Add(1)
+	}
+	r.want(m.room)
+}
+
+// maxGroups bounds the messages of other pods that may be incomplete at once.
+const maxGroups = 16
+
+func (r *Room) assemble(groups *map[groupKey]*group, key groupKey, p part, body []byte) []byte {
+	g := (*groups)[key]
+	if g == nil {
+		if *groups == nil || len(*groups) >= maxGroups {
+			*groups = map[groupKey]*group{}
+		}
+		g = new(group)
+		(*groups)[key] = g
+	}
+	whole := g.add(p, body)
+	if whole != nil {
+		delete(*groups, key)
+	}
+	return whole
+}
+
+// take applies an update of another pod and passes on what is new in it.
+func (r *Room) take(update []byte) (fresh bool) {
+	changes, err := r.store.Apply(update)
+	if err != nil {
+		r.rooms.refuse(err)
+		return false
+	}
+	if changes == nil {
+		return false
+	}
+	r.spread(changes, nil)
+	return true
+}
+
+// receiveSignal takes a message for all rooms of the document.
+func (r *Room) receiveSignal(data []byte) {
+	k, from, body, err := readHeader(data)
+	if err != nil {
+		r.rooms.refuse(err)
+		return
+	}
+	if from == r.id {
+		return
+	}
+	rd := reader{b: body}
+	switch k {
+	case kindHello, kindBeacon:
+		r.receiveDigest(k, from, &rd)
+	case kindStates:
+		rd.uint64()
+		r.receiveStates(from, &rd)
+	case kindBye:
+		now := time.Now()
+		r.mu.Lock()
+		r.spreadAwareness(r.dropPeer(from, now), nil)
+		r.mu.Unlock()
+	}
+}
+
+// receiveAddressed takes a message for this room alone.
+func (r *Room) receiveAddressed(k kind, from ID, rd *reader) {
+	switch k {
+	case kindAnswer:
+		r.receiveDigest(k, from, rd)
+	case kindStates:
+		r.receiveStates(from, rd)
+	case kindWant:
+		r.receiveWant(from, rd)
+	case kindDifference:
+		r.receiveDifference(from, rd.b)
+	case kindDifferencePart:
+		key := groupKey{from, rd.uint64()}
+		index, count := rd.uvarint(), rd.uvarint()
+		if rd.err != nil || count > maxParts || index >= count {
+			r.rooms.refuse(errWire)
+			return
+		}
+		r.mu.Lock()
+		whole := r.assemble(&r.answers, key, part{index: int(index), count: int(count)}, rd.b)
+		r.mu.Unlock()
+		if whole != nil {
+			r.receiveDifference(from, whole)
+		}
+	default:
+		r.rooms.refuse(errWire)
+	}
+}
+
+// receiveDigest compares what another room knows with what this one does.
+func (r *Room) receiveDigest(k kind, from ID, rd *reader) {
+	d := readDigest(rd)
+	if rd.err != nil {
+		r.rooms.refuse(rd.err)
+		return
+	}
+	r.mu.Lock()
+	p, isNew := r.hear(from)
+	p.pod = d.pod
+	p.counter = max(p.counter, d.counter)
+	lacks, same, err := compare(r.store.StateVector(), d.stateVector)
+	if err != nil {
+		r.mu.Unlock()
+		r.rooms.refuse(err)
+		return
+	}
+	deletions := d.deletions != r.store.DeleteDigest()
+	var missing bool
+	if k == kindBeacon && !isNew {
+		missing = r.missedSince(p) || same && deletions
+		p.ahead = nil
+		if lacks {
+			p.ahead = bytes.Clone(d.stateVector)
+		}
+	} else {
+		missing = lacks || deletions
+	}
+	var answer []byte
+	var states []awareness.Entry
+	if k == kindHello || isNew {
+		answer = appendDigest(appendAddressed(nil, kindAnswer, r.id, from), r.digest())
+		states = r.aware.StatesOf(uint64(r.id))
+	}
+	r.mu.Unlock()
+	if answer != nil && k != kindAnswer {
+		_ = r.rooms.cfg.Bus.Publish(d.pod, answer)
+	}
+	if len(states) > 0 {
+		_ = r.rooms.cfg.Bus.Publish(d.pod, appendStates(nil, r.id, from, states))
+	}
+	if missing {
+		r.want(from)
+	}
+}
+
+// missedSince reports whether the room still lacks what a peer knew at its
+// previous beacon.
+func (r *Room) missedSince(p *peer) bool {
+	if p.ahead == nil {
+		return false
+	}
+	lacks, _, err := compare(r.store.StateVector(), p.ahead)
+	return err == nil && lacks
+}
+
+// want asks a room for everything that this one lacks. One question is open at a
+// time; what goes missing meanwhile is asked for again.
+func (r *Room) want(from ID) {
+	r.mu.Lock()
+	p := r.peers[from]
+	if p == nil {
+		r.mu.Unlock()
+		return
+	}
+	if p.pod == "" {
+		r.mu.Unlock()
+		r.hello()
+		return
+	}
+	now := time.Now()
+	if p.wanting && now.Sub(p.wantedAt) < wantTimeout {
+		p.again = true
+		r.mu.Unlock()
+		return
+	}
+	p.wanting, p.again, p.wantedAt = true, false, now
+	pod, message := p.pod, appendWant(nil, r.id, from, r.rooms.cfg.Bus.PodSubject(), r.store.StateVector())
+	r.mu.Unlock()
+	_ = r.rooms.cfg.Bus.Publish(pod, message)
+}
+
+// receiveWant answers with the difference: the structs that the other lacks and
+// all deletions.
+func (r *Room) receiveWant(from ID, rd *reader) {
+	pod := rd.string()
+	if rd.err != nil {
+		r.rooms.refuse(rd.err)
+		return
+	}
+	r.mu.Lock()
+	diff, err := r.store.Diff(rd.b)
+	r.mu.Unlock()
+	if err != nil {
+		r.rooms.refuse(err)
+		return
+	}
+	b := r.rooms.cfg.Bus
+	limit := r.rooms.cfg.History.MaxPayload() - maxHead
+	if len(diff) <= limit {
+		_ = b.Publish(pod, append(appendAddressed(nil, kindDifference, r.id, from), diff...))
+		return
+	}
+	group := rand.Uint64()
+	split(diff, limit, func(index, count int, piece []byte) {
+		m := appendAddressed(make([]byte, 0, maxHead+len(piece)), kindDifferencePart, r.id, from)
+		m = binary.LittleEndian.AppendUint64(m, group)
+		m = binary.AppendUvarint(m, uint64(index))
+		m = binary.AppendUvarint(m, uint64(count))
+		_ = b.Publish(pod, append(m, piece...))
+	})
+}
+
+// receiveDifference takes the answer to a want.
+func (r *Room) receiveDifference(from ID, update []byte) {
+	r.mu.Lock()
+	if r.take(update) {
+		r.rooms.Counters.Repairs.Add(1)
+	}
+	again := false
+	if p := r.peers[from]; p != nil {
+		p.wanting, again = false, p.again
+	}
+	r.mu.Unlock()
+	if again {
+		r.want(from)
+	}
+}
+
+// receiveStates takes the awareness of another room's clients.
+func (r *Room) receiveStates(from ID, rd *reader) {
+	entries, err := awareness.Decode(rd.b)
+	if err == nil {
+		err = rd.err
+	}
+	if err != nil {
+		r.rooms.refuse(err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hear(from)
+	r.spreadAwareness(r.aware.ApplyRoom(uint64(from), entries, time.Now()), nil)
+}
+
+// compare reports whether a state vector lacks structs that another has, and
+// whether the two are the same.
+func compare(mine, theirs []byte) (lacks, same bool, err error) {
+	if bytes.Equal(mine, theirs) {
+		return false, true, nil
+	}
+	a, err := stateVector(mine)
+	if err != nil {
+		return false, false, err
+	}
+	b, err := stateVector(theirs)
+	if err != nil {
+		return false, false, err
+	}
+	same = len(a) == len(b)
+	for client, clock := range b {
+		known := a[client]
+		lacks = lacks || clock > known
+		same = same && clock == known
+	}
+	return lacks, same, nil
+}
+
+func stateVector(b []byte) (map[uint64]uint64, error) {
+	n, b, err := yproto.Uvarint(b)
+	if err != nil || n > uint64(len(b)) {
+		return nil, errWire
+	}
+	sv := make(map[uint64]uint64, n)
+	for range n {
+		var client, clock uint64
+		if client, b, err = yproto.Uvarint(b); err != nil {
+			return nil, errWire
+		}
+		if clock, b, err = yproto.Uvarint(b); err != nil {
+			return nil, errWire
+		}
+		sv[client] = clock
+	}
+	return sv, nil
+}

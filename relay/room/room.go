@@ -1,0 +1,252 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// ID names one opening of a document on one pod. It is drawn at random, so that
+// a room's counter never continues another's.
+type ID uint64
+
+// ErrClosed is returned for a room that was closed meanwhile: look the document
+// up again.
+var ErrClosed = errors.New("room is closed")
+
+// Room is one live document on this node.
+//
+// Lock order: publishing, then mu. Frames go to members under mu, which is why a
+// member's Send never blocks; nothing waits for the network under mu.
+type Room struct {
+	// Static after Open.
+	rooms *Rooms
+	doc   docname.Document
+	id    ID
+
+	// publishing is held while log messages get their counters and go out, so
+	// that they leave in the order of their counters.
+	publishing sync.Mutex
+
+	mu       sync.Mutex
+	closed   bool
+	at       place
+	store    *ystore.Store
+	aware    awareness.Set
+	seats    []*Seat
+	sessions uint64 // the last session id given
+	peers    map[ID]*peer
+	log      log
+	out      pending
+	groups   map[groupKey]*group // parts of log messages from other pods
+	answers  map[groupKey]*group // parts of differences
+	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
+	beaconAt time.Time
+}
+
+// place is where an epoch of the document lives on NATS.
+type place struct {
+	epoch                 string
+	updates, signals, who string
+	subs                  []*bus.Subscription
+}
+
+// pending is what waits for the outbox.
+type pending struct {
+	scheduled bool
+	updates   [][]byte            // immutable
+	clients   map[uint64]struct{} // clients of this room whose awareness changed
+}
+
+// Open loads a document and makes it live on this node. fresh says that the
+// epoch has only just been created, hence has no history to load. On an error
+// nothing is left behind.
+func (rs *Rooms) Open(ctx context.Context, doc docname.Document, epoch string, fresh bool) (*Room, error) {
+	r := &Room{rooms: rs, doc: doc, id: ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
+	r.log.init(r)
+	if err := r.settle(ctx, epoch, fresh); err != nil {
+		r.unsubscribe()
+		return nil, fmt.Errorf("open %s: %w", doc, err)
+	}
+	rs.mu.Lock()
+	rs.byID[r.id] = r
+	rs.mu.Unlock()
+	rs.Counters.OpenRooms.Add(1)
+	r.hello()
+	return r, nil
+}
+
+// settle subscribes to an epoch's subjects, then reads its history: what is
+// published meanwhile arrives by the subscription, what was published before is
+// in the history or comes in answer to the hello.
+func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
+	cfg := &r.rooms.cfg
+	at := place{
+		epoch:   epoch,
+		updates: r.doc.UpdatesSubject(cfg.History.Shard(r.doc.PinKey()), epoch),
+		signals: r.doc.SignalsSubject(epoch),
+		who:     r.doc.WhoSubject(),
+	}
+	r.mu.Lock()
+	r.at = at
+	r.mu.Unlock()
+	for _, subject := range []string{at.updates, r.doc.SignalsSubject("*")} {
+		sub, err := cfg.Bus.Subscribe(subject, r)
+		if err != nil {
+			return err
+		}
+		at.subs = append(at.subs, sub)
+		r.mu.Lock()
+		r.at.subs = at.subs
+		r.mu.Unlock()
+	}
+	if fresh {
+		return nil
+	}
+	_, err := r.read(ctx)
+	return err
+}
+
+func (r *Room) unsubscribe() {
+	r.mu.Lock()
+	subs := r.at.subs
+	r.at.subs = nil
+	r.mu.Unlock()
+	for _, s := range subs {
+		s.Unsubscribe()
+	}
+}
+
+// Close tells the other pods and ends the room. Its members must have left, and
+// its edits should be durable: see Durable.
+func (r *Room) Close() {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.closed = true
+	signals, shared := r.at.signals, len(r.peers) > 0
+	r.log.forget()
+	r.mu.Unlock()
+	if shared {
+		_ = r.rooms.cfg.Bus.Publish(signals, appendHeader(nil, kindBye, r.id))
+	}
+	r.unsubscribe()
+	r.rooms.mu.Lock()
+	delete(r.rooms.byID, r.id)
+	r.rooms.mu.Unlock()
+	r.rooms.Counters.OpenRooms.Add(-1)
+}
+
+// Document returns the document's identity.
+func (r *Room) Document() docname.Document { return r.doc }
+
+// Epoch returns the epoch that the room lives in.
+func (r *Room) Epoch() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at.epoch
+}
+
+// Restore appends a snapshot of the document to its history and waits until it
+// is acknowledged. It is for an epoch whose pin had vanished, and perhaps its
+// history with it.
+func (r *Room) Restore(ctx context.Context) error {
+	_, err := r.appendSnapshot(ctx)
+	return err
+}
+
+// Rebase moves the room to another epoch of the document: it takes that epoch's
+// content in and adds its own. Members stay.
+func (r *Room) Rebase(ctx context.Context, epoch string) error {
+	r.unsubscribe()
+	r.mu.Lock()
+	r.peers = nil
+	r.mu.Unlock()
+	if err := r.settle(ctx, epoch, false); err != nil {
+		return fmt.Errorf("move %s to epoch %s: %w", r.doc, epoch, err)
+	}
+	r.hello()
+	return r.Restore(ctx)
+}
+
+// Stat describes a room for operators.
+type Stat struct {
+	Document     docname.Document
+	Epoch        string
+	Sessions     int
+	Clients      int // awareness clients present
+	Peers        int // rooms of the document on other pods
+	Store        ystore.Stats
+	StateVector  []byte
+	Messages     int // in the history since its snapshot, as far as this room knows
+	UnackedBytes int
+}
+
+// Stat describes the room as it is now.
+func (r *Room) Stat() Stat {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Stat{
+		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers),
+		Store: r.store.Stats(), StateVector: r.store.StateVector(), Messages: r.log.messages, UnackedBytes: r.log.bytes(),
+	}
+}
+
+// Export returns the whole document as one Yjs update.
+func (r *Room) Export() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.store.Encode()
+}
+
+// tick does what the clock asks for: the cost of a quiet, unshared room is its
+// lock.
+func (r *Room) tick(now time.Time) {
+	r.mu.Lock()
+	var removed []awareness.Entry
+	for id, p := range r.peers {
+		if now.Sub(p.heard) > r.rooms.cfg.PeerTimeout {
+			removed = append(removed, r.dropPeer(id, now)...)
+		}
+	}
+	r.spreadAwareness(removed, nil)
+	beacon := len(r.peers) > 0 && now.Sub(r.beaconAt) >= r.rooms.cfg.BeaconEvery
+	var wants []ID
+	for id, p := range r.peers {
+		if p.wanting && now.Sub(p.wantedAt) > wantTimeout {
+			wants = append(wants, id)
+		}
+	}
+	retry := r.log.retryDue(now)
+	if r.log.compactionDue(now) {
+		select {
+		case r.rooms.compact <- r:
+			r.log.compacting = true
+		default: // many are waiting: at the next tick
+		}
+	}
+	if len(r.peers) == 0 {
+		r.groups, r.answers = nil, nil
+	}
+	r.mu.Unlock()
+	if retry {
+		r.schedule(true)
+	}
+	if beacon {
+		r.sendBeacon(now)
+	}
+	for _, id := range wants {
+		r.want(id)
+	}
+}

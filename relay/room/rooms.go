@@ -1,0 +1,309 @@
+// Package room holds the live documents of one node: a room is a store, an
+// awareness set and the members who share them, joined to the rooms of the same
+// document on other pods by the bus, and made durable by the history.
+//
+// An edit enters by Seat.Apply, goes to the other members at once, and leaves by
+// the outbox, where one publish both fans it out and appends it to the history.
+// What other pods publish enters by Room.Receive.
+package room
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// Bus is the fan-out that rooms need; *bus.Bus is one. Publish must not keep
+// data.
+type Bus interface {
+	Subscribe(subject string, h bus.Handler) (*bus.Subscription, error)
+	Publish(subject string, data []byte) error
+	// PodSubject is where this node's rooms take messages addressed to one of them.
+	PodSubject() string
+}
+
+// History is the durable log that rooms need; *history.History is one.
+type History interface {
+	// Append publishes data to subject and calls done once with the outcome. It
+	// must not keep data; done must not block.
+	Append(subject string, data []byte, done func(seq uint64, err error)) error
+	Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error)
+	PurgeBelow(ctx context.Context, subject string, seq uint64) error
+	Shard(key string) int
+	MaxPayload() int
+}
+
+// Config says what the rooms of a node use. Bus and History are required; zero
+// durations and sizes mean the defaults written beside them.
+type Config struct {
+	Bus     Bus
+	History History
+	Log     *slog.Logger
+
+	Limits          ystore.Limits
+	BatchWindow     time.Duration // 50 ms: how long an edit may wait for others while no other pod has the document
+	BeaconEvery     time.Duration // 5 s: how often rooms that share a document compare what they know
+	PeerTimeout     time.Duration // 12 s: after which a silent pod's clients leave
+	RetryEvery      time.Duration // 1 s: how often a refused append is tried again
+	CompactMessages int           // 500: history messages after which a snapshot replaces them
+	CompactBytes    int           // 1 MiB: the same by size; a large document waits for twice its own size
+	SnapshotEvery   time.Duration // 0, never: rewrite the snapshot of a live document well before the history's MaxAge
+	MaxUnackedBytes int           // 64 MiB: edits of all rooms kept for another try; beyond it a room remembers only that it must append a snapshot
+
+	Durable func(time.Duration) // called with the time from publish to acknowledgement of each append
+}
+
+func (c *Config) setDefaults() {
+	c.BatchWindow = orDefault(c.BatchWindow, 50*time.Millisecond)
+	c.BeaconEvery = orDefault(c.BeaconEvery, 5*time.Second)
+	c.PeerTimeout = orDefault(c.PeerTimeout, 12*time.Second)
+	c.RetryEvery = orDefault(c.RetryEvery, time.Second)
+	c.CompactMessages = orDefault(c.CompactMessages, 500)
+	c.CompactBytes = orDefault(c.CompactBytes, 1<<20)
+	c.MaxUnackedBytes = orDefault(c.MaxUnackedBytes, 64<<20)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Durable == nil {
+		c.Durable = func(time.Duration) {}
+	}
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+// Counters count what happened in all rooms since the start. They are read by
+// the metrics.
+type Counters struct {
+	EditsIn, EditsOut       atomic.Int64 // updates from clients; messages to the history
+	Gaps, Repairs           atomic.Int64 // missing messages noticed; differences taken from other pods
+	Frozen                  atomic.Int64 // members that fell behind and were sent a difference
+	Compactions             atomic.Int64
+	Retries, Refused        atomic.Int64 // appends tried again; messages between pods that made no sense
+	UnackedBytes, OpenRooms atomic.Int64 // gauges
+}
+
+// Rooms are the rooms of one node. It owns the goroutines that publish, that
+// keep time and that compact; its methods may be called concurrently.
+type Rooms struct {
+	cfg      Config
+	Counters Counters
+	pod      *bus.Subscription
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+	compact  chan *Room
+	outbox   outbox
+
+	mu   sync.Mutex
+	byID map[ID]*Room
+}
+
+// Open subscribes to the node's own subject and starts the goroutines.
+func Open(cfg Config) (*Rooms, error) {
+	cfg.setDefaults()
+	rs := &Rooms{cfg: cfg, byID: map[ID]*Room{}, compact: make(chan *Room, 64)}
+	rs.outbox.wake = make(chan struct{}, 1)
+	var err error
+	if rs.pod, err = cfg.Bus.Subscribe(cfg.Bus.PodSubject(), rs); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	rs.cancel = cancel
+	rs.done.Go(func() { rs.outbox.run(ctx, cfg.BatchWindow) })
+	rs.done.Go(func() { rs.keepTime(ctx) })
+	rs.done.Go(func() { rs.compactLoop(ctx) })
+	return rs, nil
+}
+
+// Close stops the goroutines. The rooms must be closed before.
+func (rs *Rooms) Close() {
+	rs.cancel()
+	rs.done.Wait()
+	rs.pod.Unsubscribe()
+}
+
+// Disturbed tells the rooms that messages may have been lost: every room says
+// hello again and takes what it missed.
+func (rs *Rooms) Disturbed() {
+	for _, r := range rs.all() {
+		r.hello()
+	}
+}
+
+// Emptied tells the rooms that the stream of a shard lost what it held: each
+// appends its document anew. A failure is tried again by the room's own clock.
+func (rs *Rooms) Emptied(ctx context.Context, shard int) {
+	for _, r := range rs.all() {
+		if rs.cfg.History.Shard(r.doc.PinKey()) != shard || ctx.Err() != nil {
+			continue
+		}
+		r.mu.Lock()
+		r.log.owe()
+		r.mu.Unlock()
+		r.schedule(true)
+	}
+}
+
+func (rs *Rooms) all() []*Room {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rooms := make([]*Room, 0, len(rs.byID))
+	for _, r := range rs.byID {
+		rooms = append(rooms, r)
+	}
+	return rooms
+}
+
+// Receive takes the messages that another pod addressed to one of these rooms.
+func (rs *Rooms) Receive(_, _ string, data []byte) {
+	k, from, body, err := readHeader(data)
+	if err != nil {
+		rs.refuse(err)
+		return
+	}
+	r := reader{b: body}
+	to := ID(r.uint64())
+	rs.mu.Lock()
+	room := rs.byID[to]
+	rs.mu.Unlock()
+	if room == nil { // it closed meanwhile
+		return
+	}
+	room.receiveAddressed(k, from, &r)
+}
+
+// refuse counts a message that made no sense, and says so: silence would look
+// like lost edits.
+func (rs *Rooms) refuse(err error) {
+	if n := rs.Counters.Refused.Add(1); n&(n-1) == 0 { // at 1, 2, 4, 8 …
+		rs.cfg.Log.Error("refused a message from another pod", "err", err, "refused_so_far", n)
+	}
+}
+
+// tickEvery is the grain of everything that a room does by the clock.
+const tickEvery = 500 * time.Millisecond
+
+func (rs *Rooms) keepTime(ctx context.Context) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for _, r := range rs.all() {
+				r.tick(now)
+			}
+		}
+	}
+}
+
+func (rs *Rooms) compactLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-rs.compact:
+			r.compact(ctx)
+		}
+	}
+}
+
+// outbox is the queue of rooms that have something to publish, drained by one
+// goroutine: no edit waits for the network, and what a busy room gathers
+// meanwhile leaves as one message.
+type outbox struct {
+	wake chan struct{}
+
+	mu      sync.Mutex
+	ready   []*Room
+	waiting []waiting // in the order of due, since all wait equally long
+}
+
+type waiting struct {
+	room *Room
+	due  time.Time
+}
+
+func (o *outbox) now(r *Room) {
+	o.mu.Lock()
+	o.ready = append(o.ready, r)
+	o.mu.Unlock()
+	o.signal()
+}
+
+func (o *outbox) later(r *Room, window time.Duration) {
+	o.mu.Lock()
+	first := len(o.waiting) == 0
+	o.waiting = append(o.waiting, waiting{r, time.Now().Add(window)})
+	o.mu.Unlock()
+	if first {
+		o.signal()
+	}
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) run(ctx context.Context, window time.Duration) {
+	timer := time.NewTimer(window)
+	defer timer.Stop()
+	var batch []*Room
+	for {
+		var next time.Duration
+		batch, next = o.take(batch[:0])
+		for i, r := range batch {
+			r.publish()
+			batch[i] = nil
+		}
+		if len(batch) > 0 {
+			continue
+		}
+		if next > 0 {
+			timer.Reset(next)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// take returns the rooms that are due, and how long to wait for the next; 0 if
+// none waits.
+func (o *outbox) take(batch []*Room) ([]*Room, time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	batch = append(batch, o.ready...)
+	clear(o.ready)
+	o.ready = o.ready[:0]
+	if len(o.waiting) == 0 {
+		return batch, 0
+	}
+	now, n := time.Now(), 0
+	for n < len(o.waiting) && !now.Before(o.waiting[n].due) {
+		batch = append(batch, o.waiting[n].room)
+		n++
+	}
+	o.waiting = append(o.waiting[:0], o.waiting[n:]...)
+	if len(o.waiting) == 0 {
+		return batch, 0
+	}
+	return batch, o.waiting[0].due.Sub(now)
+}

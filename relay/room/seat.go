@@ -1,0 +1,254 @@
+package room
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/yproto"
+)
+
+// Member is a client connection as its room sees it. The room calls it under its
+// lock: no method may block or call back into the room.
+type Member interface {
+	// Send hands a frame over. false: the member's queue is full with it, nothing
+	// more may be sent until the member calls Seat.Thaw.
+	Send(yproto.Frame) bool
+	// SendAwareness hands awareness over, encoded in the frame. A member that is
+	// behind may keep only which clients the entries were about, and fetch their
+	// newest states later by Seat.Newest.
+	SendAwareness(f yproto.Frame, entries []awareness.Entry)
+	// Close ends the connection soon, with a WebSocket close code and a reason.
+	Close(code int, reason string)
+}
+
+// Seat is a member's place in a room.
+type Seat struct {
+	room   *Room
+	member Member
+
+	// Guarded by room.mu.
+	index    int // in room.seats; -1 once left
+	aware    awareness.Session
+	frozen   bool
+	frozenAt []byte // the state vector that the member's queue leads up to
+	asked    []byte // the state vector of a SyncStep1 that came while frozen
+}
+
+// Join admits a member. It is sent the room's SyncStep1, so that edits made
+// offline are uploaded, and the known awareness states.
+func (r *Room) Join(m Member) (*Seat, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	r.sessions++
+	s := &Seat{room: r, member: m, index: len(r.seats)}
+	s.aware.Owner = awareness.Owner{Room: uint64(r.id), Session: r.sessions}
+	r.seats = append(r.seats, s)
+	s.send(yproto.Step1Frame(r.store.StateVector()))
+	s.sendStates()
+	return s, nil
+}
+
+// Leave gives the seat back; the clients that it introduced leave with it. It
+// returns how many members stay.
+func (s *Seat) Leave() int {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.index < 0 {
+		return len(r.seats)
+	}
+	last := len(r.seats) - 1
+	r.seats[s.index] = r.seats[last]
+	r.seats[s.index].index = s.index
+	r.seats[last] = nil
+	r.seats = r.seats[:last]
+	s.index = -1
+	removed := r.aware.RemoveSession(s.aware.Owner, time.Now())
+	r.spreadAwareness(removed, nil)
+	r.publishAwareness(removed)
+	return last
+}
+
+// Members returns how many members the room has.
+func (r *Room) Members() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.seats)
+}
+
+// CloseAll asks all members to end with a close code and a reason.
+func (r *Room) CloseAll(code int, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.seats {
+		s.member.Close(code, reason)
+	}
+}
+
+// Step1 answers a client's SyncStep1 with exactly one SyncStep2: the structs
+// that it lacks and the whole delete set.
+func (s *Seat) Step1(stateVector []byte) error {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.frozen {
+		s.asked = bytes.Clone(stateVector)
+		return nil
+	}
+	if len(stateVector) == 1 && stateVector[0] == 0 {
+		if r.full == nil {
+			r.full = yproto.Step2Frame(r.store.Encode())
+		}
+		s.send(r.full)
+		return nil
+	}
+	diff, err := r.store.Diff(stateVector)
+	if err != nil {
+		return err
+	}
+	s.send(yproto.Step2Frame(diff))
+	return nil
+}
+
+// Apply takes an update or SyncStep2 from the client: it is checked, applied,
+// and what is new in it goes to everyone else. It reports whether anything was.
+// A malformed update changes nothing and reaches nobody.
+func (s *Seat) Apply(update []byte) (fresh bool, err error) {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changes, err := r.store.Apply(update)
+	if err != nil || changes == nil {
+		return false, err
+	}
+	r.rooms.Counters.EditsIn.Add(1)
+	frame := r.spread(changes, s)
+	kept, _ := frame.Update()
+	r.out.updates = append(r.out.updates, kept)
+	r.scheduleLocked(len(r.peers) > 0)
+	return true, nil
+}
+
+// Brings reports whether an update would change the document, for sessions that
+// may not change it.
+func (s *Seat) Brings(update []byte) (bool, error) {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return s.room.store.Brings(update)
+}
+
+// Awareness takes an awareness update from the client. What is news goes to all
+// members, the sender included: y-websocket counts on the echo.
+func (s *Seat) Awareness(update []byte) error {
+	entries, err := awareness.Decode(update)
+	if err != nil {
+		return err
+	}
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.index < 0 {
+		return nil
+	}
+	news, tombstones := r.aware.ApplySession(&s.aware, entries, time.Now())
+	r.spreadAwareness(news, nil)
+	r.publishAwareness(news)
+	if len(tombstones) > 0 {
+		s.member.SendAwareness(awarenessFrame(tombstones), tombstones)
+	}
+	return nil
+}
+
+// QueryAwareness sends the client all known awareness states.
+func (s *Seat) QueryAwareness() {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	s.sendStates()
+}
+
+// Newest returns the newest awareness of the clients in seen, given the clocks
+// that were to be sent last, as one frame.
+func (s *Seat) Newest(seen map[uint64]uint64) yproto.Frame {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	entries := make([]awareness.Entry, 0, len(seen))
+	for client, clock := range seen {
+		entries = append(entries, s.room.aware.Newest(client, clock))
+	}
+	return awarenessFrame(entries)
+}
+
+// Thaw sends a member that had fallen behind, and whose queue is empty now, the
+// difference to what it was sent before.
+func (s *Seat) Thaw() {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !s.frozen || s.index < 0 {
+		return
+	}
+	s.frozen = false
+	since, asked := s.frozenAt, s.asked
+	s.frozenAt, s.asked = nil, nil
+	if asked != nil {
+		since = asked // older than frozenAt: the answer covers both
+	}
+	diff, err := r.store.Diff(since)
+	switch {
+	case err != nil:
+		s.member.Close(1007, "Malformed state vector")
+	case asked != nil:
+		s.send(yproto.Step2Frame(diff))
+	default:
+		s.send(yproto.UpdateFrame(diff))
+	}
+}
+
+func (s *Seat) send(f yproto.Frame) {
+	if s.frozen {
+		return
+	}
+	if !s.member.Send(f) {
+		s.frozen, s.frozenAt = true, s.room.store.StateVector()
+		s.room.rooms.Counters.Frozen.Add(1)
+	}
+}
+
+func (s *Seat) sendStates() {
+	if states := s.room.aware.States(); len(states) > 0 {
+		s.member.SendAwareness(awarenessFrame(states), states)
+	}
+}
+
+// spread sends an update to all members but one. The store has it already.
+func (r *Room) spread(update []byte, except *Seat) yproto.Frame {
+	r.full = nil
+	frame := yproto.UpdateFrame(update)
+	for _, s := range r.seats {
+		if s != except {
+			s.send(frame)
+		}
+	}
+	return frame
+}
+
+// spreadAwareness sends entries to all members but one.
+func (r *Room) spreadAwareness(entries []awareness.Entry, except *Seat) {
+	if len(entries) == 0 {
+		return
+	}
+	frame := awarenessFrame(entries)
+	for _, s := range r.seats {
+		if s != except {
+			s.member.SendAwareness(frame, entries)
+		}
+	}
+}
+
+func awarenessFrame(entries []awareness.Entry) yproto.Frame {
+	return yproto.AwarenessFrame(awareness.Append(nil, entries))
+}

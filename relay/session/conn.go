@@ -1,0 +1,283 @@
+package session
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is a TCP connection whose Write can be told never to block: it tries the
+// socket once and queues what the socket does not take. Writing frames directly
+// from the goroutine that has them saves waking another for each, which is a
+// third of the cost of a hot document.
+//
+// Until direct is called it is an ordinary net.Conn. All methods may be called
+// concurrently.
+type Conn struct {
+	net.Conn
+	raw     syscall.RawConn // nil: not a socket, always queue
+	lastIn  atomic.Int64    // UnixNano of the last bytes from the peer
+	in, out atomic.Int64    // bytes, for operators
+
+	mu       sync.Mutex
+	nonblock bool
+	rest     [][]byte // what the socket did not take yet
+	err      error    // sticky
+	closing  bool     // the close frame has been handed over: nothing may follow it
+	writing  bool     // a goroutine drains rest and the session's queue
+	drained  func() (more bool)
+	timeout  time.Duration
+
+	attempt func(fd uintptr) bool // made once: a closure per write would allocate
+	data    []byte
+	n       int
+	syserr  error
+}
+
+// Listener makes Conns of the connections that it accepts.
+type Listener struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (l Listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c), nil
+}
+
+func newConn(c net.Conn) *Conn {
+	conn := &Conn{Conn: c}
+	if sc, ok := c.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			conn.raw = raw
+			conn.attempt = conn.try
+		}
+	}
+	conn.lastIn.Store(time.Now().UnixNano())
+	return conn
+}
+
+// Read notes when the peer was heard.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.lastIn.Store(time.Now().UnixNano())
+		c.in.Add(int64(n))
+	}
+	return n, err
+}
+
+// direct switches Write to never blocking. drained is called by the draining
+// goroutine each time the socket has taken everything, to hand over more; false
+// ends it. A write that makes no progress for timeout ends the connection.
+func (c *Conn) direct(drained func() bool, timeout time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nonblock, c.drained, c.timeout = true, drained, timeout
+}
+
+// Write hands p over. In direct mode it copies what the socket does not take at
+// once and returns without waiting.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if !c.nonblock {
+		c.mu.Unlock()
+		n, err := c.Conn.Write(p)
+		c.out.Add(int64(n))
+		return n, err
+	}
+	defer c.mu.Unlock()
+	if c.closing {
+		return len(p), nil // an answer to the peer's close frame, after our own
+	}
+	if err := c.write(p, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// writeShared is Write for bytes that nobody will change: they are not copied.
+// It reports whether the socket is behind, in which case drained will be called.
+func (c *Conn) writeShared(p []byte) (behind bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false, nil
+	}
+	err = c.write(p, true)
+	return c.writing, err
+}
+
+// writeLast writes the close frame, after which nothing is written.
+func (c *Conn) writeLast(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		_ = c.write(p, true)
+		c.closing = true
+	}
+}
+
+// finish lets nothing more be written.
+func (c *Conn) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+}
+
+// behind reports whether bytes wait for the socket, in which case drained will
+// be called.
+func (c *Conn) behind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.writing
+}
+
+var errStalled = errors.New("the peer does not read")
+
+// write tries the socket if nothing waits before p, and queues what is left.
+func (c *Conn) write(p []byte, shared bool) error {
+	if c.err != nil {
+		return c.err
+	}
+	c.out.Add(int64(len(p)))
+	if !c.writing && c.raw != nil {
+		n, err := c.tryWrite(p)
+		if err != nil {
+			c.err = err
+			return err
+		}
+		if p = p[n:]; len(p) == 0 {
+			return nil
+		}
+	}
+	if !shared {
+		p = append([]byte(nil), p...)
+	}
+	c.rest = append(c.rest, p)
+	if !c.writing {
+		c.writing = true
+		go c.drain()
+	}
+	return nil
+}
+
+// tryWrite writes once, without waiting for the socket.
+func (c *Conn) tryWrite(p []byte) (int, error) {
+	c.data, c.n, c.syserr = p, 0, nil
+	err := c.raw.Write(c.attempt)
+	c.data = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case c.syserr == syscall.EAGAIN:
+		return 0, nil
+	case c.syserr != nil:
+		return 0, c.syserr
+	}
+	return c.n, nil
+}
+
+func (c *Conn) try(fd uintptr) bool {
+	for {
+		c.n, c.syserr = syscall.Write(int(fd), c.data)
+		if c.syserr != syscall.EINTR {
+			break
+		}
+	}
+	if c.syserr != nil {
+		c.n = 0
+	}
+	return true // also when it would block: never wait here
+}
+
+// drain writes what waits, blocking, and ends when nothing is left. There is at
+// most one per connection, and none while the socket keeps up.
+func (c *Conn) drain() {
+	for {
+		rest, err := c.takeRest()
+		if len(rest) > 0 {
+			if err = c.writeAll(rest); err != nil {
+				c.fail(err)
+			}
+			continue
+		}
+		// The queue is asked outside the lock, since it writes to this Conn.
+		if err == nil && c.drained != nil && c.drained() {
+			continue
+		}
+		c.mu.Lock()
+		if len(c.rest) == 0 || c.err != nil {
+			c.writing, c.rest = false, nil
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+	}
+}
+
+func (c *Conn) takeRest() ([][]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rest := c.rest
+	c.rest = nil
+	if c.err != nil {
+		return nil, c.err
+	}
+	return rest, nil
+}
+
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	c.err = err
+	c.mu.Unlock()
+	_ = c.Close()
+}
+
+// chunk bounds what one blocking write must move before its deadline.
+const chunk = 256 << 10
+
+// writeAll writes everything, and fails only when nothing moved for the timeout.
+func (c *Conn) writeAll(parts [][]byte) error {
+	buffers := net.Buffers(parts)
+	for len(buffers) > 0 {
+		piece := take(&buffers, chunk)
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return err
+		}
+		for len(piece) > 0 {
+			n, err := piece.WriteTo(c.Conn)
+			if err == nil {
+				break
+			}
+			if timeout := (net.Error)(nil); n == 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
+				return errors.Join(errStalled, err)
+			}
+			if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// take removes up to max bytes from the front of the buffers.
+func take(b *net.Buffers, limit int) net.Buffers {
+	var piece net.Buffers
+	for len(*b) > 0 && limit > 0 {
+		head := (*b)[0]
+		if len(head) > limit {
+			piece = append(piece, head[:limit])
+			(*b)[0] = head[limit:]
+			break
+		}
+		piece = append(piece, head)
+		limit -= len(head)
+		*b = (*b)[1:]
+	}
+	return piece
+}

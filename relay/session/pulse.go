@@ -1,0 +1,96 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/yproto"
+)
+
+// Intervals of the contract.
+const (
+	pingEvery   = 20 * time.Second
+	idleTimeout = 60 * time.Second // a peer that sends nothing, pongs included, is gone
+	keepAlive   = 20 * time.Second // y-websocket gives a connection up after 30 s without a data frame
+)
+
+// Pulse keeps the time of all sessions of a node with one goroutine instead of
+// timers of their own: its cost is a look at each session every second.
+type Pulse struct {
+	now atomic.Int64 // UnixNano, by the second: good enough for keepalives and cheap to read
+
+	mu       sync.Mutex
+	sessions map[*Session]struct{}
+}
+
+// NewPulse returns a pulse that beats while Run does.
+func NewPulse() *Pulse {
+	p := &Pulse{sessions: map[*Session]struct{}{}}
+	p.now.Store(time.Now().UnixNano())
+	return p
+}
+
+// Run beats until ctx ends.
+func (p *Pulse) Run(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			p.now.Store(now.UnixNano())
+			for _, s := range p.all() {
+				s.beat(now)
+			}
+		}
+	}
+}
+
+func (p *Pulse) all() []*Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sessions := make([]*Session, 0, len(p.sessions))
+	for s := range p.sessions {
+		sessions = append(sessions, s)
+	}
+	return sessions
+}
+
+func (p *Pulse) add(s *Session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sessions[s] = struct{}{}
+}
+
+func (p *Pulse) remove(s *Session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s)
+}
+
+// beat pings, keeps alive and gives up.
+func (s *Session) beat(now time.Time) {
+	silent := now.UnixNano() - s.socket.conn.lastIn.Load()
+	if silent > int64(idleTimeout) {
+		_ = s.socket.conn.Close() // its reader ends the session
+		return
+	}
+	if now.UnixNano()-s.lastData.Load() >= int64(keepAlive-time.Second) {
+		s.Send(yproto.KeepAlive)
+	}
+	if age := int(now.Sub(s.since) / time.Second); age > 0 && age%int(pingEvery/time.Second) == 0 {
+		s.ping()
+	}
+}
+
+// ping asks for a sign of life. While bytes are on their way already it need not.
+func (s *Session) ping() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.behind {
+		s.behind = s.write(yproto.Ping)
+	}
+}

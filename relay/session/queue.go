@@ -1,0 +1,131 @@
+package session
+
+import (
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// Send writes a frame, or queues it while the socket is behind. false: the queue
+// is full with this frame; nothing more may be sent until the session calls
+// Seat.Thaw. It never blocks.
+func (s *Session) Send(f yproto.Frame) bool {
+	s.lastData.Store(s.pulse.now.Load())
+	s.frames.out.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.behind {
+		s.behind = s.write(f)
+		return true
+	}
+	s.queue = append(s.queue, f)
+	s.queued += len(f)
+	s.full = s.queued > s.cfg.QueueBytes
+	return !s.full
+}
+
+// SendAwareness writes awareness, or remembers only whom it was about while the
+// socket is behind: what is sent then is their newest state.
+func (s *Session) SendAwareness(f yproto.Frame, entries []awareness.Entry) {
+	s.lastData.Store(s.pulse.now.Load())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.behind {
+		s.frames.out.Add(1)
+		s.behind = s.write(f)
+		return
+	}
+	if s.clients == nil {
+		s.clients = make(map[uint64]uint64, len(entries))
+	}
+	for _, e := range entries {
+		s.clients[e.Client] = max(s.clients[e.Client], e.Clock)
+	}
+}
+
+// write hands bytes to the connection and reports whether it is behind. A failed
+// connection is found out by its reader.
+func (s *Session) write(f []byte) (behind bool) {
+	if !s.socket.tls {
+		behind, _ = s.socket.conn.writeShared(f)
+		return behind
+	}
+	_, _ = s.socket.top.Write(f)
+	return s.socket.conn.behind()
+}
+
+// drained is called by the connection's draining goroutine when the socket has
+// taken everything: what gathered meanwhile is merged and handed over, then the
+// newest awareness, then the difference if the queue had overflowed.
+func (s *Session) drained() (more bool) {
+	s.mu.Lock()
+	switch {
+	case len(s.queue) > 0:
+		frames := merge(s.queue)
+		s.queue, s.queued = nil, 0
+		for _, f := range frames {
+			s.write(f)
+		}
+		s.mu.Unlock()
+	case len(s.clients) > 0:
+		clients := s.clients
+		s.clients = nil
+		s.mu.Unlock()
+		f := s.seat.Newest(clients) // takes the room's lock, which comes before ours
+		s.mu.Lock()
+		s.write(f)
+		s.mu.Unlock()
+	case s.full:
+		s.full = false
+		s.mu.Unlock()
+		s.seat.Thaw() // comes back by Send, which still queues
+	default:
+		s.behind = false
+		s.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+// maxMerged bounds one merged update, in bytes.
+const maxMerged = 4 << 20
+
+// merge makes one frame of neighbouring updates. Other frames keep their place.
+func merge(queue []yproto.Frame) []yproto.Frame {
+	merged := make([]yproto.Frame, 0, len(queue))
+	var run [][]byte
+	var first yproto.Frame
+	size := 0
+	flush := func() {
+		if len(run) == 1 {
+			merged = append(merged, first)
+		} else if len(run) > 1 {
+			if u, err := ystore.Merge(run); err == nil {
+				merged = append(merged, yproto.UpdateFrame(u))
+			} else { // each came out of a store: merging them cannot fail
+				for _, u := range run {
+					merged = append(merged, yproto.UpdateFrame(u))
+				}
+			}
+		}
+		run, size = run[:0], 0
+	}
+	for _, f := range queue {
+		u, ok := f.Update()
+		if !ok {
+			flush()
+			merged = append(merged, f)
+			continue
+		}
+		if size += len(u); size > maxMerged {
+			flush()
+			size = len(u)
+		}
+		if len(run) == 0 {
+			first = f
+		}
+		run = append(run, u)
+	}
+	flush()
+	return merged
+}

@@ -1,0 +1,289 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// Seat is the session's place in its document's room; *room.Seat is one.
+type Seat interface {
+	Step1(stateVector []byte) error
+	Apply(update []byte) (fresh bool, err error)
+	Brings(update []byte) (bool, error)
+	Awareness(update []byte) error
+	QueryAwareness()
+	Newest(seen map[uint64]uint64) yproto.Frame
+	Thaw()
+}
+
+// Config holds what is the same for all sessions of a node. Zero values mean the
+// defaults written beside them.
+type Config struct {
+	MaxMessageBytes  int           // 16 MiB: an update, or anything but a SyncStep2
+	MaxDocumentBytes int           // 256 MiB: a SyncStep2
+	QueueBytes       int           // 1 MiB: what may wait for a slow client; beyond it, the client gets a difference later
+	WriteTimeout     time.Duration // 30 s without any progress ends the connection
+}
+
+// SetDefaults fills in the zero values.
+func (c *Config) SetDefaults() {
+	if c.MaxMessageBytes == 0 {
+		c.MaxMessageBytes = 16 << 20
+	}
+	if c.MaxDocumentBytes == 0 {
+		c.MaxDocumentBytes = 256 << 20
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = 1 << 20
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = 30 * time.Second
+	}
+}
+
+// Guard judges what a session asks for. Both methods are called from the
+// session's reader.
+type Guard interface {
+	// Take is called for every message before it is handled, and may wait: that
+	// slows the client down without losing anything. answer says that it asks for
+	// a SyncStep2.
+	Take(ctx context.Context, bytes int, answer bool)
+	// Operation counts an update that brought something new; a reason other than
+	// "" ends the session with code 4006.
+	Operation() (reason string)
+}
+
+// Session is one client in one document. It is made by New, seated, and Run.
+// Send, SendAwareness and Close may be called concurrently.
+type Session struct {
+	cfg      *Config
+	socket   *Socket
+	readOnly bool
+	guard    Guard
+	pulse    *Pulse
+	since    time.Time
+	seat     Seat // set before Run
+	lastData atomic.Int64
+	frames   struct{ in, out atomic.Int64 }
+
+	mu      sync.Mutex
+	behind  bool // the socket does not keep up: everything is queued
+	full    bool // the queue overflowed: the room sends a difference later
+	queue   []yproto.Frame
+	queued  int
+	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
+}
+
+// New makes a session of an accepted socket.
+func New(socket *Socket, cfg *Config, guard Guard, pulse *Pulse, readOnly bool) *Session {
+	s := &Session{cfg: cfg, socket: socket, guard: guard, pulse: pulse, readOnly: readOnly, since: time.Now()}
+	s.lastData.Store(pulse.now.Load())
+	socket.conn.direct(s.drained, cfg.WriteTimeout)
+	return s
+}
+
+var background = context.Background()
+
+// Run reads until the connection ends, and says how it ended.
+func (s *Session) Run(ctx context.Context, seat Seat) Closed {
+	s.seat = seat
+	s.pulse.add(s)
+	defer s.pulse.remove(s)
+	err := s.read(ctx)
+	s.socket.end()
+	peer := Closed{Code: 1006, Reason: "connection lost"}
+	if ce := (websocket.CloseError{}); errors.As(err, &ce) {
+		peer = Closed{Code: int(ce.Code), Reason: ce.Reason}
+	}
+	s.socket.closed.CompareAndSwap(nil, &peer)
+	return *s.socket.closed.Load()
+}
+
+// Close ends the session with a close code and a reason, soon. It does not block.
+func (s *Session) Close(code int, reason string) { s.socket.Close(code, reason) }
+
+// Stats are a session's figures for operators.
+type Stats struct {
+	Since               time.Time
+	FramesIn, FramesOut int64
+	BytesIn, BytesOut   int64
+	Queued              int // bytes that wait for a slow client
+	RoundTrip           time.Duration
+}
+
+// Stats returns the session's figures as they are now.
+func (s *Session) Stats() Stats {
+	s.mu.Lock()
+	queued := s.queued
+	s.mu.Unlock()
+	c := s.socket.conn
+	return Stats{
+		Since: s.since, FramesIn: s.frames.in.Load(), FramesOut: s.frames.out.Load(),
+		BytesIn: c.in.Load(), BytesOut: c.out.Load(), Queued: queued, RoundTrip: c.roundTrip(),
+	}
+}
+
+// read handles messages until reading fails.
+func (s *Session) read(ctx context.Context) error {
+	for {
+		kind, r, err := s.socket.ws.Reader(background)
+		if err != nil {
+			return err
+		}
+		if s.socket.closed.Load() != nil { // only the peer's close frame is awaited
+			if _, err := io.Copy(io.Discard, r); err != nil {
+				return err
+			}
+			continue
+		}
+		if kind != websocket.MessageBinary {
+			s.Close(1003, "Text frames are not supported")
+			continue
+		}
+		if err := s.message(ctx, r); err != nil {
+			return err
+		}
+	}
+}
+
+// message reads one message and handles it. Only a failed read is returned.
+func (s *Session) message(ctx context.Context, r io.Reader) error {
+	buffer := buffers.Get().(*[]byte)
+	defer putBuffer(buffer)
+	var limit *tooLargeError
+	frame, err := s.readMessage(r, (*buffer)[:0])
+	*buffer = frame
+	switch {
+	case errors.As(err, &limit):
+		s.Close(1009, limit.Error())
+		_, err = io.Copy(io.Discard, r)
+		return err
+	case err != nil:
+		return err
+	}
+	s.frames.in.Add(1)
+	m, err := yproto.Decode(frame)
+	if err == nil {
+		s.guard.Take(ctx, len(frame), m.Kind == yproto.Step1)
+		err = s.handle(m)
+	}
+	if err != nil {
+		code, reason := s.explain(err)
+		s.Close(code, reason)
+	}
+	return nil
+}
+
+func (s *Session) handle(m yproto.Message) error {
+	switch m.Kind {
+	case yproto.Step1:
+		return s.seat.Step1(m.Payload)
+	case yproto.Step2, yproto.Update:
+		return s.edit(m)
+	case yproto.Awareness:
+		return s.seat.Awareness(m.Payload)
+	case yproto.QueryAwareness:
+		s.seat.QueryAwareness()
+	}
+	return nil
+}
+
+// edit applies an update; a session that may only read is told so if the update
+// would have changed anything.
+func (s *Session) edit(m yproto.Message) error {
+	if s.readOnly {
+		brings, err := s.seat.Brings(m.Payload)
+		if err == nil && brings {
+			s.Send(yproto.PermissionDeniedFrame("read-only"))
+		}
+		return err
+	}
+	fresh, err := s.seat.Apply(m.Payload)
+	if err != nil || !fresh {
+		return err
+	}
+	if reason := s.guard.Operation(); reason != "" {
+		s.Close(4006, reason)
+	}
+	return nil
+}
+
+// caps are the operator's bounds on what an update may cost.
+var caps = []error{ystore.ErrTooManyClients, ystore.ErrTooManyDeleteRanges, ystore.ErrTooManyPending, ystore.ErrTooDeep}
+
+// explain turns what a message caused into a close code and its reason.
+func (s *Session) explain(err error) (code int, reason string) {
+	switch {
+	case errors.Is(err, ystore.ErrDocumentTooLarge):
+		return 1009, fmt.Sprintf("Document too large: limit %d bytes", s.cfg.MaxDocumentBytes)
+	case errors.Is(err, yproto.ErrMalformed), errors.Is(err, awareness.ErrMalformed):
+		return 1007, "Malformed frame"
+	}
+	for _, limit := range caps {
+		if errors.Is(err, limit) {
+			return 1009, "Update over the limit: " + limit.Error()
+		}
+	}
+	return 1007, "Malformed Yjs update"
+}
+
+// tooLargeError names the limit that a message exceeds.
+type tooLargeError struct{ limit int }
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("Message too large: limit %d bytes", e.limit)
+}
+
+// readMessage reads a message into buf, growing it as bytes arrive: a length that
+// is only announced costs nothing.
+func (s *Session) readMessage(r io.Reader, buf []byte) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if len(buf) > s.cfg.MaxMessageBytes {
+			if limit := s.limitOf(buf); len(buf) > limit {
+				return buf, &tooLargeError{limit: limit}
+			}
+		}
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}
+
+// limitOf returns the limit for a message by how it begins. A little is added
+// for its own framing.
+func (s *Session) limitOf(head []byte) int {
+	if m, err := yproto.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != yproto.Unknown) && head[1] == 1 {
+		return s.cfg.MaxDocumentBytes + 16
+	}
+	return s.cfg.MaxMessageBytes
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+// maxKeptBuffer keeps a rare large message from staying in memory.
+const maxKeptBuffer = 256 << 10
+
+func putBuffer(b *[]byte) {
+	if cap(*b) <= maxKeptBuffer {
+		buffers.Put(b)
+	}
+}
