@@ -1,0 +1,328 @@
+package ystore
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Apply merges an update into the document, as a whole or, when it returns an
+// error, not at all.
+//
+// fresh is what of it was new, as an update to forward; nil if nothing was. When
+// all of it was new, fresh aliases update; the store itself keeps nothing of
+// update. An update that brings nothing does not grow the store.
+//
+// The error is an *UpdateError, or wraps one of the Err conditions of Limits.
+func (s *Store) Apply(update []byte) (fresh []byte, err error) {
+	s.acquire()
+	defer s.release()
+	sum, err := s.check(update)
+	if err != nil {
+		return nil, err
+	}
+	s.scratch.fresh, s.scratch.gone = s.scratch.fresh[:0], s.scratch.gone[:0]
+	digest := s.digest
+	s.applyStructs(update)
+	s.applyDeletes(update, sum)
+	if len(s.scratch.fresh) == 0 && len(s.scratch.gone) == 0 {
+		return nil, nil
+	}
+	s.full = nil
+	if s.digest != digest {
+		s.deletesEnc = nil
+	}
+	if sum.canonical && s.allNew(sum) {
+		fresh = update[:sum.end]
+	} else {
+		fresh = s.encodeFresh()
+	}
+	s.sweepStep(1)
+	return fresh, nil
+}
+
+// Brings reports whether update would bring anything new, without applying it.
+func (s *Store) Brings(update []byte) (bool, error) {
+	s.acquire()
+	defer s.release()
+	if _, err := s.check(update); err != nil {
+		return false, err
+	}
+	it := &s.scratch.it
+	p, brings := 0, false
+	s.eachStruct(update, &p, it, func(client uint64) bool {
+		r := s.run(client)
+		brings = it.kind != kindSkip && it.len > 0 && (r == nil || !r.holds(it.clock, it.end()) ||
+			deleted(it.kind) && !r.lacks(it.clock, it.end()))
+		return !brings
+	})
+	if brings {
+		return true, nil
+	}
+	s.eachRange(update, p, func(d span) bool {
+		r := s.run(d.client)
+		brings = d.from < d.to && (r == nil || !r.lacks(d.from, d.to))
+		return !brings
+	})
+	return brings, nil
+}
+
+// holds reports whether all ids in the range are of structs that we have.
+func (r *run) holds(from, to uint64) bool {
+	if to <= r.next {
+		return true
+	}
+	return to <= r.end && r.all(from, to, known, func(l *leaf) bool { return l.gaps == 0 })
+}
+
+// lacks reports whether all ids in the range are known to be deleted.
+func (r *run) lacks(from, to uint64) bool {
+	return to <= r.end && r.all(from, to, deleted, func(l *leaf) bool { return int(l.deleted) == len(l.ents) })
+}
+
+// all reports whether all entries in the range are so; whole says it of a leaf
+// at once.
+func (r *run) all(from, to uint64, so func(kind byte) bool, whole func(*leaf) bool) bool {
+	for from < to {
+		l := r.leafAt(from)
+		if whole(l) {
+			from = l.end
+			continue
+		}
+		for i := l.find(from); i < len(l.ents) && from < to; i++ {
+			if !so(l.ents[i].kind()) {
+				return false
+			}
+			from = l.endOf(i)
+		}
+	}
+	return true
+}
+
+// summary is what check learns of an update.
+type summary struct {
+	end       int // of the bytes that were read
+	deletesAt int // where the delete set begins
+	structs   uint64
+	ranges    uint64
+	newIDs    uint64 // length of all structs
+	deletes   uint64 // length of all delete ranges
+	canonical bool   // structs are in the form in which we would write them
+	sorted    bool   // delete ranges are
+}
+
+// check reads an update whole and holds it against the caps.
+func (s *Store) check(update []byte) (sum summary, err error) {
+	c := checker{b: update, nesting: s.limits.MaxNesting}
+	sum.canonical, sum.sorted = true, true
+	s.scratch.newcomers, s.scratch.blocks = s.scratch.newcomers[:0], s.scratch.blocks[:0]
+	pending := s.totals.pending
+	above := uint64(maxClock + 1)
+	for blocks := c.uvarint(); blocks > 0 && c.err == nil; blocks-- {
+		at := c.p
+		n := c.uvarint()
+		client := c.uvarint()
+		clock := c.uvarint()
+		if n == 0 || client >= above {
+			sum.canonical = false
+		}
+		above = client
+		s.scratch.blocks = append(s.scratch.blocks, id{client, uint64(at)})
+		pending += s.checkBlock(&c, &sum, n, client, clock)
+	}
+	if !sum.canonical {
+		checkDistinct(&c, s.scratch.blocks)
+	}
+	sum.deletesAt = c.p
+	s.checkDeletes(&c, &sum)
+	sum.end = c.p
+	if c.err != nil {
+		return sum, c.err
+	}
+	return sum, s.checkCaps(update, sum, pending)
+}
+
+// checkBlock reads one client's structs and returns how many of them would be
+// pending.
+func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (pending int) {
+	r := s.run(client)
+	next := uint64(0)
+	if r != nil {
+		next = r.next
+	}
+	fresh := false
+	for i := uint64(0); i < n && c.err == nil; i++ {
+		kind, length := c.structAt(client, clock)
+		end := clock + length
+		switch {
+		case length == 0 || kind == kindSkip && (i == 0 || i == n-1):
+			sum.canonical = false
+		case kind == kindSkip:
+		case clock <= next:
+			next = max(next, end)
+			fresh = true
+		case r == nil || !r.holds(clock, end):
+			pending++
+			fresh = true
+		}
+		if kind != kindSkip {
+			sum.structs++
+			sum.newIDs += length
+		}
+		clock = end
+	}
+	if r == nil && fresh {
+		s.scratch.newcomers = append(s.scratch.newcomers, client)
+	}
+	return pending
+}
+
+// checkDistinct refuses an update that has two blocks of one client: Yjs itself
+// loses one of them.
+func checkDistinct(c *checker, blocks []id) {
+	slices.SortFunc(blocks, descending)
+	for i := 1; i < len(blocks); i++ {
+		if blocks[i].client == blocks[i-1].client {
+			c.fail(int(max(blocks[i].clock, blocks[i-1].clock)), "second block of one client")
+		}
+	}
+}
+
+func (s *Store) checkDeletes(c *checker, sum *summary) {
+	clients := c.uvarint()
+	above := uint64(maxClock + 1)
+	for i := uint64(0); i < clients && c.err == nil; i++ {
+		client := c.uvarint()
+		n := c.uvarint()
+		if client >= above {
+			sum.sorted = false
+		}
+		above = client
+		before := uint64(0)
+		fresh := false
+		for j := uint64(0); j < n && c.err == nil; j++ {
+			at := c.p
+			clock := c.uvarint()
+			length := c.uvarint()
+			if length > maxClock-clock {
+				c.fail(at, "delete range above 2^53-1")
+				return
+			}
+			if clock < before || length == 0 {
+				sum.sorted = false
+			}
+			before = clock + length
+			fresh = fresh || length > 0
+			sum.ranges++
+			sum.deletes += length
+		}
+		if fresh && s.run(client) == nil {
+			s.scratch.newcomers = append(s.scratch.newcomers, client)
+		}
+	}
+}
+
+func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
+	l := s.limits
+	if l.MaxDeleteRanges > 0 && sum.ranges > uint64(l.MaxDeleteRanges) {
+		return fmt.Errorf("%w: %d in one update, at most %d", ErrTooManyDeleteRanges, sum.ranges, l.MaxDeleteRanges)
+	}
+	if l.MaxPendingStructs > 0 && pending > l.MaxPendingStructs && pending > s.totals.pending {
+		return fmt.Errorf("%w: %d, at most %d", ErrTooManyPending, pending, l.MaxPendingStructs)
+	}
+	if n := len(s.list) + len(s.scratch.newcomers); l.MaxClients > 0 && n > l.MaxClients && len(s.scratch.newcomers) > 0 {
+		slices.Sort(s.scratch.newcomers)
+		if n = len(s.list) + len(slices.Compact(s.scratch.newcomers)); n > l.MaxClients {
+			return fmt.Errorf("%w: %d, at most %d", ErrTooManyClients, n, l.MaxClients)
+		}
+	}
+	if l.MaxBytes > 0 && s.size()+sum.end > l.MaxBytes {
+		if n := s.newBytes(update); n > 0 && s.size()+n > l.MaxBytes {
+			return fmt.Errorf("%w: %d bytes, at most %d", ErrDocumentTooLarge, s.size()+n, l.MaxBytes)
+		}
+	}
+	if l.MaxDeleteRanges > 0 && s.totals.ahead+int(sum.ranges) > l.MaxDeleteRanges {
+		if n := s.aheadRanges(update); n > 0 && s.totals.ahead+n > l.MaxDeleteRanges {
+			return fmt.Errorf("%w: %d ahead of their content, at most %d", ErrTooManyDeleteRanges, s.totals.ahead+n, l.MaxDeleteRanges)
+		}
+	}
+	return nil
+}
+
+// newBytes estimates how much an update would add to the document.
+func (s *Store) newBytes(update []byte) (n int) {
+	it := &s.scratch.it
+	p, last := 0, 0
+	s.eachStruct(update, &p, it, func(client uint64) bool {
+		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end())) {
+			n += p - last
+		}
+		last = p
+		return true
+	})
+	s.eachRange(update, p, func(d span) bool {
+		if r := s.run(d.client); d.from < d.to && (r == nil || !r.lacks(d.from, d.to)) {
+			n += 6
+		}
+		return true
+	})
+	return n
+}
+
+// aheadRanges counts the delete ranges of an update that reach beyond what is
+// known.
+func (s *Store) aheadRanges(update []byte) (n int) {
+	it := &s.scratch.it
+	p := 0
+	reach := make(map[uint64]uint64)
+	s.eachStruct(update, &p, it, func(client uint64) bool {
+		reach[client] = it.end()
+		return true
+	})
+	s.eachRange(update, p, func(d span) bool {
+		r := s.run(d.client)
+		if d.to > reach[d.client] && (r == nil || !r.holds(d.from, d.to) && !r.lacks(d.from, d.to)) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// eachStruct decodes the structs of a checked update into it, one after the
+// other, until f returns false. p follows.
+func (s *Store) eachStruct(update []byte, p *int, it *item, f func(client uint64) bool) {
+	blocks, q := uvarint(update, *p)
+	for ; blocks > 0; blocks-- {
+		var n, client, clock uint64
+		n, q = uvarint(update, q)
+		client, q = uvarint(update, q)
+		clock, q = uvarint(update, q)
+		for ; n > 0; n-- {
+			q = it.decode(update, q, clock)
+			clock += it.len
+			*p = q
+			if !f(client) {
+				return
+			}
+		}
+	}
+	*p = q
+}
+
+// eachRange calls f for the delete ranges at p of a checked update, until it
+// returns false.
+func (s *Store) eachRange(update []byte, p int, f func(span) bool) {
+	clients, p := uvarint(update, p)
+	for ; clients > 0; clients-- {
+		var client, n, clock, length uint64
+		client, p = uvarint(update, p)
+		n, p = uvarint(update, p)
+		for ; n > 0; n-- {
+			clock, p = uvarint(update, p)
+			length, p = uvarint(update, p)
+			if !f(span{client, clock, clock + length}) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,340 @@
+package ystore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
+
+// UpdateError says that bytes are not a well-formed update or state vector, or
+// hold something that would break the clients that apply it.
+type UpdateError struct {
+	Offset int    // of the byte at which it was noticed
+	What   string // what is wrong there, in a few words
+}
+
+func (e *UpdateError) Error() string {
+	return fmt.Sprintf("malformed update at byte %d: %s", e.Offset, e.What)
+}
+
+// The caps of Limits, as conditions. The errors that Apply returns wrap them
+// and say by how much.
+var (
+	// ErrDocumentTooLarge: the document would exceed Limits.MaxBytes.
+	ErrDocumentTooLarge = errors.New("document too large")
+	// ErrTooManyClients: the document would exceed Limits.MaxClients.
+	ErrTooManyClients = errors.New("too many client ids")
+	// ErrTooManyDeleteRanges: the update exceeds Limits.MaxDeleteRanges, or the
+	// document would hold more ranges than that ahead of their content.
+	ErrTooManyDeleteRanges = errors.New("too many delete ranges")
+	// ErrTooManyPending: the document would exceed Limits.MaxPendingStructs.
+	ErrTooManyPending = errors.New("too many pending structs")
+	// ErrTooDeep: a value is nested deeper than Limits.MaxNesting.
+	ErrTooDeep = errors.New("value nested too deeply")
+)
+
+// Type references that carry a name.
+const (
+	typeXMLElement = 3
+	typeXMLHook    = 5
+	lastType       = 6
+)
+
+// checker reads an update from strangers. After the first fault it reads zeros
+// and empty strings, and keeps the fault.
+type checker struct {
+	b       []byte
+	p       int
+	nesting int
+	err     error
+}
+
+func (c *checker) fail(at int, what string) {
+	if c.err == nil {
+		c.err = &UpdateError{at, what}
+	}
+	c.p = len(c.b)
+}
+
+func (c *checker) byte() byte {
+	if c.p >= len(c.b) {
+		c.fail(c.p, "ends too early")
+		return 0
+	}
+	c.p++
+	return c.b[c.p-1]
+}
+
+func (c *checker) uvarint() uint64 {
+	if c.p < len(c.b) && c.b[c.p] < 0x80 {
+		c.p++
+		return uint64(c.b[c.p-1])
+	}
+	return c.uvarintFrom(c.p, 0, 0)
+}
+
+func (c *checker) uvarintFrom(start int, v uint64, shift int) uint64 {
+	for ; c.p < len(c.b); shift += 7 {
+		x := uint64(c.b[c.p] & 0x7f)
+		if x != 0 && (shift > 52 || x<<shift > maxClock) {
+			c.fail(start, "integer above 2^53-1")
+			return 0
+		}
+		v |= x << min(shift, 63)
+		c.p++
+		if c.b[c.p-1] < 0x80 {
+			return v
+		}
+	}
+	c.fail(len(c.b), "ends too early")
+	return 0
+}
+
+func (c *checker) bytes() []byte {
+	at := c.p
+	n := c.uvarint()
+	if n > uint64(len(c.b)-c.p) {
+		c.fail(at, "length beyond the end")
+		return nil
+	}
+	c.p += int(n)
+	return c.b[c.p-int(n) : c.p]
+}
+
+func (c *checker) string() []byte {
+	b := c.bytes()
+	if !utf8.Valid(b) {
+		c.fail(c.p-len(b), "invalid UTF-8")
+		return nil
+	}
+	return b
+}
+
+func (c *checker) id() id {
+	client := c.uvarint()
+	return id{client, c.uvarint()}
+}
+
+// structAt checks the struct of the given client and clock and returns its kind
+// and length.
+func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
+	at := c.p
+	info := c.byte()
+	kind = info & kindBits
+	switch {
+	case c.err != nil:
+		return
+	case kind > kindSkip:
+		c.fail(at, "unknown kind of struct")
+		return
+	case kind == kindGC:
+		n = c.uvarint()
+	case kind == kindSkip:
+		// Yjs's mergeUpdates takes a Skip with flags for an item and throws.
+		if info != kindSkip {
+			c.fail(at, "skip with flags")
+		}
+		n = c.uvarint()
+	default:
+		c.place(at, info, client, clock)
+		n = c.content(kind)
+	}
+	if c.err == nil && n > maxClock-clock {
+		c.fail(at, "clock above 2^53-1")
+	}
+	return
+}
+
+// place checks an item's origins or parent. One that names the item itself, or
+// a later id of its client, makes Yjs throw in the middle of an update.
+func (c *checker) place(at int, info byte, client, clock uint64) {
+	past := func(i id, what string) {
+		if i.client == client && i.clock >= clock {
+			c.fail(at, what)
+		}
+	}
+	if info&hasOrigin != 0 {
+		past(c.id(), "origin is not in the past")
+	}
+	if info&hasRight != 0 {
+		past(c.id(), "right origin is not in the past")
+	}
+	if info&(hasOrigin|hasRight) != 0 {
+		return
+	}
+	if c.uvarint() == 1 {
+		c.string()
+	} else {
+		past(c.id(), "parent is not in the past")
+	}
+	if info&hasSub != 0 {
+		c.string()
+	}
+}
+
+func (c *checker) content(kind byte) (n uint64) {
+	at := c.p
+	switch kind {
+	case kindDeleted:
+		if n = c.uvarint(); n == 0 {
+			c.fail(at, "deleted item without length")
+		}
+		return n
+	case kindString:
+		return utf16Len(c.string())
+	case kindJSON:
+		n = c.uvarint()
+		for i := uint64(0); i < n && c.err == nil; i++ {
+			c.json(true)
+		}
+		return n
+	case kindAny:
+		n = c.uvarint()
+		for i := uint64(0); i < n && c.err == nil; i++ {
+			c.any(c.nesting)
+		}
+		return n
+	case kindBinary:
+		c.bytes()
+	case kindEmbed:
+		c.json(false)
+	case kindFormat:
+		c.string()
+		c.json(false)
+	case kindType:
+		switch ref := c.uvarint(); {
+		case ref == typeXMLElement || ref == typeXMLHook:
+			c.string()
+		case ref > lastType:
+			c.fail(at, "unknown type")
+		}
+	case kindDoc:
+		c.string()
+		at = c.p
+		if tag := c.byte(); tag != 118 {
+			c.fail(at, "options of a subdocument are not an object")
+		}
+		if c.err == nil {
+			c.p = at
+			c.any(c.nesting)
+		}
+	}
+	return 1
+}
+
+// any checks a lib0 "any" value (lib0/decoding.js, readAny).
+func (c *checker) any(depth int) {
+	at := c.p
+	if depth == 0 {
+		c.tooDeep(at)
+		return
+	}
+	switch tag := c.byte(); tag {
+	case 127, 126, 121, 120:
+	case 125:
+		c.varint()
+	case 124:
+		c.skip(4)
+	case 123, 122:
+		c.skip(8)
+	case 119:
+		c.string()
+	case 118:
+		n := c.uvarint()
+		for i := uint64(0); i < n && c.err == nil; i++ {
+			c.string()
+			c.any(depth - 1)
+		}
+	case 117:
+		n := c.uvarint()
+		for i := uint64(0); i < n && c.err == nil; i++ {
+			c.any(depth - 1)
+		}
+	case 116:
+		c.bytes()
+	default:
+		c.fail(at, "unknown kind of value")
+	}
+}
+
+// varint checks a signed integer: six bits in the first byte, then seven each.
+func (c *checker) varint() {
+	start := c.p
+	if b := c.byte(); b >= 0x80 {
+		c.uvarintFrom(start, uint64(b&0x3f), 6)
+	}
+}
+
+func (c *checker) skip(n int) {
+	if n > len(c.b)-c.p {
+		c.fail(c.p, "ends too early")
+		return
+	}
+	c.p += n
+}
+
+// json checks a string that clients give to JSON.parse. ContentJSON has the
+// word undefined besides.
+func (c *checker) json(orUndefined bool) {
+	b := c.string()
+	at := c.p - len(b)
+	switch {
+	case c.err != nil || orUndefined && string(b) == "undefined":
+	case jsonDepth(b) > c.nesting:
+		c.tooDeep(at)
+	case !json.Valid(b):
+		c.fail(at, "invalid JSON")
+	}
+}
+
+func jsonDepth(b []byte) int {
+	depth, deepest := 0, 0
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			depth++
+			deepest = max(deepest, depth)
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return deepest
+}
+
+func (c *checker) tooDeep(at int) {
+	if c.err == nil {
+		c.err = fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, c.nesting, at)
+	}
+	c.p = len(c.b)
+}
+
+// stateVector reads a state vector, highest client first.
+func (c *checker) stateVector() []id {
+	n := c.uvarint()
+	var sv []id
+	for i := uint64(0); i < n && c.err == nil; i++ {
+		sv = append(sv, c.id())
+	}
+	if !slices.IsSortedFunc(sv, descending) {
+		slices.SortStableFunc(sv, descending)
+	}
+	return sv
+}
+
+func descending(a, b id) int {
+	switch {
+	case a.client > b.client:
+		return -1
+	case a.client < b.client:
+		return 1
+	}
+	return 0
+}

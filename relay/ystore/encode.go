@@ -1,0 +1,240 @@
+package ystore
+
+import "slices"
+
+// Encode returns the whole document as one update. The result is kept and
+// shared until the document changes.
+func (s *Store) Encode() []byte {
+	if s.full == nil {
+		s.acquire()
+		s.sweepStep(1 << 62)
+		s.full = s.encode(nil)
+		s.release()
+	}
+	return s.full
+}
+
+// Diff returns what a client with the given state vector lacks, and the whole
+// delete set: state vectors do not show deletions. The error is an *UpdateError.
+// The result may be that of Encode.
+func (s *Store) Diff(stateVector []byte) ([]byte, error) {
+	c := checker{b: stateVector}
+	sv := c.stateVector()
+	if c.err != nil {
+		return nil, c.err
+	}
+	if len(sv) == 0 {
+		return s.Encode(), nil
+	}
+	s.acquire()
+	defer s.release()
+	return s.encode(sv), nil
+}
+
+// StateVector returns the encoded state vector: for each client the first clock
+// that is missing.
+func (s *Store) StateVector() []byte {
+	n := 0
+	for _, r := range s.ordered() {
+		if r.next > 0 {
+			n++
+		}
+	}
+	b := appendUvarint(make([]byte, 0, 1+n*8), uint64(n))
+	for _, r := range s.list {
+		if r.next > 0 {
+			b = appendUvarint(appendUvarint(b, r.client), r.next)
+		}
+	}
+	return b
+}
+
+// encode writes an update for a client with the given state vector, which is
+// sorted.
+func (s *Store) encode(sv []id) []byte {
+	spans := s.scratch.spans[:0]
+	for _, r := range s.ordered() {
+		if from, ok := r.since(sv); ok {
+			spans = append(spans, span{r.client, from, r.tail})
+		}
+		for len(sv) > 0 && sv[0].client >= r.client {
+			sv = sv[1:]
+		}
+	}
+	s.scratch.spans = spans
+	deletes := s.deletes()
+	size := len(deletes) + 10
+	for _, x := range spans {
+		r := s.run(x.client)
+		size += 26 + r.size(x.from)
+	}
+	b := make([]byte, 0, size)
+	b = s.appendBlocks(b, spans)
+	return append(b, deletes...)
+}
+
+// since returns the first id of a struct that a client with the state vector
+// lacks. The vector has no higher client than the run's left before its entry.
+func (r *run) since(sv []id) (from uint64, ok bool) {
+	for len(sv) > 0 && sv[0].client > r.client {
+		sv = sv[1:]
+	}
+	from = r.head
+	if len(sv) > 0 && sv[0].client == r.client && sv[0].clock > from {
+		from = sv[0].clock
+	}
+	if from >= r.tail {
+		return 0, false
+	}
+	l := r.leafAt(from)
+	i := l.find(from)
+	for !known(l.ents[i].kind()) {
+		from = l.endOf(i)
+		if i++; i == len(l.ents) {
+			l, i = l.next, 0
+		}
+	}
+	if at := l.ents[i].clock(); at < from && l.ents[i].kind() == kindString {
+		// A client that knows half of a surrogate pair gets the whole again: cut
+		// there, both halves would become U+FFFD.
+		var it item
+		l.item(i, &it)
+		if _, inPair := utf16Offset(it.content, from-at); inPair {
+			from--
+		}
+	}
+	return from, true
+}
+
+// size is the number of bytes of the leaves from the given clock on.
+func (r *run) size(from uint64) (n int) {
+	l := r.leafAt(from)
+	n = len(l.buf) - l.offset(l.find(from)) + 20
+	for l = l.next; l != nil; l = l.next {
+		n += len(l.buf)
+	}
+	return n
+}
+
+// appendBlocks writes the structs of the ranges, which are sorted, begin with a
+// struct and end with one.
+func (s *Store) appendBlocks(b []byte, spans []span) []byte {
+	blocks := uint64(0)
+	for i := range spans {
+		if i == 0 || spans[i].client != spans[i-1].client {
+			blocks++
+		}
+	}
+	b = appendUvarint(b, blocks)
+	for len(spans) > 0 {
+		n := 1
+		for n < len(spans) && spans[n].client == spans[0].client {
+			n++
+		}
+		r := s.run(spans[0].client)
+		count := writer{counting: true}
+		count.spans(r, spans[:n])
+		b = appendUvarint(b, count.structs)
+		b = appendUvarint(b, r.client)
+		b = appendUvarint(b, spans[0].from)
+		w := writer{b: b}
+		w.spans(r, spans[:n])
+		b = w.b
+		spans = spans[n:]
+	}
+	return b
+}
+
+// encodeFresh writes what the update that is being applied brought.
+func (s *Store) encodeFresh() []byte {
+	s.scratch.fresh = union(s.scratch.fresh)
+	gone := union(s.scratch.gone)
+	s.scratch.gone = gone
+	b := s.appendBlocks(nil, s.scratch.fresh)
+	clients := uint64(0)
+	for i := range gone {
+		if i == 0 || gone[i].client != gone[i-1].client {
+			clients++
+		}
+	}
+	b = appendUvarint(b, clients)
+	for len(gone) > 0 {
+		n := 1
+		for n < len(gone) && gone[n].client == gone[0].client {
+			n++
+		}
+		b = appendUvarint(appendUvarint(b, gone[0].client), uint64(n))
+		for _, d := range gone[:n] {
+			b = appendUvarint(appendUvarint(b, d.from), d.to-d.from)
+		}
+		gone = gone[n:]
+	}
+	return b
+}
+
+// allNew reports whether an update brought all that it holds.
+func (s *Store) allNew(sum summary) bool {
+	return length(s.scratch.fresh) == sum.newIDs && length(s.scratch.gone) >= sum.deletes
+}
+
+func length(spans []span) (n uint64) {
+	for _, d := range spans {
+		n += d.to - d.from
+	}
+	return n
+}
+
+// deletes returns the encoded delete set, which is kept until it changes. It
+// follows from the tombstones.
+func (s *Store) deletes() []byte {
+	if s.deletesEnc != nil {
+		return s.deletesEnc
+	}
+	b := make([]byte, 1, 16+6*s.totals.deleted)
+	clients := uint64(0)
+	for _, r := range s.ordered() {
+		count, ranges := uint64(0), 0
+		r.eachDeleted(func(from, to uint64) { count++ })
+		if count == 0 {
+			continue
+		}
+		clients++
+		b = appendUvarint(appendUvarint(b, r.client), count)
+		r.eachDeleted(func(from, to uint64) {
+			b = appendUvarint(appendUvarint(b, from), to-from)
+			ranges++
+		})
+	}
+	if grow := uvarintLen(clients) - 1; grow > 0 {
+		b = slices.Insert(b, 0, make([]byte, grow)...)
+	}
+	appendUvarint(b[:0], clients)
+	s.deletesEnc = slices.Clip(b)
+	return b
+}
+
+// eachDeleted calls f for the deleted ranges, as long as they can be.
+func (r *run) eachDeleted(f func(from, to uint64)) {
+	var from, to uint64
+	for l := r.first; l != nil; l = l.next {
+		if l.deleted == 0 {
+			continue
+		}
+		for i, e := range l.ents {
+			if !deleted(e.kind()) {
+				continue
+			}
+			at := e.clock()
+			if at != to {
+				if from < to {
+					f(from, to)
+				}
+				from = at
+			}
+			to = l.endOf(i)
+		}
+	}
+	if from < to {
+		f(from, to)
+	}
+}

@@ -1,0 +1,271 @@
+package ystore
+
+import "slices"
+
+// applyStructs merges the structs of a checked update. What is known already
+// stays as it is.
+func (s *Store) applyStructs(update []byte) {
+	it := &s.scratch.it
+	blocks, p := uvarint(update, 0)
+	for ; blocks > 0; blocks-- {
+		var n, client, clock uint64
+		n, p = uvarint(update, p)
+		client, p = uvarint(update, p)
+		clock, p = uvarint(update, p)
+		var r *run
+		for ; n > 0; n-- {
+			p = it.decode(update, p, clock)
+			clock += it.len
+			if it.kind == kindSkip || it.len == 0 {
+				continue
+			}
+			if r == nil {
+				r = s.runFor(client)
+			}
+			s.insert(r, it)
+		}
+	}
+}
+
+// insert merges one struct.
+func (s *Store) insert(r *run, it *item) {
+	from, to := it.clock, it.end()
+	if from >= r.end {
+		it.lineage = s.lineageOf(it)
+		s.insertLast(r, it)
+		return
+	}
+	tombstone := deleted(it.kind)
+	if to > r.next {
+		it.lineage = s.lineageOf(it)
+		s.fill(r, *it)
+		s.advance(r)
+	}
+	if tombstone {
+		s.delete(r, from, min(to, r.end))
+	}
+}
+
+// insertLast appends a struct that is new as a whole.
+func (s *Store) insertLast(r *run, it *item) {
+	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, it.clock, it.end())
+	if deleted(it.kind) {
+		s.gone(r.client, it.clock, it.end())
+		it.strip(s.dead(it.lineage))
+	}
+	s.extendRun(r, it)
+}
+
+// fill puts what of it is missing into the run's gaps, and what lies beyond the
+// run at its end.
+func (s *Store) fill(r *run, it item) {
+	to := it.end()
+	for at := max(it.clock, r.next); at < to; {
+		if at >= r.end {
+			if at > it.clock {
+				it.trimFront(r.client, at-it.clock)
+			}
+			s.insertLast(r, &it)
+			return
+		}
+		l := r.leafAt(at)
+		if l.gaps == 0 {
+			at = l.end
+			continue
+		}
+		i := l.find(at)
+		stop := min(l.endOf(i), to)
+		if kind := l.ents[i].kind(); !known(kind) {
+			piece := it
+			if at > piece.clock {
+				piece.trimFront(r.client, at-piece.clock)
+			}
+			if stop < to {
+				piece.trimEnd(stop - at)
+			}
+			s.fillGap(r, l, i, &piece)
+		}
+		at = stop
+	}
+}
+
+// fillGap puts a struct into the gap at entry i of l, which is at least as long.
+func (s *Store) fillGap(r *run, l *leaf, i int, it *item) {
+	var gap item
+	l.item(i, &gap)
+	from, to := it.clock, it.end()
+	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, from, to)
+	switch {
+	case gap.kind == kindGone:
+		it.strip(s.dead(it.lineage))
+		s.scratch.gone = addSpan(s.scratch.gone, r.client, from, to)
+	case deleted(it.kind):
+		it.strip(s.dead(it.lineage))
+		s.gone(r.client, from, to)
+	}
+	if gap.kind == kindGone || deleted(it.kind) {
+		s.noteAbsent()
+	}
+	r.head, r.tail = min(r.head, from), max(r.tail, to)
+	ed := &s.scratch.edit
+	ed.begin(r, l, i, i+1)
+	if gap.clock < from {
+		left := item{clock: gap.clock, len: from - gap.clock, kind: gap.kind}
+		ed.push(&left)
+	}
+	end := gap.end()
+	s.divide(r, it, ed.push)
+	if to < end {
+		right := item{clock: to, len: end - to, kind: gap.kind}
+		ed.push(&right)
+	}
+	s.commit(ed)
+}
+
+// gone notes that a range has become deleted.
+func (s *Store) gone(client, from, to uint64) {
+	s.digest += digestOf(client, from, to)
+	s.scratch.gone = addSpan(s.scratch.gone, client, from, to)
+	s.noteAbsent()
+}
+
+// noteAbsent asks for a sweep when the type that some items lie in may just
+// have come, deleted.
+func (s *Store) noteAbsent() {
+	if len(s.types.absent) > 0 {
+		s.sweep.wanted = true
+	}
+}
+
+// applyDeletes merges the delete set of a checked update.
+func (s *Store) applyDeletes(update []byte, sum summary) {
+	if sum.ranges == 0 {
+		return
+	}
+	p := sum.deletesAt
+	if sum.sorted {
+		s.eachRange(update, p, func(d span) bool {
+			s.delete(s.runFor(d.client), d.from, d.to)
+			return true
+		})
+		return
+	}
+	// Sorted and joined first: ranges that overlap again and again must not cost
+	// a walk over the document each.
+	spans := s.scratch.spans[:0]
+	s.eachRange(update, p, func(d span) bool {
+		if d.from < d.to {
+			spans = append(spans, d)
+		}
+		return true
+	})
+	for _, d := range union(spans) {
+		s.delete(s.runFor(d.client), d.from, d.to)
+	}
+	s.scratch.spans = spans
+}
+
+// delete marks a range of ids deleted, known or not, and takes their content.
+func (s *Store) delete(r *run, from, to uint64) {
+	known := min(to, r.end)
+	for at := from; at < known; {
+		l := r.leafAt(at)
+		end := min(l.end, known)
+		if int(l.deleted) < len(l.ents) {
+			s.deleteIn(r, l, at, end)
+		}
+		at = end
+	}
+	if to <= known {
+		return
+	}
+	from = max(from, known)
+	if from > r.end {
+		s.pushLast(r, &item{clock: r.end, len: from - r.end, kind: kindSkip})
+	}
+	s.gone(r.client, from, to)
+	s.pushLast(r, &item{clock: from, len: to - from, kind: kindGone})
+}
+
+// deleteIn marks a range deleted that lies in one leaf.
+func (s *Store) deleteIn(r *run, l *leaf, from, to uint64) {
+	lo := l.find(from)
+	for deleted(l.ents[lo].kind()) {
+		if from = l.endOf(lo); from >= to {
+			return
+		}
+		lo++
+	}
+	hi := lo + 1
+	for i := hi; i < len(l.ents) && l.ents[i].clock() < to; i++ {
+		if !deleted(l.ents[i].kind()) {
+			hi = i + 1
+		}
+	}
+	ed := &s.scratch.edit
+	ed.begin(r, l, lo, hi)
+	var it item
+	for i := lo; i < hi; i++ {
+		l.item(i, &it)
+		if deleted(it.kind) {
+			ed.push(&it)
+			continue
+		}
+		if it.clock < from {
+			left := it
+			left.trimEnd(from - it.clock)
+			ed.push(&left)
+			it.trimFront(r.client, from-it.clock)
+		}
+		right := it
+		if it.end() > to {
+			right.trimFront(r.client, to-it.clock)
+			it.len = to - it.clock
+		}
+		s.gone(r.client, it.clock, it.end())
+		if it.kind == kindType {
+			s.typeDeleted(id{r.client, it.clock})
+		}
+		it.strip(s.dead(it.lineage))
+		ed.push(&it)
+		if right.clock >= to {
+			ed.push(&right)
+		}
+	}
+	s.commit(ed)
+}
+
+// addSpan appends a range, to the last one if it continues that.
+func addSpan(spans []span, client, from, to uint64) []span {
+	if n := len(spans); n > 0 && spans[n-1].client == client && spans[n-1].to == from {
+		spans[n-1].to = to
+		return spans
+	}
+	return append(spans, span{client, from, to})
+}
+
+// union sorts ranges, highest client first, and joins those that overlap or
+// touch, in place.
+func union(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int {
+		if c := descending(id{client: a.client}, id{client: b.client}); c != 0 {
+			return c
+		}
+		switch {
+		case a.from < b.from:
+			return -1
+		case a.from > b.from:
+			return 1
+		}
+		return 0
+	})
+	out := spans[:0]
+	for _, d := range spans {
+		if n := len(out); n > 0 && out[n-1].client == d.client && d.from <= out[n-1].to {
+			out[n-1].to = max(out[n-1].to, d.to)
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}

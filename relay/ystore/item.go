@@ -1,0 +1,272 @@
+package ystore
+
+import "bytes"
+
+// id names one unit of content.
+type id struct{ client, clock uint64 }
+
+// How an item names its parent, when it has neither origin.
+const (
+	parentImplied = iota
+	parentRoot
+	parentItem
+)
+
+// item is one struct, taken apart. Its slices alias the bytes that it was
+// decoded from.
+type item struct {
+	clock, len uint64
+	kind       byte
+	info       byte // the wire's info byte
+	form       byte // one of parentImplied, parentRoot, parentItem
+	continues  bool // see entry
+	lineage    lineage
+
+	origin, right id
+	parent        id     // form parentItem
+	root          []byte // form parentRoot
+	sub           []byte // with hasSub, when there is no origin
+
+	// content of a String is its UTF-8, of Any and JSON the elements without
+	// their count, of GC, Deleted and gaps nothing, of others the wire's bytes.
+	content []byte
+}
+
+func (it *item) end() uint64 { return it.clock + it.len }
+
+// decode reads the struct at b[p:], which must be well-formed, and returns the
+// position behind it.
+func (it *item) decode(b []byte, p int, clock uint64) int {
+	p = it.decodeHead(b, p)
+	it.clock, it.len, it.content, it.continues, it.lineage = clock, 1, nil, false, unresolved
+	var n uint64
+	switch start := p; it.kind {
+	case kindGC, kindSkip, kindDeleted:
+		it.len, p = uvarint(b, p)
+	case kindString:
+		n, p = uvarint(b, p)
+		it.content = b[p : p+int(n)]
+		it.len = utf16Len(it.content)
+		p += int(n)
+	case kindAny, kindJSON:
+		it.len, p = uvarint(b, p)
+		start = p
+		for n = it.len; n > 0; n-- {
+			p = skipElement(it.kind, b, p)
+		}
+		it.content = b[start:p]
+	default:
+		p = skipContent(it.kind, b, p)
+		it.content = b[start:p]
+	}
+	return p
+}
+
+// decodeHead reads what stands before the content.
+func (it *item) decodeHead(b []byte, p int) int {
+	it.info = b[p]
+	it.kind = it.info & kindBits
+	it.form = parentImplied
+	it.sub = nil
+	p++
+	if it.kind == kindGC || it.kind == kindSkip {
+		it.info = it.kind
+		return p
+	}
+	if it.info&hasOrigin != 0 {
+		it.origin.client, p = uvarint(b, p)
+		it.origin.clock, p = uvarint(b, p)
+	}
+	if it.info&hasRight != 0 {
+		it.right.client, p = uvarint(b, p)
+		it.right.clock, p = uvarint(b, p)
+	}
+	if it.info&(hasOrigin|hasRight) != 0 {
+		return p
+	}
+	var n uint64
+	if n, p = uvarint(b, p); n == 1 {
+		it.form = parentRoot
+		n, p = uvarint(b, p)
+		it.root = b[p : p+int(n)]
+		p += int(n)
+	} else {
+		it.form = parentItem
+		it.parent.client, p = uvarint(b, p)
+		it.parent.clock, p = uvarint(b, p)
+	}
+	if it.info&hasSub != 0 {
+		n, p = uvarint(b, p)
+		it.sub = b[p : p+int(n)]
+		p += int(n)
+	}
+	return p
+}
+
+// skipHead returns the position behind what stands before the content.
+func skipHead(b []byte, p int) int {
+	info := b[p]
+	p++
+	if info&hasOrigin != 0 {
+		p = skipUvarint(b, skipUvarint(b, p))
+	}
+	if info&hasRight != 0 {
+		p = skipUvarint(b, skipUvarint(b, p))
+	}
+	if info&(hasOrigin|hasRight) != 0 {
+		return p
+	}
+	var n uint64
+	if n, p = uvarint(b, p); n == 1 {
+		p = skipString(b, p)
+	} else {
+		p = skipUvarint(b, skipUvarint(b, p))
+	}
+	if info&hasSub != 0 {
+		p = skipString(b, p)
+	}
+	return p
+}
+
+func skipElement(kind byte, b []byte, p int) int {
+	if kind == kindAny {
+		return skipAny(b, p)
+	}
+	return skipString(b, p)
+}
+
+func skipContent(kind byte, b []byte, p int) int {
+	switch kind {
+	case kindFormat:
+		return skipString(b, skipString(b, p))
+	case kindType:
+		ref, q := uvarint(b, p)
+		if ref == typeXMLElement || ref == typeXMLHook {
+			return skipString(b, q)
+		}
+		return q
+	case kindDoc:
+		return skipAny(b, skipString(b, p))
+	default: // Binary, Embed
+		return skipString(b, p)
+	}
+}
+
+// append appends the struct's canonical wire form. Gaps have none: they are
+// written where their length is known, between structs.
+func (it *item) append(b []byte) []byte {
+	switch it.kind {
+	case kindSkip, kindGone:
+		return b
+	case kindGC:
+		return appendUvarint(append(b, kindGC), it.len)
+	}
+	b = it.appendHead(b)
+	switch it.kind {
+	case kindDeleted:
+		return appendUvarint(b, it.len)
+	case kindString:
+		b = appendUvarint(b, uint64(len(it.content)))
+	case kindAny, kindJSON:
+		b = appendUvarint(b, it.len)
+	}
+	return append(b, it.content...)
+}
+
+func (it *item) appendHead(b []byte) []byte {
+	b = append(b, it.info)
+	if it.info&hasOrigin != 0 {
+		b = appendUvarint(appendUvarint(b, it.origin.client), it.origin.clock)
+	}
+	if it.info&hasRight != 0 {
+		b = appendUvarint(appendUvarint(b, it.right.client), it.right.clock)
+	}
+	switch it.form {
+	case parentRoot:
+		b = appendUvarint(append(b, 1), uint64(len(it.root)))
+		b = append(b, it.root...)
+	case parentItem:
+		b = appendUvarint(appendUvarint(append(b, 0), it.parent.client), it.parent.clock)
+	default:
+		return b
+	}
+	if it.info&hasSub != 0 {
+		b = appendUvarint(b, uint64(len(it.sub)))
+		b = append(b, it.sub...)
+	}
+	return b
+}
+
+var replacement = []byte("\uFFFD")
+
+// trimFront takes the first n ids off: what is left hangs on the id before it,
+// as Yjs does when it splits an item. A surrogate pair that is cut leaves
+// U+FFFD on both sides, also as in Yjs.
+func (it *item) trimFront(client, n uint64) {
+	it.content = it.contentFrom(n)
+	it.clock += n
+	it.len -= n
+	if it.kind == kindGC || !known(it.kind) {
+		return
+	}
+	it.info |= hasOrigin
+	it.origin = id{client, it.clock - 1}
+	it.form = parentImplied
+}
+
+func (it *item) contentFrom(n uint64) []byte {
+	switch it.kind {
+	case kindString:
+		off, inPair := utf16Offset(it.content, n)
+		if inPair {
+			return bytes.Join([][]byte{replacement, it.content[off+4:]}, nil)
+		}
+		return it.content[off:]
+	case kindAny, kindJSON:
+		return it.content[it.elementOffset(n):]
+	}
+	return it.content
+}
+
+// trimEnd keeps the first n ids.
+func (it *item) trimEnd(n uint64) {
+	it.len = n
+	switch it.kind {
+	case kindString:
+		off, inPair := utf16Offset(it.content, n)
+		if inPair {
+			it.content = bytes.Join([][]byte{it.content[:off], replacement}, nil)
+			return
+		}
+		it.content = it.content[:off]
+	case kindAny, kindJSON:
+		it.content = it.content[:it.elementOffset(n)]
+	}
+}
+
+func (it *item) elementOffset(n uint64) int {
+	p := 0
+	for ; n > 0; n-- {
+		p = skipElement(it.kind, it.content, p)
+	}
+	return p
+}
+
+// strip turns the item into its tombstone. dead says that its parent type is
+// gone as well: only then may the tombstone lose its place and become GC.
+func (it *item) strip(dead bool) {
+	switch it.kind {
+	case kindGC, kindGone:
+		return
+	case kindSkip:
+		it.kind = kindGone
+		return
+	}
+	if dead {
+		it.kind, it.info, it.form, it.lineage = kindGC, kindGC, parentImplied, collected
+	} else {
+		it.kind = kindDeleted
+		it.info = it.info&^kindBits | kindDeleted
+	}
+	it.content = nil
+}

@@ -1,0 +1,328 @@
+package ystore
+
+// run is all that is known of one client's ids, without holes from 0 to end:
+// structs, and gaps for what is missing between them.
+type run struct {
+	client uint64
+	next   uint64 // first id that is missing: the client's clock in the state vector
+	end    uint64 // behind the last entry
+	head   uint64 // first id of a struct; maxClock if there is none
+	tail   uint64 // behind the last struct
+	gaps   int    // entries that are gaps
+
+	first, last, hint *leaf
+	dir               directory // of all leaves but only if there are several
+}
+
+// totals counts over all runs of a store.
+type totals struct {
+	bytes     int // of the leaves' buffers
+	entries   int // without gaps
+	continued int
+	deleted   int // tombstones, and ranges deleted ahead of their content
+	ahead     int // of those, ranges deleted ahead of their content
+	pending   int // structs behind a gap of their client
+}
+
+// leafAt returns the leaf that holds clock, which lies before r.end.
+func (r *run) leafAt(clock uint64) *leaf {
+	if l := r.hint; l.start() <= clock && clock < l.end {
+		return l
+	}
+	l := r.last
+	if clock < l.start() {
+		if l = r.first; clock >= l.end {
+			l = r.dir.find(clock)
+		}
+	}
+	r.hint = l
+	return l
+}
+
+// link puts m behind l; m starts where l ends.
+func (r *run) link(l, m *leaf) {
+	if len(r.dir.pages) == 0 {
+		r.dir.add(r.first)
+	}
+	r.dir.add(m)
+	m.prev, m.next = l, l.next
+	if l.next != nil {
+		l.next.prev = m
+	} else {
+		r.last = m
+	}
+	l.next = m
+}
+
+// unlink takes out a leaf, which is not the first.
+func (r *run) unlink(l *leaf) {
+	r.dir.remove(l)
+	l.prev.next = l.next
+	if l.next != nil {
+		l.next.prev = l.prev
+	} else {
+		r.last = l.prev
+	}
+	if r.hint == l {
+		r.hint = l.prev
+	}
+}
+
+// tally counts an entry in or out. Structs at r.next are not behind a gap.
+func (s *Store) tally(r *run, e entry, by int) {
+	kind := e.kind()
+	if e.continues() {
+		s.totals.continued += by
+	}
+	if deleted(kind) {
+		s.totals.deleted += by
+	}
+	if kind == kindGone {
+		s.totals.ahead += by
+	}
+	if !known(kind) {
+		r.gaps += by
+		return
+	}
+	s.totals.entries += by
+	if e.clock() > r.next {
+		s.totals.pending += by
+	}
+}
+
+// extendRun appends a struct or a gap at the end of the run.
+func (s *Store) extendRun(r *run, it *item) {
+	if it.clock > r.end {
+		gap := item{clock: r.end, len: it.clock - r.end, kind: kindSkip}
+		s.pushLast(r, &gap)
+	}
+	if known(it.kind) {
+		r.head = min(r.head, it.clock)
+		r.tail = it.end()
+	}
+	s.divide(r, it, func(piece *item) { s.pushLast(r, piece) })
+}
+
+func (s *Store) pushLast(r *run, it *item) {
+	l := r.last
+	if l == nil {
+		l = &leaf{}
+		r.first, r.last, r.hint = l, l, l
+	}
+	before := len(l.buf)
+	added := false
+	if !l.full() {
+		added = l.push(r.client, it)
+	} else if at, ok := l.joins(r.client, len(l.ents)-1, it); ok && l.extend(len(l.ents)-1, at, it) {
+		l.end = it.end()
+	} else {
+		l.clip()
+		m := &leaf{}
+		it.continues = ok
+		m.add(it)
+		r.link(l, m)
+		l, before, added = m, 0, true
+	}
+	s.totals.bytes += len(l.buf) - before
+	if r.next == it.clock && known(it.kind) {
+		r.next = it.end()
+	}
+	r.end = it.end()
+	if added {
+		s.tally(r, l.ents[len(l.ents)-1], 1)
+	}
+}
+
+// divide calls push with pieces of it that are small enough for one entry.
+func (s *Store) divide(r *run, it *item, push func(*item)) {
+	for len(it.content) > maxPiece && it.len > 1 && divisible(it.kind) {
+		n, size := it.piece()
+		if n >= it.len {
+			break
+		}
+		head := *it
+		head.len, head.content = n, it.content[:size]
+		push(&head)
+		lineage := it.lineage
+		it.clock += n
+		it.len -= n
+		it.content = it.content[size:]
+		it.info |= hasOrigin
+		it.origin = id{r.client, it.clock - 1}
+		it.form, it.lineage = parentImplied, lineage
+	}
+	push(it)
+}
+
+// piece returns how many ids and bytes of the item's content make one entry.
+func (it *item) piece() (n uint64, size int) {
+	if it.kind == kindString {
+		size = maxPiece
+		for it.content[size]&0xc0 == 0x80 {
+			size--
+		}
+		return utf16Len(it.content[:size]), size
+	}
+	for size = 0; n == 0 || size < maxPiece/2; n++ {
+		if n == it.len {
+			break
+		}
+		size = skipElement(it.kind, it.content, size)
+	}
+	return n, size
+}
+
+// edit collects the entries that replace some of a leaf's.
+type edit struct {
+	r      *run
+	l      *leaf
+	lo, hi int
+	out    leaf
+}
+
+// begin starts to replace entries lo to hi of l.
+func (ed *edit) begin(r *run, l *leaf, lo, hi int) {
+	ed.r, ed.l, ed.lo, ed.hi = r, l, lo, hi
+	ed.out.reset()
+	if lo > 0 {
+		ed.lo--
+		ed.out.addRaw(l, ed.lo)
+	}
+}
+
+func (ed *edit) push(it *item) { ed.out.push(ed.r.client, it) }
+
+// commit puts the new entries into the leaf, joined with their neighbours.
+func (s *Store) commit(ed *edit) {
+	r, l := ed.r, ed.l
+	if ed.hi < len(l.ents) {
+		var it item
+		l.item(ed.hi, &it)
+		ed.push(&it)
+		ed.hi++
+	}
+	for _, e := range l.ents[ed.lo:ed.hi] {
+		s.tally(r, e, -1)
+	}
+	for _, e := range ed.out.ents {
+		s.tally(r, e, 1)
+	}
+	before := len(l.buf)
+	first, last := ed.lo == 0, ed.hi == len(l.ents)
+	l.replace(ed.lo, ed.hi, &ed.out)
+	s.totals.bytes += len(l.buf) - before
+	if first && l.prev != nil {
+		s.knit(r, l)
+	}
+	if last && l.next != nil {
+		s.knit(r, l.next)
+	}
+	switch {
+	case l.overflows():
+		s.split(r, l)
+	case l.sparse():
+		s.merge(r, l)
+	}
+}
+
+// knit settles whether the first entry of l is one struct with the last entry
+// of the leaf before it.
+func (s *Store) knit(r *run, l *leaf) {
+	var it item
+	l.item(0, &it)
+	_, ok := l.prev.joins(r.client, len(l.prev.ents)-1, &it)
+	if ok == it.continues {
+		return
+	}
+	by := -1
+	if ok {
+		by = 1
+	}
+	l.ents[0].word ^= continuesBit
+	l.continued += int16(by)
+	s.totals.continued += by
+}
+
+// split divides a leaf that became too large.
+func (s *Store) split(r *run, l *leaf) {
+	old := *l
+	l.ents, l.buf, l.continued, l.deleted, l.gaps = nil, nil, 0, 0, 0
+	entries, size := evenly(len(old.ents), maxEntries*3/4), evenly(len(old.buf), maxLeafBytes*3/4)
+	into := l
+	for i := range old.ents {
+		piece := old.offset(i+1) - old.offset(i)
+		if n := len(into.ents); n > 0 && (n >= entries || len(into.buf)+piece > size+maxPiece/2) {
+			into.clip()
+			into = s.follow(r, into, &old, i)
+			continue
+		}
+		into.addRaw(&old, i)
+	}
+	into.clip()
+}
+
+// follow puts a new leaf behind l that begins with entry i of old.
+func (s *Store) follow(r *run, l, old *leaf, i int) *leaf {
+	m := &leaf{}
+	m.addRaw(old, i)
+	r.link(l, m)
+	return m
+}
+
+// evenly is the size of the parts when n is divided into parts of at most most.
+func evenly(n, most int) int {
+	parts := (n + most - 1) / most
+	if parts < 2 {
+		return most
+	}
+	return (n + parts - 1) / parts
+}
+
+// merge joins a sparse leaf with a neighbour that has room.
+func (s *Store) merge(r *run, l *leaf) {
+	switch {
+	case l.next != nil && l.fits(l.next):
+	case l.prev != nil && l.fits(l.prev):
+		l = l.prev
+	default:
+		l.clip()
+		return
+	}
+	m := l.next
+	r.unlink(m)
+	before := len(l.buf) + len(m.buf)
+	var it item
+	m.item(0, &it)
+	s.tally(r, m.ents[0], -1)
+	if l.push(r.client, &it) {
+		s.tally(r, l.ents[len(l.ents)-1], 1)
+	}
+	for i := 1; i < len(m.ents); i++ {
+		l.addRaw(m, i)
+	}
+	s.totals.bytes += len(l.buf) - before
+	l.clip()
+}
+
+// advance moves r.next over what is known now. What it passes was pending.
+func (s *Store) advance(r *run) {
+	if r.next == r.end {
+		return
+	}
+	l := r.leafAt(r.next)
+	i := l.find(r.next)
+	for known(l.ents[i].kind()) {
+		if l.ents[i].clock() > r.next {
+			panic("ystore: a run has a hole")
+		}
+		if r.next = l.endOf(i); r.next == r.end {
+			return
+		}
+		if i++; i == len(l.ents) {
+			l, i = l.next, 0
+		}
+		if known(l.ents[i].kind()) {
+			s.totals.pending--
+		}
+	}
+}

@@ -1,0 +1,197 @@
+// Package ystore holds a document as what a relay needs of it: a set of Yjs
+// structs and deletions, without the linked list that editors need.
+//
+// A Store takes updates (Yjs V1) in any order, duplicated, overlapping and with
+// gaps, and answers with state vectors, differences and full states that real
+// Yjs clients apply. What was deleted keeps its place and loses its content;
+// structs that are one run of typing are kept as one.
+//
+// The package is pure: no I/O, no goroutines, no clock. A Store must not be used
+// concurrently; the bytes it returns may be, and must not be changed.
+package ystore
+
+import (
+	"slices"
+	"sync"
+)
+
+// DefaultNesting is the nesting of values that Limits allows by default. Yjs
+// itself reads values recursively and fails at some thousands.
+const DefaultNesting = 200
+
+// Limits caps what a document may come to cost. Zero fields do not cap, except
+// MaxNesting. An update that exceeds one is refused as a whole.
+type Limits struct {
+	// MaxBytes caps the encoded document, as estimated by Stats.Bytes:
+	// ErrDocumentTooLarge.
+	MaxBytes int
+	// MaxClients caps the client ids that have structs or deletions:
+	// ErrTooManyClients.
+	MaxClients int
+	// MaxDeleteRanges caps the delete ranges of one update, and the ranges that
+	// the document holds ahead of their content: ErrTooManyDeleteRanges.
+	MaxDeleteRanges int
+	// MaxPendingStructs caps the structs that wait behind a gap of their client:
+	// ErrTooManyPending.
+	MaxPendingStructs int
+	// MaxNesting caps the nesting of values, DefaultNesting if zero: ErrTooDeep.
+	MaxNesting int
+}
+
+// Store is a document. The zero value is not usable; see New.
+type Store struct {
+	limits Limits
+
+	runs     map[uint64]*run
+	list     []*run // the same, highest client first when sorted
+	unsorted bool
+	recent   *run // the one used last
+
+	totals totals
+	digest uint64 // of the deletions
+	types  types
+	sweep  sweep
+
+	full       []byte // the encoded state, nil when it has to be made
+	deletesEnc []byte // the encoded delete set, nil when it has to be made
+
+	scratch *scratch // only while a method runs
+}
+
+// scratch is working memory that stores share, so that an idle document holds
+// none.
+type scratch struct {
+	it        item
+	edit      edit
+	chain     []place
+	newcomers []uint64 // clients without a run that an update names
+	blocks    []id     // its client blocks: client and offset
+	spans     []span
+	fresh     []span // what it brought
+	gone      []span // what it deleted
+}
+
+// span is a range of one client's ids.
+type span struct{ client, from, to uint64 }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// maxScratch bounds what goes back into the pool, in elements of each slice.
+const maxScratch = 1 << 12
+
+func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
+
+func (s *Store) release() {
+	x := s.scratch
+	s.scratch = nil
+	if cap(x.chain) > maxScratch || cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch ||
+		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
+		return
+	}
+	x.it = item{}
+	x.edit.r, x.edit.l = nil, nil
+	clear(x.chain[:cap(x.chain)])
+	scratches.Put(x)
+}
+
+// New returns an empty document.
+func New(limits Limits) *Store {
+	if limits.MaxNesting == 0 {
+		limits.MaxNesting = DefaultNesting
+	}
+	return &Store{limits: limits, runs: make(map[uint64]*run)}
+}
+
+// Stats counts what a document holds.
+type Stats struct {
+	Structs        int // structs of the encoded document, gaps not counted
+	Clients        int // client ids with structs or deletions
+	Bytes          int // size of the encoded document, estimated from above
+	Deleted        int // tombstones and ranges deleted ahead of their content
+	Pending        int // structs that wait behind a gap of their client
+	PendingDeletes int // delete ranges ahead of their content
+}
+
+// Stats returns the counts. It costs nothing.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Structs:        s.totals.entries - s.totals.continued,
+		Clients:        len(s.list),
+		Bytes:          s.size(),
+		Deleted:        s.totals.deleted,
+		Pending:        s.totals.pending,
+		PendingDeletes: s.totals.ahead,
+	}
+}
+
+// size estimates the encoded size: structs, block headers, delete ranges.
+func (s *Store) size() int {
+	if s.full != nil {
+		return len(s.full)
+	}
+	return s.totals.bytes + 20*len(s.list) + 6*s.totals.deleted
+}
+
+// DeleteDigest returns a number that is equal for documents that know the same
+// deletions, in whatever order they learnt of them and whether or not they know
+// what was deleted: state vectors do not show deletions. It costs nothing.
+func (s *Store) DeleteDigest() uint64 { return s.digest }
+
+// digestOf is what a deleted range adds to the digest. The sum over adjacent
+// ranges is that of their union, so that it does not matter how they are cut.
+func digestOf(client, from, to uint64) uint64 {
+	return mix(client, to) - mix(client, from)
+}
+
+// mix scatters an id over 64 bits (the finalizer of splitmix64, twice).
+func mix(client, clock uint64) uint64 {
+	x := client * 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x ^= x>>27 ^ clock*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func (s *Store) run(client uint64) *run {
+	if r := s.recent; r != nil && r.client == client {
+		return r
+	}
+	r := s.runs[client]
+	if r != nil {
+		s.recent = r
+	}
+	return r
+}
+
+// runFor returns the client's run and begins one if there is none.
+func (s *Store) runFor(client uint64) *run {
+	if r := s.run(client); r != nil {
+		return r
+	}
+	r := &run{client: client, head: maxClock}
+	s.runs[client] = r
+	s.recent = r
+	if n := len(s.list); n > 0 && s.list[n-1].client < client {
+		s.unsorted = true
+	}
+	s.list = append(s.list, r)
+	return r
+}
+
+// ordered returns the runs, highest client first: the order of the wire.
+func (s *Store) ordered() []*run {
+	if s.unsorted {
+		slices.SortFunc(s.list, func(a, b *run) int { return descending(id{client: a.client}, id{client: b.client}) })
+		s.unsorted = false
+	}
+	return s.list
+}
+
+// indexFrom returns the index of the first run at or below client.
+func (s *Store) indexFrom(order []*run, client uint64) int {
+	i, _ := slices.BinarySearchFunc(order, id{client: client}, func(r *run, at id) int {
+		return descending(id{client: r.client}, at)
+	})
+	return i
+}

@@ -1,0 +1,180 @@
+package ystore
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// maxClock is the largest integer that the wire can carry: what JavaScript
+// numbers hold exactly. Client ids, clocks and ends of ranges stay below it.
+const maxClock = 1<<53 - 1
+
+// Content kinds are the numbers that the wire uses for them (the low five bits
+// of a struct's info byte); see yjs/src/structs/Item.js, contentRefs.
+const (
+	kindGC      = 0
+	kindDeleted = 1
+	kindJSON    = 2
+	kindBinary  = 3
+	kindString  = 4
+	kindEmbed   = 5
+	kindFormat  = 6
+	kindType    = 7
+	kindAny     = 8
+	kindDoc     = 9
+	kindSkip    = 10
+
+	// kindGone marks ids whose content is unknown but which are known to be
+	// deleted. It never reaches the wire: it is a Skip there, and a range of the
+	// delete set.
+	kindGone = 11
+)
+
+// The high bits of an info byte.
+const (
+	hasOrigin = 0x80
+	hasRight  = 0x40
+	hasSub    = 0x20
+	kindBits  = 0x1f
+)
+
+// known reports whether structs of this kind are content that we hold, as
+// opposed to a gap.
+func known(kind byte) bool { return kind != kindSkip && kind != kindGone }
+
+// deleted reports whether ids of this kind are in the delete set.
+func deleted(kind byte) bool {
+	return kind == kindDeleted || kind == kindGC || kind == kindGone
+}
+
+// divisible reports whether a struct of this kind can be longer than one id.
+func divisible(kind byte) bool {
+	switch kind {
+	case kindBinary, kindEmbed, kindFormat, kindType, kindDoc:
+		return false
+	}
+	return true
+}
+
+// uvarint reads an integer that is known to be well-formed and returns the
+// position behind it.
+func uvarint(b []byte, p int) (uint64, int) {
+	c := b[p]
+	p++
+	if c < 0x80 {
+		return uint64(c), p
+	}
+	v := uint64(c & 0x7f)
+	for shift := 7; ; shift += 7 {
+		c = b[p]
+		p++
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return v, p
+		}
+	}
+}
+
+func skipUvarint(b []byte, p int) int {
+	for b[p] >= 0x80 {
+		p++
+	}
+	return p + 1
+}
+
+func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+func appendUvarint(b []byte, v uint64) []byte {
+	if v < 0x80 {
+		return append(b, byte(v))
+	}
+	return binary.AppendUvarint(b, v)
+}
+
+const notASCII = 0x8080808080808080
+
+// utf16Len counts the UTF-16 units of valid UTF-8: Yjs clocks count those.
+func utf16Len(b []byte) uint64 {
+	n := 0
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		if binary.LittleEndian.Uint64(b[i:])&notASCII != 0 {
+			break
+		}
+	}
+	n = i
+	for ; i < len(b); i++ {
+		c := b[i]
+		if c&0xc0 != 0x80 {
+			n++
+		}
+		if c >= 0xf0 {
+			n++
+		}
+	}
+	return uint64(n)
+}
+
+// utf16Offset returns the byte offset of the given UTF-16 unit in valid UTF-8.
+// inPair reports that the unit is the second half of a surrogate pair; the
+// offset is then that of the pair.
+func utf16Offset(b []byte, unit uint64) (off int, inPair bool) {
+	var n uint64
+	for off+8 <= len(b) && n+8 <= unit && binary.LittleEndian.Uint64(b[off:])&notASCII == 0 {
+		off += 8
+		n += 8
+	}
+	for n < unit {
+		switch c := b[off]; {
+		case c < 0x80:
+			off++
+		case c < 0xe0:
+			off += 2
+		case c < 0xf0:
+			off += 3
+		default:
+			if n+2 > unit {
+				return off, true
+			}
+			off += 4
+			n++
+		}
+		n++
+	}
+	return off, false
+}
+
+// skipAny returns the position behind a well-formed lib0 "any" value.
+func skipAny(b []byte, p int) int {
+	tag := b[p]
+	p++
+	var n uint64
+	switch tag {
+	case 125:
+		return skipUvarint(b, p)
+	case 124:
+		return p + 4
+	case 123, 122:
+		return p + 8
+	case 119, 116:
+		n, p = uvarint(b, p)
+		return p + int(n)
+	case 118:
+		n, p = uvarint(b, p)
+		for ; n > 0; n-- {
+			p = skipString(b, p)
+			p = skipAny(b, p)
+		}
+	case 117:
+		n, p = uvarint(b, p)
+		for ; n > 0; n-- {
+			p = skipAny(b, p)
+		}
+	}
+	return p
+}
+
+func skipString(b []byte, p int) int {
+	n, p := uvarint(b, p)
+	return p + int(n)
+}
