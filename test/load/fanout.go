@@ -142,6 +142,10 @@ func (t *typing) round(ctx context.Context, c *crowd, o FanoutOptions, patience 
 		}
 	}
 	// Deliveries under way are not lost; those that take this long are.
-	_ = r.wait(ctx, 10*time.Second, "drain", func() bool { return c.missing() <= 0 || c.countDropped() > 0 })
+	limit := r.drainLimit
+	if limit == 0 {
+		limit = 10 * time.Second
+	}
+	_ = r.wait(ctx, limit, "drain", func() bool { return c.missing() <= 0 || c.countDropped() > 0 })
 	return ctx.Err()
 }

@@ -33,6 +33,8 @@ type Runner struct {
 	random *rand.Rand
 	tokens tokens
 	serial int // numbers the documents of this runner
+
+	drainLimit time.Duration // how long deliveries under way may take after the typing; 0: ten seconds
 }
 
 // Open prepares the runner's event loop. Close gives it back.
