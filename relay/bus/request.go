@@ -83,7 +83,6 @@ func (b *Bus) request(ctx context.Context, subject string, data []byte, quiet ti
 // request with a last token of its own.
 type inbox struct {
 	prefix  string // ends with a dot
-	lane    *lane
 	natsSub *nats.Subscription
 
 	mu      sync.Mutex

@@ -16,11 +16,11 @@ import (
 // subscribe and the stream. It copies data and does not wait for the network.
 //
 // If it returns nil, done is called exactly once: with the sequence when JetStream
-// has stored it, else with ErrFull, ErrTooLarge, ErrStreamMissing, ErrUnavailable
-// (no answer within Config.AckWait included), ErrClosed or a *RefusedError. done
+// has stored it, else with ErrFull, ErrTooLarge, ErrUnavailable (no answer within
+// Config.AckWait, or no stream), ErrClosed or a *RefusedError. done
 // is called from one goroutine for all appends and must not block. If Append
 // returns an error, nothing was published and done is not called: ErrBusy,
-// ErrTooLarge, ErrClosed, or the publisher's.
+// ErrTooLarge, ErrClosed, or the publisher's. done may be nil.
 func (h *History) Append(subject string, data []byte, done func(seq uint64, err error)) error {
 	shard, err := h.shardOf(subject)
 	if err != nil {
@@ -28,6 +28,9 @@ func (h *History) Append(subject string, data []byte, done func(seq uint64, err 
 	}
 	if len(data) > h.MaxPayload() {
 		return ErrTooLarge
+	}
+	if done == nil {
+		done = func(uint64, error) {}
 	}
 	a := h.acks
 	place, reply, err := a.reserve(shard, done)
@@ -52,6 +55,7 @@ type acks struct {
 	prefix string // ends with a dot
 	sub    *nats.Subscription
 	came   chan *nats.Msg
+	anew   chan struct{} // holds one notice: the connection was made anew
 	stop   chan struct{}
 	ended  chan struct{}
 
@@ -82,6 +86,7 @@ func newAcks(h *History) (*acks, error) {
 		prefix: nats.NewInbox() + ".",
 		// Answers that come too late find room beside those that are awaited.
 		came:   make(chan *nats.Msg, h.config.MaxInFlight+1024),
+		anew:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
 		ended:  make(chan struct{}),
 		oldest: none,
@@ -202,6 +207,9 @@ func (a *acks) run() {
 			a.answer(m)
 		case now := <-tick.C:
 			a.expire(now.Add(-a.h.config.AckWait), fmt.Errorf("%w: no acknowledgement within %v", ErrUnavailable, a.h.config.AckWait))
+		case <-a.anew:
+			// The acknowledgements went to the connection that is gone.
+			a.expire(time.Now(), fmt.Errorf("%w: the connection was lost", ErrUnavailable))
 		case <-a.stop:
 			a.mu.Lock()
 			a.closed = true
@@ -219,7 +227,7 @@ func (a *acks) answer(m *nats.Msg) {
 	}
 	seq, err := parseAck(m)
 	if err != nil {
-		a.h.check.suspect(int(p.shard), err)
+		a.h.check.suspect(int(p.shard))
 		p.done(0, err)
 		return
 	}
@@ -228,6 +236,14 @@ func (a *acks) answer(m *nats.Msg) {
 	}
 	a.h.check.stored(int(p.shard), seq)
 	p.done(seq, nil)
+}
+
+// reconnected ends the appends that were published on the connection before.
+func (a *acks) reconnected() {
+	select {
+	case a.anew <- struct{}{}:
+	default:
+	}
 }
 
 // expire ends the appends that were published before a time.
@@ -243,7 +259,7 @@ func (a *acks) expire(before time.Time, reason error) {
 		a.places[index].reply = ""
 		a.places[index].use++
 		a.mu.Unlock()
-		a.h.check.suspect(int(p.shard), reason)
+		a.h.check.suspect(int(p.shard))
 		p.done(0, reason)
 	}
 }

@@ -86,10 +86,11 @@ type Config struct {
 	// Observe is called with the time from publish to acknowledgement, under the
 	// conditions of the done functions. Nil: nobody wants to know.
 	Observe func(durable time.Duration)
-	// Emptied is called after a shard's stream was found missing and created
-	// again, or found replaced by a new one: every room of the shard must append
-	// its whole state. It is called from a goroutine of its own. Nil: nobody wants
-	// to know.
+	// Emptied is called after a shard's stream, which an operator deleted, was
+	// created again by this pod or another: every room of the shard must append its
+	// whole state. It is called from a goroutine of its own, never twice at once,
+	// at the latest two minutes later, and not after Close. Nil: nobody wants to
+	// know.
 	Emptied func(shard int)
 	// Log takes what operators should see. Nil: slog.Default.
 	Log *slog.Logger
@@ -104,6 +105,11 @@ type History struct {
 	api     string // "$JS.API." or "$JS.<domain>.API."
 	shards  int
 	maxAge  time.Duration
+
+	mu sync.Mutex
+	// created holds the streams' times of creation by shard, which tell one stream
+	// from another of that name.
+	created []time.Time
 
 	inbox *inbox
 	acks  *acks
@@ -179,18 +185,33 @@ func (c *Config) setDefaults() {
 }
 
 func (h *History) open(ctx context.Context) (err error) {
-	if _, err = h.ensure(ctx); err != nil {
+	if err = h.find(ctx); err != nil {
 		return err
 	}
 	if h.inbox, err = newInbox(h.nc); err != nil {
 		return err
 	}
+	h.check = newCheck(h)
 	if h.acks, err = newAcks(h); err != nil {
+		h.check.close()
 		h.inbox.close()
 		return err
 	}
-	h.check = newCheck(h)
+	h.watch()
 	return nil
+}
+
+// watch puts the history's handler behind the one that the connection has, so
+// that a bus on it can publish again by then.
+func (h *History) watch() {
+	before := h.nc.ReconnectHandler()
+	h.nc.SetReconnectHandler(func(nc *nats.Conn) {
+		if before != nil {
+			before(nc)
+		}
+		h.inbox.reconnected()
+		h.acks.reconnected()
+	})
 }
 
 // Close ends the history: the done functions of appends under way are called
@@ -198,8 +219,8 @@ func (h *History) open(ctx context.Context) (err error) {
 // called from one.
 func (h *History) Close() {
 	h.closing.Do(func() {
-		h.check.close()
 		h.acks.close()
+		h.check.close()
 		h.inbox.close()
 	})
 }

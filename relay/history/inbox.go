@@ -22,6 +22,7 @@ type inbox struct {
 	mu    sync.Mutex
 	next  uint64
 	calls map[string]*call
+	ended chan struct{} // of the calls on the present connection
 }
 
 // call collects the answers of one request.
@@ -29,13 +30,15 @@ type call struct {
 	inbox *inbox
 	token string
 
+	came  chan struct{} // holds one notice: the last answer has come
+	ended chan struct{} // closed when no more will come: the connection was lost
+
 	mu       sync.Mutex
 	messages []*nats.Msg
-	came     chan struct{} // holds one notice: the last answer, or progress
 }
 
 func newInbox(nc *nats.Conn) (*inbox, error) {
-	i := &inbox{prefix: nats.NewInbox() + ".", calls: make(map[string]*call)}
+	i := &inbox{prefix: nats.NewInbox() + ".", calls: make(map[string]*call), ended: make(chan struct{})}
 	sub, err := nc.Subscribe(i.prefix+"*", i.receive)
 	if err != nil {
 		return nil, err
@@ -50,10 +53,19 @@ func newInbox(nc *nats.Conn) (*inbox, error) {
 
 func (i *inbox) close() { _ = i.sub.Unsubscribe() }
 
+// reconnected ends the calls whose answers went to the connection before.
+func (i *inbox) reconnected() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	close(i.ended)
+	i.ended = make(chan struct{})
+}
+
 func (i *inbox) open() *call {
 	c := &call{inbox: i, came: make(chan struct{}, 1)}
 	i.mu.Lock()
 	i.next++
+	c.ended = i.ended
 	c.token = strconv.FormatUint(i.next, 36)
 	i.calls[c.token] = c
 	i.mu.Unlock()
@@ -101,6 +113,8 @@ func (c *call) wait(ctx context.Context) (messages []*nats.Msg, complete bool, e
 		select {
 		case <-c.came:
 			return c.taken(), true, nil
+		case <-c.ended:
+			return c.taken(), false, nil
 		case <-ctx.Done():
 			return nil, false, ctx.Err()
 		case <-silence.C:

@@ -35,6 +35,9 @@ func (h *History) Load(ctx context.Context, subject string, each func(seq uint64
 	}
 	r := reader{h: h, stream: StreamName(shard), subject: subject, each: each}
 	if err := r.run(ctx); err != nil {
+		if errors.Is(err, ErrStreamMissing) {
+			h.check.suspect(shard)
+		}
 		return r.last, fmt.Errorf("load %s: %w", subject, err)
 	}
 	return r.last, nil

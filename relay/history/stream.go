@@ -79,89 +79,93 @@ func checkStream(s jetstream.StreamConfig, shard int) error {
 	return nil
 }
 
-// Ensure creates the shards whose streams are missing, and returns how many were.
-// It leaves existing ones alone.
-func (h *History) Ensure(ctx context.Context) (created int, err error) {
-	created, err = h.ensure(ctx)
+// find finds or creates the region's streams. It begins with shard 0, which says
+// how many there are.
+func (h *History) find(ctx context.Context) error {
+	info, err := h.ensureShard(ctx, 0, h.config.Shards)
 	if err != nil {
-		return created, fmt.Errorf("ensure history: %w", err)
+		return err
 	}
-	return created, nil
-}
-
-// ensure begins with shard 0, which says how many there are. On the first call it
-// fixes the number of shards for the History's life.
-func (h *History) ensure(ctx context.Context) (created int, err error) {
-	want := h.shards
-	if want == 0 {
-		want = h.config.Shards
-	}
-	info, isNew, err := h.ensureShard(ctx, 0, want)
-	if err != nil {
-		return 0, err
-	}
-	if isNew {
-		created++
-	}
-	shards, err := strconv.Atoi(info.Config.Metadata[shardsKey])
+	written := info.Config.Metadata[shardsKey]
+	shards, err := strconv.Atoi(written)
 	if err != nil || shards < 1 || shards > maxShards {
-		return created, fmt.Errorf("stream %s: metadata %s is %q, expected 1 to %d", info.Config.Name, shardsKey, info.Config.Metadata[shardsKey], maxShards)
-	}
-	if h.shards != 0 && shards != h.shards {
-		return created, fmt.Errorf("the region's number of history shards changed from %d to %d: restart the pods", h.shards, shards)
+		return fmt.Errorf("stream %s: metadata %s is %q, expected 1 to %d", info.Config.Name, shardsKey, written, maxShards)
 	}
 	if shards != h.config.Shards {
 		h.config.Log.Info("the region decides the number of history shards", "region", shards, "configured", h.config.Shards)
 	}
+	h.shards, h.maxAge = shards, info.Config.MaxAge
+	h.created = append(h.created, info.Created)
 	for shard := 1; shard < shards; shard++ {
-		_, isNew, err := h.ensureShard(ctx, shard, shards)
+		if info, err = h.ensureShard(ctx, shard, shards); err != nil {
+			return err
+		}
+		h.created = append(h.created, info.Created)
+	}
+	return nil
+}
+
+// Ensure creates the streams that are missing. A History does so by itself soon
+// after it noticed; Ensure is for those who cannot wait. It returns the shards
+// whose streams are new ones since Open or since the last time they were
+// reported: Emptied is not called for them.
+func (h *History) Ensure(ctx context.Context) (renewed []int, err error) {
+	for shard := range h.shards {
+		isNew, err := h.renew(ctx, shard)
 		if err != nil {
-			return created, err
+			return renewed, fmt.Errorf("ensure history: %w", err)
 		}
 		if isNew {
-			created++
+			renewed = append(renewed, shard)
 		}
 	}
-	if h.shards == 0 {
-		h.shards, h.maxAge = shards, info.Config.MaxAge
+	return renewed, nil
+}
+
+// renew makes sure that a shard has its stream, and reports whether it is another
+// one than last time.
+func (h *History) renew(ctx context.Context, shard int) (renewed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*attemptTime)
+	defer cancel()
+	info, err := h.ensureShard(ctx, shard, h.shards)
+	if err != nil {
+		return false, err
 	}
-	return created, nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	renewed = !info.Created.Equal(h.created[shard])
+	h.created[shard] = info.Created
+	return renewed, nil
 }
 
 // ensureShard finds or creates one stream. It tries on while JetStream has no
 // leader yet or another pod creates the same stream.
-func (h *History) ensureShard(ctx context.Context, shard, shards int) (info *jetstream.StreamInfo, created bool, err error) {
+func (h *History) ensureShard(ctx context.Context, shard, shards int) (*jetstream.StreamInfo, error) {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		info, created, err = h.findOrCreate(ctx, shard, shards)
+		info, err := h.findOrCreate(ctx, shard, shards)
 		if err == nil {
-			return info, created, checkStream(info.Config, shard)
+			return info, checkStream(info.Config, shard)
 		}
 		if !transient(err) {
-			return nil, false, fmt.Errorf("stream %s: %w", StreamName(shard), err)
+			return nil, fmt.Errorf("stream %s: %w", StreamName(shard), err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, false, fmt.Errorf("stream %s: %w: %w", StreamName(shard), ErrUnavailable, err)
-		case <-time.After(wait):
+		if pause(ctx, wait) != nil {
+			return nil, fmt.Errorf("stream %s: %w: %w", StreamName(shard), ErrUnavailable, err)
 		}
 	}
 }
 
-func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstream.StreamInfo, bool, error) {
+func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	s, err := h.js.Stream(ctx, StreamName(shard))
-	if err == nil {
-		return s.CachedInfo(), false, nil
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = h.js.CreateStream(ctx, h.config.stream(shard, shards))
 	}
-	if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, false, err
-	}
-	s, err = h.js.CreateStream(ctx, h.config.stream(shard, shards))
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return s.CachedInfo(), true, nil
+	return s.CachedInfo(), nil
 }
 
 // transient says whether trying again can help. Creating a file stream right

@@ -1,0 +1,273 @@
+package history_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+func TestLargeMessagesAreLoadedWhole(t *testing.T) {
+	h := open(t, natstest.Server(t), history.Config{})
+	s := subject("d")
+	const n = 40
+	for i := range n {
+		stored(t, h, s, string(bytes.Repeat([]byte{byte(i)}, h.MaxPayload())))
+	}
+	got, _ := load(t, h, s)
+	if len(got) != n {
+		t.Fatalf("%d messages", len(got))
+	}
+	for i, m := range got {
+		if len(m) != h.MaxPayload() || m[0] != byte(i) || m[len(m)-1] != byte(i) {
+			t.Fatalf("message %d differs", i)
+		}
+	}
+}
+
+func TestLoadSurvivesLostConnections(t *testing.T) {
+	servers := natstest.Server(t)
+	h := open(t, servers, history.Config{})
+	s := subject("d")
+	const n = 30
+	for i := range n {
+		stored(t, h, s, strings.Repeat(string(rune('a'+i%26)), h.MaxPayload()))
+	}
+	proxy := natstest.NewProxy(t, servers.URL)
+	p := openPod(t, proxy.URL, history.Config{})
+	var seqs []uint64
+	last, err := p.Load(within(t, 60*time.Second), s, func(seq uint64, data []byte) error {
+		seqs = append(seqs, seq)
+		if seq%7 == 0 {
+			proxy.Reset() // the rest of the page, or the answer to the next request, is lost
+		}
+		return nil
+	})
+	if err != nil || last != n || len(seqs) != n || !slices.IsSorted(seqs) {
+		t.Fatalf("got %v, %d, %v", seqs, last, err)
+	}
+}
+
+func TestLoadEndsWithTheCallersError(t *testing.T) {
+	h := open(t, natstest.Server(t), history.Config{})
+	s := subject("d")
+	for range 3 {
+		stored(t, h, s, "x")
+	}
+	stop := errors.New("stop")
+	last, err := h.Load(within(t, 10*time.Second), s, func(seq uint64, _ []byte) error {
+		if seq == 2 {
+			return stop
+		}
+		return nil
+	})
+	if !errors.Is(err, stop) || errors.Is(err, history.ErrUnavailable) || last != 2 {
+		t.Errorf("got %d, %v", last, err)
+	}
+}
+
+func TestLoadWithoutConnectionEndsWithTheContext(t *testing.T) {
+	servers := natstest.Server(t)
+	p := openPod(t, servers.URL, history.Config{})
+	servers.Stop(0)
+	for p.Connected() {
+		time.Sleep(time.Millisecond)
+	}
+	began := time.Now()
+	_, err := p.Load(within(t, 300*time.Millisecond), subject("d"), nil)
+	if !errors.Is(err, history.ErrUnavailable) || time.Since(began) > 5*time.Second {
+		t.Errorf("got %v after %v", err, time.Since(began))
+	}
+	if err := p.PurgeBelow(within(t, 100*time.Millisecond), subject("d"), 5); !errors.Is(err, history.ErrUnavailable) {
+		t.Errorf("purge: %v", err)
+	}
+	if err := p.Append(subject("d"), nil, nil); err == nil {
+		t.Error("append without a connection")
+	}
+}
+
+func TestRegionDecidesTheNumberOfShards(t *testing.T) {
+	servers := natstest.Server(t)
+	first := open(t, servers, history.Config{Shards: 3})
+	second := open(t, servers, history.Config{Shards: 5})
+	if first.Shards() != 3 || second.Shards() != 3 {
+		t.Fatalf("%d and %d shards", first.Shards(), second.Shards())
+	}
+	used := map[int]int{}
+	for i := range 3000 {
+		key := fmt.Sprint("document ", i)
+		if first.Shard(key) != second.Shard(key) {
+			t.Fatalf("the pods differ about %s", key)
+		}
+		used[first.Shard(key)]++
+	}
+	for shard := range 3 {
+		if used[shard] < 800 {
+			t.Errorf("shard %d has %d of 3000", shard, used[shard])
+		}
+		s := fmt.Sprintf("wsn.u.%d.aws-eu-west-1.t.a.d.e", shard)
+		stored(t, first, s, "x")
+		if got, _ := load(t, second, s); len(got) != 1 {
+			t.Errorf("shard %d: %v", shard, got)
+		}
+	}
+	states, err := first.State(within(t, 5*time.Second))
+	if err != nil || len(states) != 3 {
+		t.Fatalf("%v, %v", states, err)
+	}
+	for shard, s := range states {
+		if s.Shard != shard || s.Messages != 1 || s.Subjects != 1 || s.Bytes == 0 || s.MaxBytes != -1 || s.Replicas != 1 {
+			t.Errorf("state %+v", s)
+		}
+	}
+}
+
+func TestUnfitStreamIsRefusedInAnOperatorsWords(t *testing.T) {
+	for want, change := range map[string]func(*jetstream.StreamConfig){
+		"allow_direct":         func(c *jetstream.StreamConfig) { c.AllowDirect = false },
+		"deny_purge":           func(c *jetstream.StreamConfig) { c.DenyPurge = true },
+		"discard":              func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20; c.Discard = jetstream.DiscardOld },
+		"subjects":             func(c *jetstream.StreamConfig) { c.Subjects = []string{"x"} },
+		"retention":            func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy },
+		"max_msgs_per_subject": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 },
+		"wsnode.shards":        func(c *jetstream.StreamConfig) { c.Metadata = nil },
+	} {
+		servers := natstest.Server(t)
+		nc := natstest.Connect(t, servers)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := jetstream.StreamConfig{
+			Name: history.StreamName(0), Subjects: []string{"wsn.u.0.>"}, AllowDirect: true,
+			Metadata: map[string]string{"wsnode.shards": "1"},
+		}
+		change(&config)
+		if _, err := js.CreateStream(within(t, 5*time.Second), config); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := history.Open(within(t, 5*time.Second), nc, history.Config{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", want, err)
+		}
+	}
+}
+
+func TestPodsThatStartTogetherAgreeOnTheStreams(t *testing.T) {
+	servers := natstest.Cluster(t, 3)
+	const pods = 6
+	results := make(chan error, pods)
+	for i := range pods {
+		nc := natstest.ConnectURL(t, servers.ServerURL(i%3))
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			h, err := history.Open(ctx, nc, history.Config{Shards: 1 + i%3, Replicas: 3, MaxBytes: int64(1+i) << 20})
+			if err == nil {
+				h.Close()
+			}
+			results <- err
+		}()
+	}
+	for range pods {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestStreamsOfADomainAreUsed(t *testing.T) {
+	servers := natstest.Server(t, func(o *server.Options) { o.JetStreamDomain = "hub" })
+	h := open(t, servers, history.Config{Domain: "hub"})
+	s := subject("d")
+	stored(t, h, s, "a")
+	seq := stored(t, h, s, "b")
+	if err := h.PurgeBelow(within(t, 5*time.Second), s, seq); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := load(t, h, s); fmt.Sprint(got) != "[b]" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestSubjectsAreListedInPages(t *testing.T) {
+	const n = 100_100 // the server lists 100,000 at a time
+	h := open(t, natstest.Server(t), history.Config{MaxInFlight: n + 1})
+	var failed atomic.Int64
+	done := make(chan struct{}, n+1)
+	for i := range n {
+		if err := h.Append(subject(fmt.Sprint("d", i)), []byte("x"), func(_ uint64, err error) {
+			if err != nil {
+				failed.Add(1)
+			}
+			done <- struct{}{}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		<-done
+	}
+	if failed.Load() > 0 {
+		t.Fatalf("%d appends failed", failed.Load())
+	}
+	stored(t, h, subject("d7"), "another")
+	listed := map[string]uint64{}
+	for s, err := range h.Subjects(within(t, 30*time.Second), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed[s.Name] = s.Messages
+	}
+	if len(listed) != n || listed[subject("d7")] != 2 || listed[subject("d8")] != 1 {
+		t.Errorf("%d subjects, %d and %d messages", len(listed), listed[subject("d7")], listed[subject("d8")])
+	}
+	few := map[string]uint64{}
+	for s, err := range h.Subjects(within(t, 30*time.Second), "wsn.u.0.*.*.*.d12.*") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		few[s.Name] = s.Messages
+	}
+	if names := slices.Collect(maps.Keys(few)); len(names) != 1 || names[0] != subject("d12") {
+		t.Errorf("filtered: %v", names)
+	}
+	for _, err := range h.Subjects(within(t, time.Second), "x.>") {
+		if err == nil {
+			t.Error("a foreign filter was taken")
+		}
+	}
+}
+
+func TestDropLeavesWhatIsAppendedAfterIt(t *testing.T) {
+	h := open(t, natstest.Server(t), history.Config{})
+	s := subject("d")
+	stored(t, h, s, "old")
+	last, err := h.Last(within(t, 5*time.Second), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored(t, h, s, "new")
+	if err := h.PurgeBelow(within(t, 5*time.Second), s, last+1); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := load(t, h, s); fmt.Sprint(got) != "[new]" {
+		t.Errorf("got %v", got)
+	}
+	if last, err := h.Last(within(t, 5*time.Second), subject("nothing")); last != 0 || err != nil {
+		t.Errorf("last of nothing: %d, %v", last, err)
+	}
+	if err := h.Drop(within(t, 5*time.Second), subject("nothing")); err != nil {
+		t.Errorf("drop of nothing: %v", err)
+	}
+}
