@@ -51,7 +51,7 @@ func TestReadmeCommandsWork(t *testing.T) {
 	r := readReadme(t)
 	// The command itself, on ports that nobody else has.
 	free := cluster.FreeDevPort(t)
-	words := append(strings.Fields(r.shell[0]), "--port", strconv.Itoa(free))
+	words := append(strings.Fields(r.shell[0]), "--port", strconv.Itoa(free), "--nats-port", strconv.Itoa(free+50))
 	dev := cluster.Run(t, "readme-dev", words[0], words[1:]...)
 	dev.WaitLine(func(line string) bool { return line == "ready" })
 	for _, offset := range []int{0, 1, 10, 11} {

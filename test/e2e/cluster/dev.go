@@ -21,6 +21,7 @@ type Dev struct {
 	Port    int      // that of the first node of the first region
 	Regions []string // in the order of their indexes
 	Nodes   int      // in each region
+	NATS    string   // URL of the first region's NATS, which holds the registries
 }
 
 // StartDev starts `wsnode dev` with its default regions and nodes on free ports
@@ -34,7 +35,10 @@ func StartDev(tb testing.TB, flags ...string) *Dev {
 func StartDevRegions(tb testing.TB, regions []string, nodes int, flags ...string) *Dev {
 	tb.Helper()
 	d := &Dev{tb: tb, Regions: regions, Nodes: nodes, Port: freePorts(tb, devOffsets(len(regions), nodes))}
+	natsPort := freePorts(tb, devOffsets(1, len(regions)))
+	d.NATS = fmt.Sprintf("nats://127.0.0.1:%d", natsPort)
 	args := append([]string{"dev",
+		"--nats-port", strconv.Itoa(natsPort),
 		"--port", strconv.Itoa(d.Port),
 		"--regions", strings.Join(regions, ","),
 		"--nodes", strconv.Itoa(nodes),

@@ -41,7 +41,7 @@ func (s Serve) Start(tb testing.TB) *Node {
 	if s.Name == "" {
 		s.Name = "wsnode"
 	}
-	args := []string{"serve", "--region", s.Region, "--listen", s.Listen, "--public-url", s.URL, "--jwks-url", s.JWKS, "--single-region"}
+	args := []string{"serve", "--region", s.Region, "--listen", s.Listen, "--public-url", s.URL, "--jwks-url", s.JWKS, "--single-region", "--drain-spread", "0s"}
 	if s.NATS == "" {
 		args = append(args, "--standalone")
 	} else {
