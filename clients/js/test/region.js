@@ -76,6 +76,7 @@ export class Region {
   #discovery (request, response) {
     const url = new URL(request.url, 'http://x')
     response.setHeader('Access-Control-Allow-Origin', '*')
+    response.setHeader('Access-Control-Allow-Headers', 'Authorization')
     const name = url.searchParams.get('documentName')
     const live = this.pins.get(name)
     const { name: region, url: base } = live ?? this

@@ -1,10 +1,19 @@
 import { defaultKeymap } from '@codemirror/commands'
-import { markdown } from '@codemirror/lang-markdown'
-import { defaultHighlightStyle, syntaxHighlighting } from '@codemirror/language'
+import { javascript } from '@codemirror/lang-javascript'
+import { HighlightStyle, syntaxHighlighting } from '@codemirror/language'
 import { EditorState } from '@codemirror/state'
 import { drawSelection, EditorView, keymap, lineNumbers } from '@codemirror/view'
+import { tags } from '@lezer/highlight'
 import { yCollab, yUndoManagerKeymap } from 'y-codemirror.next'
 import * as Y from 'yjs'
+
+// The page's colours, which know light from dark.
+const colours = HighlightStyle.define([
+  { tag: tags.keyword, color: 'var(--accent)', fontWeight: '600' },
+  { tag: [tags.string, tags.regexp], color: 'var(--good)' },
+  { tag: [tags.number, tags.bool, tags.null], color: 'var(--busy)' },
+  { tag: tags.comment, color: 'var(--faint)', fontStyle: 'italic' }
+])
 
 /** @param {HTMLElement} place @param {import('./editors.js').Shared} shared @param {{ name: string, color: string }} user */
 export const mount = (place, { doc, awareness }, user) => {
@@ -20,8 +29,8 @@ export const mount = (place, { doc, awareness }, user) => {
         drawSelection(),
         EditorView.lineWrapping,
         keymap.of([...yUndoManagerKeymap, ...defaultKeymap]),
-        markdown(),
-        syntaxHighlighting(defaultHighlightStyle),
+        javascript(),
+        syntaxHighlighting(colours),
         EditorView.contentAttributes.of({ 'aria-label': `CodeMirror, as ${user.name}` }),
         yCollab(text, awareness, { undoManager })
       ]

@@ -25,13 +25,13 @@ export const latencyChart = (place) => {
     const now = performance.now()
     points = points.filter(({ at }) => now - at < span)
     const width = place.clientWidth || 300
-    const top = Math.max(10, ...points.map(({ ms }) => ms)) * 1.1
+    const top = Math.max(10, ...points.map(({ ms }) => ms)) * 1.3
     const y = (ms) => height - 4 - (ms / top) * (height - 8)
     const step = 10 ** Math.floor(Math.log10(top)) * (top / 10 ** Math.floor(Math.log10(top)) > 5 ? 2 : 1)
     picture.setAttribute('viewBox', `0 0 ${width} ${height}`)
     picture.setAttribute('width', String(width))
     const lines = []
-    for (let ms = step; ms < top && lines.length < 12; ms += step) {
+    for (let ms = step; ms < top * 0.9 && lines.length < 12; ms += step) {
       lines.push(svg('line', { x1: 0, x2: width, y1: y(ms), y2: y(ms) }), svg('text', { x: 2, y: y(ms) - 2 }, `${ms} ms`))
     }
     picture.replaceChildren(...lines, ...points.map(({ at, ms }) =>

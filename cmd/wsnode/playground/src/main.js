@@ -11,16 +11,26 @@ import { makePane } from './pane.js'
 import { person } from './people.js'
 import { livePicture } from './picture.js'
 
-/** What the address says: `#doc=minutes&editor=codemirror`, so that it can be opened on another device. */
+/**
+ * What the address says: `#doc=minutes&editor=codemirror`, so that it can be opened on another device; with `&people=0`
+ * the people begin with Ada, otherwise with somebody else on each device.
+ */
 const address = () => {
   const fields = new URLSearchParams(location.hash.slice(1))
   const editor = fields.get('editor') ?? ''
-  return { documentName: fields.get('doc') || 'playground', editor: Object.hasOwn(editors, editor) ? editor : 'tiptap' }
+  return {
+    documentName: fields.get('doc') || 'playground',
+    editor: Object.hasOwn(editors, editor) ? editor : 'tiptap',
+    first: Number(fields.get('people') ?? Math.floor(Math.random() * 4) * 2)
+  }
 }
 /** @param {{ documentName?: string, editor?: string }} change */
 const go = (change) => {
   const { documentName, editor } = { ...address(), ...change }
-  location.hash = new URLSearchParams({ doc: documentName, editor }).toString()
+  const fields = new URLSearchParams(location.hash.slice(1))
+  fields.set('doc', documentName)
+  fields.set('editor', editor)
+  location.hash = fields.toString()
 }
 
 const trouble = byId('trouble')
@@ -55,9 +65,9 @@ const start = async () => {
   const controls = clusterControls(byId('cluster'), regions, tell)
   const chart = latencyChart(byId('latency'))
   const home = byId('panes')
-  let { documentName, editor } = address()
+  let { documentName, editor, first } = address()
   let panes = []
-  let people = 0
+  let people = first
 
   const draw = () => {
     picture.show({ panes, name: documentName })
@@ -100,7 +110,7 @@ const start = async () => {
   const open = () => {
     panes.forEach((pane) => pane.destroy())
     panes = []
-    people = 0
+    people = first
     byId('document').value = documentName
     for (const region of [regions[0], regions[1] ?? regions[0]]) add(region.nodes[0].name)
   }

@@ -117,8 +117,11 @@ export const makePane = ({ user, documentName, cluster, target, changed, tell, r
       getToken: ({ signal }) => dev.token({}, signal),
       WebSocketPolyfill: forged.WebSocket
     })
-    connection.subscribe(({ state, code, reason }) => {
-      if (code && state !== 'waiting') tell(pane, `${code} ${reason}`)
+    let told = ''
+    connection.subscribe(({ code, reason }) => {
+      const close = code ? `${code} ${reason || 'connection lost'}` : ''
+      if (close && close !== told) tell(pane, close)
+      told = close
       show()
     })
     show()
