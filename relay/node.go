@@ -142,6 +142,10 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// closeLinger is how long clients have to answer the close frame of a node that
+// ends.
+const closeLinger = 300 * time.Millisecond
+
 // Close ends the node: sessions that are left get 1012, documents are given up
 // as far as ctx allows.
 func (n *Node) Close(ctx context.Context) error {
@@ -150,6 +154,12 @@ func (n *Node) Close(ctx context.Context) error {
 	for _, v := range n.visits() {
 		v.session.Close(closeRestart, "Service restart")
 	}
+	hurry := time.AfterFunc(closeLinger, func() {
+		for _, v := range n.visits() {
+			v.session.End()
+		}
+	})
+	defer hurry.Stop()
 	err := n.docs.settle(ctx)
 	n.cancel()
 	n.done.Wait()

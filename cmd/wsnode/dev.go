@@ -216,7 +216,7 @@ func (d *dev) startNode(ctx context.Context, n *devNode, l net.Listener) error {
 }
 
 // devStop is how long a dev mode that was told to end may take.
-const devStop = 1500 * time.Millisecond
+const devStop = time.Second
 
 func (d *dev) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), devStop)

@@ -61,17 +61,22 @@ type Target struct {
 // ParseTarget reads the raw request target of a WebSocket handshake in all the
 // forms that clients send: "/doc", "/doc/doc", and "/?token=JWT/doc", which is
 // what y-websocket makes of the server URL "wss://host?token=JWT". In the last
-// form the room name runs to the next '&', and '+' is a plus. The query is
-// returned even when the name is invalid, so that the token is judged first.
+// form the room name runs to the next '&', and '+' is a plus. A query that is not
+// one is the rest of a name with a '?' in it, sent unencoded: it is refused, for
+// the path before it is another document. The query is returned even when the
+// name is invalid, so that the token is judged first.
 func ParseTarget(target string) (Target, error) {
 	path, query, _ := strings.Cut(target, "?")
-	values, room := parseQuery(query)
+	values, room, isQuery := parseQuery(query)
 	path = strings.TrimPrefix(path, "/")
 	raw := path
 	if path == "" {
 		raw = room
 	}
 	t := Target{Query: values}
+	if !isQuery {
+		return t, ErrName
+	}
 	name, err := url.PathUnescape(raw)
 	if err != nil {
 		return t, ErrName
@@ -88,14 +93,24 @@ func ParseQuery(query string) url.Values {
 }
 
 // parseQuery splits a token parameter at its first slash: a JWT contains none,
-// so what follows is the room name that the provider put behind it.
-func parseQuery(query string) (values url.Values, room string) {
-	values = url.Values{}
+// so what follows is the room name that the provider put behind it. isQuery is
+// false for what no client library makes of parameters: a pair without '=', or
+// another '?'; what could be read of it is returned all the same.
+func parseQuery(query string) (values url.Values, room string, isQuery bool) {
+	values, isQuery = url.Values{}, true
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
 			continue
 		}
-		key, value, _ := strings.Cut(pair, "=")
+		if rest, token, again := strings.Cut(pair, "?"); again {
+			isQuery = false
+			pair = rest
+			if strings.Contains(token, "=") {
+				pair = token // the real parameters stand behind the last '?'
+			}
+		}
+		key, value, isPair := strings.Cut(pair, "=")
+		isQuery = isQuery && isPair
 		if key == "token" || key == "access_token" {
 			if token, name, found := strings.Cut(value, "/"); found {
 				value, room = token, name
@@ -111,7 +126,7 @@ func parseQuery(query string) (values url.Values, room string) {
 		}
 		values.Add(key, value)
 	}
-	return values, room
+	return values, room, isQuery
 }
 
 // URLPath spells a name as the path of a URL, without the leading slash. Every

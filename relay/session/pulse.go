@@ -75,7 +75,7 @@ func (p *Pulse) remove(s *Session) {
 func (s *Session) beat(now time.Time) {
 	silent := now.UnixNano() - s.socket.conn.lastIn.Load()
 	if silent > int64(idleTimeout) {
-		_ = s.socket.conn.Close() // its reader ends the session
+		s.End()
 		return
 	}
 	if now.UnixNano()-s.lastData.Load() >= int64(keepAlive-time.Second) {

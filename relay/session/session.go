@@ -113,6 +113,9 @@ func (s *Session) Run(ctx context.Context, seat Seat) Closed {
 // Close ends the session with a close code and a reason, soon. It does not block.
 func (s *Session) Close(code int, reason string) { s.socket.Close(code, reason) }
 
+// End cuts the connection without waiting for the peer. It does not block.
+func (s *Session) End() { _ = s.socket.conn.Close() }
+
 // Stats are a session's figures for operators.
 type Stats struct {
 	Since               time.Time
