@@ -174,7 +174,7 @@ func (r *Runner) newPreload(o JoinOptions) *preload {
 
 // burstMean is how many characters are typed or deleted at one place on average. With it
 // Yjs encodes 100,000 edits in about 400,000 bytes.
-const burstMean = 6
+const burstMean = 7
 
 // upload sends the edits one by one and waits until the server has the text.
 func (p *preload) upload(ctx context.Context, author *client) error {
