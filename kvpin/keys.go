@@ -115,11 +115,21 @@ func (r *Registry) Lease(license docname.LicenseRegion) (id LeaseID, until time.
 }
 
 // LeaseCurrent reports whether a node's lease is current. That it is may be known
-// for up to a second; that it is not is read from the leader.
+// for up to a second; that it is not is read from the leader. Unlike a holder of a
+// pin, which counts as alive while its node goes through the pins of a lost lease,
+// a lease that ended is not current ever again.
 func (r *Registry) LeaseCurrent(ctx context.Context, license docname.LicenseRegion, node NodeID, lease LeaseID) (bool, error) {
 	b, err := r.bucket(license)
 	if err != nil {
 		return false, err
 	}
-	return b.alive(ctx, Holder{node, lease})
+	if node == b.cfg.Node && lease.region() == b.cfg.Region {
+		own, ok := b.lease.current(time.Now())
+		return ok && own.id == lease, nil
+	}
+	if b.peers.renewed(node, lease, b.cfg.LeaseTTL) {
+		return true, nil
+	}
+	record, err := b.readLease(ctx, lease.region(), node)
+	return record.Lease == lease && !record.Left, err
 }

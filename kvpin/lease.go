@@ -7,6 +7,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -51,6 +52,16 @@ func (l *ownLease) covers(id LeaseID, now time.Time) bool {
 // newLeaseID begins with the region, so that a lease can be found from its id and
 // its node alone.
 func newLeaseID(r Region) LeaseID { return LeaseID(string(r) + "/" + rand.Text()[:16]) }
+
+// region is the region of the node that has the lease; empty if id is not the id of
+// a lease.
+func (id LeaseID) region() Region {
+	region, _, ok := strings.Cut(string(id), "/")
+	if !ok {
+		return ""
+	}
+	return Region(region)
+}
 
 // leaseKey is the key of a node's lease. The region in it lets a node watch its own
 // region only: watching all would cost the square of the number of nodes.

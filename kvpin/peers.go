@@ -2,7 +2,6 @@ package kvpin
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 )
@@ -56,6 +55,15 @@ func (p *peers) current(h Holder, ttl time.Duration) bool {
 	return ok && time.Since(at) < askedLife
 }
 
+// renewed reports whether a renewal of just this lease was seen within the time that
+// it can be valid.
+func (p *peers) renewed(n NodeID, id LeaseID, ttl time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	peer, ok := p.leases[n]
+	return ok && !peer.Left && peer.Lease == id && time.Since(peer.seen) < ttl+time.Second
+}
+
 // found notes that the leader called the holder alive.
 func (p *peers) found(h Holder) {
 	p.mu.Lock()
@@ -106,24 +114,35 @@ func (b *bucket) noticeLease(node NodeID, e entry) {
 // alive reports whether a holder's lease is current. What is not known is read
 // from the leader.
 func (b *bucket) alive(ctx context.Context, h Holder) (bool, error) {
-	region, _, _ := strings.Cut(string(h.Lease), "/")
-	if h.Node == b.cfg.Node && Region(region) == b.cfg.Region {
+	region := h.Lease.region()
+	if h.Node == b.cfg.Node && region == b.cfg.Region {
 		return b.lease.covers(h.Lease, time.Now()), nil
 	}
 	if b.peers.current(h, b.cfg.LeaseTTL) {
 		return true, nil
 	}
-	if region == "" {
-		return false, nil // not one of ours
-	}
-	e, err := b.get(ctx, leaseKey(Region(region), h.Node))
-	if err != nil || !e.Present {
-		return false, err
-	}
-	record, err := decodeLease(e)
+	record, err := b.readLease(ctx, region, h.Node)
 	if err != nil || !record.covers(h.Lease) {
-		return false, nil // nobody renews what nobody can read
+		return false, err
 	}
 	b.peers.found(h)
 	return true, nil
+}
+
+// readLease reads a node's lease from the leader. One that is gone, or that nobody
+// can read, covers nothing.
+func (b *bucket) readLease(ctx context.Context, r Region, n NodeID) (leaseRecord, error) {
+	if r == "" {
+		return leaseRecord{}, nil // not the id of a lease
+	}
+	e, err := b.get(ctx, leaseKey(r, n))
+	if err != nil || !e.Present {
+		return leaseRecord{}, err
+	}
+	record, err := decodeLease(e)
+	if err != nil {
+		b.cfg.Log.Warn("ignoring a lease", "license", b.license, "error", err)
+		return leaseRecord{}, nil
+	}
+	return record, nil
 }

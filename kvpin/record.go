@@ -98,5 +98,5 @@ func decodeLease(e entry) (leaseRecord, error) {
 
 // covers reports whether a holder with this lease counts as alive.
 func (l leaseRecord) covers(id LeaseID) bool {
-	return !l.Left && (l.Lease == id || slices.Contains(l.Settling, id))
+	return id != "" && !l.Left && (l.Lease == id || slices.Contains(l.Settling, id))
 }

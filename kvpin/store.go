@@ -21,11 +21,13 @@ type store interface {
 	Delete(ctx context.Context, key string, expect uint64) error
 	// Watch calls handle for the last value of each key that a filter matches, then
 	// once with a change that is Synced, then for each change, until ctx ends. When
-	// it loses track it starts over and reports what went missing as deleted.
+	// it loses track it starts over and reports what went missing as deleted. A
+	// replica serves it, which may be moments behind.
 	// Calls come one after the other from one goroutine. It returns once no call is
 	// under way any more.
 	Watch(ctx context.Context, filters []string, handle func(change))
-	// Scan calls handle for the last value of each key that a filter matches.
+	// Scan calls handle for the last value of each key that a filter matches, as a
+	// replica has them that may be moments behind.
 	Scan(ctx context.Context, filter string, handle func(entry) error) error
 	// Incarnation counts the connections that the store has had. Writes that were
 	// sent in one incarnation reach the bucket in their order.

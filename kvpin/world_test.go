@@ -1,0 +1,261 @@
+package kvpin
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+// Times of the test worlds: the shortest that keep the proportions.
+const (
+	worldGrace    = 2 * time.Second
+	worldLeaseTTL = 3 * time.Second
+	// A server may expire a key this much late, on a machine that is busy.
+	worldLate = 1500 * time.Millisecond
+)
+
+// world is one registry with the nodes that use it.
+type world struct {
+	t      *testing.T
+	bucket *fakeBucket        // nil on NATS
+	server *natstest.Instance // nil on the fake
+	url    string
+	change []func(*Config)
+	nodes  []*testNode
+}
+
+// testNode is one node's registry, and what it was told.
+type testNode struct {
+	*Registry
+	t    *testing.T
+	link *fakeStore // nil on NATS
+	gone bool
+
+	mu       sync.Mutex
+	moved    map[docname.Document]Pin
+	restored map[docname.Document]Pin
+	rebased  map[docname.Document]Pin
+	unpinned []docname.Document
+	failures int // Restored and Rebased fail that often
+}
+
+// worlds runs a test in virtual time on the fake, and on real servers.
+func worlds(t *testing.T, test func(w *world)) {
+	inVirtualTime(t, test)
+	t.Run("one server", func(t *testing.T) {
+		t.Parallel()
+		server := natstest.Server(t)
+		onNATS(t, &world{t: t, server: server, url: server.URL}, test)
+	})
+	t.Run("three servers", func(t *testing.T) {
+		t.Parallel()
+		server := natstest.Cluster(t, 3)
+		onNATS(t, &world{t: t, server: server, url: server.URL}, test)
+	})
+	t.Run("slow link", func(t *testing.T) {
+		t.Parallel()
+		server := natstest.Server(t)
+		proxy := natstest.NewProxy(t, server.URL)
+		proxy.SetDelay(20 * time.Millisecond)
+		onNATS(t, &world{t: t, server: server, url: proxy.URL}, test)
+	})
+}
+
+func inVirtualTime(t *testing.T, test func(w *world)) {
+	t.Run("fake", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{t: t, bucket: newFakeBucket()}
+			defer w.bucket.stop()
+			defer w.close()
+			test(w)
+		})
+	})
+}
+
+func onNATS(t *testing.T, w *world, test func(w *world)) {
+	defer w.close()
+	test(w)
+}
+
+func (w *world) close() {
+	for _, n := range w.nodes {
+		n.kill()
+	}
+}
+
+// node starts a node; changes apply to its configuration.
+func (w *world) node(region Region, id NodeID, change ...func(*Config)) *testNode {
+	w.t.Helper()
+	n := &testNode{
+		t: w.t, moved: map[docname.Document]Pin{}, restored: map[docname.Document]Pin{}, rebased: map[docname.Document]Pin{},
+	}
+	cfg := Config{
+		Region: region, Node: id, URL: "wss://" + string(region) + ".example",
+		Grace: worldGrace, LeaseTTL: worldLeaseTTL, RenewEvery: worldLeaseTTL / 3, SweepAfter: worldLeaseTTL,
+		Timeout: 2 * time.Second, Deadline: 4 * time.Second,
+		Unpinned: func(doc docname.Document, _ Pin) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.unpinned = append(n.unpinned, doc)
+		},
+	}
+	for _, c := range append(slices.Clone(w.change), change...) {
+		c(&cfg)
+	}
+	var err error
+	if w.bucket != nil {
+		cfg = cfg.withDefaults()
+		if err := cfg.validate(); err != nil {
+			w.t.Fatal(err)
+		}
+		n.link = w.bucket.link()
+		n.Registry = &Registry{cfg: cfg, buckets: make(map[docname.LicenseRegion]*bucket)}
+		n.buckets[testLicense] = newBucket(&n.cfg, testLicense, n.link)
+		err = n.start(context.Background())
+	} else {
+		cfg.Registries = map[docname.LicenseRegion]Source{testLicense: {URL: w.url, Create: true, Replicas: w.server.Len()}}
+		n.Registry, err = Open(w.t.Context(), cfg)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n.Attach(n)
+	w.nodes = append(w.nodes, n)
+	return n
+}
+
+// kill ends the node as a crash does: nothing is given back.
+func (n *testNode) kill() {
+	if !n.gone {
+		n.gone = true
+		n.stop()
+	}
+}
+
+// leave ends the node in order.
+func (n *testNode) leave() {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	n.gone = true
+	if err := n.Close(ctx); err != nil {
+		n.t.Errorf("close node %s: %v", n.cfg.Node, err)
+	}
+}
+
+func (n *testNode) Moved(doc docname.Document, p Pin) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.moved[doc] = p
+}
+
+func (n *testNode) Restored(_ context.Context, doc docname.Document, p Pin) error {
+	return n.hear(n.restored, doc, p)
+}
+
+func (n *testNode) Rebased(_ context.Context, doc docname.Document, p Pin) error {
+	return n.hear(n.rebased, doc, p)
+}
+
+func (n *testNode) hear(m map[docname.Document]Pin, doc docname.Document, p Pin) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failures > 0 {
+		n.failures--
+		return fmt.Errorf("the room is not ready")
+	}
+	m[doc] = p
+	return nil
+}
+
+// heard returns what the node was told about a document.
+func (n *testNode) heard(m map[docname.Document]Pin, doc docname.Document) (Pin, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p, ok := m[doc]
+	return p, ok
+}
+
+func testDoc(name string) docname.Document {
+	return docname.Document{License: testLicense, Tenant: "acme", App: "notes", Name: name}
+}
+
+func (n *testNode) hold(doc docname.Document) *Hold {
+	n.t.Helper()
+	h, err := n.Hold(context.Background(), doc)
+	if err != nil {
+		n.t.Fatalf("node %s: %v", n.cfg.Node, err)
+	}
+	return h
+}
+
+func (n *testNode) lookup(doc docname.Document) (Pin, State) {
+	n.t.Helper()
+	p, s, err := n.Lookup(context.Background(), doc)
+	if err != nil {
+		n.t.Fatalf("node %s: %v", n.cfg.Node, err)
+	}
+	return p, s
+}
+
+func release(t *testing.T, h *Hold) (last bool) {
+	t.Helper()
+	last, err := h.Release(context.Background(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return last
+}
+
+// eventually waits until the condition holds, and returns how long it took.
+func eventually(t *testing.T, within time.Duration, what string, condition func() bool) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for !condition() {
+		if time.Since(start) > within {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(start)
+}
+
+// entry reads a document's key past all faults.
+func (w *world) pin(doc docname.Document) (Pin, bool) {
+	w.t.Helper()
+	var e entry
+	if w.bucket != nil {
+		e = w.bucket.get(doc.PinKey())
+	} else {
+		e = get(w.t, w.nodes[0].buckets[testLicense].store, doc.PinKey())
+	}
+	if !e.Present {
+		return Pin{}, false
+	}
+	p, err := decodePin(e)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p, true
+}
+
+// leases returns the nodes whose leases are in the bucket.
+func (w *world) leases() []string {
+	keys, _ := w.bucket.snapshot()
+	var nodes []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if strings.HasPrefix(key, leasePrefix) && keys[key].Present {
+			nodes = append(nodes, key)
+		}
+	}
+	return nodes
+}
