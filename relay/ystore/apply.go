@@ -31,7 +31,7 @@ func (s *Store) Apply(update []byte) (fresh []byte, err error) {
 	if s.digest != digest {
 		s.deletesEnc = nil
 	}
-	if sum.canonical && s.allNew(sum) {
+	if sum.canonical && sum.sorted && s.allNew(sum) {
 		fresh = update[:sum.end]
 	} else {
 		fresh = s.encodeFresh()
@@ -130,7 +130,7 @@ func (s *Store) check(update []byte) (sum summary, err error) {
 		pending += s.checkBlock(&c, &sum, n, client, clock)
 	}
 	if !sum.canonical {
-		checkDistinct(&c, s.scratch.blocks)
+		checkBlocks(&c, s.scratch.blocks)
 	}
 	sum.deletesAt = c.p
 	s.checkDeletes(&c, &sum)
@@ -176,13 +176,17 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 	return pending
 }
 
-// checkDistinct refuses an update that has two blocks of one client: Yjs itself
-// loses one of them.
-func checkDistinct(c *checker, blocks []id) {
-	slices.SortFunc(blocks, descending)
-	for i := 1; i < len(blocks); i++ {
-		if blocks[i].client == blocks[i-1].client {
-			c.fail(int(max(blocks[i].clock, blocks[i-1].clock)), "second block of one client")
+// maxBlocks is how many blocks of one client an update may have. There should
+// be one; Yjs loses all but the last, we merge a few.
+const maxBlocks = 16
+
+// checkBlocks refuses an update with many blocks of one client: each costs a
+// look at all that is known of the client.
+func checkBlocks(c *checker, blocks []id) {
+	slices.SortStableFunc(blocks, descending)
+	for i := maxBlocks; i < len(blocks); i++ {
+		if blocks[i].client == blocks[i-maxBlocks].client {
+			c.fail(int(blocks[i].clock), "too many blocks of one client")
 		}
 	}
 }

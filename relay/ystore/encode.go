@@ -1,13 +1,16 @@
 package ystore
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Encode returns the whole document as one update. The result is kept and
 // shared until the document changes.
 func (s *Store) Encode() []byte {
 	if s.full == nil {
 		s.acquire()
-		s.sweepStep(1 << 62)
+		s.sweepAll()
 		s.full = s.encode(nil)
 		s.release()
 	}
@@ -125,24 +128,21 @@ func (s *Store) appendBlocks(b []byte, spans []span) []byte {
 			blocks++
 		}
 	}
-	b = appendUvarint(b, blocks)
-	for len(spans) > 0 {
-		n := 1
-		for n < len(spans) && spans[n].client == spans[0].client {
-			n++
+	w := writer{b: appendUvarint(b, blocks)}
+	for i := 0; i < len(spans); {
+		first := spans[i]
+		r := s.run(first.client)
+		body := len(w.b)
+		for w.structs = 0; i < len(spans) && spans[i].client == first.client; i++ {
+			w.span(r, spans[i].from, spans[i].to)
 		}
-		r := s.run(spans[0].client)
-		count := writer{counting: true}
-		count.spans(r, spans[:n])
-		b = appendUvarint(b, count.structs)
-		b = appendUvarint(b, r.client)
-		b = appendUvarint(b, spans[0].from)
-		w := writer{b: b}
-		w.spans(r, spans[:n])
-		b = w.b
-		spans = spans[n:]
+		var head [3 * binary.MaxVarintLen64]byte
+		h := appendUvarint(head[:0], w.structs)
+		h = appendUvarint(h, first.client)
+		h = appendUvarint(h, first.from)
+		w.b = slices.Insert(w.b, body, h...)
 	}
-	return b
+	return w.b
 }
 
 // encodeFresh writes what the update that is being applied brought.
@@ -190,31 +190,29 @@ func (s *Store) deletes() []byte {
 	if s.deletesEnc != nil {
 		return s.deletesEnc
 	}
-	b := make([]byte, 1, 16+6*s.totals.deleted)
+	// Ranges are mostly a few bytes; the count in front is inserted when known.
+	b := make([]byte, 0, 32+4*s.totals.deleted)
 	clients := uint64(0)
 	for _, r := range s.ordered() {
-		count, ranges := uint64(0), 0
-		r.eachDeleted(func(from, to uint64) { count++ })
-		if count == 0 {
+		begin := len(b)
+		var ranges uint64
+		if b, ranges = r.appendDeletes(b); ranges == 0 {
 			continue
 		}
 		clients++
-		b = appendUvarint(appendUvarint(b, r.client), count)
-		r.eachDeleted(func(from, to uint64) {
-			b = appendUvarint(appendUvarint(b, from), to-from)
-			ranges++
-		})
+		var head [2 * binary.MaxVarintLen64]byte
+		h := appendUvarint(appendUvarint(head[:0], r.client), ranges)
+		b = slices.Insert(b, begin, h...)
 	}
-	if grow := uvarintLen(clients) - 1; grow > 0 {
-		b = slices.Insert(b, 0, make([]byte, grow)...)
-	}
-	appendUvarint(b[:0], clients)
+	var head [binary.MaxVarintLen64]byte
+	b = slices.Insert(b, 0, appendUvarint(head[:0], clients)...)
 	s.deletesEnc = slices.Clip(b)
-	return b
+	return s.deletesEnc
 }
 
-// eachDeleted calls f for the deleted ranges, as long as they can be.
-func (r *run) eachDeleted(f func(from, to uint64)) {
+// appendDeletes appends the deleted ranges, as long as they can be, and returns
+// their number.
+func (r *run) appendDeletes(b []byte) (_ []byte, n uint64) {
 	var from, to uint64
 	for l := r.first; l != nil; l = l.next {
 		if l.deleted == 0 {
@@ -224,10 +222,10 @@ func (r *run) eachDeleted(f func(from, to uint64)) {
 			if !deleted(e.kind()) {
 				continue
 			}
-			at := e.clock()
-			if at != to {
+			if at := e.clock(); at != to {
 				if from < to {
-					f(from, to)
+					b = appendUvarint(appendUvarint(b, from), to-from)
+					n++
 				}
 				from = at
 			}
@@ -235,6 +233,8 @@ func (r *run) eachDeleted(f func(from, to uint64)) {
 		}
 	}
 	if from < to {
-		f(from, to)
+		b = appendUvarint(appendUvarint(b, from), to-from)
+		n++
 	}
+	return b, n
 }

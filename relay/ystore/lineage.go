@@ -1,5 +1,7 @@
 package ystore
 
+import "math"
+
 // A deleted item can become a GC struct, which costs next to nothing, only if
 // the type that it lies in is gone too: receivers then turn everything in it
 // into GC anyway. So the store has to know in which type an item lies, which
@@ -113,6 +115,14 @@ type sweep struct {
 	clock   uint64
 	mark    lineage // missingA or missingB
 	rest    int     // edits until an unfinished search for absent types may begin again
+}
+
+// sweepAll collects all that can be collected.
+func (s *Store) sweepAll() {
+	for s.sweep.running || s.sweep.wanted {
+		s.sweep.rest = 0
+		s.sweepStep(math.MaxInt)
+	}
 }
 
 // sweepStep goes over at most the given number of leaves.

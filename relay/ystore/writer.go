@@ -1,157 +1,132 @@
 package ystore
 
-// writer writes structs of one run, or counts them.
+// writer writes the structs of one run, as one block of an update.
 type writer struct {
-	b        []byte
-	counting bool
-	structs  uint64
-	gap      uint64 // length of a Skip that is due before the next struct
+	b       []byte
+	structs uint64 // written so far
+	gap     uint64 // length of a Skip that is due before the next struct
+	from    uint64 // the range that is being written
+	to      uint64
 }
 
-// spans writes several ranges of a run, which are sorted and apart.
-func (w *writer) spans(r *run, spans []span) {
-	for i, d := range spans {
-		if i > 0 {
-			w.gap += d.from - spans[i-1].to
-		}
-		w.span(r, d.from, d.to)
+// span writes a range that begins and ends with a struct.
+func (w *writer) span(r *run, from, to uint64) {
+	if w.structs > 0 {
+		w.gap += from - w.to
+	}
+	w.from, w.to = from, to
+	l := r.leafAt(from)
+	for i := l.find(from); l != nil && l.start() < to; {
+		l, i = w.leaf(r, l, i)
 	}
 }
 
-func (w *writer) span(r *run, from, to uint64) {
-	l := r.leafAt(from)
-	i := l.find(from)
-	for l != nil && l.start() < to {
-		if w.leaf(l, i, from, to) {
-			l, i = l.next, 0
+// leaf writes the leaf from entry i on, and returns where to go on.
+func (w *writer) leaf(r *run, l *leaf, i int) (*leaf, int) {
+	for i < len(l.ents) && l.ents[i].clock() < w.to {
+		if j := w.plain(l, i); j > i {
+			w.flush()
+			w.structs += uint64(j - i)
+			w.b = append(w.b, l.buf[l.offset(i):l.offset(j)]...)
+			i = j
 			continue
 		}
-		for ; i < len(l.ents) && l.ents[i].clock() < to; i++ {
-			if kind := l.ents[i].kind(); !known(kind) {
-				w.gap += min(l.endOf(i), to) - max(l.ents[i].clock(), from)
-				continue
+		e := l.ents[i]
+		if known(e.kind()) {
+			at := l
+			if l, i = w.group(r.client, l, i); l != at {
+				return l, i + 1
 			}
-			if l, i = w.group(r.client, l, i, from, to); l == nil {
-				return
-			}
-		}
-		if i == len(l.ents) {
-			l, i = l.next, 0
 		} else {
-			return
+			w.gap += min(l.endOf(i), w.to) - max(e.clock(), w.from)
 		}
+		i++
 	}
+	return l.next, 0
 }
 
-// leaf copies the rest of a leaf, from entry i on, if its bytes are what is to
-// be written.
-func (w *writer) leaf(l *leaf, i int, from, to uint64) bool {
-	if l.gaps > 0 || l.continued > 0 || l.ents[i].clock() < from || l.end > to ||
-		l.next != nil && l.end < to && l.next.ents[0].continues() {
-		return false
+// plain returns the end of the entries from i on whose bytes are what is to be
+// written.
+func (w *writer) plain(l *leaf, i int) int {
+	j := len(l.ents)
+	if l.ents[i].clock() < w.from {
+		return i
 	}
-	w.flush()
-	w.structs += uint64(len(l.ents) - i)
-	if !w.counting {
-		w.b = append(w.b, l.buf[l.offset(i):]...)
+	if l.continued > 0 || l.gaps > 0 || l.end > w.to {
+		for j = i; j < len(l.ents); j++ {
+			e := l.ents[j]
+			if e.continues() || !known(e.kind()) || l.endOf(j) > w.to {
+				break
+			}
+		}
 	}
-	return true
+	// The last of them may go on behind.
+	if j == len(l.ents) && l.next != nil && l.next.ents[0].continues() || j < len(l.ents) && l.ents[j].continues() {
+		j--
+	}
+	return max(i, j)
 }
 
 // flush writes the Skip that is due.
 func (w *writer) flush() {
-	if w.gap == 0 {
-		return
-	}
-	w.structs++
-	if !w.counting {
+	if w.gap > 0 {
+		w.structs++
 		w.b = appendUvarint(append(w.b, kindSkip), w.gap)
+		w.gap = 0
 	}
-	w.gap = 0
 }
 
-// group writes the struct that begins at entry i of l, with the entries that
-// continue it, and returns the last of them.
-func (w *writer) group(client uint64, l *leaf, i int, from, to uint64) (*leaf, int) {
+// group writes the struct that begins at entry i of l together with the entries
+// that continue it, and returns the last of them.
+func (w *writer) group(client uint64, l *leaf, i int) (*leaf, int) {
 	w.flush()
 	w.structs++
-	lastL, lastI := l, i
-	size, end := 0, l.endOf(i)
-	for end < to {
-		m, j := lastL, lastI+1
-		if j == len(m.ents) {
-			m, j = m.next, 0
+	var head, part item
+	l.item(i, &head)
+	if head.clock < w.from {
+		head.trimFront(client, w.from-head.clock)
+	}
+	if head.end() > w.to {
+		head.trimEnd(w.to - head.clock)
+	}
+	first := place{l, i}
+	last, end, size := first, head.end(), len(head.content)
+	for p := first.next(); end < w.to && p.l != nil && p.l.ents[p.i].continues(); p = p.next() {
+		p.l.item(p.i, &part)
+		if part.end() > w.to {
+			part.trimEnd(w.to - part.clock)
 		}
-		if m == nil || !m.ents[j].continues() {
-			break
+		last, end, size = p, part.end(), size+len(part.content)
+	}
+	content := head.content
+	head.len = end - head.clock
+	if head.kind == kindGC {
+		w.b = head.append(w.b)
+		return last.l, last.i
+	}
+	w.b = head.appendHead(w.b)
+	switch head.kind {
+	case kindString:
+		w.b = appendUvarint(w.b, uint64(size))
+	case kindDeleted, kindAny, kindJSON:
+		w.b = appendUvarint(w.b, head.len)
+	}
+	w.b = append(w.b, content...)
+	for p := first; p != last; {
+		p = p.next()
+		p.l.item(p.i, &part)
+		if part.end() > w.to {
+			part.trimEnd(w.to - part.clock)
 		}
-		lastL, lastI, end = m, j, m.endOf(j)
+		w.b = append(w.b, part.content...)
 	}
-	if w.counting {
-		return lastL, lastI
-	}
-	_ = size
-	var it item
-	l.item(i, &it)
-	if lastL == l && lastI == i {
-		w.b = trim(&it, client, from, to).append(w.b)
-		return lastL, lastI
-	}
-	// The parts follow each other; their lengths add up.
-	head := trim(&it, client, from, to)
-	total := *head
-	total.len = min(end, to) - head.clock
-	var rest item
-	switch it.kind {
-	case kindGC, kindDeleted:
-		w.b = total.append(w.b)
-		return lastL, lastI
-	}
-	bytes := len(head.content)
-	each := func(f func(*item)) {
-		m, j := l, i
-		for m != lastL || j != lastI {
-			if j++; j == len(m.ents) {
-				m, j = m.next, 0
-			}
-			m.item(j, &rest)
-			if rest.end() > to {
-				rest.trimEnd(to - rest.clock)
-			}
-			f(&rest)
-		}
-	}
-	each(func(part *item) { bytes += len(part.content) })
-	w.b = total.appendHead(w.b)
-	if it.kind == kindString {
-		w.b = appendUvarint(w.b, uint64(bytes))
-	} else {
-		w.b = appendUvarint(w.b, total.len)
-	}
-	w.b = append(w.b, head.content...)
-	each(func(part *item) { w.b = append(w.b, part.content...) })
-	return lastL, lastI
+	return last.l, last.i
 }
 
-// trim cuts the item to the range.
-func trim(it *item, client, from, to uint64) *item {
-	if it.clock < from {
-		it.trimFront(client, from-it.clock)
+// next is the place of the next entry; its leaf is nil at the end of the run.
+func (p place) next() place {
+	if p.i+1 < len(p.l.ents) {
+		return place{p.l, p.i + 1}
 	}
-	if it.end() > to {
-		it.trimEnd(to - it.clock)
-	}
-	return it
-}
-
-// Merge joins updates into one that brings what all of them bring. The error is
-// an *UpdateError, or wraps ErrTooDeep.
-func Merge(updates [][]byte) ([]byte, error) {
-	s := New(Limits{})
-	for _, u := range updates {
-		if _, err := s.Apply(u); err != nil {
-			return nil, err
-		}
-	}
-	return s.Encode(), nil
+	return place{p.l.next, 0}
 }

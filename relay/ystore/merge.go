@@ -1,0 +1,15 @@
+package ystore
+
+import "fmt"
+
+// Merge joins updates into one that brings what all of them bring, in any order
+// and with gaps. The error is an *UpdateError, or wraps ErrTooDeep.
+func Merge(updates [][]byte) ([]byte, error) {
+	s := New(Limits{})
+	for i, u := range updates {
+		if _, err := s.Apply(u); err != nil {
+			return nil, fmt.Errorf("merge update %d of %d: %w", i+1, len(updates), err)
+		}
+	}
+	return s.Encode(), nil
+}
