@@ -1,0 +1,124 @@
+// Command wsctl shows operators what the nodes of wsnode do, and lets them
+// change it. It talks to the nodes and the registries over NATS.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, for scripts.
+const (
+	exitFailed      = 1 // what was asked for failed
+	exitUsage       = 2 // a wrong flag or argument
+	exitNotFound    = 3 // no such document, pin, session or node
+	exitUnavailable = 4 // NATS, a registry or a node does not answer
+	exitDeclined    = 5 // nothing was changed: not confirmed, or not without --force
+	exitUnhealthy   = 6 // a check found something wrong
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+func failed(code int, format string, args ...any) error {
+	return exitError{code, fmt.Errorf(format, args...)}
+}
+
+func wrongFlag(flag, format string, args ...any) error {
+	return failed(exitUsage, "--%s: %s", flag, fmt.Sprintf(format, args...))
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// cli is one run of wsctl: its streams and the flags that all commands share.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+	reach    reachFlags
+	output   string
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	c := &cli{in: in, out: out, err: errs}
+	root := c.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return 0 // Ctrl-C is how a watch ends
+	}
+	fmt.Fprintln(errs, "wsctl:", err)
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var exit exitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.code
+	case isUnavailable(err):
+		return exitUnavailable
+	}
+	return exitFailed
+}
+
+func (c *cli) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wsctl",
+		Short: "See and change what the nodes of wsnode do",
+		Long: `See and change what the nodes of wsnode do, over the NATS of a region.
+
+Point it at a region by --nats-url, or by --context, which takes the contexts
+of the nats command. Registries are found on the same NATS; name others by
+--registry. Exit codes: 1 failed, 2 wrong usage, 3 not found, 4 NATS, a registry
+or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
+	c.reach.register(root.PersistentFlags())
+	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, wide or json")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return c.check() }
+	root.AddCommand(c.pinsCommand(), c.tokenCommand(), newBenchCommand())
+	return root
+}
+
+func (c *cli) check() error {
+	switch c.output {
+	case "table", "wide", "json":
+		return nil
+	}
+	return wrongFlag("output", "%q: expected table, wide or json", c.output)
+}
+
+// version is the module's version as the Go toolchain stamped it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// column is one column of a table.
+type column[T any] struct {
+	name string
+	wide bool // shown by -o wide only
+	text func(T) string
+}
+
+// printRows prints rows as they come, in the format that was asked for. A row's
+// error does not end the listing: all of them are returned in the end, so that
+// a node that does not answer hides no other.
+func printRows[T any](c *cli, columns []column[T], rows iter.Seq2[T, error]) error {
+	var errs []error
+	if c.output == "json" {
+		errs = append(errs, printJSON(c.out, rows, &errs))
+		return errors.Join(errs...)
+	}
+	var shown []column[T]
+	var header []string
+	for _, col := range columns {
+		if !col.wide || c.output == "wide" {
+			shown = append(shown, col)
+			header = append(header, col.name)
+		}
+	}
+	t := newTable(c.out, header)
+	defer t.close()
+	for row, err := range rows {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		cells := make([]string, len(shown))
+		for i, col := range shown {
+			cells[i] = col.text(row)
+		}
+		if err := t.row(cells); err != nil {
+			return err // nobody reads on
+		}
+	}
+	return errors.Join(append(errs, t.close())...)
+}
+
+// printJSON prints an array, row by row.
+func printJSON[T any](w io.Writer, rows iter.Seq2[T, error], errs *[]error) error {
+	open := "[\n "
+	for row, err := range rows {
+		if err != nil {
+			*errs = append(*errs, err)
+			continue
+		}
+		if err := writeJSON(w, open, row, ""); err != nil {
+			return err
+		}
+		open = ",\n "
+	}
+	end := "\n]\n"
+	if open == "[\n " {
+		end = "[]\n"
+	}
+	_, err := io.WriteString(w, end)
+	return err
+}
+
+// writeJSON writes one line of JSON between two strings.
+func writeJSON(w io.Writer, before string, v any, after string) error {
+	var b bytes.Buffer
+	b.WriteString(before)
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	b.Truncate(b.Len() - 1) // the line's end
+	b.WriteString(after)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// table aligns columns without waiting for the last row: the first rows decide
+// how wide the columns are.
+type table struct {
+	w     io.Writer
+	timer *time.Timer
+
+	mu     sync.Mutex
+	widths []int
+	first  [][]string // rows kept back until the widths are known
+	known  bool
+	err    error
+}
+
+const (
+	firstRows = 100                    // decide the widths
+	firstWait = 200 * time.Millisecond // unless the next row takes longer
+	columnGap = 3
+)
+
+func newTable(w io.Writer, header []string) *table {
+	t := &table{w: w, widths: make([]int, len(header)), first: [][]string{header}}
+	t.timer = time.AfterFunc(firstWait, t.flush)
+	return t
+}
+
+func (t *table) flush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flushLocked()
+}
+
+func (t *table) flushLocked() {
+	t.known = true
+	for _, row := range t.first {
+		for i, cell := range row {
+			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range t.first {
+		t.write(row)
+	}
+	t.first = nil
+}
+
+func (t *table) row(cells []string) error {
+	for i := range cells {
+		cells[i] = printable(cells[i])
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known {
+		t.write(cells)
+		return t.err
+	}
+	if t.first = append(t.first, cells); len(t.first) > firstRows {
+		t.flushLocked()
+	}
+	return t.err
+}
+
+func (t *table) write(cells []string) {
+	var line strings.Builder
+	for i, cell := range cells {
+		line.WriteString(cell)
+		if i < len(cells)-1 {
+			line.WriteString(strings.Repeat(" ", max(0, t.widths[i]-utf8.RuneCountInString(cell))+columnGap))
+		}
+	}
+	if t.err == nil {
+		_, t.err = fmt.Fprintln(t.w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// close prints what was kept back. More calls do nothing.
+func (t *table) close() error {
+	t.timer.Stop()
+	t.flush()
+	return t.err
+}
+
+// printable keeps what clients sent from steering the terminal, and empty cells
+// from looking like missing ones.
+func printable(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// ago says how long something has been, in at most two units.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return shortDuration(time.Since(t))
+}
+
+func shortDuration(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
+
+// count prints a number.
+func count[N int | int64 | uint64](n N) string { return fmt.Sprint(n) }

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/pflag"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// reachFlags say which NATS clusters wsctl talks to.
+type reachFlags struct {
+	urls, contexts       []string
+	creds, ca, cert, key string
+	registries           []string
+	timeout              time.Duration
+}
+
+const defaultNATS = "nats://127.0.0.1:4222"
+
+func (f *reachFlags) register(fl *pflag.FlagSet) {
+	fl.StringArrayVar(&f.urls, "nats-url", fromEnv("WSCTL_NATS_URL"), "URL of a region's NATS (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL]")
+	fl.StringArrayVar(&f.contexts, "context", fromEnv("WSCTL_CONTEXT"), "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT]")
+	fl.StringVar(&f.creds, "nats-creds", os.Getenv("WSCTL_NATS_CREDS"), "NATS credentials file [$WSCTL_NATS_CREDS]")
+	fl.StringVar(&f.ca, "nats-ca", "", "file with the CA certificates of NATS")
+	fl.StringVar(&f.cert, "nats-cert", "", "client certificate for NATS")
+	fl.StringVar(&f.key, "nats-key", "", "key of the client certificate for NATS")
+	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL or dbCode=@context; repeat for each")
+	fl.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
+}
+
+func fromEnv(variable string) []string {
+	if value := os.Getenv(variable); value != "" {
+		return []string{value}
+	}
+	return nil
+}
+
+// target is one NATS cluster.
+type target struct {
+	url     string
+	domain  string // of JetStream
+	options []nats.Option
+}
+
+// targets are the clusters of the regions, at least one.
+func (f *reachFlags) targets() (targets []target, err error) {
+	if len(f.urls) > 0 && len(f.contexts) > 0 && os.Getenv("WSCTL_NATS_URL") == "" && os.Getenv("WSCTL_CONTEXT") == "" {
+		return nil, wrongFlag("context", "expected either contexts or --nats-url")
+	}
+	for _, name := range f.contexts {
+		t, err := f.contextTarget(name)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	if len(targets) > 0 {
+		return targets, nil
+	}
+	urls := f.urls
+	if len(urls) == 0 {
+		urls = []string{defaultNATS}
+	}
+	options, err := f.options()
+	for _, url := range urls {
+		targets = append(targets, target{url: url, options: options})
+	}
+	return targets, err
+}
+
+func (f *reachFlags) contextTarget(name string) (target, error) {
+	c, err := loadContext(name)
+	if err != nil {
+		return target{}, err
+	}
+	options, err := c.options()
+	if err != nil {
+		return target{}, err
+	}
+	t := target{url: c.URL, domain: c.Domain, options: options}
+	if t.url == "" {
+		t.url = defaultNATS
+	}
+	return t, nil
+}
+
+// options are what the flags say about a connection.
+func (f *reachFlags) options() (options []nats.Option, err error) {
+	for flag, file := range map[string]string{"nats-creds": f.creds, "nats-ca": f.ca, "nats-cert": f.cert, "nats-key": f.key} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			return nil, wrongFlag(flag, "%v", err)
+		}
+	}
+	if f.creds != "" {
+		options = append(options, nats.UserCredentials(f.creds))
+	}
+	if f.ca != "" {
+		options = append(options, nats.RootCAs(f.ca))
+	}
+	if (f.cert == "") != (f.key == "") {
+		return nil, wrongFlag("nats-cert", "expected together with --nats-key")
+	}
+	if f.cert != "" {
+		options = append(options, nats.ClientCert(f.cert, f.key))
+	}
+	return slices.Clip(options), nil
+}
+
+// connect connects to a target. Unlike a node it does not wait for one that is
+// not there.
+func (f *reachFlags) connect(t target) (*nats.Conn, error) {
+	options := append(slices.Clone(t.options), nats.Name("wsctl"), nats.Timeout(f.timeout), nats.MaxReconnects(5),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(t.url, options...)
+	if err != nil {
+		return nil, failed(exitUnavailable, "connect to NATS at %s: %w", redact(t.url), err)
+	}
+	return nc, nil
+}
+
+// redact takes credentials out of URLs.
+func redact(urls string) string {
+	parts := strings.Split(urls, ",")
+	for i, u := range parts {
+		if at := strings.LastIndex(u, "@"); at >= 0 {
+			scheme, _, ok := strings.Cut(u, "://")
+			if ok {
+				scheme += "://"
+			} else {
+				scheme = ""
+			}
+			parts[i] = scheme + "…" + u[at:]
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// sources are the registries: those that are named, and those whose buckets are
+// on the targets.
+func (f *reachFlags) sources(ctx context.Context) (map[docname.LicenseRegion]kvpin.Source, error) {
+	targets, err := f.targets()
+	if err != nil {
+		return nil, err
+	}
+	sources := map[docname.LicenseRegion]kvpin.Source{}
+	for _, value := range f.registries {
+		license, where, ok := strings.Cut(value, "=")
+		if !ok || where == "" || !docname.ValidRegion(license) {
+			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
+		}
+		t := target{url: where}
+		if name, ok := strings.CutPrefix(where, "@"); ok {
+			t, err = f.contextTarget(name)
+		} else {
+			t.options, err = f.options()
+		}
+		if err != nil {
+			return nil, err
+		}
+		sources[docname.LicenseRegion(license)] = t.source()
+	}
+	for _, t := range targets {
+		found, err := f.find(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		for _, license := range found {
+			if _, named := sources[license]; !named {
+				sources[license] = t.source()
+			}
+		}
+	}
+	if len(sources) == 0 {
+		return nil, failed(exitNotFound, "no registry on %s: name the NATS that holds it by --registry", redact(targets[0].url))
+	}
+	return sources, nil
+}
+
+func (t target) source() kvpin.Source {
+	return kvpin.Source{URL: t.url, Domain: t.domain, Options: t.options}
+}
+
+// find returns the license regions whose registries are on a target.
+func (f *reachFlags) find(ctx context.Context, t target) (found []docname.LicenseRegion, err error) {
+	nc, err := f.connect(t)
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	found, err = kvpin.Find(ctx, nc, t.domain)
+	if err != nil && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
+		return nil, fmt.Errorf("look for registries on %s: %w", redact(t.url), err)
+	}
+	return found, nil
+}
+
+// inspector opens the registries for looking.
+func (f *reachFlags) inspector(ctx context.Context) (*kvpin.Inspector, error) {
+	sources, err := f.sources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	return kvpin.OpenInspector(ctx, sources)
+}
+
+// isUnavailable reports whether an error says that somebody does not answer.
+func isUnavailable(err error) bool {
+	for _, silent := range []error{
+		kvpin.ErrUnavailable, nats.ErrNoResponders, nats.ErrTimeout, nats.ErrNoServers, nats.ErrConnectionClosed,
+		context.DeadlineExceeded,
+	} {
+		if errors.Is(err, silent) {
+			return true
+		}
+	}
+	return false
+}

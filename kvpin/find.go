@@ -1,0 +1,35 @@
+package kvpin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Find returns the license regions whose registries are on a NATS cluster, sorted.
+// It is for operators: nodes are told where their registries are.
+func Find(ctx context.Context, nc *nats.Conn, domain string) ([]docname.LicenseRegion, error) {
+	s := &natsStore{link: &link{nc: nc}}
+	js, err := s.jetstream(domain)
+	if err != nil {
+		return nil, err
+	}
+	prefix := "KV_" + bucketName("")
+	var found []docname.LicenseRegion
+	lister := js.StreamNames(ctx)
+	for name := range lister.Name() {
+		if license, ok := strings.CutPrefix(name, prefix); ok && docname.ValidRegion(license) {
+			found = append(found, docname.LicenseRegion(license))
+		}
+	}
+	if err := lister.Err(); err != nil {
+		return nil, fmt.Errorf("list buckets: %w", err)
+	}
+	slices.Sort(found)
+	return found, nil
+}
