@@ -22,6 +22,7 @@ type bucket struct {
 	rooms    atomic.Pointer[Rooms]
 	draining atomic.Bool
 	leaving  atomic.Bool
+	unkept   chan struct{} // closed when nobody renews the lease any more
 	opened   chan struct{} // closed with the first lease, or with a fault
 	opening  sync.Once
 
@@ -47,6 +48,7 @@ type bucket struct {
 func newBucket(cfg *Config, license docname.LicenseRegion, s store) *bucket {
 	return &bucket{
 		cfg: cfg, license: license, store: s,
+		unkept:     make(chan struct{}),
 		opened:     make(chan struct{}),
 		survey:     survey{turn: make(chan struct{}, 1)},
 		peers:      peers{leases: make(map[NodeID]peer), asked: make(map[Holder]time.Time), urls: make(map[Region]string)},
@@ -62,9 +64,9 @@ func newBucket(cfg *Config, license docname.LicenseRegion, s store) *bucket {
 // run does the bucket's background work until ctx ends.
 func (b *bucket) run(ctx context.Context) {
 	var tasks sync.WaitGroup
-	tasks.Go(func() { b.keepLease(ctx) })
+	tasks.Go(func() { defer close(b.unkept); b.keepLease(ctx) })
 	tasks.Go(func() {
-		b.store.Watch(ctx, []string{leasePrefix + ">", regionPrefix + ">", noticePrefix + string(b.cfg.Node) + ".>"}, b.notice)
+		b.store.Watch(ctx, []string{b.regionLeases() + ">", regionPrefix + ">", noticePrefix + string(b.cfg.Node) + ".>"}, b.notice)
 	})
 	tasks.Go(func() { b.workDebts(ctx) })
 	tasks.Go(func() { b.sweepOrphans(ctx) })
@@ -184,6 +186,11 @@ func (b *bucket) notice(c change) {
 func (b *bucket) leaveInOrder(ctx context.Context) error {
 	owed := b.settleAll(ctx)
 	b.leaving.Store(true)
+	b.renewNow()
+	select {
+	case <-b.unkept: // a renewal under way would bring the lease back to life
+	case <-ctx.Done():
+	}
 	err := b.giveLeaseBack(ctx)
 	if owed > 0 {
 		err = errors.Join(err, fmt.Errorf("registry %s: %d documents left unsettled", b.license, owed))
