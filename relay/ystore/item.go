@@ -34,6 +34,9 @@ type item struct {
 
 func (it *item) end() uint64 { return it.clock + it.len }
 
+// size is what the item takes on the wire, from above.
+func (it *item) size() int { return len(it.content) + len(it.root) + len(it.sub) + 64 }
+
 // decode reads the struct at b[p:], which must be well-formed, and returns the
 // position behind it.
 func (it *item) decode(b []byte, p int, clock uint64) int {
@@ -66,8 +69,7 @@ func (it *item) decode(b []byte, p int, clock uint64) int {
 func (it *item) decodeHead(b []byte, p int) int {
 	it.info = b[p]
 	it.kind = it.info & kindBits
-	it.form = parentImplied
-	it.sub = nil
+	it.form, it.root, it.sub = parentImplied, nil, nil
 	p++
 	if it.kind == kindGC || it.kind == kindSkip {
 		it.info = it.kind

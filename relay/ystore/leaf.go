@@ -239,8 +239,11 @@ func (l *leaf) reset() {
 	*l = leaf{ents: l.ents[:0], buf: l.buf[:0]}
 }
 
-// full reports that the next struct belongs into another leaf.
-func (l *leaf) full() bool { return len(l.ents) >= maxEntries || len(l.buf) >= maxLeafBytes }
+// takes reports whether the next struct belongs into this leaf.
+func (l *leaf) takes(it *item) bool {
+	n := len(l.ents)
+	return n == 0 || n < maxEntries && len(l.buf)+it.size() <= maxLeafBytes
+}
 
 // overflows reports that the leaf must be divided.
 func (l *leaf) overflows() bool {

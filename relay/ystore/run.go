@@ -111,7 +111,7 @@ func (s *Store) pushLast(r *run, it *item) {
 	}
 	before := len(l.buf)
 	added := false
-	if !l.full() {
+	if l.takes(it) {
 		added = l.push(r.client, it)
 	} else if at, ok := l.joins(r.client, len(l.ents)-1, it); ok && l.extend(len(l.ents)-1, at, it) {
 		l.end = it.end()
@@ -137,9 +137,6 @@ func (s *Store) pushLast(r *run, it *item) {
 func (s *Store) divide(r *run, it *item, push func(*item)) {
 	for len(it.content) > maxPiece && it.len > 1 && divisible(it.kind) {
 		n, size := it.piece()
-		if n >= it.len {
-			break
-		}
 		head := *it
 		head.len, head.content = n, it.content[:size]
 		push(&head)
@@ -163,11 +160,12 @@ func (it *item) piece() (n uint64, size int) {
 		}
 		return utf16Len(it.content[:size]), size
 	}
-	for size = 0; n == 0 || size < maxPiece/2; n++ {
-		if n == it.len {
+	for n < it.len {
+		next := skipElement(it.kind, it.content, size)
+		if n > 0 && next > maxPiece {
 			break
 		}
-		size = skipElement(it.kind, it.content, size)
+		n, size = n+1, next
 	}
 	return n, size
 }

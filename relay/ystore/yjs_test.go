@@ -1,0 +1,174 @@
+package ystore
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// yjs returns a folder from which Node finds real Yjs, with the checker's
+// modules in it. It lies among the installed packages and goes with the test.
+func yjs(t *testing.T) string {
+	t.Helper()
+	node := filepath.Join("..", "..", "test", "corpus", "node")
+	if _, err := os.Stat(filepath.Join(node, "node_modules", "yjs", "package.json")); err != nil {
+		cmd := exec.Command("npm", "ci")
+		cmd.Dir = node
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("install real Yjs: npm ci in %s: %v\n%s", node, err, out)
+		}
+	}
+	dir, err := os.MkdirTemp(filepath.Join(node, "node_modules"), ".check-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for _, name := range []string{"check.mjs", "dump.mjs"} {
+		b, err := io.ReadAll(dataFile(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestAnswersToTheOpenCasesPassTheChecker(t *testing.T) {
+	dir := yjs(t)
+	cases := dataFile(t, "random-open.jsonl.gz").Name()
+	answers := filepath.Join(t.TempDir(), "answers.jsonl")
+	if out, err := exec.Command("go", "run", "../../test/corpus", "answers", cases, answers).CombinedOutput(); err != nil {
+		t.Fatalf("corpus answers: %v\n%s", err, out)
+	}
+	out, err := exec.Command("node", filepath.Join(dir, "check.mjs"), cases, answers).CombinedOutput()
+	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "OK") {
+		t.Fatalf("check.mjs: %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// WSNODE_SOAK names the number of random histories, 20000 for a soak;
+// WSNODE_SEED the first of them.
+func TestRealClientsConvergeAroundTheStore(t *testing.T) {
+	count, first := 500, 1
+	for name, v := range map[string]*int{"WSNODE_SOAK": &count, "WSNODE_SEED": &first} {
+		if s := os.Getenv(name); s != "" {
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			*v = n
+		}
+	}
+	dir := yjs(t)
+	cmd := exec.Command("node", "histories.mjs", filepath.Join(dir, "dump.mjs"), strconv.Itoa(first), strconv.Itoa(count))
+	cmd.Dir = filepath.Join("..", "..", "test", "corpus", "node")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	verdict := serve(bufio.NewReaderSize(out, 1<<20), in)
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("node: %v", err)
+	}
+	var result struct {
+		Histories, Dropped int
+		Bytes, YjsBytes    int
+		Failed             [][2]any
+	}
+	if err := json.Unmarshal([]byte(verdict), &result); err != nil {
+		t.Fatalf("verdict %q: %v", verdict, err)
+	}
+	t.Logf("%d histories from seed %d, in %d of them Yjs disagrees with itself; %d bytes, Yjs %d",
+		result.Histories, first, result.Dropped, result.Bytes, result.YjsBytes)
+	for _, f := range result.Failed {
+		t.Errorf("seed %v: %v", f[0], f[1])
+	}
+	if result.Dropped*10 > result.Histories {
+		t.Errorf("too many histories dropped")
+	}
+}
+
+// serve answers the questions of histories.mjs until its verdict, which it
+// returns. After each change it checks the store, and a replica that hears only
+// what was new.
+func serve(in *bufio.Reader, out io.Writer) string {
+	var s, replica *Store
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil || strings.HasPrefix(line, "{") {
+			return line
+		}
+		verb, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
+		b, err := base64.StdEncoding.DecodeString(arg)
+		answer := "ok"
+		switch {
+		case err != nil:
+		case verb == "new":
+			s, replica = New(Limits{}), New(Limits{})
+		case verb == "apply":
+			answer, err = applyChecked(s, replica, b)
+		case verb == "diff":
+			b, err = s.Diff(b)
+			answer = base64.StdEncoding.EncodeToString(b)
+		case verb == "sv":
+			answer = base64.StdEncoding.EncodeToString(s.StateVector())
+		case verb == "state":
+			answer = base64.StdEncoding.EncodeToString(s.Encode())
+			err = verify(s)
+		}
+		if err != nil {
+			answer = "! " + strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		fmt.Fprintln(out, answer)
+	}
+}
+
+func applyChecked(s, replica *Store, update []byte) (string, error) {
+	brings, err := s.Brings(update)
+	if err != nil {
+		return "", err
+	}
+	fresh, err := s.Apply(update)
+	if err != nil {
+		return "", err
+	}
+	if err := verify(s); err != nil {
+		return "", err
+	}
+	if brings != (fresh != nil) {
+		return "", fmt.Errorf("Brings says %v, Apply returns %d bytes", brings, len(fresh))
+	}
+	if fresh == nil {
+		return "-", nil
+	}
+	if again, err := replica.Apply(fresh); err != nil || again == nil {
+		return "", fmt.Errorf("what was new brings a replica %d bytes: %v", len(again), err)
+	}
+	if string(replica.StateVector()) != string(s.StateVector()) || replica.DeleteDigest() != s.DeleteDigest() {
+		return "", fmt.Errorf("a replica that hears what was new differs")
+	}
+	return base64.StdEncoding.EncodeToString(fresh), verify(replica)
+}
