@@ -36,9 +36,11 @@ func main() {
 	flag.StringVar(&o.json, "json", "", "write all results to this file")
 	flag.StringVar(&o.merge, "merge", "", "take the results of scenarios and servers that are not run from this JSON file")
 	flag.BoolVar(&o.pin, "pin", true, "pin the servers to core 0 and the load to core 1")
+	nice := flag.Int("nice", 0, "run servers and load at this priority; -10 keeps the neighbours on a busy machine away, and needs root")
 	flag.StringVar(&o.serverLog, "server-log", "", "append what the servers print to this file")
 	flag.Parse()
 	if o.pin && os.Getenv("BENCH_PINNED") == "" && runtime.NumCPU() > 1 {
+		prioritise(*nice)
 		pinSelf()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -46,6 +48,19 @@ func main() {
 	if err := o.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)
+	}
+}
+
+// prioritise sets the priority of this process and of all that it starts.
+func prioritise(nice int) {
+	if nice == 0 {
+		return
+	}
+	err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, nice)
+	// Linux shares time between sessions first, where autogroups are on.
+	_ = os.WriteFile("/proc/self/autogroup", fmt.Append(nil, nice), 0)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peers: cannot set the priority:", err)
 	}
 }
 
