@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -178,6 +179,9 @@ func (f *serveFlags) identity(c *podConfig) error {
 	u, err := url.Parse(c.publicURL)
 	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return wrongFlag("public-url", "%q: expected ws:// or wss:// and a host, such as wss://eu-central-1.example", f.publicURL)
+	}
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return wrongFlag("listen", "%q: expected host:port, or :port for all addresses", f.listen)
 	}
 	return nil
 }

@@ -59,6 +59,13 @@ func TestReadmeCommandsWork(t *testing.T) {
 			t.Errorf("port +%d: %d %s", offset, a.Status, a.Body)
 		}
 	}
+	// An interrupted go run exits with 1 itself, and prints how its program ended
+	// if that was not in order.
+	dev.Interrupt()
+	dev.Wait()
+	if strings.Contains(dev.Output(), "exit status") || strings.Contains(dev.Output(), "signal: ") {
+		t.Errorf("wsnode dev did not end cleanly:\n%s", dev.Output())
+	}
 
 	ci, err := os.ReadFile(filepath.Join(cluster.Root(), ".ci", "run"))
 	if err != nil {

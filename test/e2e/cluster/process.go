@@ -144,15 +144,12 @@ func (p *Process) Stop() {
 		return
 	default:
 	}
-	start := time.Now()
-	if err := p.signal(syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
-		p.tb.Errorf("interrupt %s: %v", p.Name, err)
-	}
+	p.Interrupt()
 	select {
 	case <-p.exited:
-	case <-time.After(5 * exitTime):
-		p.tb.Errorf("%s did not end within %v of SIGINT", p.Name, 5*exitTime)
-		p.signal(syscall.SIGQUIT) // prints its goroutines
+	case <-time.After(exitTime):
+		p.tb.Errorf("%s did not end within %v of SIGINT", p.Name, exitTime)
+		p.signal(syscall.SIGQUIT) // prints what its goroutines do instead
 		select {
 		case <-p.exited:
 		case <-time.After(exitTime):
@@ -160,11 +157,16 @@ func (p *Process) Stop() {
 		}
 		return
 	}
-	if took := time.Since(start); took > exitTime {
-		p.tb.Errorf("%s took %v to end, at most %v allowed", p.Name, took, exitTime)
-	}
 	if p.err != nil {
 		p.tb.Errorf("%s ended with: %v", p.Name, p.err)
+	}
+}
+
+// Interrupt sends SIGINT, as Ctrl-C does.
+func (p *Process) Interrupt() {
+	p.tb.Helper()
+	if err := p.signal(syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
+		p.tb.Errorf("interrupt %s: %v", p.Name, err)
 	}
 }
 
