@@ -1,0 +1,304 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+)
+
+// Node is what a node offers its operators; *relay.Node is one. Its methods may
+// be called concurrently. Errors other than *Error are failures.
+type Node interface {
+	Info() Info
+	Sessions(f *Filter, after uint64, limit int) Page[Session]
+	Documents(f *Filter, after uint64, limit int) Page[DocumentRow]
+	Stat(ctx context.Context, d Document) (DocumentStat, error)
+	Export(d Document) ([]byte, error)
+	Recent(RecentRequest) Recent
+	Trace(ctx context.Context, r TraceRequest) Trace
+	Kick(KickRequest) (KickAnswer, error)
+	// StartDrain begins to drain and does not wait.
+	StartDrain(delay, spread time.Duration)
+}
+
+// maxRows bounds the rows of a page, and with them how long a listing holds the
+// node's locks.
+const maxRows = 1000
+
+// requestTimeout bounds the work for one request.
+const requestTimeout = 10 * time.Second
+
+// Server answers operators for one node.
+type Server struct {
+	nc      *nats.Conn
+	node    Node
+	log     *slog.Logger
+	service micro.Service
+	exports exports
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	busy   sync.RWMutex // read-locked while a request is worked on
+	closed bool
+}
+
+// Serve starts to answer on a connection, which must stay open until Close.
+func Serve(nc *nats.Conn, node Node, log *slog.Logger) (*Server, error) {
+	s := &Server{nc: nc, node: node, log: log}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	info := node.Info()
+	var err error
+	s.service, err = micro.AddService(nc, micro.Config{
+		Name:               ServiceName,
+		Version:            semver(info.Version),
+		Description:        "A node of wsnode",
+		Metadata:           map[string]string{"node": info.Node, "region": info.Region, "version": info.Version},
+		QueueGroupDisabled: true,
+	})
+	if err != nil {
+		s.cancel()
+		return nil, fmt.Errorf("serve operators: %w", err)
+	}
+	for verb, answer := range s.endpoints() {
+		subject := Subject(verb, info.Node)
+		if err := s.service.AddEndpoint(verb, s.handler(verb, answer), micro.WithEndpointSubject(subject)); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("serve operators on %s: %w", subject, err)
+		}
+	}
+	return s, nil
+}
+
+// Close stops answering and waits for the requests that are worked on.
+func (s *Server) Close() {
+	_ = s.service.Stop() // fails only if the connection is gone
+	s.cancel()
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	s.closed = true
+}
+
+// endpoint answers one request.
+type endpoint func(ctx context.Context, request []byte) (answer any, err error)
+
+// with reads the request before f is called.
+func with[R any](f func(ctx context.Context, request R) (any, error)) endpoint {
+	return func(ctx context.Context, raw []byte) (any, error) {
+		var request R
+		if len(raw) > 0 {
+			if err := json.Unmarshal(raw, &request); err != nil {
+				return nil, refuse(CodeWrong, "request: %v", err)
+			}
+		}
+		return f(ctx, request)
+	}
+}
+
+func (s *Server) endpoints() map[string]endpoint {
+	n := s.node
+	return map[string]endpoint{
+		InfoVerb: with(func(context.Context, struct{}) (any, error) { return n.Info(), nil }),
+		SessionsVerb: with(func(_ context.Context, r PageRequest) (any, error) {
+			page := n.Sessions(&r.Filter, r.After, clampRows(r.Limit))
+			return fit(page, s.room(), func(row Session) uint64 { return row.ID })
+		}),
+		DocumentsVerb: with(func(_ context.Context, r PageRequest) (any, error) {
+			page := n.Documents(&r.Filter, r.After, clampRows(r.Limit))
+			return fit(page, s.room(), func(row DocumentRow) uint64 { return row.ID })
+		}),
+		StatVerb:   with(func(ctx context.Context, r StatRequest) (any, error) { return n.Stat(ctx, r.Document) }),
+		ExportVerb: with(s.export),
+		RecentVerb: with(func(_ context.Context, r RecentRequest) (any, error) { return s.recent(n.Recent(r)) }),
+		TraceVerb:  with(func(ctx context.Context, r TraceRequest) (any, error) { return n.Trace(ctx, r), nil }),
+		KickVerb: with(func(_ context.Context, r KickRequest) (any, error) {
+			answer, err := n.Kick(r)
+			if err == nil && !r.DryRun {
+				s.log.Warn("an operator ended sessions", "sessions", answer.Sessions, "filter", r.Filter, "code", r.Code, "reason", r.Reason)
+			}
+			return answer, err
+		}),
+		DrainVerb: with(func(_ context.Context, r DrainRequest) (any, error) {
+			s.log.Warn("an operator drains the node", "delay_ms", r.DelayMS, "spread_ms", r.SpreadMS)
+			n.StartDrain(time.Duration(r.DelayMS)*time.Millisecond, time.Duration(r.SpreadMS)*time.Millisecond)
+			return struct{}{}, nil
+		}),
+	}
+}
+
+func clampRows(limit int) int {
+	if limit <= 0 {
+		return maxRows
+	}
+	return min(limit, maxRows)
+}
+
+// handler answers requests of one verb, one at a time.
+func (s *Server) handler(verb string, answer endpoint) micro.Handler {
+	return micro.HandlerFunc(func(r micro.Request) {
+		s.busy.RLock()
+		defer s.busy.RUnlock()
+		if s.closed {
+			return
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
+		defer cancel()
+		body, err := answer(ctx, r.Data())
+		if err == nil {
+			err = r.RespondJSON(body)
+		}
+		if err == nil {
+			return
+		}
+		refusal := &Error{CodeFailed, err.Error()}
+		if !errors.As(err, &refusal) {
+			s.log.Warn("could not answer an operator", "verb", verb, "err", err)
+		}
+		_ = r.Error(strconv.Itoa(refusal.Code), refusal.Description, nil) // the asker hears of it by its timeout
+	})
+}
+
+// room is how many bytes of rows an answer may hold.
+func (s *Server) room() int { return int(min(s.nc.MaxPayload(), 1<<20)) * 3 / 4 }
+
+// fitted is a Page whose rows are encoded already.
+type fitted struct {
+	Rows []json.RawMessage `json:"rows"`
+	Next uint64            `json:"next"`
+	More bool              `json:"more"`
+}
+
+// fit cuts a page to what one message holds.
+func fit[T any](p Page[T], room int, id func(T) uint64) (fitted, error) {
+	f := fitted{Rows: make([]json.RawMessage, 0, len(p.Rows)), Next: p.Next, More: p.More}
+	for i, row := range p.Rows {
+		raw, err := json.Marshal(row)
+		if err != nil {
+			return f, err
+		}
+		if room -= len(raw) + 1; room < 0 && i > 0 {
+			f.Next, f.More = id(p.Rows[i-1]), true
+			break
+		}
+		f.Rows = append(f.Rows, raw)
+	}
+	return f, nil
+}
+
+// recent cuts both listings to what one message holds.
+func (s *Server) recent(r Recent) (any, error) {
+	refusals, err := fit(r.Refusals, s.room()/2, func(row Refusal) uint64 { return row.Seq })
+	if err != nil {
+		return nil, err
+	}
+	ended, err := fit(r.Ended, s.room()/2, func(row Ended) uint64 { return row.Seq })
+	return struct {
+		Refusals fitted `json:"refusals"`
+		Ended    fitted `json:"ended"`
+	}{refusals, ended}, err
+}
+
+// export hands out a document's state part by part. The state is kept as it was
+// when the first part was asked for: it may change meanwhile.
+func (s *Server) export(_ context.Context, r ExportRequest) (any, error) {
+	id := r.Export
+	if id == 0 {
+		state, err := s.node.Export(r.Document)
+		if err != nil {
+			return nil, err
+		}
+		id = s.exports.keep(state, time.Now())
+	}
+	state, ok := s.exports.take(id, time.Now())
+	if !ok {
+		return nil, NotFound("the export has run out: begin again")
+	}
+	if r.Offset < 0 || r.Offset > len(state) {
+		return nil, Wrong("offset %d: expected 0 to %d", r.Offset, len(state))
+	}
+	part := state[r.Offset:]
+	part = part[:min(len(part), s.room()*3/4)] // base64 takes a third more
+	if r.Offset+len(part) == len(state) {
+		s.exports.drop(id)
+	}
+	return Export{Export: id, Size: len(state), Data: part}, nil
+}
+
+// exports are the states that operators are fetching.
+type exports struct {
+	mu   sync.Mutex
+	last uint64
+	kept map[uint64]kept
+}
+
+type kept struct {
+	state []byte // shared with the document's store, immutable
+	used  time.Time
+}
+
+const (
+	maxExports = 4
+	exportLife = 30 * time.Second // without a request
+)
+
+// keep makes room for a state by dropping the one that was not asked for longest.
+func (e *exports) keep(state []byte, now time.Time) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.kept == nil {
+		e.kept = map[uint64]kept{}
+	}
+	for len(e.kept) >= maxExports {
+		var oldest uint64
+		for id, k := range e.kept {
+			if oldest == 0 || k.used.Before(e.kept[oldest].used) {
+				oldest = id
+			}
+		}
+		delete(e.kept, oldest)
+	}
+	e.last++
+	e.kept[e.last] = kept{state, now}
+	return e.last
+}
+
+func (e *exports) take(id uint64, now time.Time) ([]byte, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for other, k := range e.kept {
+		if now.Sub(k.used) > exportLife {
+			delete(e.kept, other)
+		}
+	}
+	k, ok := e.kept[id]
+	if ok {
+		e.kept[id] = kept{k.state, now}
+	}
+	return k.state, ok
+}
+
+func (e *exports) drop(id uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.kept, id)
+}
+
+var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+
+// semver makes a Go version one that the service protocol takes.
+func semver(version string) string {
+	version = strings.TrimPrefix(version, "v")
+	if !semanticVersion.MatchString(version) {
+		return "0.0.0"
+	}
+	return version
+}
