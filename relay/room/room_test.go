@@ -1,0 +1,427 @@
+package room
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func now() time.Time { return time.Now() }
+
+var doc = docname.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "todo"}
+
+// pod is a node's rooms on a connection of their own.
+type pod struct {
+	*Rooms
+	bus     *bus.Bus
+	history *history.History
+}
+
+func newPod(t testing.TB, url string, configure ...func(*Config)) *pod {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := new(pod)
+	if p.bus, err = bus.New(nc, bus.Config{Disturbed: func() { p.Disturbed() }}); err != nil {
+		t.Fatal(err)
+	}
+	if p.history, err = history.Open(ctx, nc, history.Config{Publisher: p.bus}); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Bus: p.bus, History: p.history}
+	for _, c := range configure {
+		c(&cfg)
+	}
+	if p.Rooms, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Close()
+		p.history.Close()
+		p.bus.Close()
+		nc.Close()
+	})
+	return p
+}
+
+func (p *pod) open(t testing.TB, epoch string) *Room {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	r, err := p.Open(ctx, doc, epoch, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+// eventually waits for a condition that other goroutines bring about.
+func eventually(t testing.TB, what string, within time.Duration, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func sameState(a, b *member) bool {
+	sv, deletions := a.state()
+	sv2, deletions2 := b.state()
+	return sv == sv2 && deletions == deletions2
+}
+
+func apply(t testing.TB, s *Seat, update []byte) {
+	t.Helper()
+	if _, err := s.Apply(update); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func durable(t testing.TB, r *Room) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := r.Durable(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnEditReachesTheMembersOfAllPods(t *testing.T) {
+	url := natstest.Server(t).URL
+	a, b := newPod(t, url).open(t, "e1"), newPod(t, url).open(t, "e1")
+	typist, seat := join(t, a)
+	local, _ := join(t, a)
+	remote, _ := join(t, b)
+	w := &writer{client: 7}
+	for range 100 {
+		apply(t, seat, w.insert("x"))
+	}
+	apply(t, seat, w.remove(3))
+	eventually(t, "the other member of the pod has it", 5*time.Second, func() bool { return string(a.Stat().StateVector) == first(local.state()) })
+	eventually(t, "the other pod's member has it", 5*time.Second, func() bool { return sameState(local, remote) })
+	if got, _ := typist.state(); got != "\x00" {
+		t.Errorf("the typist was sent its own edits: state vector %q", got)
+	}
+}
+
+func first(s string, _ uint64) string { return s }
+
+func TestAMalformedUpdateReachesNobody(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	_, seat := join(t, r)
+	other, _ := join(t, r)
+	frames := other.frames
+	if _, err := seat.Apply([]byte{1, 2, 3}); err == nil {
+		t.Error("it was taken")
+	}
+	if other.frames != frames {
+		t.Error("it was passed on")
+	}
+}
+
+func TestEveryStep1IsAnsweredOnce(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	m, seat := join(t, r)
+	w := &writer{client: 1}
+	apply(t, seat, w.insert("hello"))
+	for _, sv := range [][]byte{{0}, {1, 1, 2}} {
+		if err := seat.Step1(sv); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.step1 != 1 || m.step2 != 3 {
+		t.Errorf("%d SyncStep1 and %d SyncStep2, want 1 and 3", m.step1, m.step2)
+	}
+	if err := seat.Step1([]byte{9}); err == nil {
+		t.Error("a malformed state vector was answered")
+	}
+}
+
+func TestAFrozenMemberIsSentTheDifferenceLater(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	_, seat := join(t, r)
+	slow, slowSeat := join(t, r)
+	w := &writer{client: 1}
+	apply(t, seat, w.insert("a"))
+	slow.full = true
+	apply(t, seat, w.insert("b"))
+	frames := slow.frames
+	for range 50 {
+		apply(t, seat, w.insert("c"))
+	}
+	apply(t, seat, w.remove(0))
+	if slow.frames != frames {
+		t.Fatalf("%d frames were sent to a full queue", slow.frames-frames)
+	}
+	slow.full = false
+	if err := slowSeat.Step1([]byte{0}); err != nil { // asked while frozen
+		t.Fatal(err)
+	}
+	slowSeat.Thaw()
+	if slow.frames != frames+1 || slow.step2 != 2 {
+		t.Errorf("%d frames and %d SyncStep2 after the thaw", slow.frames-frames, slow.step2)
+	}
+	sv, deletions := slow.state()
+	if sv != string(r.Stat().StateVector) || deletions != r.store.DeleteDigest() {
+		t.Error("the member is not complete")
+	}
+}
+
+func TestAwarenessComesAndGoesOverPods(t *testing.T) {
+	url := natstest.Server(t).URL
+	a, b := newPod(t, url).open(t, "e1"), newPod(t, url).open(t, "e1")
+	_, seat := join(t, a)
+	remote, _ := join(t, b)
+	state := awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{"name":"Ada"}`)}})
+	if err := seat.Awareness(state); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "seen on the other pod", 5*time.Second, func() bool { return remote.present() == 1 })
+	late, _ := join(t, newPod(t, url).open(t, "e1"))
+	eventually(t, "seen by a pod that opens later", 5*time.Second, func() bool { return late.present() == 1 })
+	seat.Leave()
+	eventually(t, "gone everywhere", 5*time.Second, func() bool { return remote.present() == 0 && late.present() == 0 })
+}
+
+func TestTheClientsOfADeadPodLeave(t *testing.T) {
+	url := natstest.Server(t).URL
+	quick := func(c *Config) { c.BeaconEvery, c.PeerTimeout = 200*time.Millisecond, time.Second }
+	a, b := newPod(t, url), newPod(t, url, quick).open(t, "e1")
+	_, seat := join(t, a.open(t, "e1"))
+	remote, _ := join(t, b)
+	state := awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{}`)}})
+	if err := seat.Awareness(state); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 1 })
+	a.bus.Conn().Close() // it dies without a word
+	eventually(t, "gone", 5*time.Second, func() bool { return remote.present() == 0 })
+}
+
+func TestADocumentIsReadFromItsHistory(t *testing.T) {
+	url := natstest.Server(t).URL
+	small := func(c *Config) { c.CompactMessages = 20 }
+	p := newPod(t, url, small)
+	a := p.open(t, "e1")
+	_, seat := join(t, a)
+	w := &writer{client: 1}
+	for i := range 200 {
+		apply(t, seat, w.insert("x"))
+		if i%10 == 9 {
+			apply(t, seat, w.remove(uint64(i)))
+			durable(t, a)
+		}
+	}
+	eventually(t, "the history was compacted", 10*time.Second, func() bool { return p.Counters.Compactions.Load() > 0 && a.Stat().Messages < 40 })
+	durable(t, a)
+	seat.Leave()
+	a.Close()
+	late, _ := join(t, newPod(t, url).open(t, "e1"))
+	sv, deletions := late.state()
+	if sv != string(a.store.StateVector()) || deletions != a.store.DeleteDigest() {
+		t.Error("the document came back incomplete")
+	}
+	other, _ := join(t, newPod(t, url).open(t, "e2"))
+	if sv, _ := other.state(); sv != "\x00" {
+		t.Error("another epoch holds something of it")
+	}
+}
+
+func TestLargeUpdatesAndSnapshotsTravelInParts(t *testing.T) {
+	url := natstest.Server(t).URL
+	p, q := newPod(t, url), newPod(t, url)
+	a, b := p.open(t, "e1"), q.open(t, "e1")
+	_, seat := join(t, a)
+	remote, _ := join(t, b)
+	w := &writer{client: 1}
+	big := strings.Repeat("0123456789abcdef", 5<<20/16)
+	apply(t, seat, w.insert(big))
+	apply(t, seat, w.insert("!"))
+	eventually(t, "the other pod has it", 20*time.Second, func() bool { return first(remote.state()) == string(a.Stat().StateVector) })
+	durable(t, a)
+	if err := a.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late, _ := join(t, newPod(t, url).open(t, "e1"))
+	if first(late.state()) != string(a.Stat().StateVector) {
+		t.Error("a late pod is not complete")
+	}
+}
+
+// lossy drops what a test tells it to.
+type lossy struct {
+	Bus
+	mu   sync.Mutex
+	drop func(subject string) bool
+}
+
+func (l *lossy) Subscribe(subject string, h bus.Handler) (*bus.Subscription, error) {
+	return l.Bus.Subscribe(subject, bus.HandlerFunc(func(subject, reply string, data []byte) {
+		l.mu.Lock()
+		drop := l.drop != nil && l.drop(subject)
+		l.mu.Unlock()
+		if !drop {
+			h.Receive(subject, reply, data)
+		}
+	}))
+}
+
+func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
+	for _, lost := range []string{"insertion", "deletion", "last"} {
+		t.Run(lost, func(t *testing.T) {
+			url := natstest.Server(t).URL
+			l := new(lossy)
+			quick := func(c *Config) { c.BeaconEvery = 300 * time.Millisecond }
+			q := newPod(t, url, quick, func(c *Config) { l.Bus = c.Bus; c.Bus = l })
+			a, b := newPod(t, url, quick).open(t, "e1"), q.open(t, "e1")
+			_, seat := join(t, a)
+			remote, _ := join(t, b)
+			w := &writer{client: 1}
+			send := func(u []byte) {
+				apply(t, seat, u)
+				durable(t, a)
+			}
+			send(w.insert("ab"))
+			eventually(t, "the pods are linked", 5*time.Second, func() bool { return first(remote.state()) == string(a.Stat().StateVector) })
+			l.mu.Lock()
+			dropped := 0
+			l.drop = func(subject string) bool {
+				if !strings.HasPrefix(subject, "wsn.u.") || dropped > 0 {
+					return false
+				}
+				dropped++
+				return true
+			}
+			l.mu.Unlock()
+			switch lost {
+			case "insertion":
+				send(w.insert("c"))
+				send(w.insert("d"))
+			case "deletion":
+				send(w.remove(0))
+				send(w.insert("d"))
+			case "last":
+				send(w.remove(0))
+			}
+			eventually(t, "repaired", 5*time.Second, func() bool {
+				sv, deletions := remote.state()
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				return sv == string(a.store.StateVector()) && deletions == a.store.DeleteDigest()
+			})
+			if dropped != 1 || q.Counters.Repairs.Load() == 0 {
+				t.Errorf("%d messages dropped, %d repairs", dropped, q.Counters.Repairs.Load())
+			}
+		})
+	}
+}
+
+func TestARefusedAppendIsTriedAgain(t *testing.T) {
+	s := natstest.Server(t)
+	p := newPod(t, s.URL, func(c *Config) { c.RetryEvery = 100 * time.Millisecond })
+	a := p.open(t, "e1")
+	_, seat := join(t, a)
+	w := &writer{client: 1}
+	apply(t, seat, w.insert("before"))
+	durable(t, a)
+	js := p.bus.Conn()
+	if _, err := js.Request("$JS.API.STREAM.DELETE."+history.StreamName(0), nil, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, seat, w.insert("after"))
+	durable(t, a)
+	if err := a.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late, _ := join(t, newPod(t, s.URL).open(t, "e1"))
+	if first(late.state()) != string(a.Stat().StateVector) {
+		t.Error("edits were lost with the stream")
+	}
+}
+
+// TestJoinDuringABurstHasNoHole has pods open a document while two others write
+// at full speed. The number of trials is what a run of all tests can afford; the
+// soak raises it.
+func TestJoinDuringABurstHasNoHole(t *testing.T) {
+	for _, servers := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d servers", servers), func(t *testing.T) { joinDuringBurst(t, natstest.Cluster(t, servers), 100) })
+	}
+}
+
+func joinDuringBurst(t *testing.T, nats *natstest.Instance, trials int) {
+	urls := strings.Split(nats.URL, ",")
+	url := func(i int) string { return urls[i%len(urls)] }
+	a, b := newPod(t, url(0)).open(t, "e1"), newPod(t, url(1)).open(t, "e1")
+	joiner := newPod(t, url(2))
+	stop := make(chan struct{})
+	var writing sync.WaitGroup
+	for i, r := range []*Room{a, b} {
+		_, seat := join(t, r)
+		writing.Go(func() {
+			w := &writer{client: uint64(i + 1)}
+			for n := uint64(0); ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				apply(t, seat, w.insert("x"))
+				if n%3 == 0 {
+					apply(t, seat, w.remove(w.clock-1))
+				}
+				time.Sleep(200 * time.Microsecond)
+			}
+		})
+	}
+	for trial := range trials {
+		r, err := joiner.Open(t.Context(), doc, "e1", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What the writers had when the room was ready must be there 2 s later.
+		want := a.Stat().StateVector
+		eventually(t, fmt.Sprintf("trial %d: the joiner knows what the writers knew", trial), 2*time.Second, func() bool {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			lacks, _, err := compare(r.store.StateVector(), want)
+			return err == nil && !lacks
+		})
+		if trial < trials-1 {
+			r.Close()
+			continue
+		}
+		close(stop)
+		writing.Wait()
+		eventually(t, "all rooms are equal once nobody writes, deletions included", 2*time.Second, func() bool {
+			return a.digestOf() == r.digestOf() && b.digestOf() == r.digestOf()
+		})
+		r.Close()
+	}
+}
+
+func (r *Room) digestOf() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprintf("%x %x", r.store.StateVector(), r.store.DeleteDigest())
+}

@@ -1,0 +1,115 @@
+package room
+
+import (
+	"encoding/binary"
+	"sync"
+	"testing"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// writer types at the end of the root text "text" as one Yjs client, and deletes
+// what it typed: the smallest real updates (yjs, V1 encoding).
+type writer struct{ client, clock uint64 }
+
+// insert appends n characters as one struct.
+func (w *writer) insert(text string) []byte {
+	u := []byte{1, 1}
+	u = binary.AppendUvarint(u, w.client)
+	u = binary.AppendUvarint(u, w.clock)
+	if w.clock == 0 {
+		u = append(u, 4, 1, 4, 't', 'e', 'x', 't') // string content; parent: the root type "text"
+	} else {
+		u = append(u, 0x84) // string content with origin
+		u = binary.AppendUvarint(u, w.client)
+		u = binary.AppendUvarint(u, w.clock-1)
+	}
+	u = binary.AppendUvarint(u, uint64(len(text)))
+	u = append(u, text...)
+	w.clock += uint64(len(text))
+	return append(u, 0)
+}
+
+// remove deletes one character that was typed before.
+func (w *writer) remove(clock uint64) []byte {
+	u := []byte{0, 1}
+	u = binary.AppendUvarint(u, w.client)
+	u = append(u, 1)
+	u = binary.AppendUvarint(u, clock)
+	return append(u, 1)
+}
+
+// member is a client that takes everything: it applies what it is sent.
+type member struct {
+	mu     sync.Mutex
+	store  *ystore.Store
+	states awareness.Set
+	step1  int
+	step2  int
+	full   bool // refuse what is sent, as a slow client's queue does
+	frames int
+	closed []string
+}
+
+func newMember() *member { return &member{store: ystore.New(ystore.Limits{})} }
+
+func (m *member) Send(f yproto.Frame) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.frames++
+	msg, err := yproto.Decode(f.Message())
+	if err != nil {
+		panic(err)
+	}
+	switch msg.Kind {
+	case yproto.Step1:
+		m.step1++
+	case yproto.Step2:
+		m.step2++
+		fallthrough
+	case yproto.Update:
+		if _, err := m.store.Apply(msg.Payload); err != nil {
+			panic(err)
+		}
+	}
+	return !m.full
+}
+
+func (m *member) SendAwareness(_ yproto.Frame, entries []awareness.Entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.states.ApplyRoom(1, entries, now())
+}
+
+func (m *member) Close(_ int, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = append(m.closed, reason)
+}
+
+func (m *member) state() (stateVector string, deletions uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return string(m.store.StateVector()), m.store.DeleteDigest()
+}
+
+func (m *member) present() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.states.Len()
+}
+
+func join(t testing.TB, r *Room) (*member, *Seat) {
+	t.Helper()
+	m := newMember()
+	s, err := r.Join(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Step1([]byte{0}); err != nil {
+		t.Fatal(err)
+	}
+	return m, s
+}
