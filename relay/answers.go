@@ -45,6 +45,9 @@ func (e *redirectError) reason() string {
 // documentURL is the URL of a document in a region.
 func documentURL(region, name string) string { return region + "/" + docname.URLPath(name) }
 
+// redirected is the kind of an answer that is no refusal.
+const redirected = "redirect"
+
 // refusal is one answer in the two languages that clients understand.
 type refusal struct {
 	code   int    // WebSocket close code
@@ -72,7 +75,7 @@ func answer(err error) refusal {
 	case errors.Is(err, docname.ErrName):
 		return refusal{closeName, "Invalid document name", http.StatusBadRequest, "invalid_document_name"}
 	case errors.As(err, &elsewhere):
-		return refusal{closeRedirect, elsewhere.reason(), http.StatusMisdirectedRequest, "redirect"}
+		return refusal{closeRedirect, elsewhere.reason(), http.StatusMisdirectedRequest, redirected}
 	case errors.Is(err, errDraining):
 		return refusal{closeRestart, "Service restart", http.StatusServiceUnavailable, "unavailable"}
 	}

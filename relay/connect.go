@@ -7,6 +7,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
@@ -22,6 +23,8 @@ type visit struct {
 	session   *session.Session
 	remote    string
 	userAgent string
+	origin    string
+	id        uint64 // in the node's roster; owned by run
 }
 
 // connect takes a WebSocket handshake from token to session. Looking precedes
@@ -31,11 +34,12 @@ type visit struct {
 func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	target, nameErr := docname.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
-	v := &visit{node: n, remote: r.RemoteAddr, userAgent: r.UserAgent()}
+	v := &visit{node: n, remote: r.RemoteAddr, userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
+	v.doc.Name = target.Name // until the token says whose it is
 
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
-	err := v.admit(ctx, credentials.Token, r.Header.Get("Origin"), target.Name, nameErr)
+	err := v.admit(ctx, credentials.Token, v.origin, target.Name, nameErr)
 
 	socket, acceptErr := session.Accept(w, r, credentials.Subprotocol)
 	switch {
@@ -97,18 +101,15 @@ func (v *visit) run(socket *session.Socket) {
 		socket.Refuse(closeAgain, "Try again later")
 		return
 	}
-	n.mu.Lock()
-	n.sessions[v] = struct{}{}
-	n.mu.Unlock()
+	n.recent.count(admitted)
+	v.id = n.sessions.add(v)
 	if n.draining.Load() { // it began between the check and here
 		v.session.Close(closeRestart, "Service restart")
 	}
 	closed := v.session.Run(n.ctx, seat)
-	n.mu.Lock()
-	delete(n.sessions, v)
-	n.mu.Unlock()
+	n.traffic.leave(n, v)
 	seat.Leave()
-	v.logEnd(closed)
+	v.ended(closed)
 }
 
 // leave gives back what admit took.
@@ -127,18 +128,24 @@ func (unguarded) Operation() string               { return "" }
 // refused logs why a client was turned away: at debug what clients do every day,
 // at info what an operator may be asked about.
 func (n *Node) refused(v *visit, a refusal, err error) {
+	n.recent.count(a.kind)
 	if a.code == closeRedirect {
 		n.log.Debug("redirected", "document", v.doc.String(), "reason", a.reason, "remote", v.remote)
 		return
 	}
+	n.recent.refuse(control.Refusal{
+		Code: a.code, Reason: a.reason, Detail: err.Error(), Document: control.NewDocument(v.doc),
+		Remote: v.remote, UserAgent: v.userAgent, Origin: v.origin, Request: "connect",
+	})
 	n.log.Info("refused", "code", a.code, "reason", a.reason, "name", v.doc.Name, "remote", v.remote, "err", err)
 }
 
-// logEnd writes the whole story of a session in one line.
-func (v *visit) logEnd(c session.Closed) {
+// ended writes the whole story of a session in one line.
+func (v *visit) ended(c session.Closed) {
 	s := v.session.Stats()
+	v.node.recent.end(control.Ended{Session: v.row(v.id, s), Code: c.Code, Reason: c.Reason, ByNode: c.Ours})
 	v.node.log.Info("session ended", "document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
-		"remote", v.remote, "seconds", time.Since(s.Since).Seconds(),
+		"remote", v.remote, "session", control.SessionID(v.id), "seconds", time.Since(s.Since).Seconds(),
 		"frames_in", s.FramesIn, "frames_out", s.FramesOut, "bytes_in", s.BytesIn, "bytes_out", s.BytesOut)
 }
 

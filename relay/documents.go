@@ -20,12 +20,14 @@ type documents struct {
 
 	mu      sync.Mutex
 	live    map[docname.Document]*document
-	settled chan struct{} // closed when live becomes empty; nil: nobody waits
+	list    roster[*document] // the same, for operators
+	settled chan struct{}     // closed when live becomes empty; nil: nobody waits
 }
 
 // document is one entry. room and hold are set before opened is closed.
 type document struct {
 	doc    docname.Document
+	id     uint64 // in the roster, guarded by documents.mu
 	opened chan struct{}
 	gone   chan struct{} // closed when the entry has left the map
 	room   *room.Room
@@ -48,6 +50,7 @@ const durableWait = time.Minute
 
 func (ds *documents) init(n *Node) {
 	ds.node, ds.live = n, map[docname.Document]*document{}
+	ds.list.init(n.started)
 }
 
 // enter returns the document live, with a place for one user that leave gives
@@ -88,6 +91,7 @@ func (ds *documents) take(doc docname.Document) (d *document, wait <-chan struct
 	if d == nil {
 		d = &document{doc: doc, opened: make(chan struct{}), gone: make(chan struct{})}
 		ds.live[doc] = d
+		d.id = ds.list.add(d)
 		// Not the first joiner's goroutine: others wait for it too.
 		ds.node.done.Go(func() { ds.open(d) })
 	}
@@ -253,6 +257,7 @@ func (ds *documents) remove(d *document) {
 	if ds.live[d.doc] == d {
 		delete(ds.live, d.doc)
 	}
+	ds.list.remove(d.id)
 	close(d.gone)
 	if len(ds.live) == 0 && ds.settled != nil {
 		close(ds.settled)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
 )
 
@@ -172,6 +173,11 @@ func (n *Node) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	if a.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
+	n.recent.refuse(control.Refusal{
+		Code: a.status, Reason: a.reason, Detail: err.Error(), Request: strings.TrimPrefix(r.URL.Path, "/"),
+		Remote: r.RemoteAddr, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),
+		Document: control.Document{Name: docname.ParseQuery(r.URL.RawQuery).Get("documentName")},
+	})
 	n.log.Debug("refused", "path", r.URL.Path, "status", a.status, "reason", a.reason, "remote", r.RemoteAddr, "err", err)
 	writeError(w, a.status, a.kind, a.reason)
 }

@@ -37,6 +37,8 @@ type Config struct {
 	History  *history.History
 	Log      *slog.Logger
 
+	Version string // of the software, for operators
+
 	Grace        time.Duration // 10 s: as in the registry's config
 	NoQueryToken bool          // do not take tokens from the query
 	Sessions     session.Config
@@ -60,8 +62,9 @@ type Node struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
 
-	mu       sync.Mutex
-	sessions map[*visit]struct{}
+	sessions roster[*visit]
+	recent   recent
+	traffic  traffic
 }
 
 // handshakeTimeout bounds the connect path up to the room: a client hears within
@@ -77,7 +80,9 @@ func Open(cfg Config) (*Node, error) {
 		cfg.Grace = 10 * time.Second
 	}
 	cfg.Sessions.SetDefaults()
-	n := &Node{cfg: cfg, log: cfg.Log, pulse: session.NewPulse(), started: time.Now(), sessions: map[*visit]struct{}{}}
+	n := &Node{cfg: cfg, log: cfg.Log, pulse: session.NewPulse(), started: time.Now()}
+	n.sessions.init(n.started)
+	n.recent.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.docs.init(n)
 	n.cleanup.init(n)
@@ -120,7 +125,7 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 	n.cfg.Registry.Drain()
 	pause(ctx, delay)
 	n.draining.Store(true)
-	sessions := n.visits()
+	sessions := n.sessions.all()
 	for i, v := range sessions {
 		v.session.Close(closeRestart, "Service restart")
 		if i < len(sessions)-1 {
@@ -151,11 +156,11 @@ const closeLinger = 300 * time.Millisecond
 func (n *Node) Close(ctx context.Context) error {
 	n.unready.Store(true)
 	n.draining.Store(true)
-	for _, v := range n.visits() {
+	for _, v := range n.sessions.all() {
 		v.session.Close(closeRestart, "Service restart")
 	}
 	hurry := time.AfterFunc(closeLinger, func() {
-		for _, v := range n.visits() {
+		for _, v := range n.sessions.all() {
 			v.session.End()
 		}
 	})
@@ -165,14 +170,4 @@ func (n *Node) Close(ctx context.Context) error {
 	n.done.Wait()
 	n.rooms.Close()
 	return err
-}
-
-func (n *Node) visits() []*visit {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	all := make([]*visit, 0, len(n.sessions))
-	for v := range n.sessions {
-		all = append(all, v)
-	}
-	return all
 }

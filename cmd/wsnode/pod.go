@@ -16,6 +16,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 )
@@ -42,6 +43,7 @@ type pod struct {
 	history  *history.History
 	registry *kvpin.Registry
 	node     atomic.Pointer[relay.Node]
+	control  *control.Server
 	server   *relay.Server
 	served   chan error
 }
@@ -83,7 +85,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.relay.Region, c.relay.Node, c.relay.Log = c.region, c.node, c.log
+	c.relay.Region, c.relay.Node, c.relay.Log, c.relay.Version = c.region, c.node, c.log, version()
 	c.relay.Bus, c.relay.History, c.relay.Registry = p.bus, p.history, p.registry
 	c.relay.Compact.SnapshotEvery = p.history.MaxAge() / 2
 	n, err := relay.Open(c.relay)
@@ -91,6 +93,9 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 		return nil, err
 	}
 	p.node.Store(n)
+	if p.control, err = control.Serve(p.nc, n, c.log); err != nil {
+		return nil, errors.Join(err, n.Close(ctx))
+	}
 	handler := http.Handler(n)
 	if c.handler != nil {
 		handler = c.handler(n)
@@ -107,6 +112,7 @@ func (p *pod) stop(ctx context.Context) error {
 	if n := p.node.Load(); n != nil {
 		errs = append(errs, n.Close(ctx))
 	}
+	p.control.Close() // last: operators watch a node to its end
 	errs = append(errs, p.close(ctx))
 	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ package control
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/docname"
@@ -189,6 +190,12 @@ type Session struct {
 	Queued    int       `json:"queuedBytes"` // what waits for a slow client
 	RTT       float64   `json:"rttMs"`       // of the TCP connection, as the kernel has it; 0: unknown
 }
+
+// SessionID spells a session's id for people.
+func SessionID(id uint64) string { return strconv.FormatUint(id, 36) }
+
+// ParseSessionID is the inverse of SessionID.
+func ParseSessionID(s string) (uint64, error) { return strconv.ParseUint(s, 36, 64) }
 
 // DocumentRow is a document that is live on a node.
 type DocumentRow struct {

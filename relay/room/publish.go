@@ -33,6 +33,7 @@ type log struct {
 	snapshotSize   int
 	snapshotAt     time.Time
 	compacting     bool
+	durable        time.Duration // of the last append, from publish to acknowledgement
 }
 
 func (l *log) init(r *Room) {
@@ -261,9 +262,13 @@ func (a *appending) done(seq uint64, err error) {
 	}
 	r.log.release()
 	outcome, final := a.outcome, a.err
+	took := time.Since(a.sent)
+	if final == nil {
+		r.log.durable = took
+	}
 	r.mu.Unlock()
 	if final == nil {
-		r.rooms.cfg.Durable(time.Since(a.sent))
+		r.rooms.cfg.Durable(took)
 	}
 	if outcome != nil {
 		outcome(a.seq, final)

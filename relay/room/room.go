@@ -44,6 +44,7 @@ type Room struct {
 	aware    awareness.Set
 	seats    []*Seat
 	sessions uint64 // the last session id given
+	edits    int64  // from members
 	peers    map[ID]*peer
 	log      log
 	out      pending
@@ -191,15 +192,31 @@ type Stat struct {
 	StateVector  []byte
 	Messages     int // in the history since its snapshot, as far as this room knows
 	UnackedBytes int
+	Edits        int64         // from members, since the room was opened
+	Durable      time.Duration // from publish to acknowledgement of the last append; 0: none yet
 }
 
 // Stat describes the room as it is now.
 func (r *Room) Stat() Stat {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s := r.brief()
+	s.StateVector = r.store.StateVector()
+	return s
+}
+
+// Brief is Stat without the state vector, whose making costs as much as the
+// document has writers.
+func (r *Room) Brief() Stat {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.brief()
+}
+
+func (r *Room) brief() Stat {
 	return Stat{
 		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers),
-		Store: r.store.Stats(), StateVector: r.store.StateVector(), Messages: r.log.messages, UnackedBytes: r.log.bytes(),
+		Store: r.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Edits: r.edits, Durable: r.log.durable,
 	}
 }
 

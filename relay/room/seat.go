@@ -126,6 +126,7 @@ func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 		return false, err
 	}
 	r.rooms.Counters.EditsIn.Add(1)
+	r.edits++
 	frame := r.spread(changes, s)
 	kept, _ := frame.Update()
 	r.out.updates = append(r.out.updates, kept)

@@ -137,6 +137,12 @@ func (s *Session) Stats() Stats {
 	}
 }
 
+// Traffic returns the counts among the Stats, at less cost.
+func (s *Session) Traffic() (framesIn, framesOut, bytesIn, bytesOut int64) {
+	c := s.socket.conn
+	return s.frames.in.Load(), s.frames.out.Load(), c.in.Load(), c.out.Load()
+}
+
 // read handles messages until reading fails.
 func (s *Session) read(ctx context.Context) error {
 	for {

@@ -1,0 +1,279 @@
+package relay
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/control"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/session"
+)
+
+// A Node is what operators look at and steer.
+var _ control.Node = (*Node)(nil)
+
+// admitted is the outcome of a handshake that became a session.
+const admitted = "admitted"
+
+// Info describes the node as it is now.
+func (n *Node) Info() control.Info {
+	i := control.Info{
+		Node: string(n.cfg.Node), Region: string(n.cfg.Region), Version: n.cfg.Version, State: n.state(), Started: n.started,
+		Connections: n.sessions.len(), Documents: n.docs.list.len(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
+		Traffic: n.traffic.sum(n),
+	}
+	for _, license := range n.cfg.Registry.LicenseRegions() {
+		stats := n.cfg.Registry.Stats(license)
+		l := control.Lease{License: license, Current: stats.Reachable, Held: stats.Held, Owed: stats.Owed}
+		if id, until, ok := n.cfg.Registry.Lease(license); ok {
+			l.ID, l.Until = string(id), until
+		}
+		i.Registries = append(i.Registries, l)
+	}
+	return i
+}
+
+func (n *Node) state() string {
+	if n.unready.Load() {
+		return control.StateDraining
+	}
+	for _, license := range n.cfg.Registry.LicenseRegions() {
+		if !n.cfg.Registry.Reachable(license) {
+			return control.StateDegraded
+		}
+	}
+	return control.StateReady
+}
+
+// memory is what the process has taken from the system and not given back.
+func memory() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
+}
+
+// traffic adds up what sessions did that have ended.
+type traffic struct {
+	mu    sync.Mutex
+	ended control.Traffic
+}
+
+func addTraffic(t *control.Traffic, s *session.Session) {
+	framesIn, framesOut, bytesIn, bytesOut := s.Traffic()
+	t.FramesIn += framesIn
+	t.FramesOut += framesOut
+	t.BytesIn += bytesIn
+	t.BytesOut += bytesOut
+}
+
+// leave takes a visit off the roster and keeps its share, both at once, so that
+// no sum goes down.
+func (t *traffic) leave(n *Node, v *visit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	addTraffic(&t.ended, v.session)
+	n.sessions.remove(v.id)
+}
+
+// sum adds up the sessions that are there and those that were.
+func (t *traffic) sum(n *Node) control.Traffic {
+	t.mu.Lock()
+	sum := t.ended
+	for _, v := range n.sessions.all() {
+		addTraffic(&sum, v.session)
+	}
+	t.mu.Unlock()
+	sum.EditsIn = n.rooms.Counters.EditsIn.Load()
+	for outcome, count := range n.recent.counts() {
+		if outcome != admitted && outcome != redirected {
+			sum.Refused += count
+		}
+	}
+	return sum
+}
+
+// scan is how many entries one page looks at, at most: a filter that selects
+// little must not hold the node up.
+const scan = 20_000
+
+// page lists entries of a roster that pick turns into rows.
+func page[T, R any](list *roster[T], after uint64, limit int, pick func(id uint64, v T) (R, bool)) control.Page[R] {
+	p := control.Page[R]{Next: after}
+	for looked := 0; looked < scan; {
+		found, more := list.after(p.Next, limit)
+		for _, e := range found {
+			p.Next = e.id
+			if row, ok := pick(e.id, e.value); ok {
+				if p.Rows = append(p.Rows, row); len(p.Rows) == limit {
+					p.More = more || e.id != found[len(found)-1].id
+					return p
+				}
+			}
+		}
+		if p.More = more; !more {
+			return p
+		}
+		looked += len(found)
+	}
+	return p
+}
+
+// Sessions lists the sessions that the filter selects, oldest first.
+func (n *Node) Sessions(f *control.Filter, after uint64, limit int) control.Page[control.Session] {
+	return page(&n.sessions, after, limit, func(id uint64, v *visit) (row control.Session, ok bool) {
+		if !v.selected(id, f) {
+			return row, false
+		}
+		return v.row(id, v.session.Stats()), true
+	})
+}
+
+func (v *visit) selected(id uint64, f *control.Filter) bool {
+	if !f.TakesDocument(v.doc) || len(f.Sessions) > 0 && !slices.Contains(f.Sessions, id) {
+		return false
+	}
+	if f.Remote == "" || f.Remote == v.remote {
+		return true
+	}
+	host, _, err := net.SplitHostPort(v.remote)
+	return err == nil && host == f.Remote
+}
+
+func (v *visit) row(id uint64, s session.Stats) control.Session {
+	return control.Session{
+		ID: id, Document: control.NewDocument(v.doc), Remote: v.remote, UserAgent: clip(v.userAgent), ReadOnly: v.readOnly,
+		Since: s.Since, FramesIn: s.FramesIn, FramesOut: s.FramesOut, BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+		Queued: s.Queued, RTT: milliseconds(s.RoundTrip),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// Documents lists the documents that are live here and that the filter selects,
+// in the order in which they were opened.
+func (n *Node) Documents(f *control.Filter, after uint64, limit int) control.Page[control.DocumentRow] {
+	return page(&n.docs.list, after, limit, func(id uint64, d *document) (row control.DocumentRow, ok bool) {
+		if !f.TakesDocument(d.doc) {
+			return row, false
+		}
+		if !d.isOpen() {
+			return control.DocumentRow{ID: id, Document: control.NewDocument(d.doc), LoadState: "opening"}, true
+		}
+		return n.docs.row(d, d.room.Brief()), true
+	})
+}
+
+// row describes a document that is open.
+func (ds *documents) row(d *document, s room.Stat) control.DocumentRow {
+	row := control.DocumentRow{
+		Document: control.NewDocument(d.doc), Epoch: s.Epoch, Sessions: s.Sessions, Clients: s.Clients, Peers: s.Peers, Edits: s.Edits,
+		Bytes: s.Store.Bytes, Structs: s.Store.Structs, Writers: s.Store.Clients, Pending: s.Store.Pending,
+		Messages: s.Messages, Unacked: s.UnackedBytes, LoadState: "open",
+	}
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	row.ID = d.id
+	if d.closing {
+		row.LoadState = "closing"
+	}
+	return row
+}
+
+// Stat describes a document that is open here, and reads its history to say what
+// the stream holds.
+func (n *Node) Stat(ctx context.Context, doc control.Document) (control.DocumentStat, error) {
+	d := n.docs.get(doc.Docname())
+	if d == nil {
+		return control.DocumentStat{}, control.NotFound("%s is not open here", doc)
+	}
+	s := d.room.Stat()
+	stat := control.DocumentStat{
+		DocumentRow: n.docs.row(d, s), Node: string(n.cfg.Node), StateVector: clocks(s.StateVector), DurableMS: milliseconds(s.Durable),
+	}
+	var err error
+	stat.History, err = n.historyStat(ctx, doc.Docname(), s.Epoch)
+	return stat, err
+}
+
+// historyStat reads what the stream holds of an epoch of a document.
+func (n *Node) historyStat(ctx context.Context, doc docname.Document, epoch string) (h control.HistoryStat, err error) {
+	h.Subject = doc.UpdatesSubject(n.cfg.History.Shard(doc.PinKey()), epoch)
+	start := time.Now()
+	h.Last, err = n.cfg.History.Load(ctx, h.Subject, func(_ uint64, data []byte) error {
+		h.Messages++
+		h.Bytes += len(data)
+		return nil
+	})
+	h.ReadMS = milliseconds(time.Since(start))
+	return h, err
+}
+
+// clocks takes a state vector apart: a number of entries, then client and clock
+// of each, as varuints, which are those of encoding/binary.
+func clocks(stateVector []byte) []control.Clock {
+	next := func() uint64 {
+		v, size := binary.Uvarint(stateVector)
+		stateVector = stateVector[max(size, 0):]
+		return v
+	}
+	clocks := make([]control.Clock, 0, min(next(), uint64(len(stateVector))))
+	for range cap(clocks) {
+		clocks = append(clocks, control.Clock{Client: next(), Clock: next()})
+	}
+	return clocks
+}
+
+// Export returns the whole document as one Yjs update, which must not be changed.
+func (n *Node) Export(doc control.Document) ([]byte, error) {
+	d := n.docs.get(doc.Docname())
+	if d == nil {
+		return nil, control.NotFound("%s is not open here", doc)
+	}
+	return d.room.Export(), nil
+}
+
+// Recent returns whom the node turned away, and which sessions ended.
+func (n *Node) Recent(r control.RecentRequest) control.Recent { return n.recent.since(r) }
+
+// Kick ends the sessions that the filter selects.
+func (n *Node) Kick(r control.KickRequest) (answer control.KickAnswer, err error) {
+	switch {
+	case r.Filter.Empty():
+		return answer, control.Wrong("expected a filter: a drain ends all sessions")
+	case r.Code != closeRestart && r.Code != closeAgain && (r.Code < 4000 || r.Code > 4999):
+		return answer, control.Wrong("code %d: expected 1012, 1013 or 4000 to 4999", r.Code)
+	case len(r.Reason) > session.MaxReason:
+		return answer, control.Wrong("reason: expected at most %d bytes", session.MaxReason)
+	}
+	for after, more := uint64(0), true; more; {
+		var found []entry[*visit]
+		found, more = n.sessions.after(after, scan)
+		for _, e := range found {
+			if after = e.id; !e.value.selected(e.id, &r.Filter) {
+				continue
+			}
+			if answer.Sessions++; !r.DryRun {
+				e.value.session.Close(r.Code, r.Reason)
+			}
+		}
+	}
+	return answer, nil
+}
+
+// StartDrain begins to drain and does not wait for it. What is left when the node
+// ends is left to Close.
+func (n *Node) StartDrain(delay, spread time.Duration) {
+	n.unready.Store(true) // already in the answer to whoever asks next
+	n.done.Go(func() {
+		if err := n.Drain(n.ctx, delay, spread); err != nil && n.ctx.Err() == nil {
+			n.log.Warn("drained, but not cleanly", "err", err)
+		}
+	})
+}

@@ -1,0 +1,138 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/control"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// tracer goes the way of connect without leaving anything behind: it looks where
+// connect takes. Its steps are in the order of the connect path.
+type tracer struct {
+	n     *Node
+	r     control.TraceRequest
+	doc   docname.Document
+	trace control.Trace
+	epoch string // of the document, if it lives in this region
+}
+
+// Trace says what would happen to a client that connects here now.
+func (n *Node) Trace(ctx context.Context, r control.TraceRequest) control.Trace {
+	t := &tracer{n: n, r: r, doc: r.Document.Docname()}
+	t.trace = control.Trace{Node: string(n.cfg.Node), Region: string(n.cfg.Region)}
+	for _, step := range []struct {
+		name string
+		take func(context.Context) (detail string, err error)
+	}{
+		{"token", t.token}, {"document", t.document}, {"node", t.node}, {"pin", t.pin}, {"history", t.history}, {"room", t.room},
+	} {
+		start := time.Now()
+		detail, err := step.take(ctx)
+		s := control.Step{Name: step.name, OK: err == nil, Detail: detail, MS: milliseconds(time.Since(start))}
+		if err != nil {
+			a := answer(err)
+			t.trace.Code, t.trace.Reason = a.code, a.reason
+			s.Detail = strings.TrimPrefix(detail+"; "+err.Error(), "; ")
+		}
+		t.trace.Steps = append(t.trace.Steps, s)
+		if err != nil {
+			break
+		}
+	}
+	t.trace.Document = control.NewDocument(t.doc)
+	return t.trace
+}
+
+func (t *tracer) token(ctx context.Context) (string, error) {
+	if t.r.Token == "" {
+		if !t.n.cfg.Registry.Serves(t.doc.License) {
+			return "", errLicense
+		}
+		return "not given, taken as good", nil
+	}
+	grant, err := t.n.verify(ctx, t.r.Token)
+	if err != nil {
+		return "", err
+	}
+	if !grant.AllowsOrigin(t.r.Origin) {
+		return "", errOrigin
+	}
+	t.doc = grant.Document(t.r.Name)
+	detail := fmt.Sprintf("%s until %s, limits %+v", grant.AppID(), grant.Expires.UTC().Format(time.RFC3339), grant.Limits)
+	name, err := docname.Parse(t.r.Name)
+	if err != nil {
+		return detail, err
+	}
+	if _, granted := grant.Access(name); !granted {
+		return detail, errDocument
+	}
+	return detail, nil
+}
+
+func (t *tracer) document(context.Context) (detail string, err error) {
+	if t.doc.Name, err = docname.Parse(t.doc.Name); err != nil {
+		return "", err
+	}
+	return t.doc.String(), nil
+}
+
+func (t *tracer) node(context.Context) (string, error) {
+	if t.n.draining.Load() {
+		return "", errDraining
+	}
+	return t.n.state(), nil
+}
+
+// pin looks where the document lives. That this node would have to claim it, or
+// take it over, is no obstacle.
+func (t *tracer) pin(ctx context.Context) (string, error) {
+	n := t.n
+	pin, state, err := n.cfg.Registry.Lookup(ctx, t.doc)
+	if errors.Is(err, kvpin.ErrUnavailable) {
+		epoch, here := n.who(ctx, t.doc)
+		if !here {
+			return "", err
+		}
+		t.epoch = epoch
+		return "the registry does not answer; the region's rooms have the document", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	holders := fmt.Sprintf("%d nodes hold it", len(pin.Holders))
+	switch {
+	case state == kvpin.Free:
+		return "free: this node would claim it", nil
+	case state == kvpin.Orphaned && pin.Region != n.cfg.Region:
+		return fmt.Sprintf("orphaned in %s: this node would try to take it over", pin.Region), nil
+	case pin.Region != n.cfg.Region:
+		return fmt.Sprintf("%s in %s, %s", state, pin.Region, holders), n.redirect(ctx, t.doc, pin)
+	}
+	t.epoch = string(pin.Epoch)
+	return fmt.Sprintf("%s in this region, %s, since %s", state, holders, pin.Since.UTC().Format(time.RFC3339)), nil
+}
+
+func (t *tracer) history(ctx context.Context) (string, error) {
+	if t.epoch == "" {
+		return "none: the document would start empty", nil
+	}
+	h, err := t.n.historyStat(ctx, t.doc, t.epoch)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d messages, %d bytes", h.Messages, h.Bytes), nil
+}
+
+func (t *tracer) room(context.Context) (string, error) {
+	if d := t.n.docs.get(t.doc); d != nil {
+		s := d.room.Brief()
+		return fmt.Sprintf("open here with %d sessions, %d bytes", s.Sessions, s.Store.Bytes), nil
+	}
+	return "not open here: this node would load it", nil
+}
