@@ -88,8 +88,11 @@ func runBench(c *cobra.Command, args []string, f *benchFlags) error {
 	if len(args) == 0 {
 		args = []string{"fanout"}
 	}
-	if f.docs < 1 || f.clients < 2 || f.rate < 1 || f.connections < f.clients || f.duration < time.Second {
-		return fmt.Errorf("want at least 1 document, 2 clients of each, 1 delivery per second, as many connections as clients of a document, and a second of time")
+	if f.docs < 1 || f.clients < 1 || f.rate < 1 || f.connections < f.clients || f.duration < time.Second {
+		return fmt.Errorf("want at least 1 document, 1 client of each, 1 delivery per second, as many connections as clients of a document, and a second of time")
+	}
+	if f.clients < 2 && slices.ContainsFunc(args, func(name string) bool { return name == "fanout" || name == "saturation" || name == "awareness" }) {
+		return fmt.Errorf("want at least 2 clients of each document: a delivery needs somebody else")
 	}
 	f.target.Name = strings.Join(f.target.URLs, " ")
 	f.target.Protocol = load.Protocol(f.protocol)
