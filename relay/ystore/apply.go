@@ -41,15 +41,15 @@ func (s *Store) Apply(update []byte) (fresh []byte, err error) {
 }
 
 // Brings reports whether update would bring anything new, without applying it.
-func (s *Store) Brings(update []byte) (bool, error) {
+func (s *Store) Brings(update []byte) (brings bool, err error) {
 	s.acquire()
 	defer s.release()
-	if _, err := s.check(update); err != nil {
+	sum, err := s.check(update)
+	if err != nil {
 		return false, err
 	}
 	it := &s.scratch.it
-	p, brings := 0, false
-	s.eachStruct(update, &p, it, func(client uint64) bool {
+	s.eachStruct(update, func(client uint64, _ int) bool {
 		r := s.run(client)
 		brings = it.kind != kindSkip && it.len > 0 && (r == nil || !r.holds(it.clock, it.end()) ||
 			deleted(it.kind) && !r.lacks(it.clock, it.end()))
@@ -58,9 +58,9 @@ func (s *Store) Brings(update []byte) (bool, error) {
 	if brings {
 		return true, nil
 	}
-	s.eachRange(update, p, func(d span) bool {
+	s.eachRange(update, sum, func(d span) bool {
 		r := s.run(d.client)
-		brings = d.from < d.to && (r == nil || !r.lacks(d.from, d.to))
+		brings = r == nil || !r.lacks(d.from, d.to)
 		return !brings
 	})
 	return brings, nil
@@ -240,12 +240,12 @@ func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
 		}
 	}
 	if l.MaxBytes > 0 && s.size()+sum.end > l.MaxBytes {
-		if n := s.newBytes(update); n > 0 && s.size()+n > l.MaxBytes {
+		if n := s.newBytes(update, sum); n > 0 && s.size()+n > l.MaxBytes {
 			return fmt.Errorf("%w: %d bytes, at most %d", ErrDocumentTooLarge, s.size()+n, l.MaxBytes)
 		}
 	}
 	if l.MaxDeleteRanges > 0 && s.totals.ahead+int(sum.ranges) > l.MaxDeleteRanges {
-		if n := s.aheadRanges(update); n > 0 && s.totals.ahead+n > l.MaxDeleteRanges {
+		if n := s.aheadRanges(update, sum); n > 0 && s.totals.ahead+n > l.MaxDeleteRanges {
 			return fmt.Errorf("%w: %d ahead of their content, at most %d", ErrTooManyDeleteRanges, s.totals.ahead+n, l.MaxDeleteRanges)
 		}
 	}
@@ -253,19 +253,17 @@ func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
 }
 
 // newBytes estimates how much an update would add to the document.
-func (s *Store) newBytes(update []byte) (n int) {
+func (s *Store) newBytes(update []byte, sum summary) (n int) {
 	it := &s.scratch.it
-	p, last := 0, 0
-	s.eachStruct(update, &p, it, func(client uint64) bool {
+	s.eachStruct(update, func(client uint64, size int) bool {
 		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end())) {
-			n += p - last
+			n += size
 		}
-		last = p
 		return true
 	})
-	s.eachRange(update, p, func(d span) bool {
-		if r := s.run(d.client); d.from < d.to && (r == nil || !r.lacks(d.from, d.to)) {
-			n += 6
+	s.eachRange(update, sum, func(d span) bool {
+		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
+			n += rangeBytes
 		}
 		return true
 	})
@@ -273,16 +271,15 @@ func (s *Store) newBytes(update []byte) (n int) {
 }
 
 // aheadRanges counts the delete ranges of an update that reach beyond what is
-// known.
-func (s *Store) aheadRanges(update []byte) (n int) {
+// known with it.
+func (s *Store) aheadRanges(update []byte, sum summary) (n int) {
 	it := &s.scratch.it
-	p := 0
 	reach := make(map[uint64]uint64)
-	s.eachStruct(update, &p, it, func(client uint64) bool {
+	s.eachStruct(update, func(client uint64, _ int) bool {
 		reach[client] = it.end()
 		return true
 	})
-	s.eachRange(update, p, func(d span) bool {
+	s.eachRange(update, sum, func(d span) bool {
 		r := s.run(d.client)
 		if d.to > reach[d.client] && (r == nil || !r.holds(d.from, d.to) && !r.lacks(d.from, d.to)) {
 			n++
@@ -292,30 +289,55 @@ func (s *Store) aheadRanges(update []byte) (n int) {
 	return n
 }
 
-// eachStruct decodes the structs of a checked update into it, one after the
-// other, until f returns false. p follows.
-func (s *Store) eachStruct(update []byte, p *int, it *item, f func(client uint64) bool) {
-	blocks, q := uvarint(update, *p)
+// eachStruct decodes the structs of a checked update into the scratch item, one
+// after the other, until f returns false. size is that on the wire.
+func (s *Store) eachStruct(update []byte, f func(client uint64, size int) bool) {
+	it := &s.scratch.it
+	blocks, p := uvarint(update, 0)
 	for ; blocks > 0; blocks-- {
 		var n, client, clock uint64
-		n, q = uvarint(update, q)
-		client, q = uvarint(update, q)
-		clock, q = uvarint(update, q)
+		n, p = uvarint(update, p)
+		client, p = uvarint(update, p)
+		clock, p = uvarint(update, p)
 		for ; n > 0; n-- {
-			q = it.decode(update, q, clock)
+			start := p
+			p = it.decode(update, p, clock)
 			clock += it.len
-			*p = q
-			if !f(client) {
+			if !f(client, p-start) {
 				return
 			}
 		}
 	}
-	*p = q
 }
 
-// eachRange calls f for the delete ranges at p of a checked update, until it
-// returns false.
-func (s *Store) eachRange(update []byte, p int, f func(span) bool) {
+// eachRange calls f for the delete ranges of a checked update, sorted and apart,
+// until it returns false.
+func (s *Store) eachRange(update []byte, sum summary, f func(span) bool) {
+	if sum.ranges == 0 {
+		return
+	}
+	if sum.sorted {
+		readRanges(update, sum.deletesAt, f)
+		return
+	}
+	// Sorted and joined first: ranges that overlap again and again must not cost
+	// a walk over the document each.
+	spans := s.scratch.spans[:0]
+	readRanges(update, sum.deletesAt, func(d span) bool {
+		if d.from < d.to {
+			spans = append(spans, d)
+		}
+		return true
+	})
+	s.scratch.spans = spans
+	for _, d := range union(spans) {
+		if !f(d) {
+			return
+		}
+	}
+}
+
+func readRanges(update []byte, p int, f func(span) bool) {
 	clients, p := uvarint(update, p)
 	for ; clients > 0; clients-- {
 		var client, n, clock, length uint64

@@ -1,6 +1,7 @@
 package ystore
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,9 +73,21 @@ func (c *checker) uvarint() uint64 {
 		c.p++
 		return uint64(c.b[c.p-1])
 	}
+	// Seven bytes cannot exceed 2^53-1; client ids take five.
+	if len(c.b)-c.p >= 7 {
+		var v uint64
+		for i, x := range c.b[c.p : c.p+7] {
+			v |= uint64(x&0x7f) << (7 * i)
+			if x < 0x80 {
+				c.p += i + 1
+				return v
+			}
+		}
+	}
 	return c.uvarintFrom(c.p, 0, 0)
 }
 
+// uvarintFrom reads on in an integer that began at start, of which v is known.
 func (c *checker) uvarintFrom(start int, v uint64, shift int) uint64 {
 	for ; c.p < len(c.b); shift += 7 {
 		x := uint64(c.b[c.p] & 0x7f)
@@ -329,12 +342,4 @@ func (c *checker) stateVector() []id {
 	return sv
 }
 
-func descending(a, b id) int {
-	switch {
-	case a.client > b.client:
-		return -1
-	case a.client < b.client:
-		return 1
-	}
-	return 0
-}
+func descending(a, b id) int { return cmp.Compare(b.client, a.client) }

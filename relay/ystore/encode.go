@@ -44,7 +44,7 @@ func (s *Store) StateVector() []byte {
 		}
 	}
 	b := appendUvarint(make([]byte, 0, 1+n*8), uint64(n))
-	for _, r := range s.list {
+	for _, r := range s.order {
 		if r.next > 0 {
 			b = appendUvarint(appendUvarint(b, r.client), r.next)
 		}

@@ -1,6 +1,9 @@
 package ystore
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // applyStructs merges the structs of a checked update. What is known already
 // stays as it is.
@@ -57,14 +60,13 @@ func (s *Store) insertLast(r *run, it *item) {
 }
 
 // fill puts what of it is missing into the run's gaps, and what lies beyond the
-// run at its end.
+// run at its end. It uses it up from the front, so that a long struct over many
+// gaps is read only once.
 func (s *Store) fill(r *run, it item) {
 	to := it.end()
 	for at := max(it.clock, r.next); at < to; {
 		if at >= r.end {
-			if at > it.clock {
-				it.trimFront(r.client, at-it.clock)
-			}
+			it.skipTo(r.client, at)
 			s.insertLast(r, &it)
 			return
 		}
@@ -75,11 +77,9 @@ func (s *Store) fill(r *run, it item) {
 		}
 		i := l.find(at)
 		stop := min(l.endOf(i), to)
-		if kind := l.ents[i].kind(); !known(kind) {
+		if !known(l.ents[i].kind()) {
+			it.skipTo(r.client, at)
 			piece := it
-			if at > piece.clock {
-				piece.trimFront(r.client, at-piece.clock)
-			}
 			if stop < to {
 				piece.trimEnd(stop - at)
 			}
@@ -139,30 +139,10 @@ func (s *Store) noteAbsent() {
 
 // applyDeletes merges the delete set of a checked update.
 func (s *Store) applyDeletes(update []byte, sum summary) {
-	if sum.ranges == 0 {
-		return
-	}
-	p := sum.deletesAt
-	if sum.sorted {
-		s.eachRange(update, p, func(d span) bool {
-			s.delete(s.runFor(d.client), d.from, d.to)
-			return true
-		})
-		return
-	}
-	// Sorted and joined first: ranges that overlap again and again must not cost
-	// a walk over the document each.
-	spans := s.scratch.spans[:0]
-	s.eachRange(update, p, func(d span) bool {
-		if d.from < d.to {
-			spans = append(spans, d)
-		}
+	s.eachRange(update, sum, func(d span) bool {
+		s.delete(s.runFor(d.client), d.from, d.to)
 		return true
 	})
-	for _, d := range union(spans) {
-		s.delete(s.runFor(d.client), d.from, d.to)
-	}
-	s.scratch.spans = spans
 }
 
 // delete marks a range of ids deleted, known or not, and takes their content.
@@ -248,16 +228,7 @@ func addSpan(spans []span, client, from, to uint64) []span {
 // touch, in place.
 func union(spans []span) []span {
 	slices.SortFunc(spans, func(a, b span) int {
-		if c := descending(id{client: a.client}, id{client: b.client}); c != 0 {
-			return c
-		}
-		switch {
-		case a.from < b.from:
-			return -1
-		case a.from > b.from:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(b.client, a.client), cmp.Compare(a.from, b.from))
 	})
 	out := spans[:0]
 	for _, d := range spans {

@@ -216,6 +216,13 @@ func (it *item) trimFront(client, n uint64) {
 	it.form = parentImplied
 }
 
+// skipTo takes the ids before at off.
+func (it *item) skipTo(client, at uint64) {
+	if at > it.clock {
+		it.trimFront(client, at-it.clock)
+	}
+}
+
 func (it *item) contentFrom(n uint64) []byte {
 	switch it.kind {
 	case kindString:

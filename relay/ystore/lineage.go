@@ -111,8 +111,8 @@ func (s *Store) neighbour(it *item) (*leaf, int) {
 type sweep struct {
 	wanted  bool // a type was deleted since the last sweep began
 	running bool
-	client  uint64 // where it is
-	clock   uint64
+	run     int     // where it is: index in Store.list …
+	clock   uint64  // … and clock
 	mark    lineage // missingA or missingB
 	rest    int     // edits until an unfinished search for absent types may begin again
 }
@@ -137,12 +137,8 @@ func (s *Store) sweepStep(leaves int) {
 		}
 		s.sweepBegin()
 	}
-	order := s.ordered()
-	for i := s.indexFrom(order, s.sweep.client); i < len(order); i++ {
-		r := order[i]
-		if r.client != s.sweep.client {
-			s.sweep.client, s.sweep.clock = r.client, 0
-		}
+	for ; s.sweep.run < len(s.list); s.sweep.run, s.sweep.clock = s.sweep.run+1, 0 {
+		r := s.list[s.sweep.run]
 		for s.sweep.clock < r.end {
 			if leaves--; leaves < 0 {
 				return
@@ -159,8 +155,10 @@ func (s *Store) sweepStep(leaves int) {
 
 func (s *Store) sweepBegin() {
 	s.sweep.running, s.sweep.wanted = true, false
-	s.sweep.client, s.sweep.clock = maxClock+1, 0
-	if s.sweep.mark = s.sweep.mark ^ missingA ^ missingB; s.sweep.mark != missingA && s.sweep.mark != missingB {
+	s.sweep.run, s.sweep.clock = 0, 0
+	if s.sweep.mark == missingA {
+		s.sweep.mark = missingB
+	} else {
 		s.sweep.mark = missingA
 	}
 	absent := s.types.absent[:0]
@@ -242,6 +240,7 @@ func (s *Store) resolve(l *leaf, i int) lineage {
 	for _, p := range chain {
 		p.l.ents[p.i].lineage = found
 	}
-	s.scratch.chain = chain
+	clear(chain) // the scratch outlives the document
+	s.scratch.chain = chain[:0]
 	return found
 }

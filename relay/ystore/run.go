@@ -117,7 +117,7 @@ func (s *Store) pushLast(r *run, it *item) {
 		l.end = it.end()
 	} else {
 		l.clip()
-		m := &leaf{}
+		m := &leaf{ents: make([]entry, 0, maxEntries), buf: make([]byte, 0, len(l.buf)+len(it.content)+64)}
 		it.continues = ok
 		m.add(it)
 		r.link(l, m)

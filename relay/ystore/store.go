@@ -11,6 +11,7 @@
 package ystore
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
@@ -42,10 +43,10 @@ type Limits struct {
 type Store struct {
 	limits Limits
 
-	runs     map[uint64]*run
-	list     []*run // the same, highest client first when sorted
-	unsorted bool
-	recent   *run // the one used last
+	runs   map[uint64]*run
+	list   []*run // the same, as they came
+	order  []*run // the same, highest client first; shorter when it has to be made
+	recent *run   // the one used last
 
 	totals totals
 	digest uint64 // of the deletions
@@ -90,7 +91,6 @@ func (s *Store) release() {
 	}
 	x.it = item{}
 	x.edit.r, x.edit.l = nil, nil
-	clear(x.chain[:cap(x.chain)])
 	scratches.Put(x)
 }
 
@@ -124,12 +124,15 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// size estimates the encoded size: structs, block headers, delete ranges.
+// What a client's block header and a delete range take on the wire, roughly.
+const (
+	clientBytes = 20
+	rangeBytes  = 6
+)
+
+// size estimates the encoded size.
 func (s *Store) size() int {
-	if s.full != nil {
-		return len(s.full)
-	}
-	return s.totals.bytes + 20*len(s.list) + 6*s.totals.deleted
+	return s.totals.bytes + clientBytes*len(s.list) + rangeBytes*s.totals.deleted
 }
 
 // DeleteDigest returns a number that is equal for documents that know the same
@@ -172,26 +175,15 @@ func (s *Store) runFor(client uint64) *run {
 	r := &run{client: client, head: maxClock}
 	s.runs[client] = r
 	s.recent = r
-	if n := len(s.list); n > 0 && s.list[n-1].client < client {
-		s.unsorted = true
-	}
 	s.list = append(s.list, r)
 	return r
 }
 
 // ordered returns the runs, highest client first: the order of the wire.
 func (s *Store) ordered() []*run {
-	if s.unsorted {
-		slices.SortFunc(s.list, func(a, b *run) int { return descending(id{client: a.client}, id{client: b.client}) })
-		s.unsorted = false
+	if len(s.order) < len(s.list) {
+		s.order = append(s.order, s.list[len(s.order):]...)
+		slices.SortFunc(s.order, func(a, b *run) int { return cmp.Compare(b.client, a.client) })
 	}
-	return s.list
-}
-
-// indexFrom returns the index of the first run at or below client.
-func (s *Store) indexFrom(order []*run, client uint64) int {
-	i, _ := slices.BinarySearchFunc(order, id{client: client}, func(r *run, at id) int {
-		return descending(id{client: r.client}, at)
-	})
-	return i
+	return s.order
 }

@@ -83,9 +83,7 @@ func (w *writer) group(client uint64, l *leaf, i int) (*leaf, int) {
 	w.structs++
 	var head, part item
 	l.item(i, &head)
-	if head.clock < w.from {
-		head.trimFront(client, w.from-head.clock)
-	}
+	head.skipTo(client, w.from)
 	if head.end() > w.to {
 		head.trimEnd(w.to - head.clock)
 	}
