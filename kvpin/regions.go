@@ -141,8 +141,12 @@ func (b *bucket) surveyRegions(ctx context.Context) ([]RegionInfo, error) {
 func (b *bucket) lookAtRegions(ctx context.Context) ([]RegionInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
 	defer cancel()
+	return lookAtRegions(ctx, b.store)
+}
+
+func lookAtRegions(ctx context.Context, s store) ([]RegionInfo, error) {
 	var infos []RegionInfo
-	err := b.store.Scan(ctx, regionPrefix+">", func(e entry) error {
+	err := s.Scan(ctx, regionPrefix+">", func(e entry) error {
 		if e.Present {
 			infos = append(infos, RegionInfo{Region(strings.TrimPrefix(e.Key, regionPrefix)), string(e.Value), RegionDown})
 		}
@@ -152,21 +156,21 @@ func (b *bucket) lookAtRegions(ctx context.Context) ([]RegionInfo, error) {
 		return nil, err
 	}
 	best := make(map[Region]RegionStatus)
-	err = b.store.Scan(ctx, leasePrefix+">", func(e entry) error {
+	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
 		if record, err := decodeLease(e); e.Present && err == nil && !record.Left {
-			s := RegionLive
+			status := RegionLive
 			if record.Draining {
-				s = RegionDraining
+				status = RegionDraining
 			}
-			if rank(s) > rank(best[record.Region]) {
-				best[record.Region] = s
+			if rank(status) > rank(best[record.Region]) {
+				best[record.Region] = status
 			}
 		}
 		return nil
 	})
 	for i := range infos {
-		if s := best[infos[i].Region]; s != "" {
-			infos[i].Status = s
+		if status := best[infos[i].Region]; status != "" {
+			infos[i].Status = status
 		}
 	}
 	return infos, err
