@@ -239,7 +239,7 @@ func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
 			return fmt.Errorf("%w: %d, at most %d", ErrTooManyClients, n, l.MaxClients)
 		}
 	}
-	if l.MaxBytes > 0 && s.size()+sum.end > l.MaxBytes {
+	if l.MaxBytes > 0 && s.size()+sum.end+cutBytes*int(sum.ranges) > l.MaxBytes {
 		if n := s.newBytes(update, sum); n > 0 && s.size()+n > l.MaxBytes {
 			return fmt.Errorf("%w: %d bytes, at most %d", ErrDocumentTooLarge, s.size()+n, l.MaxBytes)
 		}
@@ -263,7 +263,7 @@ func (s *Store) newBytes(update []byte, sum summary) (n int) {
 	})
 	s.eachRange(update, sum, func(d span) bool {
 		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
-			n += rangeBytes
+			n += cutBytes
 		}
 		return true
 	})

@@ -124,10 +124,11 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// What a client's block header and a delete range take on the wire, roughly.
+// What things take on the wire, roughly.
 const (
-	clientBytes = 20
-	rangeBytes  = 6
+	clientBytes = 20 // the head of a client's block
+	rangeBytes  = 6  // a delete range
+	cutBytes    = 32 // a delete range, with the two structs that it may add
 )
 
 // size estimates the encoded size.
