@@ -6,6 +6,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/session"
 )
 
@@ -16,7 +17,10 @@ const (
 	closeNoToken  = 4001
 	closeToken    = 4002
 	closeForbid   = 4003
+	closeConns    = 4004
+	closeDocs     = 4005
 	closeName     = 4007
+	closeUsers    = 4008
 	closeRedirect = 4009
 )
 
@@ -25,6 +29,8 @@ var (
 	errOrigin   = errors.New("origin not allowed by the token")
 	errLicense  = errors.New("license region not served here")
 	errDocument = errors.New("document not granted by the token")
+	// errOverloaded: the node has as much as it can carry, or a claim too many.
+	errOverloaded = errors.New("the node is overloaded")
 )
 
 // redirectError says where the document lives.
@@ -61,6 +67,7 @@ type refusal struct {
 func answer(err error) refusal {
 	var invalid *authn.InvalidError
 	var elsewhere *redirectError
+	var exceeded *limits.ExceededError
 	switch {
 	case errors.Is(err, authn.ErrMissing):
 		return refusal{closeNoToken, "Missing token", http.StatusUnauthorized, "missing_token"}
@@ -76,6 +83,11 @@ func answer(err error) refusal {
 		return refusal{closeName, "Invalid document name", http.StatusBadRequest, "invalid_document_name"}
 	case errors.As(err, &elsewhere):
 		return refusal{closeRedirect, elsewhere.reason(), http.StatusMisdirectedRequest, redirected}
+	case errors.As(err, &exceeded):
+		code := map[limits.Kind]int{limits.Connections: closeConns, limits.Documents: closeDocs, limits.Users: closeUsers}[exceeded.Kind]
+		return refusal{code, exceeded.Error(), http.StatusTooManyRequests, "limit_exceeded"}
+	case errors.Is(err, errOverloaded):
+		return refusal{closeAgain, "Try again later", http.StatusServiceUnavailable, "overloaded"}
 	case errors.Is(err, errDraining):
 		return refusal{closeRestart, "Service restart", http.StatusServiceUnavailable, "unavailable"}
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
 )
@@ -19,7 +21,8 @@ type visit struct {
 	grant     *authn.Grant
 	doc       docname.Document
 	readOnly  bool
-	live      *document // the place in the document, given back by leave
+	place     *limits.Place // in the app's limits, given back by leave
+	live      *document     // the place in the document, given back by leave
 	session   *session.Session
 	remote    string
 	userAgent string
@@ -34,12 +37,27 @@ type visit struct {
 func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	target, nameErr := docname.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
+	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
+	if n.gate.rates.Blocked(address, credentials.Token) {
+		n.recent.count(rateLimited)
+		tooMany(w)
+		return
+	}
 	v := &visit{node: n, remote: r.RemoteAddr, userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
 	v.doc.Name = target.Name // until the token says whose it is
 
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
 	err := v.admit(ctx, credentials.Token, v.origin, target.Name, nameErr)
+	switch {
+	case err == nil && !n.gate.admits(address):
+		v.leave()
+		n.recent.count(rateLimited)
+		tooMany(w)
+		return
+	case err != nil && answer(err).counts():
+		n.gate.rates.Refuse(address, credentials.Token)
+	}
 
 	socket, acceptErr := session.Accept(w, r, credentials.Subprotocol)
 	switch {
@@ -55,9 +73,17 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// rateLimited is the outcome of a handshake that was answered with 429.
+const rateLimited = "rate_limited"
+
 // admit goes from the token to a place in the document.
 func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr error) (err error) {
 	n := v.node
+	done, err := n.gate.queue(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if v.grant, err = n.verify(ctx, token); err != nil {
 		return err
 	}
@@ -72,11 +98,42 @@ func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr e
 		return errDocument
 	}
 	v.doc, v.readOnly = v.grant.Document(name), access == authn.ReadOnly
-	if n.draining.Load() {
+	switch {
+	case n.draining.Load():
 		return errDraining
+	case n.gate.gauge.Overloaded():
+		return errOverloaded
 	}
-	v.live, err = n.docs.enter(ctx, v.doc)
+	if err := v.look(ctx); err != nil {
+		return err
+	}
+	if v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant)); err != nil {
+		return err
+	}
+	if v.live, err = n.docs.enter(ctx, v.doc); err != nil {
+		v.leave()
+	}
 	return err
+}
+
+// look finds out whether the document lives elsewhere, so that nobody takes up a
+// place of an app who is to be redirected. Without limits there is nothing to
+// take up, and claiming will tell.
+func (v *visit) look(ctx context.Context) error {
+	n := v.node
+	if plan(v.grant).Within(n.gate.limits.Ceilings) == (limits.Plan{}) || n.docs.get(v.doc) != nil {
+		return nil
+	}
+	pin, state, err := n.cfg.Registry.Lookup(ctx, v.doc)
+	switch {
+	case errors.Is(err, kvpin.ErrUnavailable):
+		return nil // the region may have it
+	case err != nil:
+		return err
+	case pin.Region != n.cfg.Region && (state == kvpin.Live || state == kvpin.Grace):
+		return n.redirect(ctx, v.doc, pin)
+	}
+	return nil
 }
 
 // verify checks the token and whether its license region is served here.
@@ -95,7 +152,11 @@ func (n *Node) verify(ctx context.Context, token string) (*authn.Grant, error) {
 func (v *visit) run(socket *session.Socket) {
 	n := v.node
 	defer v.leave()
-	v.session = session.New(socket, &n.cfg.Sessions, unguarded{}, n.pulse, v.readOnly)
+	n.gate.gauge.Enter()
+	defer n.gate.gauge.Leave()
+	guard := n.gate.guard(v.grant)
+	defer guard.close()
+	v.session = session.New(socket, &n.cfg.Sessions, guard, n.pulse, v.readOnly)
 	seat, err := v.live.room.Join(v.session)
 	if err != nil {
 		socket.Refuse(closeAgain, "Try again later")
@@ -117,13 +178,11 @@ func (v *visit) leave() {
 	if v.live != nil {
 		v.node.docs.leave(v.live)
 	}
+	if v.place != nil {
+		v.place.Leave()
+	}
+	v.live, v.place = nil, nil
 }
-
-// unguarded is the guard of a node without budgets.
-type unguarded struct{}
-
-func (unguarded) Take(context.Context, int, bool) {}
-func (unguarded) Operation() string               { return "" }
 
 // refused logs why a client was turned away: at debug what clients do every day,
 // at info what an operator may be asked about.

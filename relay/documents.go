@@ -112,6 +112,9 @@ func (ds *documents) open(d *document) {
 
 func (ds *documents) load(ctx context.Context, d *document) (err error) {
 	n := ds.node
+	if n.gate.claims != nil && !n.gate.claims.Take(d.doc.AppID()) {
+		return errOverloaded
+	}
 	if d.hold, err = n.hold(ctx, d.doc); err != nil {
 		return err
 	}

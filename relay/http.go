@@ -3,7 +3,9 @@ package relay
 import (
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/limits"
 )
 
 // ServeHTTP takes everything that a client sends. A WebSocket upgrade is a
@@ -27,6 +30,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Access-Control-Expose-Headers", "Retry-After")
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	endpoint := n.endpoint(path)
+	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
 	switch {
 	case endpoint == nil:
 		writeError(w, http.StatusNotFound, "not_found", "No such endpoint; documents are opened by WebSocket")
@@ -38,9 +42,25 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, OPTIONS")
 		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Only GET is allowed here")
+	case !n.allowed(path, address):
+		tooMany(w)
 	default:
 		endpoint(w, r)
 	}
+}
+
+// allowed counts a request for what has a rate of its own.
+func (n *Node) allowed(path string, address netip.Addr) bool {
+	rates := n.gate.rates
+	switch {
+	case rates == nil:
+		return true
+	case path == "/" || path == "/health":
+		return rates.Health.Take(address)
+	case path == "/usage":
+		return rates.Usage.Take(address)
+	}
+	return true
 }
 
 func (n *Node) endpoint(path string) http.HandlerFunc {
@@ -64,9 +84,14 @@ func isUpgrade(r *http.Request) bool {
 func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 	query := docname.ParseQuery(r.URL.RawQuery)
 	credentials := authn.FromRequest(r, query, !n.cfg.NoQueryToken)
+	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
+	if n.gate.rates.Blocked(address, credentials.Token) || !n.gate.admits(address) {
+		tooMany(w)
+		return
+	}
 	grant, err := n.verify(r.Context(), credentials.Token)
 	if err != nil {
-		n.writeRefusal(w, r, err)
+		n.refuseDiscovery(w, r, address, credentials.Token, err)
 		return
 	}
 	name, err := docname.Parse(query.Get("documentName"))
@@ -85,7 +110,7 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		url, err = n.cfg.Registry.RegionURL(r.Context(), region)
 	}
 	if err != nil {
-		n.writeRefusal(w, r, err)
+		n.refuseDiscovery(w, r, address, credentials.Token, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, struct {
@@ -93,6 +118,15 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		URL    string       `json:"url"`
 		IsNew  bool         `json:"isNew"`
 	}{region, documentURL(url, name), isNew})
+}
+
+// refuseDiscovery answers a failed discovery, and counts it if it is the client's
+// doing.
+func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, err error) {
+	if answer(err).counts() {
+		n.gate.rates.Refuse(address, token)
+	}
+	n.writeRefusal(w, r, err)
 }
 
 // locate returns the region of a document. Of one that nobody has open it is the
@@ -155,8 +189,11 @@ func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 			status = "degraded"
 		}
 	}
-	if n.unready.Load() || !n.cfg.Bus.Connected() {
+	switch {
+	case n.unready.Load() || !n.cfg.Bus.Connected():
 		status, code = "degraded", http.StatusServiceUnavailable
+	case n.gate.gauge.Overloaded():
+		status, code = "overloaded", http.StatusServiceUnavailable
 	}
 	writeJSON(w, code, struct {
 		Status    string `json:"status"`
@@ -165,13 +202,13 @@ func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 }
 
 // retryAfter is when a client should ask again after a passing trouble, in
-// seconds.
-const retryAfter = 2
+// seconds: jittered, so that those who were refused together come back apart.
+func retryAfter() int { return 1 + rand.IntN(4) }
 
 func (n *Node) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	a := answer(err)
 	if a.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter()))
 	}
 	n.recent.refuse(control.Refusal{
 		Code: a.status, Reason: a.reason, Detail: err.Error(), Request: strings.TrimPrefix(r.URL.Path, "/"),

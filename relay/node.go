@@ -44,6 +44,7 @@ type Config struct {
 	Sessions     session.Config
 	Store        ystore.Limits
 	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
+	Limits       Limits
 }
 
 // Node is one node of a region. Its methods may be called concurrently.
@@ -52,6 +53,7 @@ type Node struct {
 	log      *slog.Logger
 	rooms    *room.Rooms
 	pulse    *session.Pulse
+	gate     *gate
 	docs     documents
 	cleanup  cleanup
 	unready  atomic.Bool // no new clients are wanted
@@ -89,13 +91,20 @@ func Open(cfg Config) (*Node, error) {
 	rooms := cfg.Compact
 	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.History, cfg.Log, cfg.Store
 	var err error
+	if n.gate, err = openGate(&n.cfg); err != nil {
+		n.cancel()
+		return nil, err
+	}
 	if n.rooms, err = room.Open(rooms); err != nil {
 		n.cancel()
+		err = errors.Join(err, n.gate.close(n.ctx))
 		return nil, err
 	}
 	cfg.Registry.Attach(&n.docs)
 	n.done.Go(func() { n.pulse.Run(n.ctx) })
 	n.done.Go(func() { n.cleanup.run(n.ctx) })
+	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
+	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
 	return n, nil
 }
 
@@ -169,5 +178,5 @@ func (n *Node) Close(ctx context.Context) error {
 	n.cancel()
 	n.done.Wait()
 	n.rooms.Close()
-	return err
+	return errors.Join(err, n.gate.close(ctx))
 }

@@ -31,20 +31,20 @@ var licenseRegions = []docname.LicenseRegion{
 
 // serveFlags are the settings of a daemon, as given.
 type serveFlags struct {
-	region, node, publicURL, listen   string
-	natsURL, natsCreds                string
-	natsCA, natsCert, natsKey         string
-	standalone, singleRegion          bool
-	data                              string
-	registries, registryDomains       []string
-	createBuckets                     bool
-	replicas, historyReplicas         int
-	jwksURL, issuer, audience         string
-	queryToken                        bool
-	grace, drainDelay, drainSpread    time.Duration
-	tlsCert, tlsKey                   string
-	maxMessageBytes, maxDocumentBytes int
-	logFormat, logLevel               string
+	region, node, publicURL, listen string
+	natsURL, natsCreds              string
+	natsCA, natsCert, natsKey       string
+	standalone, singleRegion        bool
+	data                            string
+	registries, registryDomains     []string
+	createBuckets                   bool
+	replicas, historyReplicas       int
+	jwksURL, issuer, audience       string
+	queryToken                      bool
+	grace, drainDelay, drainSpread  time.Duration
+	tlsCert, tlsKey                 string
+	limits                          limitFlags
+	logFormat, logLevel             string
 }
 
 func newServeCommand() *cobra.Command {
@@ -88,8 +88,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.DurationVar(&f.drainSpread, "drain-spread", 10*time.Second, "time over which sessions are ended after that")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file; clients then connect by wss")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
-	fl.IntVar(&f.maxMessageBytes, "max-message-bytes", 16<<20, "largest update that a client may send")
-	fl.IntVar(&f.maxDocumentBytes, "max-document-bytes", 256<<20, "largest document, and largest SyncStep2 that a client may send")
+	f.limits.register(fl)
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fromEnvironment(cmd)
@@ -158,7 +157,7 @@ func (f *serveFlags) config(log *slog.Logger) (c podConfig, err error) {
 		f.node = nodeName()
 	}
 	c = podConfig{region: kvpin.Region(f.region), node: kvpin.NodeID(f.node), publicURL: strings.TrimSuffix(f.publicURL, "/"), log: log}
-	steps := []func(*podConfig) error{f.identity, f.connection, f.registry, f.clients, f.limits}
+	steps := []func(*podConfig) error{f.identity, f.connection, f.registry, f.clients, func(c *podConfig) error { return f.limits.apply(&c.relay) }}
 	for _, step := range steps {
 		if err := step(&c); err != nil {
 			return c, err
@@ -292,17 +291,6 @@ func (f *serveFlags) clients(c *podConfig) error {
 	}
 	c.relay = relay.Config{Verifier: verifier, NoQueryToken: !f.queryToken, Grace: f.grace}
 	return checkGrace(f.grace)
-}
-
-func (f *serveFlags) limits(c *podConfig) error {
-	for flag, bytes := range map[string]int{"max-message-bytes": f.maxMessageBytes, "max-document-bytes": f.maxDocumentBytes} {
-		if bytes < 1<<10 {
-			return wrongFlag(flag, "%d: expected at least 1024 bytes", bytes)
-		}
-	}
-	c.relay.Sessions.MaxMessageBytes, c.relay.Sessions.MaxDocumentBytes = f.maxMessageBytes, f.maxDocumentBytes
-	c.relay.Store.MaxBytes = f.maxDocumentBytes
-	return nil
 }
 
 // nodeName is the host's name, made to fit and unique.

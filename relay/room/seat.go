@@ -90,28 +90,28 @@ func (r *Room) CloseAll(code int, reason string) {
 }
 
 // Step1 answers a client's SyncStep1 with exactly one SyncStep2: the structs
-// that it lacks and the whole delete set.
-func (s *Seat) Step1(stateVector []byte) error {
+// that it lacks and the whole delete set. It returns the size of the answer.
+func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.frozen {
 		s.asked = bytes.Clone(stateVector)
-		return nil
+		return 0, nil
 	}
 	if len(stateVector) == 1 && stateVector[0] == 0 {
 		if r.full == nil {
 			r.full = yproto.Step2Frame(r.store.Encode())
 		}
 		s.send(r.full)
-		return nil
+		return len(r.full), nil
 	}
 	diff, err := r.store.Diff(stateVector)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	s.send(yproto.Step2Frame(diff))
-	return nil
+	return len(diff), nil
 }
 
 // Apply takes an update or SyncStep2 from the client: it is checked, applied,

@@ -108,7 +108,7 @@ func join(t testing.TB, r *Room) (*member, *Seat) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Step1([]byte{0}); err != nil {
+	if _, err := s.Step1([]byte{0}); err != nil {
 		t.Fatal(err)
 	}
 	return m, s

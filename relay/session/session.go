@@ -18,7 +18,7 @@ import (
 
 // Seat is the session's place in its document's room; *room.Seat is one.
 type Seat interface {
-	Step1(stateVector []byte) error
+	Step1(stateVector []byte) (answered int, err error)
 	Apply(update []byte) (fresh bool, err error)
 	Brings(update []byte) (bool, error)
 	Awareness(update []byte) error
@@ -52,13 +52,12 @@ func (c *Config) SetDefaults() {
 	}
 }
 
-// Guard judges what a session asks for. Both methods are called from the
-// session's reader.
+// Guard judges what a session does. Its methods are called from the session's
+// reader. The first two return how long to pause before reading on: that slows a
+// client down without losing anything.
 type Guard interface {
-	// Take is called for every message before it is handled, and may wait: that
-	// slows the client down without losing anything. answer says that it asks for
-	// a SyncStep2.
-	Take(ctx context.Context, bytes int, answer bool)
+	Received(bytes int) time.Duration // a message
+	Answered(bytes int) time.Duration // a SyncStep2, in answer to a SyncStep1
 	// Operation counts an update that brought something new; a reason other than
 	// "" ends the session with code 4006.
 	Operation() (reason string)
@@ -183,29 +182,50 @@ func (s *Session) message(ctx context.Context, r io.Reader) error {
 	}
 	s.frames.in.Add(1)
 	m, err := yproto.Decode(frame)
+	wait := s.guard.Received(len(frame))
 	if err == nil {
-		s.guard.Take(ctx, len(frame), m.Kind == yproto.Step1)
-		err = s.handle(m)
+		var answered int
+		if answered, err = s.handle(m); m.Kind == yproto.Step1 {
+			wait = max(wait, s.guard.Answered(answered))
+		}
 	}
 	if err != nil {
 		code, reason := s.explain(err)
 		s.Close(code, reason)
 	}
+	pause(ctx, wait)
 	return nil
 }
 
-func (s *Session) handle(m yproto.Message) error {
+// pause slows a client down: what it sends meanwhile waits in its socket.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(min(d, maxPause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// maxPause keeps a session that is slowed down from looking dead to itself.
+const maxPause = 10 * time.Second
+
+// handle does what a message asks for. answered is the size of a SyncStep2.
+func (s *Session) handle(m yproto.Message) (answered int, err error) {
 	switch m.Kind {
 	case yproto.Step1:
 		return s.seat.Step1(m.Payload)
 	case yproto.Step2, yproto.Update:
-		return s.edit(m)
+		return 0, s.edit(m)
 	case yproto.Awareness:
-		return s.seat.Awareness(m.Payload)
+		return 0, s.seat.Awareness(m.Payload)
 	case yproto.QueryAwareness:
 		s.seat.QueryAwareness()
 	}
-	return nil
+	return 0, nil
 }
 
 // edit applies an update; a session that may only read is told so if the update

@@ -1,0 +1,161 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/limits"
+)
+
+// Limits are the operator's. They hold whatever a token says; the zero value
+// leaves only what tokens say.
+type Limits struct {
+	Rates           limits.RateConfig   // per client address
+	TrustedProxies  []netip.Prefix      // whose X-Forwarded-For is believed
+	Capacity        limits.GaugeConfig  // what this node can carry
+	Ceilings        limits.Plan         // per app and document
+	OpsPerMinute    int                 // per app, over the nodes of the region
+	Sessions        limits.SessionRates // per session
+	ClaimsPerSecond int                 // documents that one app may open, per node
+	Handshakes      int                 // at once; more queue briefly; 0: 256
+}
+
+// gate is what stands between the internet and the documents.
+type gate struct {
+	limits Limits
+	rates  *limits.Rates // nil: off
+	gauge  *limits.Gauge
+	places *limits.Places
+	ops    *limits.Ops
+	claims *limits.Window[docname.AppID] // nil: off
+	slots  chan struct{}
+	gossip *bus.Subscription
+}
+
+// opsSubject is where the pods of a region tell each other what they counted.
+const opsSubject = "wsn.ops"
+
+// queueTimeout is how long a handshake waits for its turn in a storm.
+const queueTimeout = 5 * time.Second
+
+func openGate(cfg *Config) (*gate, error) {
+	l := cfg.Limits
+	if l.Handshakes == 0 {
+		l.Handshakes = 256
+	}
+	g := &gate{
+		limits: l,
+		gauge:  limits.NewGauge(l.Capacity),
+		places: limits.NewPlaces(limits.PlacesConfig{
+			Node: string(cfg.Node), Region: string(cfg.Region), Registry: limits.OnRegistry(cfg.Registry), Ceilings: l.Ceilings, Log: cfg.Log,
+		}),
+		ops:   limits.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
+		slots: make(chan struct{}, l.Handshakes),
+	}
+	if l.Rates != (limits.RateConfig{}) {
+		g.rates = limits.NewRates(l.Rates)
+	}
+	if l.ClaimsPerSecond > 0 {
+		g.claims = limits.NewWindow[docname.AppID](limits.Rate{Count: l.ClaimsPerSecond, Per: time.Second}, l.Rates.MaxEntries)
+	}
+	var err error
+	g.gossip, err = cfg.Bus.Subscribe(opsSubject, bus.HandlerFunc(func(_, _ string, message []byte) {
+		_ = g.ops.Receive(message) // a pod of another version counts for itself
+	}))
+	return g, err
+}
+
+// close gives back what the node reserved.
+func (g *gate) close(ctx context.Context) error {
+	g.gossip.Unsubscribe()
+	return g.places.Close(ctx)
+}
+
+// queue takes one of the handshake slots, so that a storm does not starve the
+// sessions that are there.
+func (g *gate) queue(ctx context.Context) (leave func(), err error) {
+	leave = func() { <-g.slots }
+	select {
+	case g.slots <- struct{}{}:
+		return leave, nil
+	default:
+	}
+	timer := time.NewTimer(queueTimeout)
+	defer timer.Stop()
+	select {
+	case g.slots <- struct{}{}:
+		return leave, nil
+	case <-timer.C:
+		return nil, errOverloaded
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// admits counts a client that may come in.
+func (g *gate) admits(address netip.Addr) bool {
+	return g.rates == nil || g.rates.Admitted.Take(address)
+}
+
+// plan is what the token's app may have.
+func plan(grant *authn.Grant) limits.Plan {
+	return limits.Plan{
+		MaxConnections: grant.Limits.MaxConnections,
+		MaxDocuments:   grant.Limits.MaxDocuments,
+		MaxUsersPerDoc: grant.Limits.MaxUsersPerDoc,
+	}
+}
+
+// guard is what a session may do: session.Guard.
+type guard struct {
+	budget limits.SessionBudget
+	meter  *limits.Meter // nil: operations are not counted
+	limit  int
+}
+
+func (g *gate) guard(grant *authn.Grant) *guard {
+	q := &guard{budget: limits.NewSessionBudget(g.limits.Sessions, time.Now()), limit: grant.Limits.OpsPerMinute}
+	if ceiling := g.limits.OpsPerMinute; ceiling > 0 && (q.limit == 0 || ceiling < q.limit) {
+		q.limit = ceiling
+	}
+	if q.limit > 0 {
+		q.meter = g.ops.Open(grant.AppID())
+	}
+	return q
+}
+
+func (q *guard) close() {
+	if q.meter != nil {
+		q.meter.Close()
+	}
+}
+
+func (q *guard) Received(bytes int) time.Duration { return q.budget.Received(bytes, time.Now()) }
+func (q *guard) Answered(bytes int) time.Duration { return q.budget.Answered(bytes, time.Now()) }
+
+func (q *guard) Operation() (reason string) {
+	if q.meter != nil && q.meter.Count(q.limit) {
+		return fmt.Sprintf("Rate limit exceeded: %d ops/min", q.limit)
+	}
+	return ""
+}
+
+// tooMany answers 429. Browsers show a WebSocket handshake that is answered so as
+// a failed connection.
+func tooMany(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(limits.RetryAfter))
+	writeError(w, http.StatusTooManyRequests, "rate_limited", "Too many requests from this address; try again later")
+}
+
+// counts reports whether a refusal counts against the client: what the service
+// itself cannot do at the moment, and a redirect, do not.
+func (a refusal) counts() bool {
+	return a.code != closeRedirect && a.code != closeRestart && a.code != closeAgain
+}
