@@ -46,6 +46,7 @@ type app struct {
 type local struct {
 	hash     hash
 	sessions int
+	pending  int // of these, such as are only admitted if a write succeeds
 }
 
 // waiter is one session that wants to be admitted.
@@ -71,8 +72,8 @@ func (a *app) me() (self, bool) {
 // admitLocked admits a session if nobody need be asked.
 func (a *app) admitLocked(w *waiter) bool {
 	if w.plan == (Plan{}) {
-		a.takeLocked(w)
 		w.given = true
+		a.takeLocked(w)
 		a.coverLocked(w)
 		return true
 	}
@@ -90,8 +91,8 @@ func (a *app) admitLocked(w *waiter) bool {
 			return false
 		}
 	}
-	a.takeLocked(w)
 	w.given = true
+	a.takeLocked(w)
 	return true
 }
 
@@ -103,12 +104,12 @@ func (a *app) allowsLocked(r *record, me self, w *waiter) bool {
 		return false
 	}
 	doc := a.documents[w.name]
-	sessions := 0
+	sessions, open := 0, false
 	if doc != nil {
-		sessions = doc.sessions
+		sessions, open = doc.sessions, doc.sessions > doc.pending
 	}
 	return (w.plan.MaxConnections == 0 || r.mayConnect(e, a.connections, w.plan.MaxConnections)) &&
-		(w.plan.MaxDocuments == 0 || doc != nil || r.mayOpen(e, len(a.documents), w.hash, w.plan.MaxDocuments)) &&
+		(w.plan.MaxDocuments == 0 || open || r.mayOpen(e, len(a.documents), w.hash, w.plan.MaxDocuments)) &&
 		(w.plan.MaxUsersPerDoc == 0 || r.mayEnter(e, sessions, w.hash, w.plan.MaxUsersPerDoc))
 }
 
@@ -122,6 +123,9 @@ func (a *app) takeLocked(w *waiter) {
 		a.documents[w.name] = doc
 	}
 	doc.sessions++
+	if !w.given {
+		doc.pending++
+	}
 }
 
 // returnLocked takes it back.
@@ -129,6 +133,9 @@ func (a *app) returnLocked(w *waiter) {
 	w.taken = false
 	a.connections--
 	doc := a.documents[w.name]
+	if !w.given {
+		doc.pending--
+	}
 	if doc.sessions--; doc.sessions == 0 {
 		delete(a.documents, w.name)
 	}
@@ -151,10 +158,16 @@ func (w *waiter) endLocked(a *app) error {
 	return w.err
 }
 
-// decideLocked ends the wait of others.
-func (w *waiter) decideLocked(err error) {
+// refuse ends the wait with an error.
+func (w *waiter) refuse(err error) {
 	w.err = err
-	w.given = err == nil
+	close(w.done)
+}
+
+// giveLocked ends the wait of a session that is counted already: it is admitted.
+func (a *app) giveLocked(w *waiter) {
+	a.documents[w.name].pending--
+	w.given = true
 	close(w.done)
 }
 

@@ -24,7 +24,7 @@ type decision struct {
 	own  entry // this node's entry to be
 
 	stamp uint64 // of the write that this may become
-	asked bool   // somebody has to be asked first
+	seen  uint64 // this node's last write
 }
 
 // decideLocked judges all that wait and makes this node's entry right. It returns
@@ -44,7 +44,8 @@ func (a *app) decideLocked(view *record, me self, gone map[string]bool) *record 
 	if e := view.own(me); e != nil {
 		d.own = *e
 	}
-	d.own.Seen = d.stamp
+	d.seen, d.own.Seen = d.own.Seen, d.stamp
+	d.fitTable()
 
 	waiting := a.waiting[:0]
 	for _, w := range a.waiting {
@@ -54,7 +55,7 @@ func (a *app) decideLocked(view *record, me self, gone map[string]bool) *record 
 			a.stale = true
 			waiting = append(waiting, w)
 		case err != nil:
-			w.decideLocked(err)
+			w.refuse(err)
 		default:
 			if admit {
 				a.takeLocked(w)
@@ -78,7 +79,7 @@ func (a *app) admitTakenLocked() {
 	waiting := a.waiting[:0]
 	for _, w := range a.waiting {
 		if w.taken {
-			w.decideLocked(nil)
+			a.giveLocked(w)
 		} else {
 			waiting = append(waiting, w)
 		}
@@ -134,8 +135,8 @@ func (d *decision) judgeDocument(w *waiter) (bool, error) {
 		d.next.changed = true
 	}
 	d.listDocuments()
-	if doc := d.next.documents[w.hash]; doc != nil && doc.open() {
-		return true, nil // it is counted already, wherever it is open
+	if doc := d.next.documents[w.hash]; doc != nil && d.next.counted(doc, d.me.node) {
+		return true, nil // wherever it is open
 	}
 	sum := d.next.distinct(d.me.node)
 	if sum < limit {
@@ -145,16 +146,6 @@ func (d *decision) judgeDocument(w *waiter) (bool, error) {
 		return false, nil
 	}
 	return false, &ExceededError{Kind: Documents, Limit: limit, Active: sum}
-}
-
-// open reports whether any node has sessions of the document.
-func (l *listed) open() bool {
-	for _, n := range l.users {
-		if n > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *decision) judgeUser(w *waiter) (bool, error) {
@@ -243,7 +234,8 @@ func reserve(reserved, used, room, nodes int, tight bool) int {
 }
 
 // fitTable lists what is here in the documents of the table, all of them when
-// documents are tight, and takes out what is not here any more.
+// documents are tight, and takes out what is not here any more. It comes before
+// the judging as well: a document that was closed here does not count as open.
 func (d *decision) fitTable() {
 	a := d.app
 	wanted := map[hash]int{}
@@ -280,20 +272,22 @@ func (d *decision) listDocuments() {
 	}
 }
 
-// relax lets the app be loose again where it is far from its limit.
+// relax lets the app be loose again where it is far from its limit. Questions are
+// answered first: who asks needs to see what the others really use.
 func (d *decision) relax() {
-	a := d.app
-	below := func(sum, limit int) bool { return limit == 0 || float64(sum) < relaxBelow*float64(limit) }
-	if r := d.next; r.TightConnections > 0 && r.TightConnections != d.stamp &&
-		below(a.connections+r.others(d.me.node, func(e *entry) int { return e.Connections }), a.plan.MaxConnections) {
+	a, r := d.app, d.next
+	below := func(stamp uint64, sum, limit int) bool {
+		return stamp > 0 && stamp <= d.seen && r.answered(d.me.node, "", stamp) &&
+			(limit == 0 || float64(sum) < relaxBelow*float64(limit))
+	}
+	if below(r.TightConnections, a.connections+r.others(d.me.node, func(e *entry) int { return e.Connections }), a.plan.MaxConnections) {
 		r.TightConnections, r.changed = 0, true
 	}
-	if r := d.next; r.TightDocuments > 0 && r.TightDocuments != d.stamp &&
-		below(len(a.documents)+r.others(d.me.node, func(e *entry) int { return e.Documents }), a.plan.MaxDocuments) {
+	if below(r.TightDocuments, len(a.documents)+r.others(d.me.node, func(e *entry) int { return e.Documents }), a.plan.MaxDocuments) {
 		r.TightDocuments, r.changed = 0, true
 	}
 	for h, doc := range d.next.documents {
-		if doc.hot > 0 && doc.hot != d.stamp && d.cool(h, doc) {
+		if doc.hot > 0 && d.cool(doc) {
 			doc.hot, d.next.changed = 0, true
 		}
 		if doc.hot == 0 && d.next.TightDocuments == 0 {
@@ -304,10 +298,11 @@ func (d *decision) relax() {
 }
 
 // cool reports whether a hot document can be counted with the others again: all
-// have answered, and what each has of it is within what it reserves anyway.
-func (d *decision) cool(h hash, doc *listed) bool {
+// have answered, nobody waits, and what each has of it is within what it reserves
+// anyway.
+func (d *decision) cool(doc *listed) bool {
 	r, limit := d.next, d.app.plan.MaxUsersPerDoc
-	if !r.answered(d.me.node, "", doc.hot) {
+	if doc.hot > d.seen || !r.answered(d.me.node, "", doc.hot) {
 		return false
 	}
 	sum := 0
@@ -316,7 +311,7 @@ func (d *decision) cool(h hash, doc *listed) bool {
 		if node != d.me.node {
 			e = r.entry(node)
 		}
-		if e == nil || n > e.Users {
+		if e == nil || n == 0 || n > e.Users {
 			return false
 		}
 		sum += n

@@ -54,6 +54,7 @@ type fakeNode struct {
 	*fakeBucket
 	node string
 	cut  bool // from the registry; guarded by fakeBucket.mu
+	dead bool // for good
 }
 
 // join gives a node its first lease.
@@ -68,7 +69,14 @@ func (b *fakeBucket) join(node string) *fakeNode {
 func (n *fakeNode) setCut(cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut = cut
+	n.cut = cut || n.dead
+}
+
+// die cuts the node off for good.
+func (n *fakeNode) die() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut, n.dead = true, true
 }
 
 // endLease ends the node's lease; renewLease gives it another one.
@@ -81,7 +89,9 @@ func (n *fakeNode) endLease() {
 func (n *fakeNode) renewLease(number int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.leases[n.node] = n.node + "/" + strconv.Itoa(number)
+	if !n.dead {
+		n.leases[n.node] = n.node + "/" + strconv.Itoa(number)
+	}
 }
 
 func (n *fakeNode) Keys(docname.LicenseRegion) Keys { return n }

@@ -32,7 +32,7 @@ func (r *record) mayOpen(e *entry, documents int, h hash, limit int) bool {
 		return documents < e.Documents && r.perDocument <= limit
 	}
 	d := r.documents[h]
-	return d != nil && d.users[e.Node] > 0 && r.distinct(e.Node) <= limit
+	return d != nil && d.users[e.Node] > 0 && r.distinct("") <= limit
 }
 
 // mayEnter reports whether a node that has so many sessions in the document may
@@ -61,17 +61,32 @@ func (r *record) users(region string, h hash) int {
 	return sum
 }
 
+// counted reports whether the document is in the table for sure: listed as open by
+// a node that is bound to its list. Others may have it listed as hot and closed it
+// since. The given node counts as bound.
+func (r *record) counted(d *listed, node string) bool {
+	for n, sessions := range d.users {
+		if sessions == 0 {
+			continue
+		}
+		if n == node {
+			return true
+		}
+		if e := r.entry(n); e != nil && r.tightFor(e) {
+			return true
+		}
+	}
+	return false
+}
+
 // distinct is how many documents there can be at most: those in the table, and
-// what nodes reserve that have not listed theirs. The given node counts as having
-// done so.
+// what nodes reserve that are not bound to their lists. The given node counts as
+// bound.
 func (r *record) distinct(node string) int {
 	sum := 0
 	for _, d := range r.documents {
-		for _, n := range d.users {
-			if n > 0 {
-				sum++
-				break
-			}
+		if r.counted(d, node) {
+			sum++
 		}
 	}
 	for i := range r.Nodes {

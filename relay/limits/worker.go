@@ -207,7 +207,7 @@ func (a *app) settleLocked(next *record, expect, revision uint64, began time.Tim
 	for _, w := range a.waiting {
 		switch {
 		case w.taken && err == nil && !w.over:
-			w.decideLocked(nil)
+			a.giveLocked(w)
 		case w.taken:
 			// Not admitted: the write failed, or came too late for it.
 			a.returnLocked(w)
@@ -229,7 +229,7 @@ func (a *app) failAll(err error) {
 	defer a.mu.Unlock()
 	for _, w := range a.waiting {
 		if !w.over {
-			w.decideLocked(err)
+			w.refuse(err)
 		}
 	}
 	a.waiting = nil
