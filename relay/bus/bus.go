@@ -85,10 +85,12 @@ type Bus struct {
 	seed   maphash.Seed
 	inbox  *inbox
 
-	up      atomic.Bool // without a link: false from a disconnect to the reconnect
-	closed  atomic.Bool
-	dropped atomic.Uint64
-	cuts    atomic.Uint64
+	up     atomic.Bool // without a link: false from a disconnect to the reconnect
+	closed atomic.Bool
+	// nats.go knows it too, but keeps its lock while it dials.
+	maxPayload atomic.Int64
+	dropped    atomic.Uint64
+	cuts       atomic.Uint64
 
 	disturbed chan struct{} // holds one notice
 	stop      chan struct{}
@@ -148,7 +150,7 @@ func PodSubject(node string) string { return "wsn.p." + node }
 
 // MaxPayload is the largest message that NATS takes, in bytes. It may change
 // with a reconnect.
-func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
+func (b *Bus) MaxPayload() int { return int(b.maxPayload.Load()) }
 
 // Connected reports whether there is a connection now.
 func (b *Bus) Connected() bool { return b.available() == nil }

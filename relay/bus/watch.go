@@ -54,6 +54,7 @@ func (b *Bus) watch() {
 
 // confirm looks whether the connection can be used.
 func (b *Bus) confirm() {
+	b.maxPayload.Store(b.nc.MaxPayload())
 	if b.link != nil {
 		b.link.confirm(b.nc)
 		return

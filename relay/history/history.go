@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -105,6 +106,9 @@ type History struct {
 	api     string // "$JS.API." or "$JS.<domain>.API."
 	shards  int
 	maxAge  time.Duration
+
+	// nats.go knows it too, but keeps its lock while it dials.
+	maxPayload atomic.Int64
 
 	mu sync.Mutex
 	// created holds the streams' times of creation by shard, which tell one stream
@@ -204,11 +208,13 @@ func (h *History) open(ctx context.Context) (err error) {
 // watch puts the history's handler behind the one that the connection has, so
 // that a bus on it can publish again by then.
 func (h *History) watch() {
+	h.maxPayload.Store(h.nc.MaxPayload())
 	before := h.nc.ReconnectHandler()
 	h.nc.SetReconnectHandler(func(nc *nats.Conn) {
 		if before != nil {
 			before(nc)
 		}
+		h.maxPayload.Store(nc.MaxPayload())
 		h.inbox.reconnected()
 		h.acks.reconnected()
 	})
@@ -242,7 +248,7 @@ func (h *History) MaxAge() time.Duration { return h.maxAge }
 
 // MaxPayload is the largest message that can be appended, in bytes. It may change
 // with a reconnect.
-func (h *History) MaxPayload() int { return int(h.nc.MaxPayload()) }
+func (h *History) MaxPayload() int { return int(h.maxPayload.Load()) }
 
 // shardOf reads the shard out of a subject that docname.Document.UpdatesSubject
 // made.

@@ -9,9 +9,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// attemptTime is how long one request to JetStream may stay without an answer
-// before it is sent again.
-const attemptTime = 2 * time.Second
+// How long one request to JetStream may stay without an answer before it is sent
+// again. Reading waits longer each time, so that an overloaded leader is not
+// asked ever more.
+const (
+	attemptTime = 2 * time.Second
+	attemptMax  = 16 * time.Second
+	// A purge looks through blocks on disk.
+	purgeTime = 10 * time.Second
+	// A list is long.
+	listTime = 30 * time.Second
+)
 
 // inbox is the one subscription to which the answers of all requests come: a
 // subscription per request would cost ten times the request.
@@ -104,9 +112,10 @@ func (i *inbox) receive(m *nats.Msg) {
 func last(m *nats.Msg) bool { return m.Header == nil || m.Header["Status"] != nil }
 
 // wait returns the answers once the last one has come. Without it, it returns
-// what there is with complete false when nothing has come for attemptTime.
-func (c *call) wait(ctx context.Context) (messages []*nats.Msg, complete bool, err error) {
-	silence := time.NewTimer(attemptTime)
+// what there is with complete false when nothing has come for patience, or nothing
+// can come any more.
+func (c *call) wait(ctx context.Context, patience time.Duration) (messages []*nats.Msg, complete bool, err error) {
+	silence := time.NewTimer(patience)
 	defer silence.Stop()
 	seen := 0
 	for {
@@ -125,7 +134,7 @@ func (c *call) wait(ctx context.Context) (messages []*nats.Msg, complete bool, e
 				return c.taken(), false, nil
 			}
 			seen = n
-			silence.Reset(attemptTime)
+			silence.Reset(patience)
 		}
 	}
 }

@@ -24,16 +24,16 @@ const (
 
 // Load calls each for every message of the subject in order, and returns the last
 // one's sequence, 0 if there is none. data may be kept, but not changed. Any
-// replica answers; what is missing on it is read on until the stream's leader
-// knows no more, so everything that was stored before Load was called is read.
-// Messages that were stored during it may be. Load tries on until ctx ends:
+// replica answers; what is missing on it is read on up to what the stream's leader
+// has after it, so everything that was stored before Load was called is read, and
+// some of what was stored since. Load does not run after writers. It tries on until ctx ends:
 // ErrUnavailable then; ErrStreamMissing at once. An error of each ends it too.
 func (h *History) Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error) {
 	shard, err := h.shardOf(subject)
 	if err != nil {
 		return 0, err
 	}
-	r := reader{h: h, stream: StreamName(shard), subject: subject, each: each}
+	r := reader{h: h, stream: StreamName(shard), subject: subject, each: each, patience: attemptTime}
 	if err := r.run(ctx); err != nil {
 		if errors.Is(err, ErrStreamMissing) {
 			h.check.suspect(shard)
@@ -49,9 +49,19 @@ type reader struct {
 	stream  string
 	subject string
 	each    func(seq uint64, data []byte) error
-	last    uint64 // the last sequence that each was called with
-	long    bool   // whether a first page was not enough
+
+	last     uint64 // the last sequence that each was called with
+	long     bool   // whether the first page was not enough
+	patience time.Duration
+
+	// A reader must not run after writers who are faster. What the leader had when
+	// the first page turned out not to be enough bounds the paging; what it had when
+	// it was asked for the fence bounds all of it.
+	bound, goal uint64 // sequences; 0: not fixed yet
 }
+
+// errSilence is an ErrUnavailable for want of any answer.
+var errSilence = fmt.Errorf("%w: no answer", ErrUnavailable)
 
 // eachError tells an error of the caller's from those of reading.
 type eachError struct{ error }
@@ -70,6 +80,9 @@ func (r *reader) run(ctx context.Context) error {
 				return fmt.Errorf("%w: %w", ErrUnavailable, err)
 			}
 			wait = min(2*wait, 250*time.Millisecond)
+			if errors.Is(err, errSilence) {
+				r.patience = min(2*r.patience, attemptMax)
+			}
 		case err != nil, done:
 			return err
 		default:
@@ -81,14 +94,28 @@ func (r *reader) run(ctx context.Context) error {
 // step reads as far as a replica has the subject, then asks the leader.
 func (r *reader) step(ctx context.Context) (progress, done bool, err error) {
 	before := r.last
-	for more := true; more; {
+	for more := true; more && !r.paged(); {
 		if more, err = r.page(ctx); err != nil {
 			return r.last > before, false, err
 		}
+		if more && r.bound == 0 {
+			if r.bound, err = r.h.Last(ctx, r.subject); err != nil {
+				return r.last > before, false, err
+			}
+		}
 	}
-	done, err = r.fence(ctx)
-	return r.last > before, done, err
+	if !r.arrived() {
+		done, err = r.fence(ctx)
+	}
+	return r.last > before, done || r.arrived(), err
 }
+
+// paged reports whether it is the leader's turn.
+func (r *reader) paged() bool {
+	return r.arrived() || r.goal == 0 && r.bound > 0 && r.last >= r.bound
+}
+
+func (r *reader) arrived() bool { return r.goal > 0 && r.last >= r.goal }
 
 // page reads one page from any replica and reports whether there are more.
 func (r *reader) page(ctx context.Context) (more bool, err error) {
@@ -125,7 +152,7 @@ func (r *reader) request(ctx context.Context, bytes int) ([]*nats.Msg, error) {
 	if err := r.h.publish(r.h.api+"DIRECT.GET."+r.stream, c.reply(), request); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	messages, _, err := c.wait(ctx)
+	messages, _, err := c.wait(ctx, r.patience)
 	return messages, err
 }
 
@@ -146,7 +173,7 @@ func (r *reader) take(messages []*nats.Msg) (more bool, err error) {
 			return false, err
 		}
 	}
-	return false, fmt.Errorf("%w: no answer from a replica", ErrUnavailable)
+	return false, errSilence
 }
 
 func (r *reader) pass(seq uint64, data []byte) error {
@@ -183,16 +210,21 @@ func number(m *nats.Msg, key string) uint64 {
 // there is one, a replica is behind; it is taken as it is, so that there is
 // progress whatever the replicas do.
 func (r *reader) fence(ctx context.Context) (done bool, err error) {
-	seq, data, err := r.h.next(ctx, r.stream, r.subject, r.last+1)
+	seq, data, err := r.h.next(ctx, r.stream, r.subject, r.last+1, r.patience)
 	if err != nil || seq == 0 {
 		return err == nil, err
+	}
+	if r.goal == 0 {
+		if r.goal, err = r.h.Last(ctx, r.subject); err != nil {
+			return false, err
+		}
 	}
 	return false, r.pass(seq, data)
 }
 
 // next asks the leader for the subject's first message from a sequence on; 0 if
 // there is none.
-func (h *History) next(ctx context.Context, stream, subject string, from uint64) (seq uint64, data []byte, err error) {
+func (h *History) next(ctx context.Context, stream, subject string, from uint64, patience time.Duration) (seq uint64, data []byte, err error) {
 	var answer struct {
 		Error   *apiError
 		Message struct {
@@ -201,7 +233,7 @@ func (h *History) next(ctx context.Context, stream, subject string, from uint64)
 		}
 	}
 	request := fmt.Sprintf(`{"seq":%d,"next_by_subj":"%s","no_hdr":true}`, from, subject)
-	if err := h.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer); err != nil {
+	if err := h.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer, patience); err != nil {
 		return 0, nil, err
 	}
 	if e := answer.Error; e != nil {
@@ -214,18 +246,18 @@ func (h *History) next(ctx context.Context, stream, subject string, from uint64)
 }
 
 // ask sends one request to JetStream's API and decodes the answer.
-func (h *History) ask(ctx context.Context, endpoint, request string, answer any) error {
+func (h *History) ask(ctx context.Context, endpoint, request string, answer any, patience time.Duration) error {
 	c := h.inbox.open()
 	defer c.close()
 	if err := h.publish(h.api+endpoint, c.reply(), []byte(request)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	messages, complete, err := c.wait(ctx)
+	messages, complete, err := c.wait(ctx, patience)
 	if err != nil {
 		return err
 	}
 	if !complete || messages[0].Header.Get("Status") == "503" {
-		return fmt.Errorf("%w: no answer from its leader", ErrUnavailable)
+		return errSilence
 	}
 	if err := json.Unmarshal(messages[0].Data, answer); err != nil {
 		return fmt.Errorf("read JetStream's answer: %w", err)

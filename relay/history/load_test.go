@@ -202,7 +202,7 @@ func TestStreamsOfADomainAreUsed(t *testing.T) {
 
 func TestSubjectsAreListedInPages(t *testing.T) {
 	const n = 100_100 // the server lists 100,000 at a time
-	h := open(t, natstest.Server(t), history.Config{MaxInFlight: n + 1})
+	h := open(t, natstest.Server(t), history.Config{MaxInFlight: n + 1, AckWait: time.Minute})
 	var failed atomic.Int64
 	done := make(chan struct{}, n+1)
 	for i := range n {
@@ -223,7 +223,7 @@ func TestSubjectsAreListedInPages(t *testing.T) {
 	}
 	stored(t, h, subject("d7"), "another")
 	listed := map[string]uint64{}
-	for s, err := range h.Subjects(within(t, 30*time.Second), "") {
+	for s, err := range h.Subjects(within(t, 2*time.Minute), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestSubjectsAreListedInPages(t *testing.T) {
 		t.Errorf("%d subjects, %d and %d messages", len(listed), listed[subject("d7")], listed[subject("d8")])
 	}
 	few := map[string]uint64{}
-	for s, err := range h.Subjects(within(t, 30*time.Second), "wsn.u.0.*.*.*.d12.*") {
+	for s, err := range h.Subjects(within(t, 2*time.Minute), "wsn.u.0.*.*.*.d12.*") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,5 +269,23 @@ func TestDropLeavesWhatIsAppendedAfterIt(t *testing.T) {
 	}
 	if err := h.Drop(within(t, 5*time.Second), subject("nothing")); err != nil {
 		t.Errorf("drop of nothing: %v", err)
+	}
+}
+
+func TestLoadEndsThoughWritersAreFaster(t *testing.T) {
+	h := open(t, natstest.Server(t), history.Config{AckWait: time.Minute})
+	s := subject("d")
+	for range 2000 {
+		stored(t, h, s, "before")
+	}
+	n := 0
+	// Whoever reads a message causes another: such a reader never catches up.
+	last, err := h.Load(within(t, 60*time.Second), s, func(uint64, []byte) error {
+		n++
+		stored(t, h, s, "during")
+		return nil
+	})
+	if err != nil || last < 2000 || n > 100_000 {
+		t.Errorf("%d messages, last %d, %v", n, last, err)
 	}
 }

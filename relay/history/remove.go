@@ -25,7 +25,7 @@ func (h *History) PurgeBelow(ctx context.Context, subject string, seq uint64) er
 	request := fmt.Sprintf(`{"filter":"%s","seq":%d}`, subject, seq)
 	err = h.retry(ctx, func() error {
 		answer.Error = nil
-		if err := h.ask(ctx, "STREAM.PURGE."+StreamName(shard), request, &answer); err != nil {
+		if err := h.ask(ctx, "STREAM.PURGE."+StreamName(shard), request, &answer, purgeTime); err != nil {
 			return err
 		}
 		if answer.Error != nil {
@@ -53,7 +53,7 @@ func (h *History) Last(ctx context.Context, subject string) (seq uint64, err err
 	request := fmt.Sprintf(`{"last_by_subj":"%s","no_hdr":true}`, subject)
 	err = h.retry(ctx, func() error {
 		answer.Error = nil
-		if err := h.ask(ctx, "STREAM.MSG.GET."+StreamName(shard), request, &answer); err != nil {
+		if err := h.ask(ctx, "STREAM.MSG.GET."+StreamName(shard), request, &answer, attemptTime); err != nil {
 			return err
 		}
 		if e := answer.Error; e != nil && e.Code != codeNoMessage {
@@ -146,7 +146,7 @@ func (h *History) subjectsPage(ctx context.Context, shard int, filter string, of
 	request := fmt.Sprintf(`{"subjects_filter":"%s","offset":%d}`, filter, offset)
 	err = h.retry(ctx, func() error {
 		answer.Error = nil
-		if err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), request, &answer); err != nil {
+		if err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), request, &answer, listTime); err != nil {
 			return err
 		}
 		if answer.Error != nil {
@@ -185,7 +185,7 @@ func (h *History) State(ctx context.Context) ([]State, error) {
 			}
 			Cluster struct{ Leader string }
 		}
-		err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), "", &answer)
+		err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), "", &answer, attemptTime)
 		if err == nil && answer.Error != nil {
 			err = answer.Error.typed()
 		}
