@@ -1,0 +1,198 @@
+/**
+ * People in real browsers, in one TipTap document.
+ */
+import { after, before, test } from 'node:test'
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { apps, openWith } from './lib/apps.js'
+import { launch, networkNoise, visitors } from './lib/browser.js'
+import { root, startDev } from './lib/cluster.js'
+import { startSite } from './lib/site.js'
+
+const people = [['Ada', '#b4341a'], ['Bob', '#0f6b63'], ['Cleo', '#6d28d9']]
+let cluster
+let browser
+before(async () => { [cluster, browser] = await Promise.all([startDev('--grace', '1s'), launch()]) })
+after(() => Promise.all([cluster?.stop(), browser?.close()]))
+
+let documents = 0
+
+/**
+ * A site with an app, and visitors who come to it.
+ * @param {{ force: boolean, name: string, region: string }} [token] parameters for /dev/token
+ */
+const stage = async (t, version, { token = () => ({}), tolerate } = {}) => {
+  const { code, modules } = apps[version]
+  const asked = []
+  const site = await startSite({
+    code,
+    open: openWith(cluster.hosts),
+    modules: modules && join(root, 'test/browser', modules),
+    token: ({ searchParams }) => {
+      const who = { force: searchParams.get('force') === 'true', name: searchParams.get('name'), count: asked.length }
+      asked.push(who)
+      return cluster.token({ regionCode: searchParams.get('region'), ...token(who) })
+    }
+  })
+  t.after(site.close)
+  const visit = visitors(t, browser, { tolerate })
+  const doc = `tiptap-${version}-${++documents}`
+  return {
+    doc,
+    asked,
+    /** @param {number} who */
+    async come (who, parameters = {}, look) {
+      const [name, color] = people[who]
+      return visit(site.url + '?' + new URLSearchParams({ doc, name, color, ...parameters }), look)
+    }
+  }
+}
+
+const state = (page) => page.evaluate(() => window.app.connection.status)
+const synced = (page, region = '') => page.waitForFunction(
+  (region) => window.app?.connection.status.state === 'synced' && window.app.connection.status.region.includes(region), region, { timeout: 20_000 })
+const content = (page) => page.evaluate(() => JSON.stringify(window.app.editor.getJSON()))
+const area = (page) => page.locator('.ProseMirror')
+const type = (page, text, delay = 10) => area(page).pressSequentially(text, { delay })
+const shows = (page, text) => page.waitForFunction((text) => window.app.editor.getText().includes(text), text, { timeout: 15_000 })
+const sees = (page, name) => page.locator('.ProseMirror').getByText(name, { exact: true }).first().waitFor({ state: 'attached' })
+
+/** All pages show one content, and it holds what was typed. */
+const same = async (pages, words) => {
+  const deadline = Date.now() + 15_000
+  for (;;) {
+    const all = await Promise.all(pages.map(content))
+    if (all.every((one) => one === all[0] && words.every((word) => one.includes(word)))) return all[0]
+    assert.ok(Date.now() < deadline, 'different after 15 s:\n' + all.join('\n'))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+for (const version of [3, 2]) {
+  for (const count of [2, 3]) {
+    test(`TipTap ${version}: ${count} people type at the same time`, { timeout: 120_000 }, async (t) => {
+      const { come } = await stage(t, version)
+      const pages = []
+      for (let i = 0; i < count; i++) pages.push(await come(i, { region: i % 2 ? 'us-east-1' : 'eu-central-1' }))
+      await Promise.all(pages.map((page) => synced(page)))
+      // A paragraph for each: words of several people in one line would be cut up by each other, as they should.
+      await type(pages[0], Array(count).fill('.').join('\n'))
+      await Promise.all(pages.map((page) => page.waitForFunction(
+        (count) => window.app.editor.state.doc.childCount === count, count)))
+      await Promise.all(pages.map((page, i) => page.evaluate(async (i) => {
+        const { editor } = window.app
+        editor.commands.focus(3 * i + 2) // behind the dot of the paragraph
+        await new Promise((resolve) => setTimeout(resolve, 300)) // in which the others do the same
+      }, i)))
+      await Promise.all(pages.map((page, i) => page.keyboard.type(` ${people[i][0]} writes a sentence of some length.`, { delay: 5 })))
+      const result = JSON.parse(await same(pages, people.slice(0, count).map(([name]) => `${name} writes a sentence of some length.`)))
+      assert.equal(result.content.length, count)
+      for (const page of pages) {
+        for (let i = 0; i < count; i++) if (page !== pages[i]) await sees(page, people[i][0])
+      }
+    })
+  }
+
+  test(`TipTap ${version}: formatting arrives, undo takes back one's own only, cursors go with their people`, { timeout: 120_000 }, async (t) => {
+    const { come } = await stage(t, version)
+    const [ada, bob] = [await come(0), await come(1)]
+    await Promise.all([synced(ada), synced(bob)])
+    await type(ada, 'plain ')
+    await ada.keyboard.press('Control+b')
+    await type(ada, 'bold')
+    await ada.keyboard.press('Control+b')
+    await shows(bob, 'plain bold')
+    assert.equal(await area(bob).locator('strong').textContent(), 'bold')
+    await area(bob).click()
+    await bob.keyboard.press('Control+End')
+    await bob.keyboard.press('Enter')
+    await type(bob, "Bob's line")
+    await bob.keyboard.press('Control+Alt+2')
+    await ada.locator('.ProseMirror h2').waitFor()
+    await shows(ada, "Bob's line")
+    await sees(ada, 'Bob')
+    await sees(bob, 'Ada')
+
+    await area(ada).click()
+    for (let i = 0; i < 3; i++) await ada.keyboard.press('Control+z')
+    await same([ada, bob], ["Bob's line"])
+    assert.ok(!(await content(bob)).includes('plain'))
+    for (let i = 0; i < 3; i++) await ada.keyboard.press('Control+Shift+z')
+    await same([ada, bob], ['plain', "Bob's line"])
+
+    await bob.close()
+    await ada.waitForFunction(() => window.app.connection.awareness.getStates().size === 1, null, { timeout: 5000 })
+    assert.equal(await area(ada).getByText('Bob', { exact: true }).count(), 0)
+  })
+
+  for (const strategy of ['discovery', 'catch']) {
+    test(`TipTap ${version}: people of two regions meet in one, by ${strategy}`, { timeout: 60_000 }, async (t) => {
+      const { come } = await stage(t, version)
+      const ada = await come(0, { region: 'us-east-1', strategy })
+      await synced(ada, 'us-east-1')
+      const bob = await come(1, { region: 'eu-central-1', strategy })
+      await synced(bob, 'us-east-1')
+      assert.equal((await bob.evaluate(() => window.app.seen)).some(({ code }) => code === 4009), strategy === 'catch')
+      await type(bob, 'from Europe')
+      await shows(ada, 'from Europe')
+    })
+  }
+}
+
+test('a document that has moved meanwhile: redirected long after the first connect, nothing is lost', { timeout: 60_000 }, async (t) => {
+  const { come } = await stage(t, 3)
+  const ada = await come(0, { region: 'us-east-1' })
+  await synced(ada, 'us-east-1')
+  await type(ada, 'one ')
+  await ada.evaluate(() => window.app.connection.disconnect())
+  await type(ada, 'two ')
+  await ada.waitForTimeout(2500) // the grace period of 1 s, and the registry's up to 1 s more
+  const bob = await come(1, { region: 'eu-central-1', strategy: 'catch' })
+  await synced(bob, 'eu-central-1')
+  await type(bob, 'three')
+  await ada.evaluate(() => window.app.connection.connect())
+  await synced(ada, 'eu-central-1')
+  assert.ok((await ada.evaluate(() => window.app.seen)).some(({ code }) => code === 4009))
+  await same([ada, bob], ['one two', 'three'])
+  await sees(bob, 'Ada')
+})
+
+test('offline and back: what both typed meanwhile is there', { timeout: 60_000 }, async (t) => {
+  const { come } = await stage(t, 3, { tolerate: networkNoise })
+  const [ada, bob] = [await come(0), await come(1)]
+  await Promise.all([synced(ada), synced(bob)])
+  await type(ada, 'start')
+  await shows(bob, 'start')
+  await ada.context().setOffline(true)
+  await type(ada, ' offline')
+  await type(bob, 'online ')
+  await ada.waitForTimeout(500)
+  await ada.context().setOffline(false)
+  await same([ada, bob], ['offline', 'online'])
+  await sees(bob, 'Ada')
+})
+
+test('an expired token is replaced without the user noticing', { timeout: 60_000 }, async (t) => {
+  const { come, asked } = await stage(t, 3, {
+    token: ({ force }) => force ? {} : { ttl: '-2m' }
+  })
+  const ada = await come(0, { strategy: 'catch' })
+  await synced(ada)
+  assert.deepEqual(asked.map(({ force }) => force), [false, true])
+  assert.ok((await ada.evaluate(() => window.app.seen)).some(({ code }) => code === 4002))
+  assert.equal((await state(ada)).state, 'synced')
+})
+
+test('a tab that was left and comes back is the same person', { timeout: 60_000 }, async (t) => {
+  const { come } = await stage(t, 3)
+  const [ada, bob] = [await come(0), await come(1)]
+  await Promise.all([synced(ada), synced(bob)])
+  await type(ada, 'hello')
+  await sees(bob, 'Ada')
+  await ada.reload()
+  await synced(ada)
+  await shows(ada, 'hello')
+  await area(ada).click()
+  await sees(bob, 'Ada')
+  await bob.waitForFunction(() => window.app.connection.awareness.getStates().size === 2, null, { timeout: 5000 })
+})
