@@ -29,7 +29,7 @@ func TestCtrlCEndsDevModeInUnderTwoSeconds(t *testing.T) {
 func TestDevModeSaysWhatRunsWhere(t *testing.T) {
 	t.Parallel()
 	regions := []string{"eu-central-1", "eu-central-2", "us-east-1"}
-	dev := cluster.StartDevRegions(t, regions, 3)
+	dev := cluster.DevConfig{Regions: regions, Nodes: 3}.Start(t)
 	out := dev.Output()
 	if lines := strings.Split(strings.TrimSpace(out), "\n"); lines[len(lines)-1] != "ready" {
 		t.Errorf("the last line is %q, expected ready", lines[len(lines)-1])
@@ -80,17 +80,18 @@ func TestDevTokensAreWhatWasAskedFor(t *testing.T) {
 
 func TestDocumentsOutliveDevModeInItsDataFolder(t *testing.T) {
 	t.Parallel()
-	data := t.TempDir()
-	write := func() {
-		dev := cluster.StartDev(t, "--data", data, "--grace", "60s")
-		node := yjs.Start(t)
-		c := node.Join(on(dev, cluster.EU, 0, dev.Token(), "doc"))
-		c.Insert(0, "kept")
-		node.Join(on(dev, cluster.EU, 1, dev.Token(), "doc")).WaitText("kept")
-		dev.Stop()
-	}
-	write()
-	dev := cluster.StartDev(t, "--data", data, "--grace", "60s")
-	c := yjs.Start(t).Join(on(dev, cluster.EU, 1, dev.Token(), "doc"))
-	c.WaitText("kept")
+	config := cluster.DevConfig{Flags: []string{"--data", t.TempDir(), "--grace", "600s"}}
+	node := yjs.Start(t)
+	dev := config.Start(t)
+	c := node.Join(on(dev, cluster.EU, 0, dev.Token(), "doc"))
+	c.Insert(0, "kept")
+	other := node.Join(on(dev, cluster.EU, 1, dev.Token(), "doc"))
+	other.WaitText("kept")
+	c.Destroy()
+	other.Destroy()
+	dev.Stop()
+
+	config.Port = dev.Port // the region's URL is in the data
+	dev = config.Start(t)
+	node.Join(on(dev, cluster.EU, 1, dev.Token(), "doc")).WaitText("kept")
 }

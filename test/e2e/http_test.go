@@ -115,7 +115,7 @@ func TestHealthTellsStatusAndTime(t *testing.T) {
 
 func TestRegionsLists(t *testing.T) {
 	t.Parallel()
-	dev := cluster.StartDevRegions(t, []string{"eu-central-1", "eu-central-2", "us-east-1"}, 1)
+	dev := cluster.DevConfig{Regions: []string{"eu-central-1", "eu-central-2", "us-east-1"}, Nodes: 1}.Start(t)
 	type region struct{ Region, URL, Status string }
 	for i := range dev.Regions {
 		a := cluster.Get(t, dev.HTTP(i, 0)+"/regions", "")

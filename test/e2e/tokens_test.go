@@ -134,7 +134,7 @@ func TestExpiryDoesNotEndALiveSession(t *testing.T) {
 	server := cluster.Serve{Region: "eu-central-1", JWKS: keys.JWKS}.StartHealthy(t)
 	node := yjs.Start(t)
 	const skew = 30 * time.Second
-	expires := time.Now().Add(6*time.Second - skew).Truncate(time.Second)
+	expires := time.Now().Add(15*time.Second - skew).Truncate(time.Second)
 	o := yjs.Options{URL: server.WS(), Document: "doc", Token: keys.Token(issuer.Claims{"exp": expires.Unix()})}
 	c := node.Join(o)
 	c.MustStay(time.Until(expires.Add(skew + 2*time.Second)))

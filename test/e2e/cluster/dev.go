@@ -24,26 +24,45 @@ type Dev struct {
 	NATS    string   // URL of the first region's NATS, which holds the registries
 }
 
-// StartDev starts `wsnode dev` with its default regions and nodes on free ports
-// and waits until it is ready. More flags may be given.
-func StartDev(tb testing.TB, flags ...string) *Dev {
-	tb.Helper()
-	return StartDevRegions(tb, []string{"eu-central-1", "us-east-1"}, 2, flags...)
+// DevConfig is how to start a `wsnode dev`. The zero value has its default
+// regions and nodes, on free ports.
+type DevConfig struct {
+	Regions []string
+	Nodes   int
+	Port    int      // of an earlier one that has ended
+	Flags   []string // more of them
 }
 
-// StartDevRegions is StartDev with regions and nodes of one's choice.
-func StartDevRegions(tb testing.TB, regions []string, nodes int, flags ...string) *Dev {
+// StartDev starts `wsnode dev` with its defaults and waits until it is ready.
+func StartDev(tb testing.TB) *Dev {
 	tb.Helper()
-	d := &Dev{tb: tb, Regions: regions, Nodes: nodes, Port: freePorts(tb, devOffsets(len(regions), nodes))}
-	natsPort := freePorts(tb, devOffsets(1, len(regions)))
-	d.NATS = fmt.Sprintf("nats://127.0.0.1:%d", natsPort)
+	return DevConfig{}.Start(tb)
+}
+
+// Start starts `wsnode dev` and waits until it is ready.
+func (c DevConfig) Start(tb testing.TB) *Dev {
+	tb.Helper()
+	if c.Regions == nil {
+		c.Regions = []string{"eu-central-1", "us-east-1"}
+	}
+	if c.Nodes == 0 {
+		c.Nodes = 2
+	}
+	if c.Port == 0 {
+		c.Port = freePorts(tb, devOffsets(len(c.Regions), c.Nodes))
+	}
+	natsPort := freePorts(tb, devOffsets(1, len(c.Regions)))
 	args := append([]string{"dev",
+		"--port", strconv.Itoa(c.Port),
 		"--nats-port", strconv.Itoa(natsPort),
-		"--port", strconv.Itoa(d.Port),
-		"--regions", strings.Join(regions, ","),
-		"--nodes", strconv.Itoa(nodes),
-	}, flags...)
-	d.Process = Run(tb, "wsnode-dev", Binary(tb, wsnode), args...)
+		"--regions", strings.Join(c.Regions, ","),
+		"--nodes", strconv.Itoa(c.Nodes),
+	}, c.Flags...)
+	d := &Dev{
+		Process: Run(tb, "wsnode-dev", Binary(tb, wsnode), args...),
+		tb:      tb, Port: c.Port, Regions: c.Regions, Nodes: c.Nodes,
+		NATS: fmt.Sprintf("nats://127.0.0.1:%d", natsPort),
+	}
 	d.WaitLine(func(line string) bool { return line == "ready" })
 	return d
 }

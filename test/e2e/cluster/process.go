@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +96,7 @@ func (p *Process) cleanup() {
 // keep writes the output where it can be looked at after the run.
 func (p *Process) keep(out string) {
 	dir := filepath.Join(Root(), "test", "artifacts", strings.ReplaceAll(p.tb.Name(), "/", "_"))
-	file := filepath.Join(dir, p.Name+".log")
+	file := filepath.Join(dir, fmt.Sprintf("%s-%d.log", p.Name, p.cmd.Process.Pid))
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
 		err = os.WriteFile(file, []byte(out), 0o644)
