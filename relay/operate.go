@@ -1,9 +1,10 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
-	"net"
+	"encoding/json"
 	"runtime"
 	"runtime/metrics"
 	"slices"
@@ -40,6 +41,12 @@ func (n *Node) Info() control.Info {
 	return i
 }
 
+// LeaseLoad is what the node says about itself in its leases.
+func (n *Node) LeaseLoad() json.RawMessage {
+	load, _ := json.Marshal(control.LeaseLoad{Version: n.cfg.Version, Connections: n.sessions.len(), Documents: n.docs.list.len()}) // cannot fail
+	return load
+}
+
 func (n *Node) state() string {
 	if n.unready.Load() {
 		return control.StateDraining
@@ -58,6 +65,9 @@ func memory() int64 {
 	metrics.Read(samples)
 	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
+
+// visits are the sessions that are there.
+func (n *Node) visits() []*visit { return n.sessions.all() }
 
 // traffic adds up what sessions did that have ended.
 type traffic struct {
@@ -136,14 +146,7 @@ func (n *Node) Sessions(f *control.Filter, after uint64, limit int) control.Page
 }
 
 func (v *visit) selected(id uint64, f *control.Filter) bool {
-	if !f.TakesDocument(v.doc) || len(f.Sessions) > 0 && !slices.Contains(f.Sessions, id) {
-		return false
-	}
-	if f.Remote == "" || f.Remote == v.remote {
-		return true
-	}
-	host, _, err := net.SplitHostPort(v.remote)
-	return err == nil && host == f.Remote
+	return f.Takes(control.Session{ID: id, Document: control.NewDocument(v.doc), Remote: v.remote})
 }
 
 func (v *visit) row(id uint64, s session.Stats) control.Session {
@@ -170,10 +173,30 @@ func (n *Node) Documents(f *control.Filter, after uint64, limit int) control.Pag
 	})
 }
 
+// Busiest lists the open documents with the most edits per second, at most n.
+func (n *Node) Busiest(f *control.Filter, most int) []control.DocumentRow {
+	var rows []control.DocumentRow
+	for _, d := range n.docs.list.all() {
+		if !d.isOpen() || !f.TakesDocument(d.doc) {
+			continue
+		}
+		rate, sessions := d.room.Activity()
+		at, _ := slices.BinarySearchFunc(rows, d, func(row control.DocumentRow, _ *document) int {
+			return cmp.Or(cmp.Compare(rate, row.Rate), cmp.Compare(sessions, row.Sessions))
+		})
+		if at == most {
+			continue
+		}
+		rows = slices.Insert(rows, at, n.docs.row(d, d.room.Brief()))
+		rows = rows[:min(len(rows), most)]
+	}
+	return rows
+}
+
 // row describes a document that is open.
 func (ds *documents) row(d *document, s room.Stat) control.DocumentRow {
 	row := control.DocumentRow{
-		Document: control.NewDocument(d.doc), Epoch: s.Epoch, Sessions: s.Sessions, Clients: s.Clients, Peers: s.Peers, Edits: s.Edits,
+		Document: control.NewDocument(d.doc), Epoch: s.Epoch, Sessions: s.Sessions, Clients: s.Clients, Peers: s.Peers, Edits: s.Edits, Rate: s.Rate,
 		Bytes: s.Store.Bytes, Structs: s.Store.Structs, Writers: s.Store.Clients, Pending: s.Store.Pending,
 		Messages: s.Messages, Unacked: s.UnackedBytes, LoadState: "open",
 	}

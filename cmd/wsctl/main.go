@@ -102,7 +102,9 @@ or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
 	c.reach.register(root.PersistentFlags())
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, wide or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return c.check() }
-	root.AddCommand(c.pinsCommand(), c.tokenCommand(), newBenchCommand())
+	root.AddCommand(c.pinsCommand(), c.sessionsCommand(), c.refusalsCommand(), c.nodesCommand(), c.docsCommand(), c.tokenCommand(), newBenchCommand())
+	_ = root.RegisterFlagCompletionFunc("context", cobra.FixedCompletions(contextNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return root
 }
 

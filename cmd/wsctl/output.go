@@ -56,6 +56,62 @@ func printRows[T any](c *cli, columns []column[T], rows iter.Seq2[T, error]) err
 	return errors.Join(append(errs, t.close())...)
 }
 
+// printOne prints one row.
+func printOne[T any](c *cli, columns []column[T], row T) error {
+	if c.output == "json" {
+		return writeJSON(c.out, "", row, "\n")
+	}
+	return printRows(c, columns, func(yield func(T, error) bool) { yield(row, nil) })
+}
+
+// widen makes the columns of a row that holds another one.
+func widen[T, U any](columns []column[T], inner func(U) T) []column[U] {
+	wider := make([]column[U], len(columns))
+	for i, col := range columns {
+		wider[i] = column[U]{col.name, col.wide, func(u U) string { return col.text(inner(u)) }}
+	}
+	return wider
+}
+
+// events prints rows as they happen: a table, or one JSON object a line. It may
+// be used concurrently.
+type events[T any] struct {
+	c       *cli
+	columns []column[T]
+
+	mu    sync.Mutex
+	table *table
+}
+
+func newEvents[T any](c *cli, columns []column[T]) *events[T] {
+	e := &events[T]{c: c}
+	var header []string
+	for _, col := range columns {
+		if !col.wide || c.output == "wide" {
+			e.columns = append(e.columns, col)
+			header = append(header, col.name)
+		}
+	}
+	if c.output != "json" {
+		e.table = newTable(c.out, header)
+	}
+	return e
+}
+
+// print prints a row; an error says that nobody reads on.
+func (e *events[T]) print(row T) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.table == nil {
+		return writeJSON(e.c.out, "", row, "\n")
+	}
+	cells := make([]string, len(e.columns))
+	for i, col := range e.columns {
+		cells[i] = col.text(row)
+	}
+	return e.table.row(cells)
+}
+
 // printJSON prints an array, row by row.
 func printJSON[T any](w io.Writer, rows iter.Seq2[T, error], errs *[]error) error {
 	open := "[\n "
@@ -208,3 +264,20 @@ func shortDuration(d time.Duration) string {
 
 // count prints a number.
 func count[N int | int64 | uint64](n N) string { return fmt.Sprint(n) }
+
+// clockTime is a moment of today, for lines of events.
+func clockTime(t time.Time) string { return t.Format("15:04:05.000") }
+
+// bytesText prints a size.
+func bytesText[N int | int64](n N) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	size := float64(n)
+	for len(units) > 1 && size >= 1024 {
+		size /= 1024
+		units = units[1:]
+	}
+	if units[0] == "B" {
+		return fmt.Sprintf("%dB", n)
+	}
+	return fmt.Sprintf("%.1f%s", size, units[0])
+}

@@ -1,9 +1,11 @@
 package main
 
 import (
-	"iter"
+	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,45 +85,33 @@ func (f *pinFlags) filter() kvpin.PinFilter {
 }
 
 func (c *cli) pinsCommand() *cobra.Command {
-	pins := &cobra.Command{
-		Use:   "pins",
-		Short: "Which documents live where",
-		Args:  cobra.NoArgs,
-	}
 	var f pinFlags
+	var w watchFlags
 	list := &cobra.Command{
 		Use:   "list",
-		Short: "List pins",
+		Short: "List pins; also plain wsctl pins",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return c.listPins(cmd, &f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.repeat(cmd.Context(), &w, func() error { return c.listPins(cmd.Context(), &f) })
+		},
 	}
-	f.register(list)
-	f.register(pins)
+	pins := noun("pins", "Which documents live where", []*cobra.Command{list, c.getPinCommand(), c.watchPinsCommand()}, []*cobra.Command{c.releasePinCommand()})
 	pins.RunE = list.RunE
-	pins.AddCommand(list)
+	for _, cmd := range []*cobra.Command{list, pins} {
+		f.register(cmd)
+		w.register(cmd)
+		c.completeFlags(cmd)
+	}
 	return pins
 }
 
-func (c *cli) listPins(cmd *cobra.Command, f *pinFlags) error {
+func (c *cli) listPins(ctx context.Context, f *pinFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	inspector, err := c.reach.inspector(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer inspector.Close()
-	return printRows(c, pinColumns, f.pins(cmd, inspector))
-}
-
-// pins yields the selected pins of all registries.
-func (f *pinFlags) pins(cmd *cobra.Command, inspector *kvpin.Inspector) iter.Seq2[pinRow, error] {
-	return func(yield func(pinRow, error) bool) {
-		for _, license := range inspector.LicenseRegions() {
-			if f.license != "" && f.license != string(license) {
-				continue
-			}
-			for info, err := range inspector.Pins(cmd.Context(), license, f.filter()) {
+	return c.withRegistries(ctx, func(r *registries) error {
+		return printRows(c, pinColumns, func(yield func(pinRow, error) bool) {
+			for info, err := range r.pins(ctx, f.license, f.filter()) {
 				if err == nil && f.state != "" && f.state != info.State.String() {
 					continue
 				}
@@ -129,6 +119,152 @@ func (f *pinFlags) pins(cmd *cobra.Command, inspector *kvpin.Inspector) iter.Seq
 					return
 				}
 			}
+		})
+	})
+}
+
+func (c *cli) getPinCommand() *cobra.Command {
+	var license string
+	cmd := &cobra.Command{
+		Use:               "get DOCUMENT",
+		Short:             "Show one pin; exit code 3 if there is none",
+		Args:              exactly("DOCUMENT"),
+		ValidArgsFunction: c.completeDocuments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withPin(cmd.Context(), args[0], license, func(_ *registries, info kvpin.PinInfo) error {
+				return printOne(c, pinColumns, newPinRow(info))
+			})
+		},
+	}
+	c.licenseFlag(cmd, &license)
+	return cmd
+}
+
+func (c *cli) licenseFlag(cmd *cobra.Command, license *string) {
+	cmd.Flags().StringVar(license, "license", "", "license region (dbCode), if the document is given without")
+	c.completeFlags(cmd)
+}
+
+// withPin looks a document's pin up; it is an error if there is none.
+func (c *cli) withPin(ctx context.Context, arg, license string, f func(*registries, kvpin.PinInfo) error) error {
+	doc, err := parseDocument(arg)
+	if err != nil {
+		return err
+	}
+	return c.withRegistries(ctx, func(r *registries) error {
+		if doc, err = r.resolve(ctx, doc, license); err != nil {
+			return err
 		}
+		info, err := r.pin(ctx, doc)
+		if err != nil {
+			return err
+		}
+		if info.State == kvpin.Free {
+			return failed(exitNotFound, "%s is not pinned", doc)
+		}
+		return f(r, info)
+	})
+}
+
+func (c *cli) releasePinCommand() *cobra.Command {
+	var license string
+	var force bool
+	var yes confirmFlag
+	cmd := &cobra.Command{
+		Use:   "release DOCUMENT",
+		Short: "Delete a pin that is stuck; a live one only with --force",
+		Long: `Delete a pin that is stuck: an orphan that no region takes up, or a grace period
+that need not be awaited. The document's content is gone with it, unless clients
+bring it back. A live pin is refused without --force: the nodes that hold it are
+told and pin the document again within seconds.`,
+		Args:              exactly("DOCUMENT"),
+		ValidArgsFunction: c.completeDocuments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withPin(cmd.Context(), args[0], license, func(r *registries, info kvpin.PinInfo) error {
+				if info.State == kvpin.Live && !force {
+					return failed(exitDeclined, "%s is live on %s: nothing was changed; --force releases it all the same",
+						info.Document, joinNodes(newPinRow(info).Nodes))
+				}
+				if err := c.confirm(&yes, "Release the %s pin of %s in %s?", info.State, info.Document, info.Pin.Region); err != nil {
+					return err
+				}
+				i, err := r.inspector(info.Document.License)
+				if err == nil {
+					err = i.Unpin(cmd.Context(), info.Document, info.Pin.Revision)
+				}
+				if errors.Is(err, kvpin.ErrConflict) {
+					return failed(exitDeclined, "%s has changed meanwhile: look again", info.Document)
+				}
+				if err == nil {
+					c.done("released %s", info.Document)
+				}
+				return err
+			})
+		},
+	}
+	c.licenseFlag(cmd, &license)
+	cmd.Flags().BoolVar(&force, "force", false, "also if the pin is live")
+	yes.register(cmd)
+	return cmd
+}
+
+// pinChange is a line of pins watch.
+type pinChange struct {
+	At time.Time `json:"at"`
+	pinRow
+}
+
+func (c *cli) watchPinsCommand() *cobra.Command {
+	var f pinFlags
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Print each pin and then each change of one, until Ctrl-C",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return c.withRegistries(cmd.Context(), func(r *registries) error { return c.watchPins(cmd.Context(), r, &f) })
+		},
+	}
+	f.register(cmd)
+	c.completeFlags(cmd)
+	return cmd
+}
+
+func (c *cli) watchPins(ctx context.Context, r *registries, f *pinFlags) error {
+	columns := append([]column[pinChange]{{"AT", false, func(p pinChange) string { return clockTime(p.At) }}}, widen(pinColumns, func(p pinChange) pinRow { return p.pinRow })...)
+	changes := newEvents(c, columns)
+	var wait sync.WaitGroup
+	errs := make(chan error, len(r.sources))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, license := range r.chosen(f.license) {
+		i, err := r.inspector(license)
+		if err != nil {
+			errs <- err
+			cancel()
+			break
+		}
+		wait.Go(func() {
+			err := i.WatchPins(ctx, license, f.filter(), func(info kvpin.PinInfo) {
+				if f.state == "" || f.state == info.State.String() || info.State == kvpin.Free {
+					if changes.print(pinChange{time.Now(), newPinRow(info)}) != nil {
+						cancel() // nobody reads on
+					}
+				}
+			})
+			if err != nil {
+				errs <- err
+				cancel()
+			}
+		})
+	}
+	wait.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+		return ctx.Err()
 	}
 }

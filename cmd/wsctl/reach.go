@@ -209,17 +209,6 @@ func (f *reachFlags) find(ctx context.Context, t target) (found []docname.Licens
 	return found, nil
 }
 
-// inspector opens the registries for looking.
-func (f *reachFlags) inspector(ctx context.Context) (*kvpin.Inspector, error) {
-	sources, err := f.sources(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	return kvpin.OpenInspector(ctx, sources)
-}
-
 // isUnavailable reports whether an error says that somebody does not answer.
 func isUnavailable(err error) bool {
 	for _, silent := range []error{

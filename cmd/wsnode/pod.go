@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,6 +81,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	}
 	p.registry, err = kvpin.Open(ctx, kvpin.Config{
 		Region: c.region, Node: c.node, URL: c.publicURL, Registries: c.registries, Grace: c.relay.Grace, Log: c.log,
+		Load:     func() (load json.RawMessage) { whenUp(func(n *relay.Node) { load = n.LeaseLoad() }); return load },
 		Unpinned: func(doc docname.Document, pin kvpin.Pin) { whenUp(func(n *relay.Node) { n.Unpinned(doc, pin) }) },
 	})
 	if err != nil {

@@ -114,6 +114,13 @@ func (c *Client) Documents(ctx context.Context, node string, f Filter) iter.Seq2
 	return pages[DocumentRow](ctx, c, DocumentsVerb, node, PageRequest{Filter: f})
 }
 
+// Busiest returns the documents with the most edits per second on a node, at most
+// n and 100.
+func (c *Client) Busiest(ctx context.Context, node string, f Filter, n int) ([]DocumentRow, error) {
+	page, err := ask[Page[DocumentRow]](ctx, c, DocumentsVerb, node, PageRequest{Filter: f, Busiest: n})
+	return page.Rows, err
+}
+
 // pages fetches page after page, while somebody wants rows.
 func pages[T any](ctx context.Context, c *Client, verb, node string, r PageRequest) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {

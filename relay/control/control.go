@@ -14,6 +14,8 @@ package control
 
 import (
 	"fmt"
+	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -118,6 +120,15 @@ type Info struct {
 	Registries  []Lease   `json:"registries"`
 }
 
+// LeaseLoad is what a node says about itself in its leases, for wsctl in other
+// regions.
+type LeaseLoad struct {
+	Version     string  `json:"version"`
+	Connections int     `json:"connections"`
+	Documents   int     `json:"documents"`
+	Load        float64 `json:"load"`
+}
+
 // Traffic counts since the node's start.
 type Traffic struct {
 	EditsIn   int64 `json:"editsIn"`   // updates from clients that brought something new
@@ -154,6 +165,18 @@ func (f *Filter) TakesDocument(d docname.Document) bool {
 		(f.App == "" || f.App == d.App) && (f.Document == "" || f.Document == d.Name)
 }
 
+// Takes reports whether the filter takes a session.
+func (f *Filter) Takes(s Session) bool {
+	if !f.TakesDocument(s.Document.Docname()) || len(f.Sessions) > 0 && !slices.Contains(f.Sessions, s.ID) {
+		return false
+	}
+	if f.Remote == "" || f.Remote == s.Remote {
+		return true
+	}
+	host, _, err := net.SplitHostPort(s.Remote)
+	return err == nil && host == f.Remote
+}
+
 // Empty reports whether the filter takes everything.
 func (f *Filter) Empty() bool {
 	return f.License == "" && f.Tenant == "" && f.App == "" && f.Document == "" && f.Remote == "" && len(f.Sessions) == 0
@@ -165,6 +188,9 @@ type PageRequest struct {
 	Filter Filter `json:"filter"`
 	After  uint64 `json:"after,omitempty"`
 	Limit  int    `json:"limit,omitempty"` // rows at most; 0: as many as an answer holds
+	// Busiest asks for the documents with the most edits per second instead, that
+	// many at most, on one page.
+	Busiest int `json:"busiest,omitempty"`
 }
 
 // Page is a part of a listing. A page may hold no rows and still not be the last.
@@ -206,7 +232,8 @@ type DocumentRow struct {
 	Clients   int      `json:"clients"`  // awareness clients, from all nodes
 	Peers     int      `json:"peers"`    // other nodes of the region that have it
 	Edits     int64    `json:"edits"`    // from clients of this node, since the document was opened here
-	Bytes     int      `json:"bytes"`    // encoded
+	Rate      float64  `json:"editsPerSecond"`
+	Bytes     int      `json:"bytes"` // encoded
 	Structs   int      `json:"structs"`
 	Writers   int      `json:"writers"`         // Yjs client ids that the document holds
 	Pending   int      `json:"pending"`         // structs that wait for others

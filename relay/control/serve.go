@@ -22,6 +22,7 @@ type Node interface {
 	Info() Info
 	Sessions(f *Filter, after uint64, limit int) Page[Session]
 	Documents(f *Filter, after uint64, limit int) Page[DocumentRow]
+	Busiest(f *Filter, n int) []DocumentRow
 	Stat(ctx context.Context, d Document) (DocumentStat, error)
 	Export(d Document) ([]byte, error)
 	Recent(RecentRequest) Recent
@@ -34,6 +35,10 @@ type Node interface {
 // maxRows bounds the rows of a page, and with them how long a listing holds the
 // node's locks.
 const maxRows = 1000
+
+// maxBusiest bounds the rows of a listing of the busiest documents, which is one
+// answer.
+const maxBusiest = 100
 
 // requestTimeout bounds the work for one request.
 const requestTimeout = 10 * time.Second
@@ -113,6 +118,9 @@ func (s *Server) endpoints() map[string]endpoint {
 			return fit(page, s.room(), func(row Session) uint64 { return row.ID })
 		}),
 		DocumentsVerb: with(func(_ context.Context, r PageRequest) (any, error) {
+			if r.Busiest > 0 {
+				return Page[DocumentRow]{Rows: n.Busiest(&r.Filter, min(r.Busiest, maxBusiest))}, nil
+			}
 			page := n.Documents(&r.Filter, r.After, clampRows(r.Limit))
 			return fit(page, s.room(), func(row DocumentRow) uint64 { return row.ID })
 		}),

@@ -45,6 +45,8 @@ type Room struct {
 	seats    []*Seat
 	sessions uint64 // the last session id given
 	edits    int64  // from members
+	rated    int64  // edits that are in rate
+	rate     float64
 	peers    map[ID]*peer
 	log      log
 	out      pending
@@ -193,6 +195,7 @@ type Stat struct {
 	Messages     int // in the history since its snapshot, as far as this room knows
 	UnackedBytes int
 	Edits        int64         // from members, since the room was opened
+	Rate         float64       // of edits from members, per second over the last seconds
 	Durable      time.Duration // from publish to acknowledgement of the last append; 0: none yet
 }
 
@@ -216,9 +219,21 @@ func (r *Room) Brief() Stat {
 func (r *Room) brief() Stat {
 	return Stat{
 		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers),
-		Store: r.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Edits: r.edits, Durable: r.log.durable,
+		Store: r.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Edits: r.edits, Rate: r.rate, Durable: r.log.durable,
 	}
 }
+
+// Activity is what makes a room a busy one: edits from members per second, and how
+// many members there are.
+func (r *Room) Activity() (rate float64, members int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rate, len(r.seats)
+}
+
+// rateShare is the share of the last tick in a room's rate: ticks fade away over
+// about five seconds.
+const rateShare = 0.1
 
 // Export returns the whole document as one Yjs update.
 func (r *Room) Export() []byte {
@@ -238,6 +253,8 @@ func (r *Room) tick(now time.Time) {
 		}
 	}
 	r.spreadAwareness(removed, nil)
+	r.rate += rateShare * (float64(r.edits-r.rated)/tickEvery.Seconds() - r.rate)
+	r.rated = r.edits
 	beacon := len(r.peers) > 0 && now.Sub(r.beaconAt) >= r.rooms.cfg.BeaconEvery
 	var wants []ID
 	for id, p := range r.peers {

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// parseDocument reads a document as wsctl prints it, "license/tenant/app/name", or
+// without the license region, also as "tenant::app::name". License is empty then.
+func parseDocument(arg string) (d docname.Document, err error) {
+	wrong := failed(exitUsage, "%q: expected a document as tenant/app/name, or dbCode/tenant/app/name", arg)
+	parts := strings.SplitN(arg, "::", 3)
+	if len(parts) != 3 {
+		parts = strings.SplitN(arg, "/", 3)
+		if license, rest, ok := strings.Cut(arg, "/"); ok && strings.HasPrefix(license, "aws-") && docname.ValidRegion(license) {
+			d.License = docname.LicenseRegion(license)
+			parts = strings.SplitN(rest, "/", 3)
+		}
+	}
+	if len(parts) != 3 || !docname.ValidID(parts[0]) || !docname.ValidID(parts[1]) {
+		return d, wrong
+	}
+	d.Tenant, d.App = docname.Tenant(parts[0]), docname.App(parts[1])
+	if d.Name, err = docname.Parse(parts[2]); err != nil {
+		return d, failed(exitUsage, "%q: %v", arg, err)
+	}
+	return d, nil
+}
+
+// resolve finds the license region of a document that was given without: the one
+// in which it is pinned, or the only one that there is.
+func (r *registries) resolve(ctx context.Context, d docname.Document, license string) (docname.Document, error) {
+	if license != "" {
+		d.License = docname.LicenseRegion(license)
+	}
+	if d.License != "" {
+		return d, nil
+	}
+	known := r.licenses()
+	if len(known) == 1 {
+		d.License = known[0]
+		return d, nil
+	}
+	var pinned []docname.LicenseRegion
+	var errs []error
+	for _, license := range known {
+		d.License = license
+		info, err := r.pin(ctx, d)
+		if err != nil {
+			errs = append(errs, err)
+		} else if info.State != kvpin.Free {
+			pinned = append(pinned, license)
+		}
+	}
+	if len(pinned) == 1 {
+		d.License = pinned[0]
+		return d, nil
+	}
+	d.License = ""
+	if len(pinned) > 1 {
+		return d, failed(exitUsage, "%s/%s/%s is pinned in %v: say which by --license", d.Tenant, d.App, d.Name, pinned)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return d, err
+	}
+	return d, failed(exitNotFound, "%s/%s/%s is pinned in none of %v", d.Tenant, d.App, d.Name, known)
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// registries are the registries that wsctl reaches, each by itself, so that one
+// that does not answer hides no other.
+type registries struct {
+	sources    map[docname.LicenseRegion]kvpin.Source
+	inspectors map[docname.LicenseRegion]*kvpin.Inspector
+	failed     map[docname.LicenseRegion]error
+}
+
+// withRegistries opens the registries for the time of f.
+func (c *cli) withRegistries(ctx context.Context, f func(*registries) error) error {
+	r, err := c.openRegistries(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	return f(r)
+}
+
+func (c *cli) openRegistries(ctx context.Context) (*registries, error) {
+	sources, err := c.reach.sources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.reach.timeout)
+	defer cancel()
+	r := &registries{sources: sources, inspectors: map[docname.LicenseRegion]*kvpin.Inspector{}, failed: map[docname.LicenseRegion]error{}}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for license, source := range sources {
+		wait.Go(func() {
+			inspector, err := kvpin.OpenInspector(ctx, map[docname.LicenseRegion]kvpin.Source{license: source})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				r.failed[license] = err
+			} else {
+				r.inspectors[license] = inspector
+			}
+		})
+	}
+	wait.Wait()
+	return r, nil
+}
+
+func (r *registries) close() {
+	for _, i := range r.inspectors {
+		i.Close()
+	}
+}
+
+// licenses are all license regions, those included that do not answer.
+func (r *registries) licenses() []docname.LicenseRegion { return slices.Sorted(maps.Keys(r.sources)) }
+
+func (r *registries) inspector(license docname.LicenseRegion) (*kvpin.Inspector, error) {
+	if i := r.inspectors[license]; i != nil {
+		return i, nil
+	}
+	if err := r.failed[license]; err != nil {
+		return nil, err
+	}
+	return nil, failed(exitNotFound, "no registry of license region %q: name the NATS that holds it by --registry", license)
+}
+
+// chosen are the registries of one license region, or of all.
+func (r *registries) chosen(license string) []docname.LicenseRegion {
+	if license != "" {
+		return []docname.LicenseRegion{docname.LicenseRegion(license)}
+	}
+	return r.licenses()
+}
+
+// pin returns a document's pin; its State is Free if there is none.
+func (r *registries) pin(ctx context.Context, d docname.Document) (kvpin.PinInfo, error) {
+	i, err := r.inspector(d.License)
+	if err != nil {
+		return kvpin.PinInfo{Document: d}, err
+	}
+	return i.Pin(ctx, d)
+}
+
+// pins streams the pins of one registry or of all.
+func (r *registries) pins(ctx context.Context, license string, f kvpin.PinFilter) iter.Seq2[kvpin.PinInfo, error] {
+	return func(yield func(kvpin.PinInfo, error) bool) {
+		for _, license := range r.chosen(license) {
+			i, err := r.inspector(license)
+			if err != nil {
+				if !yield(kvpin.PinInfo{}, err) {
+					return
+				}
+				continue
+			}
+			for info, err := range i.Pins(ctx, license, f) {
+				if !yield(info, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// leases are the leases of all nodes by their registries. Registries that do not
+// answer are in the error.
+func (r *registries) leases(ctx context.Context) (map[docname.LicenseRegion][]kvpin.Lease, error) {
+	leases := map[docname.LicenseRegion][]kvpin.Lease{}
+	var errs []error
+	for _, license := range r.licenses() {
+		i, err := r.inspector(license)
+		if err == nil {
+			leases[license], err = i.Leases(ctx, license)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("leases of %s: %w", license, err))
+		}
+	}
+	return leases, errors.Join(errs...)
+}
