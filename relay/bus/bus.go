@@ -70,7 +70,8 @@ type Config struct {
 	Lanes int
 	// LaneDepth is how many messages may wait in a lane before further ones are
 	// dropped and reported by Disturbed. 0: 65,536, which is 0.5 MiB per lane
-	// when empty.
+	// when empty. In bytes about 128 MiB may wait on a connection made by Connect;
+	// beyond it the connection is not read.
 	LaneDepth int
 }
 
@@ -130,6 +131,10 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 		b.running.Go(func() { l.run(b.stop) })
 	}
 	b.running.Go(b.report)
+	if b.link != nil {
+		settle := b.settle
+		b.link.settle.Store(&settle)
+	}
 	var err error
 	if b.inbox, err = newInbox(b); err != nil {
 		b.Close()

@@ -22,6 +22,10 @@ const (
 	// lingerTime is how long closing waits for what an embedded server has not
 	// taken yet. A kernel would keep it; a pipe has no buffer.
 	lingerTime = 100 * time.Millisecond
+	// readWindow is how many bytes are read between two looks at whether the
+	// handlers keep up. It bounds what waits for them, since the lanes are bounded
+	// in messages only.
+	readWindow = 64 << 20
 )
 
 var errLinkClosed = errors.New("connection to NATS is closed")
@@ -34,6 +38,7 @@ var errLinkClosed = errors.New("connection to NATS is closed")
 type link struct {
 	server  nats.InProcessConnProvider // nil: TCP
 	current atomic.Pointer[wire]
+	settle  atomic.Pointer[func()] // waits for the handlers; nil: nobody to wait for
 }
 
 // linked makes nats.go use a link.
@@ -73,7 +78,7 @@ func (l *link) InProcessConn() (net.Conn, error) {
 }
 
 func (l *link) use(c net.Conn) *wire {
-	w := &wire{Conn: c, try: tryWriter(c), linger: l.server != nil}
+	w := &wire{Conn: c, link: l, try: tryWriter(c), linger: l.server != nil}
 	w.idle.L = &w.mu
 	l.current.Store(w)
 	return w
@@ -105,8 +110,11 @@ func (l *link) backlog() int {
 // error comes with a later Write, or with Read.
 type wire struct {
 	net.Conn
+	link   *link
 	try    func([]byte) int // writes what goes without blocking; nil: cannot
 	linger bool
+
+	read int // bytes since the last look at the handlers, owned by Read
 
 	confirmed atomic.Bool
 	failed    atomic.Bool
@@ -123,6 +131,12 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err != nil {
 		w.failed.Store(true)
+	}
+	if w.read += n; w.read > readWindow {
+		w.read = 0
+		if settle := w.link.settle.Load(); settle != nil {
+			(*settle)()
+		}
 	}
 	return n, err
 }

@@ -182,3 +182,33 @@ func TestClosedBusCallsNobody(t *testing.T) {
 		t.Errorf("%d subscriptions are left on the connection", n)
 	}
 }
+
+func TestBytesThatWaitForHandlersAreBounded(t *testing.T) {
+	const n = 200 // of 1 MiB each
+	servers := natstest.Server(t)
+	a, b := open(t, servers.URL, bus.Config{}), open(t, servers.URL, bus.Config{})
+	var came atomic.Int64
+	begin := time.Now()
+	if _, err := b.Subscribe("x", bus.HandlerFunc(func(_, _ string, _ []byte) {
+		time.Sleep(time.Until(begin.Add(500 * time.Millisecond))) // slow at first
+		came.Add(1)
+	})); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, b)
+	data := make([]byte, a.MaxPayload())
+	most := 0
+	for range n {
+		for errors.Is(a.Publish("x", data), bus.ErrBacklog) {
+			time.Sleep(time.Millisecond)
+		}
+		most = max(most, b.Stats().Waiting)
+	}
+	for came.Load() < n {
+		most = max(most, b.Stats().Waiting)
+		time.Sleep(time.Millisecond)
+	}
+	if most > 140 {
+		t.Errorf("%d MiB waited", most)
+	}
+}

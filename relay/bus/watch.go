@@ -2,6 +2,7 @@ package bus
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -80,7 +81,7 @@ func (b *Bus) report() {
 			return
 		case <-b.disturbed:
 		}
-		if !b.calm() {
+		if !b.await(calmTime, func(l *lane) bool { return len(l.messages) <= cap(l.messages)/2 }) {
 			return
 		}
 		select {
@@ -93,17 +94,25 @@ func (b *Bus) report() {
 	}
 }
 
-// calm waits until every lane is at most half full, but not for ever, since a
-// handler may hang. It returns false when the bus is closed.
-func (b *Bus) calm() bool {
-	tick := time.NewTicker(10 * time.Millisecond)
+// Waiting for the handlers does not go on for ever, since one may hang.
+const (
+	calmTime   = 5 * time.Second
+	settleTime = 2 * time.Second
+)
+
+// settle lets the reader of the connection wait until next to nothing waits for
+// the handlers. NATS then waits too, and gives the connection up if it takes too
+// long: a bounded loss, and a reported one.
+func (b *Bus) settle() {
+	b.await(settleTime, func(l *lane) bool { return len(l.messages) <= 64 })
+}
+
+// await waits until every lane is well. It returns false when the bus is closed.
+func (b *Bus) await(patience time.Duration, well func(*lane) bool) bool {
+	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for range 500 {
-		full := false
-		for _, l := range b.lanes {
-			full = full || len(l.messages) > cap(l.messages)/2
-		}
-		if !full {
+	for end := time.Now().Add(patience); ; {
+		if !slices.ContainsFunc(b.lanes, func(l *lane) bool { return !well(l) }) || time.Now().After(end) {
 			return true
 		}
 		select {
@@ -112,5 +121,4 @@ func (b *Bus) calm() bool {
 		case <-tick.C:
 		}
 	}
-	return true
 }
