@@ -4,81 +4,245 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
 )
 
-func cpu() int64 {
-	var u syscall.Rusage
-	syscall.Getrusage(0, &u)
-	return u.Utime.Nano() + u.Stime.Nano()
-}
+var traces = []string{"automerge-paper", "automerge-paper-s2000", "rustcode", "sveltecomponent",
+	"json-crdt-patch", "clownschool", "friendsforever", "friendsforever_flat"}
 
-func tr(tb testing.TB, name string) [][]byte {
-	f, err := os.Open(filepath.Join("../../../shared/data", name+".ylog.gz"))
+// trace reads the updates of a trace.
+func trace(tb testing.TB, name string) (updates [][]byte) {
+	tb.Helper()
+	z, err := gzip.NewReader(dataFile(tb, name+".ylog.gz"))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer f.Close()
-	z, _ := gzip.NewReader(f)
-	all, _ := io.ReadAll(z)
-	var u [][]byte
-	for len(all) > 0 {
-		n := binary.LittleEndian.Uint32(all)
-		u = append(u, bytes.Clone(all[4:4+n]))
-		all = all[4+n:]
+	all, err := io.ReadAll(z)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return u
+	for len(all) > 0 {
+		n := 4 + binary.LittleEndian.Uint32(all)
+		updates = append(updates, all[4:n:n])
+		all = all[n:]
+	}
+	return updates
 }
-func load(u [][]byte) *Store {
+
+func applyAll(tb testing.TB, updates [][]byte) *Store {
+	tb.Helper()
 	s := New(Limits{})
-	for _, x := range u {
-		s.Apply(x)
+	for i, u := range updates {
+		if _, err := s.Apply(u); err != nil {
+			tb.Fatalf("update %d: %v", i, err)
+		}
 	}
 	return s
 }
+
+func perUpdate(b *testing.B, updates int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*updates), "ns/update")
+}
+
+// Each operation below is one whole log.
 func BenchmarkApply(b *testing.B) {
-	u := tr(b, "automerge-paper")
-	b.ReportAllocs()
-	c0 := cpu()
-	defer func() { b.ReportMetric(float64(cpu()-c0)/float64(b.N), "cpu-ns/op") }()
-	b.ResetTimer()
-	for b.Loop() {
-		load(u)
+	for _, name := range traces {
+		b.Run(name, func(b *testing.B) {
+			updates := trace(b, name)
+			b.ReportAllocs()
+			for b.Loop() {
+				applyAll(b, updates)
+			}
+			perUpdate(b, len(updates))
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(u)), "ns/update")
 }
+
 func BenchmarkLoad(b *testing.B) {
-	st := load(tr(b, "automerge-paper")).Encode()
-	b.ReportAllocs()
-	c0 := cpu()
-	defer func() { b.ReportMetric(float64(cpu()-c0)/float64(b.N), "cpu-ns/op") }()
-	for b.Loop() {
-		New(Limits{}).Apply(st)
+	for _, name := range traces {
+		b.Run(name, func(b *testing.B) {
+			state := applyAll(b, trace(b, name)).Encode()
+			b.SetBytes(int64(len(state)))
+			b.ReportAllocs()
+			for b.Loop() {
+				applyAll(b, [][]byte{state})
+			}
+		})
 	}
 }
+
 func BenchmarkEncode(b *testing.B) {
-	s := load(tr(b, "automerge-paper"))
+	for _, name := range traces {
+		b.Run(name, func(b *testing.B) {
+			s := applyAll(b, trace(b, name))
+			b.ReportAllocs()
+			for b.Loop() {
+				s.full, s.deletesEnc = nil, nil
+				s.Encode()
+			}
+			b.ReportMetric(float64(len(s.full)), "bytes")
+		})
+	}
+}
+
+func BenchmarkEncodeCached(b *testing.B) {
+	s := applyAll(b, trace(b, traces[0]))
 	b.ReportAllocs()
-	c0 := cpu()
-	defer func() { b.ReportMetric(float64(cpu()-c0)/float64(b.N), "cpu-ns/op") }()
 	for b.Loop() {
-		s.full, s.deletesEnc = nil, nil
 		s.Encode()
 	}
 }
+
+// The client lacks the last 10 updates, and the delete set has just changed.
 func BenchmarkDiff(b *testing.B) {
-	u := tr(b, "automerge-paper")
-	sv := load(u[:len(u)-10]).StateVector()
-	s := load(u)
-	b.ReportAllocs()
-	c0 := cpu()
-	defer func() { b.ReportMetric(float64(cpu()-c0)/float64(b.N), "cpu-ns/op") }()
-	for b.Loop() {
-		s.deletesEnc = nil
-		s.Diff(sv)
+	for _, name := range traces {
+		b.Run(name, func(b *testing.B) {
+			updates := trace(b, name)
+			sv := applyAll(b, updates[:len(updates)-10]).StateVector()
+			s := applyAll(b, updates)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.deletesEnc = nil
+				if _, err := s.Diff(sv); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
+}
+
+// An update that is known already, as the bus and reconnects bring them.
+func BenchmarkApplyKnown(b *testing.B) {
+	updates := trace(b, "friendsforever")
+	s := applyAll(b, updates)
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, u := range updates {
+			if fresh, err := s.Apply(u); fresh != nil || err != nil {
+				b.Fatal(len(fresh), err)
+			}
+		}
+	}
+	perUpdate(b, len(updates))
+}
+
+// Documents of one client that are 1, 10 and 100 times as long: what is done per
+// update must not grow with them, what is done per document only in proportion.
+func BenchmarkGrowth(b *testing.B) {
+	updates := trace(b, "json-crdt-patch")
+	for _, times := range []int{1, 10, 100} {
+		log := repeat(updates, times)
+		stale := applyAll(b, log[:len(log)-10])
+		state := applyAll(b, log).Encode()
+		b.Run(fmt.Sprintf("apply/%dx", times), func(b *testing.B) {
+			for b.Loop() {
+				applyAll(b, log)
+			}
+			perUpdate(b, len(log))
+		})
+		b.Run(fmt.Sprintf("load/%dx", times), func(b *testing.B) {
+			b.SetBytes(int64(len(state)))
+			for b.Loop() {
+				applyAll(b, [][]byte{state})
+			}
+		})
+		b.Run(fmt.Sprintf("encode/%dx", times), func(b *testing.B) {
+			s := applyAll(b, [][]byte{state})
+			b.SetBytes(int64(len(state)))
+			for b.Loop() {
+				s.full, s.deletesEnc = nil, nil
+				s.Encode()
+			}
+		})
+		b.Run(fmt.Sprintf("diff/%dx", times), func(b *testing.B) {
+			s := applyAll(b, [][]byte{state})
+			sv := stale.StateVector()
+			b.SetBytes(int64(len(s.deletes())))
+			for b.Loop() {
+				if _, err := s.Diff(sv); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Strokes far apart, each splitting an item, in a string of the given length.
+func BenchmarkSplitLongString(b *testing.B) {
+	for _, n := range []int{1 << 14, 1 << 17, 1 << 20} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			start := update(nil, block(1, 0, text(string(bytes.Repeat([]byte("é"), n)))))
+			deletes := make([][]byte, n/4)
+			for i := range deletes {
+				at := uint64(i) * 7919 * 2 % uint64(n)
+				deletes[i] = update(ranges(1, at, 1))
+			}
+			for b.Loop() {
+				s := applyAll(b, [][]byte{start})
+				for _, u := range deletes {
+					s.Apply(u)
+				}
+			}
+			perUpdate(b, len(deletes))
+		})
+	}
+}
+
+// repeat makes a log of several copies of another, one behind the other.
+func repeat(updates [][]byte, times int) (out [][]byte) {
+	end := uint64(0)
+	for _, r := range New(Limits{}).runsAfter(updates) {
+		end = max(end, r.end)
+	}
+	for i := range times {
+		for _, u := range updates {
+			out = append(out, shift(u, uint64(i)*end))
+		}
+	}
+	return out
+}
+
+func (s *Store) runsAfter(updates [][]byte) []*run {
+	for _, u := range updates {
+		s.Apply(u)
+	}
+	return s.list
+}
+
+// shift moves all clocks of an update.
+func shift(u []byte, by uint64) []byte {
+	var out []byte
+	var it item
+	blocks, p := uvarint(u, 0)
+	out = appendUvarint(out, blocks)
+	for ; blocks > 0; blocks-- {
+		var n, client, clock uint64
+		n, p = uvarint(u, p)
+		client, p = uvarint(u, p)
+		clock, p = uvarint(u, p)
+		out = appendUvarint(appendUvarint(appendUvarint(out, n), client), clock+by)
+		for ; n > 0; n-- {
+			p = it.decode(u, p, clock)
+			it.origin.clock += by
+			it.right.clock += by
+			it.parent.clock += by
+			out = it.append(out)
+		}
+	}
+	clients, p := uvarint(u, p)
+	out = appendUvarint(out, clients)
+	for ; clients > 0; clients-- {
+		var n, client, clock, length uint64
+		client, p = uvarint(u, p)
+		n, p = uvarint(u, p)
+		out = appendUvarint(appendUvarint(out, client), n)
+		for ; n > 0; n-- {
+			clock, p = uvarint(u, p)
+			length, p = uvarint(u, p)
+			out = appendUvarint(appendUvarint(out, clock+by), length)
+		}
+	}
+	return out
 }

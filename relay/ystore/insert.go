@@ -16,6 +16,7 @@ func (s *Store) applyStructs(update []byte) {
 		client, p = uvarint(update, p)
 		clock, p = uvarint(update, p)
 		var r *run
+		count := n
 		for ; n > 0; n-- {
 			p = it.decode(update, p, clock)
 			clock += it.len
@@ -26,6 +27,9 @@ func (s *Store) applyStructs(update []byte) {
 				r = s.runFor(client)
 			}
 			s.insert(r, it)
+		}
+		if r != nil && count > maxEntries {
+			r.last.clip()
 		}
 	}
 }

@@ -91,20 +91,25 @@ func appendUvarint(b []byte, v uint64) []byte {
 	return binary.AppendUvarint(b, v)
 }
 
-const notASCII = 0x8080808080808080
+// utf16Units counts the UTF-16 units that begin in 8 bytes of valid UTF-8: one
+// for each byte that is no continuation (10xxxxxx), two for the first of four
+// (1111xxxx).
+func utf16Units(w uint64) uint64 {
+	const high = 0x8080808080808080
+	if w&high == 0 {
+		return 8
+	}
+	continuations := w &^ (w << 1) & high
+	pairs := w & (w << 1) & (w << 2) & (w << 3) & high
+	return uint64(8 - bits.OnesCount64(continuations) + bits.OnesCount64(pairs))
+}
 
 // utf16Len counts the UTF-16 units of valid UTF-8: Yjs clocks count those.
-func utf16Len(b []byte) uint64 {
-	n := 0
-	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		if binary.LittleEndian.Uint64(b[i:])&notASCII != 0 {
-			break
-		}
+func utf16Len(b []byte) (n uint64) {
+	for ; len(b) >= 8; b = b[8:] {
+		n += utf16Units(binary.LittleEndian.Uint64(b))
 	}
-	n = i
-	for ; i < len(b); i++ {
-		c := b[i]
+	for _, c := range b {
 		if c&0xc0 != 0x80 {
 			n++
 		}
@@ -112,7 +117,7 @@ func utf16Len(b []byte) uint64 {
 			n++
 		}
 	}
-	return uint64(n)
+	return n
 }
 
 // utf16Offset returns the byte offset of the given UTF-16 unit in valid UTF-8.
@@ -120,26 +125,30 @@ func utf16Len(b []byte) uint64 {
 // offset is then that of the pair.
 func utf16Offset(b []byte, unit uint64) (off int, inPair bool) {
 	var n uint64
-	for off+8 <= len(b) && n+8 <= unit && binary.LittleEndian.Uint64(b[off:])&notASCII == 0 {
-		off += 8
-		n += 8
+	for ; off+8 <= len(b); off += 8 {
+		units := utf16Units(binary.LittleEndian.Uint64(b[off:]))
+		if n+units >= unit {
+			break
+		}
+		n += units
 	}
-	for n < unit {
-		switch c := b[off]; {
-		case c < 0x80:
-			off++
-		case c < 0xe0:
-			off += 2
-		case c < 0xf0:
-			off += 3
-		default:
-			if n+2 > unit {
-				return off, true
-			}
-			off += 4
+	last := off
+	for ; off < len(b); off++ {
+		c := b[off]
+		if c&0xc0 == 0x80 {
+			continue
+		}
+		if n >= unit {
+			break
+		}
+		last = off
+		n++
+		if c >= 0xf0 {
 			n++
 		}
-		n++
+	}
+	if n > unit {
+		return last, true
 	}
 	return off, false
 }

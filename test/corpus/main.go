@@ -3,6 +3,9 @@
 //
 //	go run ./test/corpus answers CASES.jsonl.gz OUT.jsonl
 //	go run ./test/corpus trace FILE.ylog.gz
+//	go run ./test/corpus table FOLDER
+//
+// The last one measures all traces of a folder with ystore and with real Yjs.
 package main
 
 import (
@@ -31,8 +34,10 @@ func run(args []string) error {
 			return err
 		}
 		return json.NewEncoder(os.Stdout).Encode(m)
+	case len(args) == 2 && args[0] == "table":
+		return writeTable(os.Stdout, args[1])
 	}
-	return fmt.Errorf("usage: corpus answers CASES.jsonl.gz OUT.jsonl | corpus trace FILE.ylog.gz")
+	return fmt.Errorf("usage: corpus answers CASES.jsonl.gz OUT.jsonl | corpus trace FILE.ylog.gz | corpus table FOLDER")
 }
 
 // answer is what the store says in one case: to a client that has nothing, and
