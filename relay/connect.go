@@ -24,6 +24,7 @@ type visit struct {
 	place     *limits.Place // in the app's limits, given back by leave
 	live      *document     // the place in the document, given back by leave
 	session   *session.Session
+	seat      *room.Seat // set before the visit is on the roster
 	remote    string
 	userAgent string
 	origin    string
@@ -157,8 +158,8 @@ func (v *visit) run(socket *session.Socket) {
 	guard := n.gate.guard(v.grant)
 	defer guard.close()
 	v.session = session.New(socket, &n.cfg.Sessions, guard, n.pulse, v.readOnly)
-	seat, err := v.live.room.Join(v.session)
-	if err != nil {
+	var err error
+	if v.seat, err = v.live.room.Join(v.session); err != nil {
 		socket.Refuse(closeAgain, "Try again later")
 		return
 	}
@@ -167,9 +168,9 @@ func (v *visit) run(socket *session.Socket) {
 	if n.draining.Load() { // it began between the check and here
 		v.session.Close(closeRestart, "Service restart")
 	}
-	closed := v.session.Run(n.ctx, seat)
+	closed := v.session.Run(n.ctx, v.seat)
 	n.traffic.leave(n, v)
-	seat.Leave()
+	v.seat.Leave()
 	v.ended(closed)
 }
 
@@ -188,6 +189,9 @@ func (v *visit) leave() {
 // at info what an operator may be asked about.
 func (n *Node) refused(v *visit, a refusal, err error) {
 	n.recent.count(a.kind)
+	if n.cfg.Refused != nil {
+		n.cfg.Refused(v.doc, a.code, a.reason)
+	}
 	if a.code == closeRedirect {
 		n.log.Debug("redirected", "document", v.doc.String(), "reason", a.reason, "remote", v.remote)
 		return

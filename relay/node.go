@@ -45,6 +45,10 @@ type Config struct {
 	Store        ystore.Limits
 	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
 	Limits       Limits
+
+	// Refused is told of every handshake that is answered with a close code. May be
+	// nil; must not block.
+	Refused func(doc docname.Document, code int, reason string)
 }
 
 // Node is one node of a region. Its methods may be called concurrently.

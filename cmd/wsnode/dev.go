@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,16 +12,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay"
-	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/natsd"
 )
@@ -32,6 +31,8 @@ type devFlags struct {
 	natsPort            int
 	data                string
 	grace               time.Duration
+	host                string
+	tls                 bool
 	logFormat, logLevel string
 }
 
@@ -51,12 +52,41 @@ it is meant to be reached from another machine.`,
 	fl.IntVar(&f.nodes, "nodes", 2, "nodes of each region, 1 to 10")
 	fl.IntVar(&f.port, "port", 8080, "port of the first node; node j of region i listens on port+10*i+j")
 	fl.IntVar(&f.natsPort, "nats-port", 4222, "port of the first region's NATS, for wsctl; the next free one is taken")
+	fl.StringVar(&f.host, "host", "", "host name or address under which other devices reach this machine; listens on all its addresses")
+	fl.BoolVar(&f.tls, "tls", false, "serve https and wss with a certificate made on the spot")
 	fl.StringVar(&f.data, "data", "", "folder to keep documents in (default: a temporary one, removed at the end)")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
 	fromEnvironment(cmd)
 	return cmd
+}
+
+// publicHost is the host in all URLs.
+func (f *devFlags) publicHost() string {
+	if f.host != "" {
+		return f.host
+	}
+	return "127.0.0.1"
+}
+
+// url is where clients reach a node.
+func (f *devFlags) url(region, node int) string {
+	scheme := "ws"
+	if f.tls {
+		scheme = "wss"
+	}
+	return scheme + "://" + net.JoinHostPort(f.publicHost(), strconv.Itoa(f.port+10*region+node))
+}
+
+// listenOn is what a node listens on: loopback only, unless other devices are
+// meant to come in.
+func (f *devFlags) listenOn(region, node int) string {
+	host := "127.0.0.1"
+	if f.host != "" {
+		host = ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(f.port+10*region+node))
 }
 
 func (f *devFlags) check() error {
@@ -86,7 +116,9 @@ type dev struct {
 	flags   *devFlags
 	log     *slog.Logger
 	issuer  *authn.Issuer
+	tls     *tls.Config // nil: plain
 	regions []*devRegion
+	events  *devEvents
 }
 
 type devRegion struct {
@@ -94,13 +126,7 @@ type devRegion struct {
 	url   string
 	nats  *natsd.Server
 	nodes []*devNode
-}
-
-type devNode struct {
-	region *devRegion
-	id     kvpin.NodeID
-	addr   string
-	pod    *pod
+	cut   atomic.Bool // from all registries
 }
 
 func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
@@ -112,8 +138,14 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	d := &dev{flags: f, log: log}
+	d.events = newDevEvents(d)
 	if d.issuer, err = authn.NewIssuer(nil, "wsnode dev"); err != nil {
 		return err
+	}
+	if f.tls {
+		if d.tls, err = ownCertificate(f.publicHost()); err != nil {
+			return err
+		}
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if err := d.start(ctx); err != nil {
@@ -130,12 +162,11 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 // start runs the NATS servers, then the nodes, the regions at the same time.
 func (d *dev) start(ctx context.Context) error {
 	for i, name := range d.flags.regions {
-		r := &devRegion{name: kvpin.Region(name), url: fmt.Sprintf("ws://127.0.0.1:%d", d.flags.port+10*i)}
+		r := &devRegion{name: kvpin.Region(name), url: d.flags.url(i, 0)}
 		d.regions = append(d.regions, r)
 		for j := range d.flags.nodes {
 			r.nodes = append(r.nodes, &devNode{
-				region: r, id: kvpin.NodeID(fmt.Sprintf("%s-%d", name, j)),
-				addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(d.flags.port+10*i+j)),
+				dev: d, region: r, id: kvpin.NodeID(fmt.Sprintf("%s-%d", name, j)), addr: d.flags.listenOn(i, j), url: d.flags.url(i, j),
 			})
 		}
 	}
@@ -158,14 +189,17 @@ func (d *dev) start(ctx context.Context) error {
 	}
 	wait.Wait()
 	err := errors.Join(errs...)
-	for _, r := range d.regions {
-		for _, n := range r.nodes {
-			if err == nil {
-				err = d.startNode(ctx, n, listeners[n])
-			} else {
-				_ = listeners[n].Close()
-			}
+	for _, n := range d.nodes() {
+		if err == nil {
+			err = n.start(ctx)
 		}
+	}
+	for _, n := range d.nodes() {
+		if err != nil {
+			_ = listeners[n].Close()
+			continue
+		}
+		n.listen(listeners[n])
 	}
 	return err
 }
@@ -195,41 +229,20 @@ func (d *dev) startNATS(r *devRegion, port int) error {
 	return err
 }
 
-// startNode starts a node. The registries of all license regions are on the
-// first region's NATS.
-func (d *dev) startNode(ctx context.Context, n *devNode, l net.Listener) error {
-	verifier, err := authn.New(authn.Config{KeySet: d.issuer.JWKS(), Log: d.log})
-	if err != nil {
-		return err
-	}
-	registries := map[docname.LicenseRegion]kvpin.Source{}
-	for _, license := range licenseRegions {
-		registries[license] = kvpin.Source{Create: true, Options: []nats.Option{nats.InProcessServer(d.regions[0].nats)}}
-	}
-	n.pod, err = startPod(ctx, podConfig{
-		region: n.region.name, node: n.id, publicURL: n.region.url, listener: l,
-		nats: bus.ConnectConfig{InProcess: n.region.nats}, registries: registries,
-		relay:   relay.Config{Verifier: verifier, Grace: d.flags.grace},
-		handler: d.endpoints, log: d.log.With("node", n.id),
-	})
-	return err
-}
-
 // devStop is how long a dev mode that was told to end may take.
 const devStop = time.Second
 
 func (d *dev) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), devStop)
 	defer cancel()
+	d.events.close()
 	var wait sync.WaitGroup
 	for _, n := range d.nodes() {
-		if n.pod != nil {
-			wait.Go(func() {
-				if err := n.pod.stop(ctx); err != nil {
-					d.log.Debug("a node was stopped in a hurry", "node", n.id, "err", err)
-				}
-			})
-		}
+		wait.Go(func() {
+			if err := n.close(ctx); err != nil {
+				d.log.Debug("a node was stopped in a hurry", "node", n.id, "err", err)
+			}
+		})
 	}
 	wait.Wait()
 	for _, r := range d.regions {
@@ -243,15 +256,16 @@ func (d *dev) stop() error {
 
 // describe prints what runs where.
 func (d *dev) describe(out io.Writer) {
-	base := "http://" + d.regions[0].nodes[0].addr
+	base := "http" + strings.TrimPrefix(d.regions[0].url, "ws")
 	fmt.Fprintf(out, "wsnode %s, development mode\n\n", version())
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "REGION\tNODE\tURL\tNATS")
 	for _, r := range d.regions {
 		for _, n := range r.nodes {
-			fmt.Fprintf(w, "%s\t%s\tws://%s\t%s\n", r.name, n.id, n.addr, r.nats.URL())
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.name, n.id, n.url, r.nats.URL())
 		}
 	}
 	_ = w.Flush()
-	fmt.Fprintf(out, "\ntoken   curl '%s/dev/token?tenant=dev&app=demo'\nwhere   curl '%s/discovery?documentName=todo' -H \"Authorization: Bearer $TOKEN\"\nend     Ctrl-C\n\nready\n", base, base)
+	fmt.Fprintf(out, "\npage    %s/playground/\n", strings.Replace(base, "127.0.0.1", "localhost", 1))
+	fmt.Fprintf(out, "token   curl '%s/dev/token?tenant=dev&app=demo'\nwhere   curl '%s/discovery?documentName=todo' -H \"Authorization: Bearer $TOKEN\"\nend     Ctrl-C\n\nready\n", base, base)
 }

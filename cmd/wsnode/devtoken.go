@@ -7,35 +7,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/relay/docname"
 )
-
-// endpoints puts the development endpoints in front of a node.
-func (d *dev) endpoints(node http.Handler) http.Handler {
-	mux := map[string]http.HandlerFunc{
-		"/dev/token": d.token,
-		"/dev/jwks":  d.jwks,
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path, _, _ := strings.Cut(r.RequestURI, "?")
-		endpoint := mux[path]
-		if endpoint == nil || r.Header.Get("Upgrade") != "" {
-			node.ServeHTTP(w, r)
-			return
-		}
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Cache-Control", "no-store")
-		if r.Method != http.MethodGet {
-			http.Error(w, "only GET is allowed here", http.StatusMethodNotAllowed)
-			return
-		}
-		endpoint(w, r)
-	})
-}
 
 func (d *dev) jwks(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
@@ -53,7 +29,7 @@ func (d *dev) token(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	http.Error(w, err.Error(), http.StatusBadRequest)
+	writeProblem(w, http.StatusBadRequest, "bad_request", err.Error())
 }
 
 func devSubject(q url.Values) (s authn.Subject, err error) {
@@ -102,6 +78,8 @@ func devTTL(s string) (time.Duration, error) {
 	}
 	return ttl, nil
 }
+
+func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // randomSuffix makes names unique.
 func randomSuffix() string {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -27,13 +26,12 @@ type podConfig struct {
 	region     kvpin.Region
 	node       kvpin.NodeID
 	publicURL  string
-	listener   net.Listener // the pod closes it
+	listener   net.Listener // the pod closes it; nil: somebody else serves the node
 	tls        *tls.Config  // nil: plain
 	nats       bus.ConnectConfig
 	history    history.Config
 	registries map[docname.LicenseRegion]kvpin.Source
 	relay      relay.Config // Verifier and settings; the parts are filled in
-	handler    func(http.Handler) http.Handler
 	log        *slog.Logger
 }
 
@@ -54,7 +52,9 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	p := &pod{served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			_ = c.listener.Close()
+			if c.listener != nil {
+				_ = c.listener.Close()
+			}
 			p.close(ctx)
 		}
 	}()
@@ -98,11 +98,10 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	if p.control, err = control.Serve(p.nc, n, c.log); err != nil {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
-	handler := http.Handler(n)
-	if c.handler != nil {
-		handler = c.handler(n)
+	if c.listener == nil {
+		return p, nil
 	}
-	p.server = relay.NewServer(handler, c.log)
+	p.server = relay.NewServer(n, c.log)
 	go func() { p.served <- p.server.Serve(c.listener, c.tls) }()
 	return p, nil
 }
@@ -110,7 +109,10 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 // stop ends the pod from the top down: no new clients, sessions closed, edits
 // durable, pins given up, leases given back.
 func (p *pod) stop(ctx context.Context) error {
-	errs := []error{p.server.Close(ctx), <-p.served}
+	var errs []error
+	if p.server != nil {
+		errs = append(errs, p.server.Close(ctx), <-p.served)
+	}
 	if n := p.node.Load(); n != nil {
 		errs = append(errs, n.Close(ctx))
 	}

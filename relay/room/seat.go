@@ -89,6 +89,14 @@ func (r *Room) CloseAll(code int, reason string) {
 	}
 }
 
+// Client returns the awareness client that the session speaks for, 0 if it has
+// not said.
+func (s *Seat) Client() uint64 {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return s.aware.Self
+}
+
 // Step1 answers a client's SyncStep1 with exactly one SyncStep2: the structs
 // that it lacks and the whole delete set. It returns the size of the answer.
 func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
@@ -155,7 +163,9 @@ func (s *Seat) Awareness(update []byte) error {
 	if s.index < 0 {
 		return nil
 	}
+	before := s.aware.Returned
 	news, tombstones := r.aware.ApplySession(&s.aware, entries, time.Now())
+	r.returned = r.returned || s.aware.Returned && !before
 	r.spreadAwareness(news, nil)
 	r.publishAwareness(news)
 	if len(tombstones) > 0 {

@@ -1,0 +1,361 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// devEvents tells the playground what happens. It looks ten times a second, and
+// only while somebody listens.
+type devEvents struct {
+	dev *dev
+
+	mu      sync.Mutex
+	closed  bool
+	readers map[chan []byte]struct{}
+	stop    context.CancelFunc // of the looking goroutine; nil: nobody looks
+	done    sync.WaitGroup
+	state   []byte                        // the last state event
+	leaving map[docname.Document]*leaving // documents that nobody holds, as far as one can see
+	before  map[docname.Document]devDocument
+	nodes   map[string]string // states by node, as told
+	cuts    map[string]string // registries by region, as told
+}
+
+// leaving is a document in its grace period.
+type leaving struct {
+	region string
+	since  time.Time
+}
+
+// devDocument is a pinned document as the page draws it.
+type devDocument struct {
+	docname.Document `json:"-"`
+	Tenant           docname.Tenant        `json:"tenant"`
+	App              docname.App           `json:"app"`
+	License          docname.LicenseRegion `json:"license"`
+	Name             string                `json:"name"`
+	Region           string                `json:"region"`
+	GraceMs          *int64                `json:"graceMs"`
+	Nodes            []devPresence         `json:"nodes"`
+}
+
+type devPresence struct {
+	Node     string   `json:"node"`
+	Sessions int      `json:"sessions"`
+	Clients  []uint64 `json:"clients"`
+}
+
+const (
+	lookEvery    = 100 * time.Millisecond
+	commentEvery = 15 * time.Second
+	mostListed   = 200
+)
+
+func newDevEvents(d *dev) *devEvents {
+	return &devEvents{
+		dev: d, readers: map[chan []byte]struct{}{}, leaving: map[docname.Document]*leaving{},
+		before: map[docname.Document]devDocument{}, nodes: map[string]string{}, cuts: map[string]string{},
+	}
+}
+
+// serve streams the events to one reader. One that does not keep up is
+// disconnected and comes back by itself.
+func (e *devEvents) serve(w http.ResponseWriter, r *http.Request) {
+	events := e.join()
+	if events == nil {
+		writeProblem(w, http.StatusServiceUnavailable, "unavailable", "The process ends")
+		return
+	}
+	defer e.leave(events)
+	w.Header().Set("Content-Type", "text/event-stream")
+	flush := http.NewResponseController(w)
+	comment := time.NewTicker(commentEvery)
+	defer comment.Stop()
+	for {
+		var event []byte
+		ok := true
+		select {
+		case event, ok = <-events:
+		case <-comment.C:
+			event = []byte(":\n\n")
+		case <-r.Context().Done():
+			return
+		}
+		if !ok {
+			return
+		}
+		if _, err := w.Write(event); err != nil || flush.Flush() != nil {
+			return
+		}
+	}
+}
+
+func (e *devEvents) join() chan []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	events := make(chan []byte, 256)
+	e.readers[events] = struct{}{}
+	if e.stop == nil {
+		var ctx context.Context
+		ctx, e.stop = context.WithCancel(context.Background())
+		e.state = nil
+		e.done.Go(func() { e.look(ctx) })
+	} else if e.state != nil {
+		events <- e.state
+	}
+	return events
+}
+
+func (e *devEvents) leave(events chan []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.readers, events)
+	if len(e.readers) == 0 && e.stop != nil {
+		e.stop()
+		e.stop = nil
+	}
+}
+
+// close ends all streams.
+func (e *devEvents) close() {
+	e.mu.Lock()
+	e.closed = true
+	for events := range e.readers {
+		close(events)
+	}
+	e.readers = map[chan []byte]struct{}{}
+	if e.stop != nil {
+		e.stop()
+		e.stop = nil
+	}
+	e.mu.Unlock()
+	e.done.Wait()
+}
+
+// look compares the state with what was told, until ctx ends.
+func (e *devEvents) look(ctx context.Context) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		e.once(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (e *devEvents) once(ctx context.Context) {
+	now := time.Now()
+	topology, present := e.dev.topology(), e.present()
+	expired := e.expired(ctx, present, now)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.compare(present, expired, now)
+	e.steered(topology)
+	state, err := json.Marshal(struct {
+		Regions   []topologyRegion `json:"regions"`
+		Documents []devDocument    `json:"documents"`
+	}{topology.Regions, e.listed(present, now)})
+	if err != nil {
+		return
+	}
+	event := fmt.Appendf(nil, "event: state\ndata: %s\n\n", state)
+	if !bytes.Equal(event, e.state) {
+		e.state = event
+		e.tell(event)
+	}
+}
+
+// present collects who is where, on all nodes that run.
+func (e *devEvents) present() map[docname.Document]devDocument {
+	documents := map[docname.Document]devDocument{}
+	for _, n := range e.dev.nodes() {
+		node := n.current()
+		if node == nil {
+			continue
+		}
+		for _, p := range node.Presence() {
+			d, ok := documents[p.Document]
+			if !ok {
+				d = describeDocument(p.Document, string(n.region.name))
+			}
+			if last := len(d.Nodes) - 1; last < 0 || d.Nodes[last].Node != string(n.id) {
+				d.Nodes = append(d.Nodes, devPresence{Node: string(n.id), Clients: []uint64{}})
+			}
+			at := &d.Nodes[len(d.Nodes)-1]
+			at.Sessions++
+			if p.Client != 0 {
+				at.Clients = append(at.Clients, p.Client)
+			}
+			documents[p.Document] = d
+		}
+	}
+	return documents
+}
+
+func describeDocument(d docname.Document, region string) devDocument {
+	return devDocument{Document: d, Tenant: d.Tenant, App: d.App, License: d.License, Name: d.Name, Region: region, Nodes: []devPresence{}}
+}
+
+// expired asks the registry about documents whose grace period should be over.
+func (e *devEvents) expired(ctx context.Context, present map[docname.Document]devDocument, now time.Time) map[docname.Document]bool {
+	e.mu.Lock()
+	var due []docname.Document
+	for d, l := range e.leaving {
+		if _, back := present[d]; !back && now.Sub(l.since) >= e.dev.flags.grace {
+			due = append(due, d)
+		}
+	}
+	e.mu.Unlock()
+	gone := map[docname.Document]bool{}
+	for _, d := range due {
+		for _, n := range e.dev.nodes() {
+			n.mu.Lock()
+			p := n.pod
+			n.mu.Unlock()
+			if p == nil || n.region.cut.Load() {
+				continue
+			}
+			_, state, err := p.registry.Lookup(ctx, d)
+			gone[d] = err == nil && state == kvpin.Free
+			break
+		}
+	}
+	return gone
+}
+
+// compare tells what changed since the last look.
+func (e *devEvents) compare(present map[docname.Document]devDocument, expired map[docname.Document]bool, now time.Time) {
+	for d, document := range present {
+		before, known := e.before[d]
+		if l := e.leaving[d]; l != nil {
+			known = true
+			delete(e.leaving, d)
+		}
+		if !known {
+			e.happened("pinned", d.Name, "region", document.Region)
+		}
+		e.comings(d.Name, before, document)
+	}
+	for d, before := range e.before {
+		if _, still := present[d]; !still {
+			e.leaving[d] = &leaving{region: before.Region, since: now}
+			e.comings(d.Name, before, devDocument{})
+		}
+	}
+	for d := range expired {
+		if l := e.leaving[d]; l != nil && expired[d] {
+			e.happened("unpinned", d.Name, "region", l.region)
+			delete(e.leaving, d)
+		}
+	}
+	e.before = present
+}
+
+// comings tells of sessions that joined and left.
+func (e *devEvents) comings(name string, before, after devDocument) {
+	count := map[string]int{}
+	for _, n := range after.Nodes {
+		count[n.Node] += n.Sessions
+	}
+	for _, n := range before.Nodes {
+		count[n.Node] -= n.Sessions
+	}
+	for node, n := range count {
+		for ; n > 0; n-- {
+			e.happened("joined", name, "node", node)
+		}
+		for ; n < 0; n++ {
+			e.happened("left", name, "node", node)
+		}
+	}
+}
+
+// steered tells of nodes and registries whose state changed.
+func (e *devEvents) steered(t topology) {
+	for _, r := range t.Regions {
+		if was, known := e.cuts[r.Name]; known && was != r.Registry {
+			e.happened("registry", "", "region", r.Name, "registry", r.Registry)
+		}
+		e.cuts[r.Name] = r.Registry
+		for _, n := range r.Nodes {
+			if was, known := e.nodes[n.Name]; known && was != n.State {
+				e.happened("node", "", "node", n.Name, "state", n.State)
+			}
+			e.nodes[n.Name] = n.State
+		}
+	}
+}
+
+// listed are the documents that are pinned, in order.
+func (e *devEvents) listed(present map[docname.Document]devDocument, now time.Time) []devDocument {
+	list := make([]devDocument, 0, len(present)+len(e.leaving))
+	for _, d := range present {
+		list = append(list, d)
+	}
+	for d, l := range e.leaving {
+		document := describeDocument(d, l.region)
+		left := max(0, (e.dev.flags.grace-now.Sub(l.since)).Milliseconds()/100*100)
+		document.GraceMs = &left
+		list = append(list, document)
+	}
+	slices.SortFunc(list, func(a, b devDocument) int { return strings.Compare(a.Document.String(), b.Document.String()) })
+	return list[:min(len(list), mostListed)]
+}
+
+// refused is told by the nodes of every handshake that was turned away.
+func (e *devEvents) refused(n *devNode, doc docname.Document, code int, reason string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if to, redirected := strings.CutPrefix(reason, "REDIRECT:"); redirected {
+		for _, r := range e.dev.regions {
+			if to == r.url || strings.HasPrefix(to, r.url+"/") {
+				e.happened("redirected", doc.Name, "node", string(n.id), "to", string(r.name))
+			}
+		}
+		return
+	}
+	e.happened("refused", doc.Name, "node", string(n.id), "code", code, "reason", reason)
+}
+
+// happened tells of one event. facts are names and values.
+func (e *devEvents) happened(what, document string, facts ...any) {
+	event := map[string]any{"at": time.Now().UnixMilli(), "what": what}
+	if document != "" {
+		event["document"] = document
+	}
+	for i := 0; i+1 < len(facts); i += 2 {
+		event[facts[i].(string)] = facts[i+1]
+	}
+	if data, err := json.Marshal(event); err == nil {
+		e.tell(fmt.Appendf(nil, "event: happened\ndata: %s\n\n", data))
+	}
+}
+
+func (e *devEvents) tell(event []byte) {
+	for events := range e.readers {
+		select {
+		case events <- event:
+		default: // it does not keep up
+			delete(e.readers, events)
+			close(events)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// The playground as it was built from its sources: running it needs no npm.
+//
+//go:embed all:playground/dist
+var playground embed.FS
+
+// endpoints puts the development endpoints (docs/dev-endpoints.md) in front of a
+// node.
+func (d *dev) endpoints(n *devNode) http.Handler {
+	pages, err := fs.Sub(playground, "playground/dist")
+	if err != nil {
+		panic(err) // the path above is a constant
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /playground/", http.StripPrefix("/playground/", page(http.FileServerFS(pages))))
+	mux.Handle("GET /playground", http.RedirectHandler("/playground/", http.StatusFound))
+	mux.HandleFunc("GET /dev/token", d.token)
+	mux.HandleFunc("GET /dev/jwks", d.jwks)
+	mux.HandleFunc("GET /dev/topology", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.topology()) })
+	mux.HandleFunc("GET /dev/events", d.events.serve)
+	mux.HandleFunc("POST /dev/nodes/{node}/{what}", d.steerNode)
+	mux.HandleFunc("POST /dev/regions/{region}/{what}", d.steerRegion)
+	mux.HandleFunc("POST /dev/sessions/drop", d.drop)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, http.StatusNotFound, "not_found", "No such endpoint")
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		ours := path == "/playground" || strings.HasPrefix(path, "/playground/") || strings.HasPrefix(path, "/dev/")
+		if !ours || r.Header.Get("Upgrade") != "" {
+			n.ServeHTTP(w, r)
+			return
+		}
+		if d.admit(w, r) {
+			w.Header().Set("Cache-Control", "no-store")
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// admit keeps pages of the internet out: a browser can be made to send requests
+// to localhost, but not to lie about Host and Origin.
+func (d *dev) admit(w http.ResponseWriter, r *http.Request) bool {
+	if !d.ownHost(r.Host) {
+		writeProblem(w, http.StatusForbidden, "forbidden", "This host name is not one of this process; see --host")
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	own := d.ownOrigin(origin)
+	if own {
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Set("Vary", "Origin")
+	}
+	commandLine := origin == "" && r.Header.Get("Sec-Fetch-Site") == ""
+	if r.Method == http.MethodPost && !own && !commandLine {
+		writeProblem(w, http.StatusForbidden, "forbidden", "Pages of other origins may not do this")
+		return false
+	}
+	return true
+}
+
+func (d *dev) ownHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	return host == "localhost" || host == d.flags.publicHost() || net.ParseIP(strings.Trim(host, "[]")) != nil
+}
+
+func (d *dev) ownOrigin(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil || origin == "" || !d.ownHost(u.Host) {
+		return false
+	}
+	return slices.ContainsFunc(d.nodes(), func(n *devNode) bool {
+		_, port, err := net.SplitHostPort(n.addr)
+		return err == nil && u.Port() == port
+	})
+}
+
+// page adds what the page may do.
+func page(files http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'self'; connect-src *; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		files.ServeHTTP(w, r)
+	})
+}
+
+// topology is what runs where.
+type topology struct {
+	Grace          float64                 `json:"grace"` // seconds
+	LicenseRegions []docname.LicenseRegion `json:"licenseRegions"`
+	Regions        []topologyRegion        `json:"regions"`
+}
+
+type topologyRegion struct {
+	Name     string         `json:"name"`
+	URL      string         `json:"url"`
+	Registry string         `json:"registry"` // connected or cut
+	Nodes    []topologyNode `json:"nodes"`
+}
+
+type topologyNode struct {
+	Name  string `json:"name"`
+	URL   string `json:"url"`
+	State string `json:"state"` // up, draining or down
+}
+
+func (d *dev) topology() topology {
+	t := topology{Grace: d.flags.grace.Seconds(), LicenseRegions: licenseRegions}
+	for _, r := range d.regions {
+		region := topologyRegion{Name: string(r.name), URL: r.url, Registry: "connected"}
+		if r.cut.Load() {
+			region.Registry = "cut"
+		}
+		for _, n := range r.nodes {
+			region.Nodes = append(region.Nodes, topologyNode{string(n.id), n.url, n.state()})
+		}
+		t.Regions = append(t.Regions, region)
+	}
+	return t
+}
+
+// stopOne bounds how long one node may take to end.
+const stopOne = 5 * time.Second
+
+// steerNode stops and starts a node.
+func (d *dev) steerNode(w http.ResponseWriter, r *http.Request) {
+	i := slices.IndexFunc(d.nodes(), func(n *devNode) bool { return string(n.id) == r.PathValue("node") })
+	if i < 0 {
+		writeProblem(w, http.StatusNotFound, "not_found", "No such node")
+		return
+	}
+	n, what := d.nodes()[i], r.PathValue("what")+" "+r.URL.Query().Get("how")
+	ctx, cancel := context.WithTimeout(context.Background(), stopOne)
+	defer cancel()
+	var err error
+	switch what {
+	case "start ":
+		err = n.start(ctx)
+	case "stop ", "stop drain":
+		err = n.stop(ctx)
+	case "stop kill":
+		n.kill()
+	default:
+		writeProblem(w, http.StatusBadRequest, "bad_request", "Expected start, stop?how=drain or stop?how=kill")
+		return
+	}
+	if err != nil {
+		d.log.Warn("a node was steered, but not cleanly", "node", n.id, "what", what, "err", err)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// steerRegion cuts a region from all registries and heals it.
+func (d *dev) steerRegion(w http.ResponseWriter, r *http.Request) {
+	i := slices.IndexFunc(d.regions, func(region *devRegion) bool { return string(region.name) == r.PathValue("region") })
+	if i < 0 {
+		writeProblem(w, http.StatusNotFound, "not_found", "No such region")
+		return
+	}
+	region := d.regions[i]
+	switch r.PathValue("what") {
+	case "cut":
+		region.setCut(true)
+	case "heal":
+		region.setCut(false)
+	default:
+		writeProblem(w, http.StatusBadRequest, "bad_request", "Expected cut or heal")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (r *devRegion) setCut(cut bool) {
+	r.cut.Store(cut)
+	for _, n := range r.nodes {
+		n.mu.Lock()
+		registry := n.registry
+		n.mu.Unlock()
+		switch {
+		case registry == nil:
+		case cut:
+			registry.cut()
+		default:
+			registry.heal()
+		}
+	}
+}
+
+// drop cuts the sessions that match all that is asked for.
+func (d *dev) drop(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if q.Get("document") == "" {
+		writeProblem(w, http.StatusBadRequest, "bad_request", "document is missing: expected the name of a document")
+		return
+	}
+	is := func(key, value string) bool { return !q.Has(key) || q.Get(key) == value }
+	dropped := 0
+	for _, n := range d.nodes() {
+		node := n.current()
+		if node == nil || !is("node", string(n.id)) {
+			continue
+		}
+		dropped += node.Cut(func(p relay.Presence) bool {
+			return p.Document.Name == q.Get("document") && is("tenant", string(p.Document.Tenant)) &&
+				is("app", string(p.Document.App)) && is("client", decimal(p.Client))
+		})
+	}
+	writeJSON(w, http.StatusOK, map[string]int{"dropped": dropped})
+}
+
+func writeProblem(w http.ResponseWriter, status int, kind, message string) {
+	writeJSON(w, status, map[string]string{"error": kind, "message": message})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the page may have gone
+}

@@ -1,0 +1,39 @@
+package relay
+
+import "github.com/wsnode/wsnode/relay/docname"
+
+// Presence is one session, and the awareness client that it speaks for.
+type Presence struct {
+	Document docname.Document
+	Client   uint64 // 0: it has not said
+}
+
+// Presence returns the sessions of this node.
+func (n *Node) Presence() []Presence {
+	visits := n.sessions.all()
+	all := make([]Presence, len(visits))
+	for i, v := range visits {
+		all[i] = v.presence()
+	}
+	return all
+}
+
+// Cut ends the sessions that match without a close frame, as a lost network
+// does, and returns how many.
+func (n *Node) Cut(match func(Presence) bool) (cut int) {
+	for _, v := range n.sessions.all() {
+		if match(v.presence()) {
+			v.session.End()
+			cut++
+		}
+	}
+	return cut
+}
+
+func (v *visit) presence() Presence {
+	p := Presence{Document: v.doc}
+	if v.seat != nil {
+		p.Client = v.seat.Client()
+	}
+	return p
+}
