@@ -14,6 +14,8 @@ type app struct {
 	id     docname.AppID
 	key    string
 
+	stopAnswering func() // questions about its usage
+
 	mu sync.Mutex
 
 	// The sessions here, admitted or about to be.

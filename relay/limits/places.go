@@ -16,6 +16,7 @@ type PlacesConfig struct {
 	Node     string        // this node's id
 	Region   string        // its WebSocket region
 	Registry Registry      // where apps with limits are kept
+	Exchange Exchange      // answers for /usage; nil: this node does not
 	Ceilings Plan          // the operator's, whatever a token says
 	Patience time.Duration // for an answer of the registry and of other nodes; default 1.5 s
 	Log      *slog.Logger  // records that cannot be read; default: nowhere
@@ -109,6 +110,10 @@ func (p *Places) lockApp(id docname.AppID) *app {
 		a = &app{places: p, id: id, key: id.LimitKey(appScope), documents: map[string]*local{}}
 		p.apps[id] = a
 		p.keys[appKey{id.License, a.key}] = a
+		p.answerFor(a)
+		if !p.tending {
+			p.tending = p.spawn(p.tend)
+		}
 	}
 	a.mu.Lock()
 	return a
@@ -145,13 +150,24 @@ func (p *Places) spawn(f func()) bool {
 	return !p.closed
 }
 
-// watch starts what apps with limits need, once the first one is here.
+// answerFor answers questions about the app's usage as long as it is here.
+func (p *Places) answerFor(a *app) {
+	a.stopAnswering = func() {}
+	if p.config.Exchange == nil {
+		return
+	}
+	stop, err := p.config.Exchange.Answer(a.id, a.usageAnswer)
+	if err != nil {
+		p.config.Log.Warn("usage of an app will not be counted on this node", "app", a.id.String(), "err", err)
+		return
+	}
+	a.stopAnswering = stop
+}
+
+// watch watches the records of a license region once an app with limits is here.
 func (p *Places) watch(license docname.LicenseRegion) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.tending {
-		p.tending = p.spawn(p.tend)
-	}
 	if keys := p.config.Registry.Keys(license); keys != nil && !p.watching[license] {
 		p.watching[license] = p.spawn(func() {
 			keys.Watch(p.ctx, limitPrefix, func(key string, value []byte, revision uint64) {
@@ -199,6 +215,7 @@ func (p *Places) tendAll() {
 		a.mu.Lock()
 		a.tendLocked()
 		if a.emptyLocked() {
+			a.stopAnswering()
 			delete(p.apps, id)
 			delete(p.keys, appKey{id.License, a.key})
 		}
@@ -224,6 +241,11 @@ func (p *Places) Close(ctx context.Context) error {
 	p.spawning.Unlock()
 	p.stop()
 	p.tasks.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.apps {
+		a.stopAnswering()
+	}
 	return err
 }
 
