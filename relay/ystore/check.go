@@ -17,7 +17,7 @@ type UpdateError struct {
 }
 
 func (e *UpdateError) Error() string {
-	return fmt.Sprintf("malformed update at byte %d: %s", e.Offset, e.What)
+	return fmt.Sprintf("malformed at byte %d: %s", e.Offset, e.What)
 }
 
 // The caps of Limits, as conditions. The errors that Apply returns wrap them

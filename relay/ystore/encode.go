@@ -2,6 +2,7 @@ package ystore
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 )
 
@@ -18,13 +19,13 @@ func (s *Store) Encode() []byte {
 }
 
 // Diff returns what a client with the given state vector lacks, and the whole
-// delete set: state vectors do not show deletions. The error is an *UpdateError.
-// The result may be that of Encode.
+// delete set: state vectors do not show deletions. The error wraps an
+// *UpdateError. The result may be that of Encode.
 func (s *Store) Diff(stateVector []byte) ([]byte, error) {
 	c := checker{b: stateVector}
 	sv := c.stateVector()
 	if c.err != nil {
-		return nil, c.err
+		return nil, fmt.Errorf("state vector: %w", c.err)
 	}
 	if len(sv) == 0 {
 		return s.Encode(), nil

@@ -283,7 +283,9 @@ func (s *Store) merge(r *run, l *leaf) {
 	case l.prev != nil && l.fits(l.prev):
 		l = l.prev
 	default:
-		l.clip()
+		if cap(l.buf) > 4*len(l.buf)+maxPiece/4 {
+			l.clip()
+		}
 		return
 	}
 	m := l.next
@@ -310,9 +312,6 @@ func (s *Store) advance(r *run) {
 	l := r.leafAt(r.next)
 	i := l.find(r.next)
 	for known(l.ents[i].kind()) {
-		if l.ents[i].clock() > r.next {
-			panic("ystore: a run has a hole")
-		}
 		if r.next = l.endOf(i); r.next == r.end {
 			return
 		}

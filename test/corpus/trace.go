@@ -33,14 +33,14 @@ func measure(file string) (m measurement, err error) {
 	for _, u := range updates {
 		m.RawBytes += len(u)
 	}
-	var state, stale []byte
+	state, stale := []byte{0, 0}, []byte{0}
 	var apply, encode []int64
 	for range 3 {
 		runtime.GC()
 		s := ystore.New(ystore.Limits{})
 		start := time.Now()
 		for i, u := range updates {
-			if i == len(updates)-10 {
+			if i == max(0, len(updates)-10) {
 				stale = s.StateVector()
 			}
 			if _, err := s.Apply(u); err != nil {
