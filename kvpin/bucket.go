@@ -22,6 +22,7 @@ type bucket struct {
 	rooms    atomic.Pointer[Rooms]
 	draining atomic.Bool
 	leaving  atomic.Bool
+	highest  atomic.Uint64 // revision seen, see sawHighest
 	unkept   chan struct{} // closed when nobody renews the lease any more
 	opened   chan struct{} // closed with the first lease, or with a fault
 	opening  sync.Once
@@ -38,6 +39,7 @@ type bucket struct {
 	kick    chan struct{} // wakes the debts
 
 	mu         sync.Mutex
+	occasion   occasion                       // of the next sweep
 	renewError error                          // of the last attempt at the lease
 	unusable   error                          // why the bucket cannot be used
 	docs       map[docname.Document]*document // held, owed, or in an operation
@@ -159,7 +161,20 @@ func (b *bucket) put(ctx context.Context, key string, value []byte, expect uint6
 		return 0, fmt.Errorf("write %s: %w", key, err)
 	}
 	b.fence.passed(passage, b.store.Incarnation())
+	b.sawHighest(revision)
 	return revision, nil
+}
+
+// sawHighest keeps the highest revision that this node's writes were given.
+// Revisions of a bucket only grow, so one that is lower than an earlier one comes
+// from a bucket that was deleted, or restored from a copy.
+func (b *bucket) sawHighest(revision uint64) {
+	for {
+		highest := b.highest.Load()
+		if revision <= highest || b.highest.CompareAndSwap(highest, revision) {
+			return
+		}
+	}
 }
 
 func (b *bucket) observe(op string, start time.Time, err error) {

@@ -68,15 +68,25 @@ func (b *bucket) work(ctx context.Context, d *document) {
 	start := time.Now()
 	p, h, err := b.settle(ctx, d)
 	b.observe("settle", start, err)
-	if err != nil || d.hold == nil && len(d.doubts) > 0 {
+	if err != nil {
 		b.owe(d, d.backoff())
 	} else {
 		d.attempts = 0
+		b.lookForDoubts(d)
 	}
 	tell := d.tell
 	<-d.turn
 	if tell != nothing {
 		b.tellRooms(d, h, p, tell)
+	}
+}
+
+// lookForDoubts has the pin of a document that is not held looked at again while a
+// write without an answer may still land: soon at first, then less often.
+func (b *bucket) lookForDoubts(d *document) {
+	if d.hold == nil && len(d.doubts) > 0 {
+		age := time.Since(d.doubts[0].at)
+		b.owe(d, min(max(age/2, b.cfg.RenewEvery/2), time.Minute))
 	}
 }
 

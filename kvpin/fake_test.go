@@ -126,6 +126,13 @@ func (f *fakeBucket) restore(keys map[string]entry, last uint64) {
 	}
 }
 
+// written returns the number of writes to keys that begin with a token.
+func (f *fakeBucket) written(token string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writes[token]
+}
+
 // pins returns the pins that exist.
 func (f *fakeBucket) pins() map[string]Pin {
 	f.mu.Lock()
@@ -188,6 +195,8 @@ type fakeStore struct {
 	bucket *fakeBucket
 	// fault decides about each write and read; nil lets everything pass.
 	fault func(write bool, key string) (o outcome, delay time.Duration)
+	// lateBy is how much later than its caller waited a late write arrives.
+	lateBy time.Duration
 
 	mu          sync.Mutex
 	incarnation uint64
@@ -197,7 +206,7 @@ type fakeStore struct {
 }
 
 func (f *fakeBucket) link() *fakeStore {
-	return &fakeStore{bucket: f, watches: make(map[*fakeWatch]struct{})}
+	return &fakeStore{bucket: f, lateBy: 3 * time.Second, watches: make(map[*fakeWatch]struct{})}
 }
 
 func (s *fakeStore) Incarnation() uint64 {
@@ -264,7 +273,8 @@ func (s *fakeStore) pass(ctx context.Context, key string, write func()) (answere
 	case o == replyLost && write != nil && ctx.Err() == nil:
 		write()
 	case o == late && write != nil:
-		time.AfterFunc(delay*50+3*time.Second, write)
+		<-ctx.Done()
+		time.AfterFunc(s.lateBy, write)
 		defer s.reconnect()
 	}
 	<-ctx.Done()
@@ -295,8 +305,10 @@ func (s *fakeStore) write(ctx context.Context, key string, value []byte, present
 }
 
 func (s *fakeStore) Scan(ctx context.Context, filter string, handle func(entry) error) error {
-	if !s.pass(ctx, filter, nil) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	silent, cancel := context.WithTimeout(ctx, watchSilence)
+	defer cancel()
+	if !s.pass(silent, filter, nil) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, silent.Err())
 	}
 	keys, _ := s.bucket.snapshot()
 	for _, key := range slices.Sorted(maps.Keys(keys)) {

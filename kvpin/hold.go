@@ -74,10 +74,8 @@ func (b *bucket) claim(ctx context.Context, doc docname.Document) (h *Hold, err 
 	}
 	p, err := b.enter(ctx, d)
 	if err != nil {
-		if len(d.doubts) > 0 {
-			d.lastLeft = time.Time{}
-			b.owe(d, d.backoff())
-		}
+		d.lastLeft = time.Time{}
+		b.lookForDoubts(d)
 		var pinned *PinnedError
 		if errors.As(err, &pinned) {
 			return nil, err

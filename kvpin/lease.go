@@ -157,8 +157,13 @@ func (b *bucket) renew(ctx context.Context) error {
 		l.mu.Unlock()
 	}
 	for range 2 {
-		start := time.Now()
+		start, highest := time.Now(), b.highest.Load()
 		next, err := b.put(ctx, b.leaseKey(), b.leaseRecord(id).encode(), revision, b.cfg.LeaseTTL)
+		if err == nil && next < highest {
+			b.highest.Store(next)
+			b.loseLease("the registry was restored from an old copy")
+			return b.acquire(ctx)
+		}
 		if err == nil {
 			l.mu.Lock()
 			l.until, l.revision = start.Add(b.cfg.LeaseTTL), next
@@ -173,6 +178,7 @@ func (b *bucket) renew(ctx context.Context) error {
 			return err
 		}
 		if record, err := decodeLease(e); !e.Present || err != nil || record.Lease != id {
+			b.highest.Store(0) // perhaps the bucket is another one
 			b.loseLease("its key was removed or replaced")
 			return b.acquire(ctx)
 		}
@@ -230,9 +236,6 @@ func (b *bucket) acquire(ctx context.Context) error {
 	l.mu.Unlock()
 	b.validateAll()
 	b.open(nil)
-	if !had {
-		signal(b.sweeper) // what an earlier process of this region left
-	}
 	return nil
 }
 

@@ -15,6 +15,7 @@ type peers struct {
 	leases map[NodeID]peer      // of this region, from the watch
 	asked  map[Holder]time.Time // when a holder was last found alive by asking
 	urls   map[Region]string
+	heard  time.Time // when the watch last brought a lease
 }
 
 type peer struct {
@@ -100,14 +101,19 @@ func (b *bucket) noticeLease(node NodeID, e entry) {
 	}
 	b.peers.mu.Lock()
 	before, known := b.peers.leases[node]
+	gap := time.Since(b.peers.heard) > b.cfg.LeaseTTL // its own renewals come more often
+	b.peers.heard = time.Now()
 	if e.Present {
 		b.peers.leases[node] = peer{record, time.Now()}
 	} else {
 		delete(b.peers.leases, node)
 	}
 	b.peers.mu.Unlock()
-	if known && !before.Left && !record.Left && !record.covers(before.Lease) {
-		signal(b.sweeper)
+	switch {
+	case known && !before.Left && !record.Left && !record.covers(before.Lease):
+		b.sweepFor(leaseLost)
+	case gap:
+		b.sweepFor(unwatched)
 	}
 }
 

@@ -14,6 +14,8 @@ const (
 	regionPrefix = "region."
 	// A key below noticePrefix asks the node that it names to look at a pin again.
 	noticePrefix = "notice."
+	// A key below sweepPrefix names the node that is looking for a region's orphans.
+	sweepPrefix = "sweep."
 )
 
 // pinRecord is a pin as the bucket stores it.

@@ -3,6 +3,7 @@ package kvpin_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"testing"
 	"time"
 
@@ -14,7 +15,15 @@ import (
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets more tests run at once than there are cores: they mostly wait for
+// leases and keys to run out.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const license = docname.LicenseRegion("aws-eu-west-1")
 

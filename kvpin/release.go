@@ -44,9 +44,7 @@ func (h *Hold) Release(ctx context.Context, lastLeft time.Time) (last bool, err 
 		b.owe(d, d.backoff())
 		return false, fmt.Errorf("release %s: %w", h.doc, err)
 	}
-	if len(d.doubts) > 0 {
-		b.owe(d, d.backoff())
-	}
+	b.lookForDoubts(d)
 	return last, nil
 }
 

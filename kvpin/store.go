@@ -27,7 +27,8 @@ type store interface {
 	// under way any more.
 	Watch(ctx context.Context, filters []string, handle func(change))
 	// Scan calls handle for the last value of each key that a filter matches, as a
-	// replica has them that may be moments behind.
+	// replica has them that may be moments behind. It fails when nothing comes for
+	// some seconds.
 	Scan(ctx context.Context, filter string, handle func(entry) error) error
 	// Incarnation counts the connections that the store has had. Writes that were
 	// sent in one incarnation reach the bucket in their order.

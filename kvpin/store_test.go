@@ -18,6 +18,7 @@ const testLicense = docname.LicenseRegion("aws-eu-west-1")
 // stores runs a test against the fake in virtual time, one server, a cluster of
 // three, and a server behind a slow link.
 func stores(t *testing.T, test func(t *testing.T, s store)) {
+	t.Parallel()
 	t.Run("fake", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFakeBucket()

@@ -10,10 +10,33 @@ import (
 	"github.com/wsnode/wsnode/relay/docname"
 )
 
-// sweepOrphans looks for pins of this region whose holders are all gone: some time
-// after a lease of the region was lost, and now and then without a cause. Of the
-// region's nodes the one with the smallest id does it; should two think so, the
-// compare-and-swap keeps them apart.
+// occasion is why a region looks for pins whose holders are all gone. Together they
+// have every lost lease noticed by somebody, and spare the registry the looks that
+// would find nothing.
+type occasion int
+
+const (
+	// now and then, should all else have failed; by the node with the smallest id.
+	routine occasion = iota
+	// this node has not watched the leases for a while, or not before; by the node
+	// with the smallest id, since the others have it, or one smaller still, to
+	// watch.
+	unwatched
+	// this node saw a lease of the region end without a farewell; by the first of
+	// those that saw it.
+	leaseLost
+)
+
+// sweepFor asks for a sweep, some time from now.
+func (b *bucket) sweepFor(o occasion) {
+	b.mu.Lock()
+	b.occasion = max(b.occasion, o)
+	b.mu.Unlock()
+	signal(b.sweeper)
+}
+
+// sweepOrphans looks for pins of this region whose holders are all gone, and starts
+// their grace period.
 func (b *bucket) sweepOrphans(ctx context.Context) {
 	for {
 		t := time.NewTimer(jitter(b.cfg.SweepEvery))
@@ -31,12 +54,19 @@ func (b *bucket) sweepOrphans(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		b.mu.Lock()
+		o := b.occasion
+		b.occasion = routine
+		b.mu.Unlock()
+		if o != leaseLost && !b.peers.smallest(b.cfg.Node, b.cfg.LeaseTTL) {
+			continue
+		}
 		start := time.Now()
 		err := b.sweep(ctx)
 		b.observe("sweep", start, err)
 		if err != nil && ctx.Err() == nil {
-			b.cfg.Log.Warn("sweep of orphaned pins failed, trying again", "license", b.license, "error", err)
-			signal(b.sweeper)
+			b.cfg.Log.Info("sweep of orphaned pins failed, trying again", "license", b.license, "error", err)
+			b.sweepFor(o)
 		}
 	}
 }
@@ -49,11 +79,12 @@ func (b *bucket) sweep(ctx context.Context) error {
 	if !ok || time.Since(lease.since) < b.cfg.LeaseTTL {
 		return errNotYet
 	}
-	if !b.peers.smallest(b.cfg.Node, b.cfg.LeaseTTL) {
-		return nil
+	first, err := b.sweepsFirst(ctx)
+	if err != nil || !first {
+		return err
 	}
 	var orphans []docname.Document
-	err := b.store.Scan(ctx, pinKeys, func(e entry) error {
+	err = b.store.Scan(ctx, pinKeys, func(e entry) error {
 		p, err := decodePin(e)
 		if !e.Present || err != nil || p.Region != b.cfg.Region || len(p.Holders) == 0 {
 			return nil
@@ -75,6 +106,22 @@ func (b *bucket) sweep(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sweepsFirst reports whether this node is to do the sweep that several may be
+// about to do. Whoever did so within the last lease time began after the loss that
+// this node has waited upon since; should it have died at it, its own lease is the
+// next loss.
+func (b *bucket) sweepsFirst(ctx context.Context) (bool, error) {
+	key := sweepPrefix + string(b.cfg.Region)
+	e, err := b.get(ctx, key)
+	if err != nil || e.Present && string(e.Value) != string(b.cfg.Node) {
+		return false, err
+	}
+	if _, err = b.put(ctx, key, []byte(b.cfg.Node), e.Revision, b.cfg.LeaseTTL); errors.Is(err, ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // unpinOrphan starts the grace period of an orphan.

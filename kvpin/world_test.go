@@ -50,6 +50,7 @@ type testNode struct {
 
 // worlds runs a test in virtual time on the fake, and on real servers.
 func worlds(t *testing.T, test func(w *world)) {
+	t.Parallel()
 	inVirtualTime(t, test)
 	t.Run("one server", func(t *testing.T) {
 		t.Parallel()
