@@ -69,6 +69,28 @@ func TestAReturningClientIsSentItsTombstone(t *testing.T) {
 	check(t, "its new session owns it", s.RemoveSession(again.Owner, now), left(10, 4))
 }
 
+func TestAReturnedClientIsKnownAndOthersCanBeRecalled(t *testing.T) {
+	var s Set
+	a, b := session(1, 1), session(1, 2)
+	s.ApplySession(a, []Entry{state(10, 3)}, now)
+	s.ApplySession(b, []Entry{state(20, 1)}, now)
+	if a.Returned || b.Returned {
+		t.Fatal("a new client is taken for one that returned")
+	}
+	s.RemoveSession(b.Owner, now)
+	again := session(1, 3)
+	s.ApplySession(again, []Entry{state(20, 2)}, now) // it moved its cursor meanwhile
+	if !again.Returned {
+		t.Fatal("a client that returned is taken for a new one")
+	}
+	recalled := s.TombstonesOf(1)
+	check(t, "of the first session", recalled[1], left(10, 3))
+	check(t, "of the returned session", recalled[3], left(20, 2))
+	if len(recalled) != 2 || len(s.TombstonesOf(2)) != 0 {
+		t.Errorf("recalled: %v", recalled)
+	}
+}
+
 func TestANewProviderOvertakesItsOldSession(t *testing.T) {
 	var s Set
 	old, fresh := session(1, 1), session(1, 2)
@@ -83,14 +105,38 @@ func TestANewProviderOvertakesItsOldSession(t *testing.T) {
 
 func TestAClientMovesBetweenPods(t *testing.T) {
 	var s Set
-	check(t, "from another pod", s.ApplyRoom(2, []Entry{state(10, 7)}, now), state(10, 7))
+	news, _ := s.ApplyRoom(2, []Entry{state(10, 7)}, now)
+	check(t, "from another pod", news, state(10, 7))
 	here := session(1, 1)
 	_, tombs := s.ApplySession(here, []Entry{state(10, 7)}, now)
 	check(t, "tombstone", tombs, left(10, 7))
-	news, _ := s.ApplySession(here, []Entry{state(10, 8)}, now)
+	news, _ = s.ApplySession(here, []Entry{state(10, 8)}, now)
 	check(t, "raised", news, state(10, 8))
-	check(t, "the other pod's removal is older", s.ApplyRoom(2, []Entry{left(10, 7)}, now))
+	news, _ = s.ApplyRoom(2, []Entry{left(10, 7)}, now)
+	check(t, "the other pod's removal is older", news)
 	check(t, "the other pod owns nothing", s.RemoveRoom(2, now))
+}
+
+func TestAClientThatReturnsToAPodThatDoesNotKnowItIsSentItsTombstone(t *testing.T) {
+	for _, clock := range []uint64{7, 0} { // it reconnected, or has a new provider
+		var here, there Set
+		a := session(1, 1)
+		here.ApplySession(a, []Entry{state(10, 7)}, now)
+		here.RemoveSession(a.Owner, now)
+
+		back := session(2, 1)
+		news, _ := there.ApplySession(back, []Entry{state(10, clock)}, now)
+		check(t, "there it is new", news, state(10, clock))
+		news, tombstones := here.ApplyRoom(2, news, now)
+		check(t, "here its clock is old", news)
+		check(t, "its pod is told", tombstones, left(10, 7))
+		news, _ = there.ApplyRoom(1, tombstones, now)
+		check(t, "and tells it", news, left(10, 7))
+		news, _ = there.ApplySession(back, []Entry{state(10, 8)}, now)
+		check(t, "it raises its clock", news, state(10, 8))
+		news, _ = here.ApplyRoom(2, news, now)
+		check(t, "and is seen by all", news, state(10, 8))
+	}
 }
 
 func TestOnlyTheOwnerTakesAClientAway(t *testing.T) {

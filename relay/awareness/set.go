@@ -41,7 +41,10 @@ type Session struct {
 	Owner Owner
 	// Self is the client that the session's first awareness message was about.
 	// Clients pass on what they hear, so a state alone does not tell whose it is.
-	Self       uint64
+	Self uint64
+	// Returned says that Self was known when the session introduced it: the client
+	// had a connection before, and remembers the clocks that it saw there.
+	Returned   bool
 	hasSelf    bool
 	introduced int
 }
@@ -54,6 +57,7 @@ func (s *Set) ApplySession(from *Session, entries []Entry, now time.Time) (news,
 	returning := false
 	if !from.hasSelf && len(entries) == 1 && entries[0].State != nil {
 		from.hasSelf, from.Self, returning = true, entries[0].Client, true
+		_, from.Returned = s.clients[from.Self]
 	}
 	for _, e := range entries {
 		known, exists := s.clients[e.Client]
@@ -96,11 +100,17 @@ func (s *Set) ApplySession(from *Session, entries []Entry, now time.Time) (news,
 }
 
 // ApplyRoom takes the entries that a room on another pod sent about its own
-// clients, and returns those that are news.
-func (s *Set) ApplyRoom(room uint64, entries []Entry, now time.Time) (news []Entry) {
+// clients. It returns those that are news, and the tombstones that go back to that
+// room: of clients that came back to a pod that did not know them, with clocks
+// that everybody else takes for old.
+func (s *Set) ApplyRoom(room uint64, entries []Entry, now time.Time) (news, tombstones []Entry) {
 	s.expire(now)
 	for _, e := range entries {
 		known, exists := s.clients[e.Client]
+		if exists && known.state == nil && e.State != nil && e.Clock <= known.clock {
+			tombstones = append(tombstones, Entry{Client: e.Client, Clock: known.clock})
+			continue
+		}
 		if exists && (e.Clock < known.clock || e.Clock == known.clock && (e.State != nil || known.state == nil)) {
 			continue
 		}
@@ -112,7 +122,7 @@ func (s *Set) ApplyRoom(room uint64, entries []Entry, now time.Time) (news []Ent
 		s.set(e, Owner{Room: room}, now)
 		news = append(news, s.entry(e.Client))
 	}
-	return news
+	return news, tombstones
 }
 
 // RemoveSession removes the clients that the session owns and returns their
@@ -156,6 +166,19 @@ func (s *Set) states(owned func(Owner) bool) (present []Entry) {
 		}
 	}
 	return present
+}
+
+// TombstonesOf returns tombstones, at their present clocks, of the clients that a
+// room owns, by session. Sent to its session, a tombstone makes the client raise
+// its clock and say again that it is here.
+func (s *Set) TombstonesOf(room uint64) map[uint64][]Entry {
+	bySession := map[uint64][]Entry{}
+	for id, c := range s.clients {
+		if c.state != nil && c.owner.Room == room {
+			bySession[c.owner.Session] = append(bySession[c.owner.Session], Entry{Client: id, Clock: c.clock})
+		}
+	}
+	return bySession
 }
 
 // Newest returns the newest entry of a client. A client that is not known any

@@ -197,6 +197,10 @@ func (r *Room) receiveSignal(data []byte) {
 	case kindStates:
 		rd.uint64()
 		r.receiveStates(from, &rd)
+	case kindRecall:
+		r.mu.Lock()
+		r.recall()
+		r.mu.Unlock()
 	case kindBye:
 		now := time.Now()
 		r.mu.Lock()
@@ -374,9 +378,15 @@ func (r *Room) receiveStates(from ID, rd *reader) {
 		return
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.hear(from)
-	r.spreadAwareness(r.aware.ApplyRoom(uint64(from), entries, time.Now()), nil)
+	p, _ := r.hear(from)
+	news, tombstones := r.aware.ApplyRoom(uint64(from), entries, time.Now())
+	r.spreadAwareness(news, nil)
+	r.returned = r.returned || len(tombstones) > 0
+	pod := p.pod
+	r.mu.Unlock()
+	if len(tombstones) > 0 && pod != "" {
+		_ = r.rooms.cfg.Bus.Publish(pod, appendStates(nil, r.id, from, tombstones))
+	}
 }
 
 // compare reports whether a state vector lacks structs that another has, and

@@ -54,6 +54,7 @@ type Room struct {
 	answers  map[groupKey]*group // parts of differences
 	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
 	beaconAt time.Time
+	returned bool // a client came back since the last tick, and sees nobody
 }
 
 // place is where an epoch of the document lives on NATS.
@@ -263,6 +264,8 @@ func (r *Room) tick(now time.Time) {
 		}
 	}
 	retry := r.log.retryDue(now)
+	returned := r.returned
+	r.returned = false
 	if r.log.compactionDue(now) {
 		select {
 		case r.rooms.compact <- r:
@@ -279,6 +282,9 @@ func (r *Room) tick(now time.Time) {
 	}
 	if beacon {
 		r.sendBeacon(now)
+	}
+	if returned {
+		r.recallAll()
 	}
 	for _, id := range wants {
 		r.want(id)

@@ -20,7 +20,7 @@ import (
 //	difference:         room addressed uint64, Yjs update
 //	difference part:    room addressed uint64, group uint64, index uvarint, count uvarint, bytes
 //	states:             room addressed uint64 (0: all), awareness update
-//	bye:                nothing
+//	bye, recall:        nothing
 //
 // Pod subjects are preceded by their length; what stands last has none.
 const (
@@ -42,6 +42,7 @@ const (
 	kindDifferencePart
 	kindStates
 	kindBye
+	kindRecall
 )
 
 // headerSize is the length of version, kind and room id.

@@ -1,0 +1,35 @@
+package room
+
+// A client forgets who was there when its connection ends, but not their clocks,
+// and after a reconnect ignores states whose clocks are not newer: it would see
+// nobody for up to 15 s, until each has moved or renewed its state. So, when a
+// client returns, all that are present are sent their own tombstones, and raise
+// their clocks.
+
+// maxRecalled is the most clients of a document, on all pods, that are recalled:
+// each of them answers to everybody, so the cost is its square.
+const maxRecalled = 100
+
+// recall sends the clients of this room their tombstones. Callers hold mu.
+func (r *Room) recall() {
+	if r.aware.Len() > maxRecalled {
+		return
+	}
+	bySession := r.aware.TombstonesOf(uint64(r.id))
+	for _, s := range r.seats {
+		if tombstones := bySession[s.aware.Owner.Session]; len(tombstones) > 0 {
+			s.member.SendAwareness(awarenessFrame(tombstones), tombstones)
+		}
+	}
+}
+
+// recallAll is recall here and on the other pods.
+func (r *Room) recallAll() {
+	r.mu.Lock()
+	r.recall()
+	signals, shared := r.at.signals, len(r.peers) > 0
+	r.mu.Unlock()
+	if shared {
+		_ = r.rooms.cfg.Bus.Publish(signals, appendHeader(nil, kindRecall, r.id))
+	}
+}
