@@ -73,6 +73,10 @@ type Config struct {
 	// when empty. In bytes about 128 MiB may wait on a connection made by Connect;
 	// beyond it the connection is not read.
 	LaneDepth int
+	// MaxBacklog is how many bytes may wait for NATS before Publish refuses with
+	// ErrBacklog: as many as the largest burst, which is a whole document for a pod
+	// that lacks it. It needs a connection made by Connect. 0: 256 MiB.
+	MaxBacklog int
 }
 
 // Bus publishes and subscribes. Its methods may be called concurrently.
@@ -82,6 +86,7 @@ type Bus struct {
 	log    *slog.Logger
 	node   string
 	notice func() // Config.Disturbed
+	limit  int    // Config.MaxBacklog
 	lanes  []*lane
 	seed   maphash.Seed
 	inbox  *inbox
@@ -114,12 +119,16 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 	if config.LaneDepth <= 0 {
 		config.LaneDepth = 1 << 16
 	}
+	if config.MaxBacklog <= 0 {
+		config.MaxBacklog = 256 << 20
+	}
 	b := &Bus{
 		nc:        nc,
 		link:      linkOf(nc),
 		log:       config.Log,
 		node:      config.Node,
 		notice:    config.Disturbed,
+		limit:     config.MaxBacklog,
 		seed:      maphash.MakeSeed(),
 		disturbed: make(chan struct{}, 1),
 		stop:      make(chan struct{}),
@@ -210,7 +219,7 @@ func (b *Bus) PublishRequest(subject, reply string, data []byte) error {
 	if err := b.available(); err != nil {
 		return err
 	}
-	if b.link != nil && b.link.backlog()+len(data) > maxBacklog {
+	if b.link != nil && b.link.backlog()+len(data) > b.limit {
 		return ErrBacklog
 	}
 	var err error

@@ -177,7 +177,7 @@ func pretend(c net.Conn, depth int) {
 
 func TestPublishNeverWaitsForAServerThatReadsNothing(t *testing.T) {
 	url, _ := hollow(t, deaf)
-	b := openWith(t, bus.ConnectConfig{URL: url, Options: []nats.Option{nats.PingInterval(time.Hour)}}, bus.Config{})
+	b := openWith(t, bus.ConnectConfig{URL: url, Options: []nats.Option{nats.PingInterval(time.Hour)}}, bus.Config{MaxBacklog: 64 << 20})
 	data := make([]byte, 64<<10)
 	var longest time.Duration
 	var err error

@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// maxBacklog is how many bytes may wait for NATS before Publish refuses: more
-	// than any burst but that of a huge document, whose owner has to pace it.
-	maxBacklog = 64 << 20
 	// stallTime is how long NATS may take nothing at all while bytes wait, before
 	// the connection is given up for one to another server.
 	stallTime = 10 * time.Second

@@ -13,14 +13,16 @@ import (
 )
 
 // Append publishes data once to the subject, from where it reaches the pods that
-// subscribe and the stream. It copies data and does not wait for the network.
+// subscribe and the stream. It does not wait for the network. data must not be
+// changed until done is called. Appends to one subject keep their order if they
+// are not concurrent; large ones wait for each other where they are many.
 //
 // If it returns nil, done is called exactly once: with the sequence when JetStream
 // has stored it, else with ErrFull, ErrTooLarge, ErrUnavailable (no answer within
-// Config.AckWait, or no stream), ErrClosed or a *RefusedError. done
-// is called from one goroutine for all appends and must not block. If Append
-// returns an error, nothing was published and done is not called: ErrBusy,
-// ErrTooLarge, ErrClosed, or the publisher's. done may be nil.
+// Config.AckWait, or no stream), ErrClosed, a *RefusedError, or the publisher's
+// error. done is called from one goroutine for all appends and must not block; it
+// may append. If Append returns an error, nothing was published and done is not
+// called: ErrBusy, ErrTooLarge, ErrClosed, or the publisher's. done may be nil.
 func (h *History) Append(subject string, data []byte, done func(seq uint64, err error)) error {
 	shard, err := h.shardOf(subject)
 	if err != nil {
@@ -32,19 +34,28 @@ func (h *History) Append(subject string, data []byte, done func(seq uint64, err 
 	if done == nil {
 		done = func(uint64, error) {}
 	}
-	a := h.acks
-	place, reply, err := a.reserve(shard, done)
+	if len(data) >= paceSize || h.pace.holds.Load() > 0 {
+		if taken, err := h.pace.add(held{subject, shard, data, done}); taken {
+			return err
+		}
+	}
+	return h.append(subject, shard, data, done)
+}
+
+// append is Append whose turn has come.
+func (h *History) append(subject string, shard int, data []byte, done func(seq uint64, err error)) error {
+	place, reply, err := h.acks.reserve(shard, done)
 	if err != nil {
 		return err
 	}
-	if err := h.publish(subject, reply, data); err != nil && a.cancel(place, reply) {
+	if err := h.publish(subject, reply, data); err != nil && h.acks.cancel(place, reply) {
 		return err
 	}
 	return nil
 }
 
-// InFlight is how many appends wait for their acknowledgement.
-func (h *History) InFlight() int { return h.acks.inFlight() }
+// InFlight is how many appends wait for their acknowledgement or their turn.
+func (h *History) InFlight() int { return h.acks.inFlight() + int(h.pace.holds.Load()) }
 
 // acks are the appends under way. Each has a place, and each place a reply
 // subject that it keeps from append to append, so that appending allocates
@@ -210,10 +221,13 @@ func (a *acks) run() {
 		case <-a.anew:
 			// The acknowledgements went to the connection that is gone.
 			a.expire(time.Now(), fmt.Errorf("%w: the connection was lost", ErrUnavailable))
+		case <-a.h.pace.turn:
+			a.h.pace.advance()
 		case <-a.stop:
 			a.mu.Lock()
 			a.closed = true
 			a.mu.Unlock()
+			a.h.pace.close()
 			a.expire(time.Now().Add(time.Hour), ErrClosed)
 			return
 		}

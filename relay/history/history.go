@@ -117,6 +117,7 @@ type History struct {
 
 	inbox *inbox
 	acks  *acks
+	pace  *pace
 	check *check
 
 	first chan struct{} // places for reads that have just begun
@@ -195,7 +196,7 @@ func (h *History) open(ctx context.Context) (err error) {
 	if h.inbox, err = newInbox(h.nc); err != nil {
 		return err
 	}
-	h.check = newCheck(h)
+	h.check, h.pace = newCheck(h), newPace(h)
 	if h.acks, err = newAcks(h); err != nil {
 		h.check.close()
 		h.inbox.close()

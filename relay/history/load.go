@@ -283,7 +283,7 @@ func (e *apiError) typed() error {
 		}
 	case codeTooLarge:
 		return ErrTooLarge
-	case codeNotAvailable:
+	case codeNotAvailable, codeTooFast:
 		return ErrUnavailable
 	}
 	return &RefusedError{Code: e.Code, Description: e.Description}

@@ -21,6 +21,7 @@ func TestAcknowledgementsAreRead(t *testing.T) {
 		{`{"error":{"code":500,"err_code":10047,"description":"insufficient storage resources available"},"stream":"s","seq":0}`, 0, ErrFull},
 		{`{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"},"stream":"s","seq":0}`, 0, ErrTooLarge},
 		{`{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"},"stream":"s","seq":0}`, 0, ErrUnavailable},
+		{`{"error":{"code":429,"err_code":10167,"description":"too many requests"},"stream":"s","seq":0}`, 0, ErrUnavailable},
 	} {
 		seq, err := parseAck(&nats.Msg{Data: []byte(c.data)})
 		if seq != c.seq || !errors.Is(err, c.err) {

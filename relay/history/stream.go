@@ -196,4 +196,5 @@ const (
 	codeNoResources   = 10023
 	codeTooLarge      = 10054
 	codeAccountLimits = 10002
+	codeTooFast       = 10167 // the stream's queue is full
 )
