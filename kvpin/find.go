@@ -19,7 +19,7 @@ func Find(ctx context.Context, nc *nats.Conn, domain string) ([]docname.LicenseR
 	if err != nil {
 		return nil, err
 	}
-	prefix := "KV_" + bucketName("")
+	prefix := StreamName("")
 	var found []docname.LicenseRegion
 	lister := js.StreamNames(ctx)
 	for name := range lister.Name() {
@@ -33,3 +33,7 @@ func Find(ctx context.Context, nc *nats.Conn, domain string) ([]docname.LicenseR
 	slices.Sort(found)
 	return found, nil
 }
+
+// StreamName is the name of the JetStream stream below a license region's bucket,
+// for operators' tools.
+func StreamName(license docname.LicenseRegion) string { return "KV_" + bucketName(license) }

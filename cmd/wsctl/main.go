@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -53,6 +55,7 @@ type cli struct {
 	out, err io.Writer
 	reach    reachFlags
 	output   string
+	secrets  []string // tokens that were given: they are not printed
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
@@ -66,8 +69,22 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return 0 // Ctrl-C is how a watch ends
 	}
-	fmt.Fprintln(errs, "wsctl:", err)
+	fmt.Fprintln(errs, "wsctl:", c.conceal(err.Error()))
 	return exitCode(err)
+}
+
+// looksSecret matches tokens that wsctl was given where it expected something
+// else.
+var looksSecret = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+\.[\w-]*`)
+
+// conceal takes tokens out of a text.
+func (c *cli) conceal(text string) string {
+	for _, secret := range c.secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	return looksSecret.ReplaceAllString(text, "…")
 }
 
 func exitCode(err error) int {
@@ -102,7 +119,8 @@ or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
 	c.reach.register(root.PersistentFlags())
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, wide or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return c.check() }
-	root.AddCommand(c.pinsCommand(), c.sessionsCommand(), c.refusalsCommand(), c.nodesCommand(), c.docsCommand(), c.tokenCommand(), newBenchCommand())
+	root.AddCommand(c.pinsCommand(), c.sessionsCommand(), c.refusalsCommand(), c.nodesCommand(), c.docsCommand(), c.regionsCommand(),
+		c.registryCommand(), c.tokenCommand(), c.discoverCommand(), c.traceCommand(), c.topCommand(), newBenchCommand())
 	_ = root.RegisterFlagCompletionFunc("context", cobra.FixedCompletions(contextNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return root

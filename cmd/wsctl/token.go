@@ -2,31 +2,55 @@ package main
 
 import (
 	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // tokenFlags say what a token is to allow, and who signs it.
 type tokenFlags struct {
-	devURL, tenant, app, license, region, ttl, access     string
-	domains                                               []string
+	devURL, key, issuer, audience                         string
+	tenant, app, license, region, ttl, access             string
+	domains, documents                                    []string
 	maxConnections, maxDocuments, maxUsersPerDoc, opsRate int
 }
 
+const defaultDevURL = "http://127.0.0.1:8080"
+
 func (c *cli) tokenCommand() *cobra.Command {
+	mint := c.mintCommand("mint", "Make a token: a development node's, or with a key of one's own; also plain wsctl token")
+	cmd := noun("token", "Make tokens, and look into them", []*cobra.Command{mint, c.inspectTokenCommand(), c.keySetCommand()}, nil)
+	plain := c.mintCommand("token", "")
+	cmd.RunE = plain.RunE
+	cmd.Flags().AddFlagSet(plain.Flags())
+	return cmd
+}
+
+func (c *cli) mintCommand(use, short string) *cobra.Command {
 	var f tokenFlags
 	cmd := &cobra.Command{
-		Use:   "token",
-		Short: "Ask a development node for a token",
+		Use:   use,
+		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			token, err := f.ask(cmd.Context(), c.reach.timeout)
+			make := f.ask
+			if f.key != "" {
+				make = func(context.Context, time.Duration) (string, error) { return f.sign() }
+			}
+			token, err := make(cmd.Context(), c.reach.timeout)
 			if err != nil {
 				return err
 			}
@@ -38,12 +62,16 @@ func (c *cli) tokenCommand() *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.devURL, "dev-url", "http://127.0.0.1:8080", "URL of a node of wsnode dev")
-	fl.StringVar(&f.tenant, "tenant", "", "tenant (default: the node's)")
-	fl.StringVar(&f.app, "app", "", "app (default: the node's)")
-	fl.StringVar(&f.license, "license", "", "license region, dbCode (default: the node's)")
+	fl.StringVar(&f.devURL, "dev-url", defaultDevURL, "URL of a node of wsnode dev that issues the token")
+	fl.StringVar(&f.key, "key", "", "sign with this private key (PEM: RSA, P-256, P-384, P-521, Ed25519) instead; token jwks publishes it")
+	fl.StringVar(&f.issuer, "issuer", "", "issuer, with --key")
+	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "audience and scope, with --key")
+	fl.StringArrayVar(&f.documents, "document", nil, "only this document, or prefix such as notes/*, with --key; repeat for more")
+	fl.StringVar(&f.tenant, "tenant", "", "tenant (default: dev)")
+	fl.StringVar(&f.app, "app", "", "app (default: demo)")
+	fl.StringVar(&f.license, "license", "", "license region, dbCode (default: aws-eu-west-1)")
 	fl.StringVar(&f.region, "region", "", "WebSocket region nearest to the user")
-	fl.StringVar(&f.ttl, "ttl", "", "how long the token is good for, such as 90s or 1h (default: the node's)")
+	fl.StringVar(&f.ttl, "ttl", "", "how long the token is good for, such as 90s or 1h (default: 1h)")
 	fl.StringVar(&f.access, "access", "", "readonly or readwrite")
 	fl.StringArrayVar(&f.domains, "domain", nil, "allowed origin; repeat for more")
 	fl.IntVar(&f.maxConnections, "max-connections", 0, "limit of the app; 0: none")
@@ -68,7 +96,7 @@ func (f *tokenFlags) query() url.Values {
 		"maxUsersPerDoc": f.maxUsersPerDoc, "opsPerMinute": f.opsRate,
 	} {
 		if value != 0 {
-			q.Set(key, fmt.Sprint(value))
+			q.Set(key, count(value))
 		}
 	}
 	for _, domain := range f.domains {
@@ -84,11 +112,10 @@ const maxAnswer = 1 << 20
 func (f *tokenFlags) ask(ctx context.Context, timeout time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	base, err := url.Parse(f.devURL)
-	if err != nil || base.Host == "" {
-		return "", wrongFlag("dev-url", "%q: expected a URL such as http://127.0.0.1:8080", f.devURL)
+	base, err := httpURL(f.devURL, "/dev/token")
+	if err != nil {
+		return "", wrongFlag("dev-url", "%q: expected a URL such as %s", f.devURL, defaultDevURL)
 	}
-	base = base.JoinPath("/dev/token")
 	base.RawQuery = f.query().Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
 	if err != nil {
@@ -108,4 +135,97 @@ func (f *tokenFlags) ask(ctx context.Context, timeout time.Duration) (string, er
 		return "", fmt.Errorf("ask %s for a token: %s: %s", f.devURL, answer.Status, body)
 	}
 	return body, nil
+}
+
+// sign makes a token with the operator's key.
+func (f *tokenFlags) sign() (string, error) {
+	s := authn.Subject{
+		Tenant: docname.Tenant(orElse(f.tenant, "dev")), App: docname.App(orElse(f.app, "demo")),
+		License: docname.LicenseRegion(orElse(f.license, "aws-eu-west-1")), RegionCode: f.region,
+		Limits: authn.Limits{
+			MaxConnections: f.maxConnections, MaxDocuments: f.maxDocuments, MaxUsersPerDoc: f.maxUsersPerDoc, OpsPerMinute: f.opsRate,
+		},
+		Domains: f.domains, Documents: f.documents, Audience: f.audience, ReadOnly: f.access == "readonly",
+	}
+	if f.access != "" && f.access != "readonly" && f.access != "readwrite" {
+		return "", wrongFlag("access", "%q: expected readonly or readwrite", f.access)
+	}
+	var err error
+	if s.TTL, err = time.ParseDuration(orElse(f.ttl, "1h")); err != nil || s.TTL == 0 {
+		return "", wrongFlag("ttl", "%q: expected a duration such as 90s or 1h", f.ttl)
+	}
+	issuer, err := openIssuer(f.key, f.issuer)
+	if err != nil {
+		return "", err
+	}
+	return issuer.Mint(s)
+}
+
+func orElse(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
+}
+
+// openIssuer reads a private key.
+func openIssuer(file, name string) (*authn.Issuer, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, wrongFlag("key", "%v", err)
+	}
+	key, err := parseKey(text)
+	if err != nil {
+		return nil, wrongFlag("key", "%s: %v", file, err)
+	}
+	issuer, err := authn.NewIssuer(key, name)
+	if err != nil {
+		return nil, wrongFlag("key", "%s: %v", file, err)
+	}
+	return issuer, nil
+}
+
+// parseKey reads the first private key of a PEM file, in any of the three
+// wrappings that openssl writes.
+func parseKey(text []byte) (crypto.Signer, error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		var key any
+		var err error
+		switch block.Type {
+		case "PRIVATE KEY":
+			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		case "EC PRIVATE KEY":
+			key, err = x509.ParseECPrivateKey(block.Bytes)
+		case "RSA PRIVATE KEY":
+			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		default:
+			continue // openssl writes parameters before the key
+		}
+		if err != nil {
+			return nil, err
+		}
+		if signer, ok := key.(crypto.Signer); ok {
+			return signer, nil
+		}
+	}
+	return nil, errors.New("expected a private key in PEM")
+}
+
+func (c *cli) keySetCommand() *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   "jwks",
+		Short: "Print the key set that publishes a private key, for --jwks-url",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			issuer, err := openIssuer(key, "")
+			if err == nil {
+				_, err = fmt.Fprintln(c.out, string(issuer.JWKS()))
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&key, "key", "", "private key in PEM")
+	_ = cmd.MarkFlagRequired("key")
+	return cmd
 }

@@ -1,0 +1,420 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// finding is one line of a registry check.
+type finding struct {
+	License docname.LicenseRegion `json:"license"` // empty: all, or a server
+	Check   string                `json:"check"`
+	Result  string                `json:"result"` // ok, unknown, weak or wrong
+	Detail  string                `json:"detail"`
+	Mend    string                `json:"mend,omitempty"` // what to do about it
+}
+
+// The results. Only what is wrong makes the check fail: what is weak is a choice,
+// right on one's own machine and risky in production.
+const (
+	resultOK      = "ok"
+	resultUnknown = "unknown"
+	resultWeak    = "weak"
+	resultWrong   = "wrong"
+)
+
+var findingColumns = []column[finding]{
+	{"REGISTRY", false, func(f finding) string { return string(f.License) }},
+	{"CHECK", false, func(f finding) string { return f.Check }},
+	{"RESULT", false, func(f finding) string { return f.Result }},
+	{"DETAIL", false, func(f finding) string {
+		if f.Mend == "" {
+			return f.Detail
+		}
+		return f.Detail + "; to mend it: " + f.Mend
+	}},
+}
+
+// Bounds of a healthy registry.
+const (
+	clockWeak    = time.Second            // leases expire by the leader's clock
+	clockWrong   = 5 * time.Second        // half a lease time
+	latencyWeak  = 100 * time.Millisecond // each first client of a document waits for several answers
+	latencyWrong = 800 * time.Millisecond // nodes wait no longer for an answer
+	storageWeak  = 0.8                    // of the account's limit
+	goodReplicas = 3
+	reads        = 9 // to measure the latency
+)
+
+func (c *cli) registryCommand() *cobra.Command {
+	return noun("registry", "Whether the registries are fit", []*cobra.Command{c.checkRegistryCommand()}, nil)
+}
+
+func (c *cli) checkRegistryCommand() *cobra.Command {
+	var monitors []string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Look for what is wrong with the registries, and say how to mend it",
+		Long: `Look at each registry's bucket, replicas, clock, latency and leases, and at the
+URLs of the regions. Whether writes reach the disk before they are acknowledged
+is not told to clients of NATS: name the monitoring URLs of its servers by
+--monitor. The exit code is 6 if something is wrong.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findings, err := c.checkRegistries(cmd.Context(), monitors)
+			if err != nil {
+				return err
+			}
+			err = printRows(c, findingColumns, func(yield func(finding, error) bool) {
+				for _, f := range findings {
+					if !yield(f, nil) {
+						return
+					}
+				}
+			})
+			wrong := 0
+			for _, f := range findings {
+				if f.Result == resultWrong {
+					wrong++
+				}
+			}
+			if err == nil && wrong > 0 {
+				err = failed(exitUnhealthy, "%s wrong", plural(wrong, "thing"))
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringArrayVar(&monitors, "monitor", nil, "monitoring URL of a NATS server, such as http://nats-0:8222; repeat for each server")
+	return cmd
+}
+
+// check gathers findings about one registry.
+type check struct {
+	license  docname.LicenseRegion
+	js       jetstream.JetStream
+	nc       *nats.Conn
+	stream   string
+	domain   string
+	findings []finding
+}
+
+func (k *check) add(name, result, mend, format string, args ...any) {
+	if result == resultOK {
+		mend = ""
+	}
+	k.findings = append(k.findings, finding{k.license, name, result, fmt.Sprintf(format, args...), mend})
+}
+
+func (c *cli) checkRegistries(ctx context.Context, monitors []string) (findings []finding, err error) {
+	twice, err := c.checkTwice(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = c.withRegistries(ctx, func(r *registries) error {
+		for _, license := range r.licenses() {
+			findings = append(findings, c.checkRegistry(ctx, r, license)...)
+		}
+		findings = append(findings, r.checkURLs(ctx)...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	findings = append(findings, twice...)
+	if len(monitors) == 0 {
+		findings = append(findings, finding{"", "fsync", resultUnknown, "clients of NATS are not told", "name the monitoring URLs of its servers by --monitor"})
+	}
+	for _, u := range monitors {
+		findings = append(findings, checkSync(ctx, u, c.reach.timeout))
+	}
+	return findings, nil
+}
+
+// checkRegistry looks at one registry.
+func (c *cli) checkRegistry(ctx context.Context, r *registries, license docname.LicenseRegion) []finding {
+	source := r.sources[license]
+	k := &check{license: license, stream: kvpin.StreamName(license), domain: source.Domain}
+	if err := r.failed[license]; err != nil {
+		k.addFailure(err)
+	} else {
+		k.add("bucket", resultOK, "", "%s is as nodes need it", k.stream)
+	}
+	var err error
+	if k.nc, err = c.reach.connect(target{url: source.URL, domain: source.Domain, options: source.Options}); err != nil {
+		k.add("connection", resultWrong, "see whether NATS runs, and whether the network and the credentials allow it", "%v", err)
+		return k.findings
+	}
+	defer k.nc.Close()
+	if k.js, err = k.jetstream(); err != nil {
+		k.add("connection", resultWrong, "turn JetStream on", "%v", err)
+		return k.findings
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.reach.timeout)
+	defer cancel()
+	k.replicas(ctx)
+	k.latency(ctx)
+	k.storage(ctx)
+	if i := r.inspectors[license]; i != nil {
+		k.leases(ctx, i)
+	}
+	return k.findings
+}
+
+func (k *check) jetstream() (jetstream.JetStream, error) {
+	if k.domain != "" {
+		return jetstream.NewWithDomain(k.nc, k.domain)
+	}
+	return jetstream.New(k.nc)
+}
+
+func (k *check) addFailure(err error) {
+	var bucket *kvpin.BucketError
+	if !errors.As(err, &bucket) {
+		k.add("bucket", resultWrong, "see whether the bucket's servers run and have a leader: nats stream info "+k.stream, "%v", err)
+		return
+	}
+	for _, wrong := range bucket.Wrong {
+		mend := "nats stream edit " + k.stream
+		switch {
+		case strings.Contains(wrong, "does not exist"):
+			mend = "start a node, which creates it"
+		case strings.Contains(wrong, "nats-server"):
+			mend = "upgrade the server"
+		case strings.Contains(wrong, "memory"), strings.Contains(wrong, "mirrors"):
+			mend = "delete it when no document is live, and start a node, which creates it"
+		}
+		k.add("bucket", resultWrong, mend, "%s", wrong)
+	}
+}
+
+// replicas looks at the stream below the bucket, and at the clock of its leader,
+// which is in the answer.
+func (k *check) replicas(ctx context.Context) {
+	sent := time.Now()
+	stream, err := k.js.Stream(ctx, k.stream)
+	if err != nil {
+		k.add("replicas", resultWrong, "see whether the bucket's servers run: nats stream info "+k.stream, "%v", err)
+		return
+	}
+	info := stream.CachedInfo()
+	half := time.Since(sent) / 2
+	if !info.TimeStamp.IsZero() {
+		k.clock(info.TimeStamp.Sub(sent.Add(half)), half)
+	}
+	have := max(info.Config.Replicas, 1)
+	switch {
+	case have < goodReplicas:
+		k.add("replicas", resultWeak, fmt.Sprintf("on a cluster of three: nats stream edit %s --replicas 3", k.stream),
+			"%s: whatever that server loses is lost", plural(have, "replica"))
+	default:
+		k.add("replicas", resultOK, "", "%d", have)
+	}
+	if info.Cluster == nil {
+		return
+	}
+	if info.Cluster.Leader == "" {
+		k.add("leader", resultWrong, "bring back a majority of its servers", "the bucket has no leader: nothing can be pinned")
+	}
+	for _, peer := range info.Cluster.Replicas {
+		switch {
+		case peer.Offline:
+			k.add("replica "+peer.Name, resultWrong, "bring the server back, or remove it: nats server raft peer-remove", "offline for %s", peer.Active.Round(time.Second))
+		case !peer.Current:
+			k.add("replica "+peer.Name, resultWeak, "wait; if it stays so, see the server's disk and network", "behind by %s", plural(int(peer.Lag), "operation"))
+		}
+	}
+}
+
+// clock judges how far the leader's clock is from ours, give or take half of the
+// time that the answer took.
+func (k *check) clock(off, uncertain time.Duration) {
+	const mend = "keep the clocks of the servers by NTP; if it is this machine's that is wrong, keep that one"
+	surely := off.Abs() - uncertain
+	result := resultOK
+	switch {
+	case surely > clockWrong:
+		result = resultWrong
+	case surely > clockWeak:
+		result = resultWeak
+	}
+	k.add("clock", result, mend, "the leader's is %s off this machine's, ±%s", off.Round(time.Millisecond), uncertain.Round(10*time.Microsecond))
+}
+
+// latency measures reads from the leader, which is what nodes do.
+func (k *check) latency(ctx context.Context) {
+	api := "$JS.API."
+	if k.domain != "" {
+		api = "$JS." + k.domain + ".API."
+	}
+	var took []time.Duration
+	for range reads {
+		start := time.Now()
+		if _, err := k.nc.RequestWithContext(ctx, api+"STREAM.MSG.GET."+k.stream, []byte(`{"seq":1}`)); err != nil {
+			k.add("latency", resultWrong, "see whether the bucket has a leader: nats stream info "+k.stream, "a read from the leader: %v", err)
+			return
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	median, worst := took[len(took)/2], took[len(took)-1]
+	result := resultOK
+	switch {
+	case median > latencyWrong:
+		result = resultWrong
+	case median > latencyWeak:
+		result = resultWeak
+	}
+	k.add("latency", result, "move the bucket nearer to the nodes, or relieve its servers", "reads from the leader took %s, at most %s",
+		median.Round(10*time.Microsecond), worst.Round(10*time.Microsecond))
+}
+
+// storage compares what the account uses with what it may.
+func (k *check) storage(ctx context.Context) {
+	account, err := k.js.AccountInfo(ctx)
+	if err != nil {
+		k.add("storage", resultUnknown, "let wsctl's user ask for $JS.API.INFO", "%v", err)
+		return
+	}
+	limit := account.Limits.MaxStore
+	if limit <= 0 {
+		k.add("storage", resultOK, "", "%s in use, no limit for the account", bytesText(int64(account.Store)))
+		return
+	}
+	share := float64(account.Store) / float64(limit)
+	result := resultOK
+	if share > storageWeak {
+		result = resultWeak
+	}
+	k.add("storage", result, "give the account more: a full one refuses every document", "%.0f%% of %s in use", share*100, bytesText(limit))
+}
+
+func (k *check) leases(ctx context.Context, i *kvpin.Inspector) {
+	leases, err := i.Leases(ctx, k.license)
+	switch {
+	case err != nil:
+		k.add("leases", resultWrong, "look again; if it stays so, see the bucket's servers", "%v", err)
+	case len(leases) == 0:
+		k.add("leases", resultWeak, "start a node, or see why those that run do not reach this registry", "no node has a lease")
+	default:
+		k.add("leases", resultOK, "", "%s", plural(len(leases), "node"))
+	}
+}
+
+// checkURLs looks whether the registries send clients to the same places.
+func (r *registries) checkURLs(ctx context.Context) []finding {
+	rows, err := r.regions(ctx)
+	if err != nil && len(rows) == 0 {
+		return []finding{{"", "regions", resultUnknown, err.Error(), "mend the registries first"}}
+	}
+	var findings []finding
+	for _, row := range rows {
+		if len(row.Differs) == 0 {
+			findings = append(findings, finding{"", "region " + string(row.Region), resultOK, row.URL, ""})
+			continue
+		}
+		findings = append(findings, finding{"", "region " + string(row.Region), resultWrong,
+			fmt.Sprintf("it is %s, but %v", row.URL, row.Differs), fmt.Sprintf("wsctl regions set %s URL", row.Region)})
+	}
+	return findings
+}
+
+// checkTwice looks for license regions with a registry on more than one of the
+// clusters that wsctl was pointed at: each would pin every document by itself.
+func (c *cli) checkTwice(ctx context.Context) (findings []finding, err error) {
+	targets, err := c.reach.targets()
+	if err != nil {
+		return nil, err
+	}
+	type place struct {
+		url     string
+		created time.Time
+	}
+	places := map[docname.LicenseRegion][]place{}
+	for _, t := range targets {
+		licenses, err := c.reach.find(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		nc, err := c.reach.connect(t)
+		if err != nil {
+			return nil, err
+		}
+		k := &check{nc: nc, domain: t.domain}
+		js, err := k.jetstream()
+		for _, license := range licenses {
+			if err != nil {
+				break
+			}
+			var stream jetstream.Stream
+			if stream, err = js.Stream(ctx, kvpin.StreamName(license)); err == nil {
+				// Two URLs may lead to one cluster: its stream was created once.
+				p := place{redact(t.url), stream.CachedInfo().Created}
+				if !slices.ContainsFunc(places[license], func(o place) bool { return o.created.Equal(p.created) }) {
+					places[license] = append(places[license], p)
+				}
+			}
+		}
+		nc.Close()
+		if err != nil {
+			return nil, fmt.Errorf("look for registries on %s: %w", redact(t.url), err)
+		}
+	}
+	for license, found := range places {
+		if len(found) > 1 {
+			findings = append(findings, finding{license, "only one", resultWrong,
+				fmt.Sprintf("it is on %s and on %s: each pins every document by itself", found[0].url, found[1].url),
+				"start all nodes with the same --registry, then delete the other bucket"})
+		}
+	}
+	slices.SortFunc(findings, func(a, b finding) int { return cmp.Compare(a.License, b.License) })
+	return findings, nil
+}
+
+// checkSync asks a server's monitoring whether it syncs every write.
+func checkSync(ctx context.Context, monitor string, timeout time.Duration) finding {
+	f := finding{Check: "fsync " + monitor, Result: resultUnknown, Mend: "see whether the URL is that of a NATS server's monitoring"}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(monitor, "/")+"/jsz", nil)
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	defer answer.Body.Close()
+	var jsz struct {
+		Config struct {
+			Always   bool          `json:"sync_always"`
+			Interval time.Duration `json:"sync_interval"`
+		} `json:"config"`
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&jsz); err != nil || answer.StatusCode != http.StatusOK {
+		f.Detail = fmt.Sprintf("%s: %v", answer.Status, err)
+		return f
+	}
+	if jsz.Config.Always {
+		return finding{Check: f.Check, Result: resultOK, Detail: "every write is synced"}
+	}
+	f.Result, f.Mend = resultWeak, "set sync_interval: always in the server's jetstream block"
+	f.Detail = fmt.Sprintf("synced every %s: a power loss of all servers takes back acknowledged pins", jsz.Config.Interval)
+	return f
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/relay/control"
+)
+
+// topView is one screen of wsctl top.
+type topView struct {
+	At        time.Time     `json:"at"`
+	Nodes     []topNode     `json:"nodes"`
+	Documents []topDocument `json:"documents"` // the busiest, over all nodes
+	Failures  []string      `json:"failures,omitempty"`
+}
+
+// topNode is a node and its rates since the screen before.
+type topNode struct {
+	control.Info
+	Rates rates `json:"rates"`
+}
+
+// rates are per second.
+type rates struct {
+	EditsIn   float64 `json:"editsIn"`
+	FramesIn  float64 `json:"framesIn"`
+	FramesOut float64 `json:"framesOut"`
+	BytesIn   float64 `json:"bytesIn"`
+	BytesOut  float64 `json:"bytesOut"`
+	Refused   float64 `json:"refused"`
+}
+
+// topDocument is a document over all nodes that have it.
+type topDocument struct {
+	Document string  `json:"document"`
+	Nodes    int     `json:"nodes"`
+	Sessions int     `json:"sessions"`
+	Rate     float64 `json:"editsPerSecond"`
+	Bytes    int     `json:"bytes"`
+	Unacked  int     `json:"unackedBytes"`
+}
+
+type topFlags struct {
+	interval time.Duration
+	rows     int
+	once     bool
+}
+
+func (c *cli) topCommand() *cobra.Command {
+	var f topFlags
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Watch the nodes, the busiest documents and the rates, until Ctrl-C",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.interval < 100*time.Millisecond || f.rows < 1 {
+				return failed(exitUsage, "top: expected an --interval of at least 100ms and at least one of --rows")
+			}
+			return c.withFleet(func(fl *fleet) error { return c.top(cmd.Context(), fl, &f) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.DurationVar(&f.interval, "interval", 2*time.Second, "time between screens")
+	fl.IntVar(&f.rows, "rows", 15, "documents to show, at most 100")
+	fl.BoolVar(&f.once, "once", false, "print one screen, after one interval, and end")
+	return cmd
+}
+
+func (c *cli) top(ctx context.Context, fl *fleet, f *topFlags) error {
+	before, err := look(ctx, fl, f.rows, nil)
+	if err != nil {
+		return err
+	}
+	for {
+		if !pause(ctx, f.interval) {
+			return context.Canceled
+		}
+		view, err := look(ctx, fl, f.rows, before)
+		if err != nil {
+			return err
+		}
+		before = view
+		switch {
+		case c.output == "json":
+			err = writeJSON(c.out, "", view, "\n")
+		default:
+			err = c.printTop(view)
+		}
+		if err != nil || f.once {
+			return err
+		}
+	}
+}
+
+// look asks all nodes. Nodes that fail are named on the screen instead of ending it.
+func look(ctx context.Context, fl *fleet, most int, before *topView) (*topView, error) {
+	nodes, err := fl.some(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	type answer struct {
+		info control.Info
+		docs []control.DocumentRow
+	}
+	v := &topView{At: time.Now(), Nodes: []topNode{}}
+	answers, err := gather(nodes, func(n node) (a answer, err error) {
+		if a.info, err = n.Info(ctx, n.Node); err == nil {
+			a.docs, err = n.Busiest(ctx, n.Node, control.Filter{}, most)
+		}
+		return a, err
+	})
+	if err != nil {
+		v.Failures = strings.Split(err.Error(), "\n")
+	}
+	documents := map[string]*topDocument{}
+	for _, a := range answers {
+		v.Nodes = append(v.Nodes, topNode{a.info, before.rates(a.info, v.At)})
+		for _, row := range a.docs {
+			name := row.Document.String()
+			d := documents[name]
+			if d == nil {
+				d = &topDocument{Document: name}
+				documents[name] = d
+			}
+			d.Nodes++
+			d.Sessions += row.Sessions
+			d.Rate += row.Rate
+			d.Bytes = max(d.Bytes, row.Bytes)
+			d.Unacked += row.Unacked
+		}
+	}
+	v.Documents = make([]topDocument, 0, len(documents))
+	for _, d := range documents {
+		v.Documents = append(v.Documents, *d)
+	}
+	slices.SortFunc(v.Documents, func(a, b topDocument) int {
+		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(b.Sessions, a.Sessions), cmp.Compare(a.Document, b.Document))
+	})
+	v.Documents = v.Documents[:min(len(v.Documents), most)]
+	return v, nil
+}
+
+// rates compares a node with what it was on the screen before; a node that was
+// started anew, or was not there, has none.
+func (v *topView) rates(now control.Info, at time.Time) (r rates) {
+	if v == nil {
+		return r
+	}
+	i := slices.IndexFunc(v.Nodes, func(n topNode) bool { return n.Node == now.Node && n.Started.Equal(now.Started) })
+	if i < 0 {
+		return r
+	}
+	old, seconds := v.Nodes[i].Traffic, at.Sub(v.At).Seconds()
+	per := func(now, before int64) float64 { return float64(now-before) / seconds }
+	return rates{
+		EditsIn: per(now.Traffic.EditsIn, old.EditsIn), FramesIn: per(now.Traffic.FramesIn, old.FramesIn),
+		FramesOut: per(now.Traffic.FramesOut, old.FramesOut), BytesIn: per(now.Traffic.BytesIn, old.BytesIn),
+		BytesOut: per(now.Traffic.BytesOut, old.BytesOut), Refused: per(now.Traffic.Refused, old.Refused),
+	}
+}
+
+func (c *cli) printTop(v *topView) error {
+	if isTerminal(c.out) {
+		if _, err := io.WriteString(c.out, clearScreen); err != nil {
+			return err
+		}
+	}
+	connections := 0
+	var all rates
+	for _, n := range v.Nodes {
+		connections += n.Connections
+		all.EditsIn += n.Rates.EditsIn
+		all.FramesOut += n.Rates.FramesOut
+		all.BytesOut += n.Rates.BytesOut
+	}
+	fmt.Fprintf(c.out, "%s   %s, %s   %.0f edits/s in, %.0f frames/s and %s/s out\n\n", v.At.Format(time.TimeOnly),
+		plural(len(v.Nodes), "node"), plural(connections, "connection"), all.EditsIn, all.FramesOut, bytesText(int64(all.BytesOut)))
+	t := tabwriter.NewWriter(c.out, 0, 0, columnGap, ' ', 0)
+	fmt.Fprintln(t, "NODE\tREGION\tSTATE\tCONNECTIONS\tDOCUMENTS\tEDITS/S\tFRAMES/S IN\tOUT\tOUT/S\tREFUSED/S\tMEMORY")
+	for _, n := range v.Nodes {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%s\t%.1f\t%s\n", n.Node, n.Region, n.State, n.Connections, n.Documents,
+			n.Rates.EditsIn, n.Rates.FramesIn, n.Rates.FramesOut, bytesText(int64(n.Rates.BytesOut)), n.Rates.Refused, bytesText(n.MemoryBytes))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(t, "\nDOCUMENT\tNODES\tSESSIONS\tEDITS/S\tSIZE\tUNACKED")
+	for _, d := range v.Documents {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\n", d.Document, d.Nodes, d.Sessions, d.Rate, bytesText(d.Bytes), bytesText(d.Unacked))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, f := range v.Failures {
+		if _, err := fmt.Fprintln(c.out, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
