@@ -33,6 +33,8 @@ type gate struct {
 	rates  *limits.Rates // nil: off
 	gauge  *limits.Gauge
 	places *limits.Places
+	usage  *limits.Usage
+	ask    *limits.NATSExchange
 	ops    *limits.Ops
 	claims *limits.Window[docname.AppID] // nil: off
 	slots  chan struct{}
@@ -50,11 +52,14 @@ func openGate(cfg *Config) (*gate, error) {
 	if l.Handshakes == 0 {
 		l.Handshakes = 256
 	}
+	ask := limits.OpenNATSExchange(cfg.Registry.Conn)
 	g := &gate{
 		limits: l,
+		ask:    ask,
+		usage:  limits.NewUsage(ask),
 		gauge:  limits.NewGauge(l.Capacity),
 		places: limits.NewPlaces(limits.PlacesConfig{
-			Node: string(cfg.Node), Region: string(cfg.Region), Registry: limits.OnRegistry(cfg.Registry), Ceilings: l.Ceilings, Log: cfg.Log,
+			Node: string(cfg.Node), Region: string(cfg.Region), Registry: limits.OnRegistry(cfg.Registry), Ceilings: l.Ceilings, Exchange: ask, Log: cfg.Log,
 		}),
 		ops:   limits.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
 		slots: make(chan struct{}, l.Handshakes),
@@ -75,7 +80,9 @@ func openGate(cfg *Config) (*gate, error) {
 // close gives back what the node reserved.
 func (g *gate) close(ctx context.Context) error {
 	g.gossip.Unsubscribe()
-	return g.places.Close(ctx)
+	err := g.places.Close(ctx)
+	g.ask.Close()
+	return err
 }
 
 // queue takes one of the handshake slots, so that a storm does not starve the

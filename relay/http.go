@@ -67,6 +67,8 @@ func (n *Node) endpoint(path string) http.HandlerFunc {
 	switch path {
 	case "/", "/health":
 		return n.health
+	case "/usage":
+		return n.usage
 	case "/discovery":
 		return n.discovery
 	case "/regions":

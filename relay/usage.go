@@ -1,0 +1,64 @@
+package relay
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// usage tells an app what it uses of its plan, over all nodes and regions.
+func (n *Node) usage(w http.ResponseWriter, r *http.Request) {
+	credentials := authn.FromRequest(r, docname.ParseQuery(r.URL.RawQuery), !n.cfg.NoQueryToken)
+	grant, err := n.verify(r.Context(), credentials.Token)
+	if err != nil {
+		n.writeRefusal(w, r, err)
+		return
+	}
+	counts, err := n.gate.usage.Of(r.Context(), grant.AppID())
+	if err != nil {
+		n.writeRefusal(w, r, err)
+		return
+	}
+	most := plan(grant).Within(n.gate.limits.Ceilings)
+	writeJSON(w, http.StatusOK, struct {
+		Tenant    docname.Tenant `json:"tenantId"`
+		App       docname.App    `json:"appId"`
+		Usage     usageAnswer    `json:"usage"`
+		Timestamp string         `json:"timestamp"`
+	}{
+		grant.Tenant, grant.App,
+		usageAnswer{share(counts.Connections, most.MaxConnections), share(counts.Documents, most.MaxDocuments)},
+		time.Now().UTC().Format(time.RFC3339),
+	})
+}
+
+type usageAnswer struct {
+	Connections usageShare `json:"connections"`
+	Documents   usageShare `json:"documents"`
+}
+
+// usageShare is how much of a limit is used.
+type usageShare struct {
+	Current int     `json:"current"`
+	Limit   *int    `json:"limit"` // null: no limit
+	Percent float64 `json:"percent"`
+	Status  string  `json:"status"`
+}
+
+func share(current, limit int) usageShare {
+	s := usageShare{Current: current, Status: "healthy"}
+	if limit == 0 {
+		return s
+	}
+	s.Limit = &limit
+	s.Percent = float64(int(1000*float64(current)/float64(limit)+0.5)) / 10
+	switch {
+	case s.Percent >= 90:
+		s.Status = "critical"
+	case s.Percent >= 75:
+		s.Status = "warning"
+	}
+	return s
+}
