@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 // settle is how long the last of many edits may take on a busy machine.
 const settle = time.Minute
 
-// back is the contract's time in which a client that came back is seen.
-const back = time.Second
+// seen is the contract's time in which a client that came back is seen.
+const seen = time.Second
 
 func TestClientsOfTwoNodesEndWithIdenticalDocuments(t *testing.T) {
 	t.Parallel()
@@ -71,14 +72,45 @@ func TestAwarenessIsSeenByAllAndComesAndGoesWithItsClient(t *testing.T) {
 		b.WaitUsers(yjs.Patience, "ann", "bob")
 		c.Connect()
 		c.WaitSynced()
-		allSee(back, "ann", "bob", "cem")
+		allSee(seen, "ann", "bob", "cem")
 
 		c.Replace(yjs.Options{})
 		c.WaitSynced()
-		allSee(back, "ann", "bob", "cem")
+		allSee(seen, "ann", "bob", "cem")
 
 		c.Destroy()
 		a.WaitUsers(yjs.Patience, "ann", "bob")
 		b.WaitUsers(yjs.Patience, "ann", "bob")
 	})
+}
+
+// The node that a client comes back to may have closed the document meanwhile,
+// and not have heard of the client at all: its clock is as old, all the same.
+func TestAClientThatWasAloneOnItsNodeIsSeenAgainToo(t *testing.T) {
+	t.Parallel()
+	dev := cluster.StartDev(t)
+	token := dev.Token()
+	for _, away := range []time.Duration{time.Second, 6 * time.Second} {
+		for back, name := range []string{"other node", "same node"} {
+			t.Run(fmt.Sprintf("%s after %v", name, away), func(t *testing.T) {
+				t.Parallel()
+				network := cluster.StartBalancer(t, "127.0.0.1:0", dev.Addr(cluster.EU, 1), dev.Addr(cluster.EU, back))
+				node := yjs.Start(t)
+				document := fmt.Sprint(name, away)
+				ann := on(dev, cluster.EU, 0, token, document)
+				ann.User = "ann"
+				a := node.Join(ann)
+				bob := yjs.Options{URL: network.WS(), Document: document, Token: token, User: "bob"}
+				b := node.Join(bob)
+				a.WaitUsers(yjs.Patience, "ann", "bob")
+				network.Cut()
+				a.WaitUsers(yjs.Patience, "ann")
+				time.Sleep(away)
+				network.Heal()
+				b.WaitSynced()
+				a.WaitUsers(seen, "ann", "bob")
+				b.WaitUsers(seen, "ann", "bob")
+			})
+		}
+	}
 }

@@ -101,7 +101,7 @@ func TestFreshToken(t *testing.T) {
 		b.Replace(yjs.Options{Token: dev.Token("ttl", "2h")})
 		b.Insert(-1, " and after")
 		b.WaitSynced()
-		a.WaitUsers(back, "ann", "bob")
+		a.WaitUsers(seen, "ann", "bob")
 		a.WaitText("before and after")
 		a.Insert(0, "well ")
 		b.WaitText("well before and after")

@@ -31,7 +31,7 @@ func TestOfflineEditsArriveAfterTheReconnect(t *testing.T) {
 		network.Heal()
 
 		cut.WaitSynced()
-		other.WaitUsers(back, "ann", "bob")
+		other.WaitUsers(seen, "ann", "bob")
 		node.WaitSame(settle, cut, other)
 		node.WaitSame(settle, cut, other, node.Join(o))
 	})
