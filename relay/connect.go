@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
@@ -39,13 +40,12 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	target, nameErr := docname.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
+	v := &visit{node: n, remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
+	v.doc.Name = target.Name // until the token says whose it is
 	if n.gate.rates.Blocked(address, credentials.Token) {
-		n.recent.count(rateLimited)
-		tooMany(w)
+		n.tooMany(w, v, "refused too often, this address or this token")
 		return
 	}
-	v := &visit{node: n, remote: r.RemoteAddr, userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
-	v.doc.Name = target.Name // until the token says whose it is
 
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
@@ -53,8 +53,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil && !n.gate.admits(address):
 		v.leave()
-		n.recent.count(rateLimited)
-		tooMany(w)
+		n.tooMany(w, v, "too many connects from this address")
 		return
 	case err != nil && answer(err).counts():
 		n.gate.rates.Refuse(address, credentials.Token)
@@ -74,8 +73,27 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// remote is the client as far as the node can see: the address that a trusted
+// proxy names, else the one that connects, with its port.
+func remote(r *http.Request, client netip.Addr) string {
+	if direct := limits.ClientIP(r, nil); client != direct {
+		return client.String()
+	}
+	return r.RemoteAddr
+}
+
 // rateLimited is the outcome of a handshake that was answered with 429.
 const rateLimited = "rate_limited"
+
+// tooMany refuses a client that comes too often, before it costs more.
+func (n *Node) tooMany(w http.ResponseWriter, v *visit, why string) {
+	n.recent.count(rateLimited)
+	n.recent.refuse(control.Refusal{
+		Code: http.StatusTooManyRequests, Reason: "rate limit", Detail: why, Document: control.NewDocument(v.doc),
+		Remote: v.remote, UserAgent: v.userAgent, Origin: v.origin, Request: "connect",
+	})
+	tooMany(w)
+}
 
 // admit goes from the token to a place in the document.
 func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr error) (err error) {

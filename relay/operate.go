@@ -27,7 +27,7 @@ const admitted = "admitted"
 func (n *Node) Info() control.Info {
 	i := control.Info{
 		Node: string(n.cfg.Node), Region: string(n.cfg.Region), Version: n.cfg.Version, State: n.state(), Started: n.started,
-		Connections: n.sessions.len(), Documents: n.docs.list.len(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
+		Connections: n.sessions.len(), Documents: n.docs.list.len(), Load: n.gate.gauge.Load(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
 		Traffic: n.traffic.sum(n),
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
@@ -43,13 +43,18 @@ func (n *Node) Info() control.Info {
 
 // LeaseLoad is what the node says about itself in its leases.
 func (n *Node) LeaseLoad() json.RawMessage {
-	load, _ := json.Marshal(control.LeaseLoad{Version: n.cfg.Version, Connections: n.sessions.len(), Documents: n.docs.list.len()}) // cannot fail
+	load, _ := json.Marshal(control.LeaseLoad{ // cannot fail
+		Version: n.cfg.Version, Connections: n.sessions.len(), Documents: n.docs.list.len(), Load: n.gate.gauge.Load(),
+	})
 	return load
 }
 
 func (n *Node) state() string {
 	if n.unready.Load() {
 		return control.StateDraining
+	}
+	if n.gate.gauge.Overloaded() {
+		return control.StateOverloaded
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
 		if !n.cfg.Registry.Reachable(license) {

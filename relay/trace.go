@@ -7,9 +7,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/limits"
 )
 
 // tracer goes the way of connect without leaving anything behind: it looks where
@@ -20,6 +22,8 @@ type tracer struct {
 	doc   docname.Document
 	trace control.Trace
 	epoch string // of the document, if it lives in this region
+	state kvpin.State
+	grant *authn.Grant // nil without a token
 }
 
 // Trace says what would happen to a client that connects here now.
@@ -30,7 +34,7 @@ func (n *Node) Trace(ctx context.Context, r control.TraceRequest) control.Trace 
 		name string
 		take func(context.Context) (detail string, err error)
 	}{
-		{"token", t.token}, {"document", t.document}, {"node", t.node}, {"pin", t.pin}, {"history", t.history}, {"room", t.room},
+		{"token", t.token}, {"document", t.document}, {"node", t.node}, {"pin", t.pin}, {"limits", t.limits}, {"history", t.history}, {"room", t.room},
 	} {
 		start := time.Now()
 		detail, err := step.take(ctx)
@@ -63,7 +67,7 @@ func (t *tracer) token(ctx context.Context) (string, error) {
 	if !grant.AllowsOrigin(t.r.Origin) {
 		return "", errOrigin
 	}
-	t.doc = grant.Document(t.r.Name)
+	t.doc, t.grant = grant.Document(t.r.Name), grant
 	detail := fmt.Sprintf("%s until %s, limits %+v", grant.AppID(), grant.Expires.UTC().Format(time.RFC3339), grant.Limits)
 	name, err := docname.Parse(t.r.Name)
 	if err != nil {
@@ -83,8 +87,11 @@ func (t *tracer) document(context.Context) (detail string, err error) {
 }
 
 func (t *tracer) node(context.Context) (string, error) {
-	if t.n.draining.Load() {
+	switch {
+	case t.n.draining.Load():
 		return "", errDraining
+	case t.n.gate.gauge.Overloaded():
+		return fmt.Sprintf("load %.2f", t.n.gate.gauge.Load()), errOverloaded
 	}
 	return t.n.state(), nil
 }
@@ -105,6 +112,7 @@ func (t *tracer) pin(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	t.state = state
 	holders := fmt.Sprintf("%d nodes hold it", len(pin.Holders))
 	switch {
 	case state == kvpin.Free:
@@ -116,6 +124,48 @@ func (t *tracer) pin(ctx context.Context) (string, error) {
 	}
 	t.epoch = string(pin.Epoch)
 	return fmt.Sprintf("%s in this region, %s, since %s", state, holders, pin.Since.UTC().Format(time.RFC3339)), nil
+}
+
+// limits compares what the app uses, up to some seconds old, with what it may.
+func (t *tracer) limits(ctx context.Context) (string, error) {
+	var most limits.Plan
+	if t.grant != nil {
+		most = plan(t.grant)
+	}
+	if most = most.Within(t.n.gate.limits.Ceilings); most == (limits.Plan{}) {
+		return "none", nil
+	}
+	counts, err := t.n.gate.usage.Of(ctx, t.doc.AppID())
+	if err != nil {
+		return "", err
+	}
+	detail := fmt.Sprintf("connections %s, documents %s, users in this document %s here",
+		ofLimit(counts.Connections, most.MaxConnections), ofLimit(counts.Documents, most.MaxDocuments), ofLimit(t.users(), most.MaxUsersPerDoc))
+	isNew := t.state == kvpin.Free || t.state == kvpin.Grace
+	switch {
+	case most.MaxConnections > 0 && counts.Connections >= most.MaxConnections:
+		return detail, &limits.ExceededError{Kind: limits.Connections, Limit: most.MaxConnections, Active: counts.Connections}
+	case most.MaxDocuments > 0 && counts.Documents >= most.MaxDocuments && isNew:
+		return detail, &limits.ExceededError{Kind: limits.Documents, Limit: most.MaxDocuments, Active: counts.Documents}
+	case most.MaxUsersPerDoc > 0 && t.users() >= most.MaxUsersPerDoc:
+		return detail, &limits.ExceededError{Kind: limits.Users, Limit: most.MaxUsersPerDoc, Active: t.users()}
+	}
+	return detail, nil
+}
+
+func ofLimit(n, limit int) string {
+	if limit == 0 {
+		return fmt.Sprintf("%d of any number", n)
+	}
+	return fmt.Sprintf("%d of %d", n, limit)
+}
+
+// users is how many sessions of the document this node has.
+func (t *tracer) users() int {
+	if d := t.n.docs.get(t.doc); d != nil {
+		return d.room.Members()
+	}
+	return 0
 }
 
 func (t *tracer) history(ctx context.Context) (string, error) {
