@@ -78,7 +78,7 @@ func put(t *testing.T, s store, key, value string, expect uint64, ttl time.Durat
 	return revision
 }
 
-func get(t *testing.T, s store, key string) entry {
+func get(t testing.TB, s store, key string) entry {
 	t.Helper()
 	e, err := s.Get(t.Context(), key)
 	if err != nil {

@@ -3,9 +3,7 @@ package kvpin
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,7 +23,7 @@ const (
 
 // world is one registry with the nodes that use it.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	bucket *fakeBucket        // nil on NATS
 	server *natstest.Instance // nil on the fake
 	url    string
@@ -36,7 +34,7 @@ type world struct {
 // testNode is one node's registry, and what it was told.
 type testNode struct {
 	*Registry
-	t    *testing.T
+	t    testing.TB
 	link *fakeStore // nil on NATS
 	gone bool
 
@@ -208,7 +206,7 @@ func (n *testNode) lookup(doc docname.Document) (Pin, State) {
 	return p, s
 }
 
-func release(t *testing.T, h *Hold) (last bool) {
+func release(t testing.TB, h *Hold) (last bool) {
 	t.Helper()
 	last, err := h.Release(context.Background(), time.Now())
 	if err != nil {
@@ -218,7 +216,7 @@ func release(t *testing.T, h *Hold) (last bool) {
 }
 
 // eventually waits until the condition holds, and returns how long it took.
-func eventually(t *testing.T, within time.Duration, what string, condition func() bool) time.Duration {
+func eventually(t testing.TB, within time.Duration, what string, condition func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
 	for !condition() {
@@ -247,16 +245,4 @@ func (w *world) pin(doc docname.Document) (Pin, bool) {
 		w.t.Fatal(err)
 	}
 	return p, true
-}
-
-// leases returns the nodes whose leases are in the bucket.
-func (w *world) leases() []string {
-	keys, _ := w.bucket.snapshot()
-	var nodes []string
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if strings.HasPrefix(key, leasePrefix) && keys[key].Present {
-			nodes = append(nodes, key)
-		}
-	}
-	return nodes
 }
