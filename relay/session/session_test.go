@@ -1,0 +1,398 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// seat records what a session asks of its room.
+type seat struct {
+	mu      sync.Mutex
+	updates [][]byte
+	step1   int
+	thaws   int
+	thaw    func()
+	newest  map[uint64]uint64
+	err     error
+}
+
+func (s *seat) Step1([]byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.step1++
+	return 10, s.err
+}
+
+func (s *seat) Apply(update []byte) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.updates = append(s.updates, bytes.Clone(update))
+	return true, s.err
+}
+
+func (s *seat) Brings([]byte) (bool, error) { return true, nil }
+func (s *seat) Awareness([]byte) error      { return nil }
+func (s *seat) QueryAwareness()             {}
+func (s *seat) Newest(seen map[uint64]uint64) yproto.Frame {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.newest = seen
+	return yproto.KeepAlive
+}
+
+func (s *seat) Thaw() {
+	s.mu.Lock()
+	s.thaws++
+	thaw := s.thaw
+	s.mu.Unlock()
+	if thaw != nil {
+		thaw()
+	}
+}
+
+// free is a guard that allows what it is told to.
+type free struct{ operations int }
+
+func (*free) Received(int) time.Duration { return 0 }
+func (*free) Answered(int) time.Duration { return 0 }
+func (f *free) Operation() string {
+	if f.operations--; f.operations == 0 {
+		return "Rate limit exceeded: 1 ops/min"
+	}
+	return ""
+}
+
+// served is a session and the client at its other end.
+type served struct {
+	*Session
+	seat   *seat
+	client *websocket.Conn
+	ended  chan Closed
+}
+
+type setup struct {
+	cfg      Config
+	guard    Guard
+	readOnly bool
+	tls      bool
+}
+
+func serve(t *testing.T, c setup) *served {
+	t.Helper()
+	c.cfg.SetDefaults()
+	if c.guard == nil {
+		c.guard = new(free)
+	}
+	s := &served{seat: new(seat), ended: make(chan Closed, 1)}
+	ready := make(chan *Session, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		socket, err := Accept(w, r, "")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		session := New(socket, &c.cfg, c.guard, NewPulse(), c.readOnly)
+		ready <- session
+		go func() { s.ended <- session.Run(context.Background(), s.seat) }()
+	}))
+	server.Listener = Listener{server.Listener}
+	if c.tls {
+		server.TLS = &tls.Config{NextProtos: []string{"http/1.1"}}
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	client, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(server.URL, "http"), &websocket.DialOptions{HTTPClient: server.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.SetReadLimit(-1)
+	t.Cleanup(func() { _ = client.CloseNow() })
+	s.client, s.Session = client, <-ready
+	return s
+}
+
+func (s *served) send(t *testing.T, kind websocket.MessageType, message []byte) {
+	t.Helper()
+	if err := s.client.Write(t.Context(), kind, message); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// closed waits for the close frame that the client is sent.
+func (s *served) closed(t *testing.T) (websocket.StatusCode, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		_, _, err := s.client.Read(ctx)
+		if err == nil {
+			continue
+		}
+		var ce websocket.CloseError
+		if !errors.As(err, &ce) {
+			t.Fatalf("no close frame: %v", err)
+		}
+		return ce.Code, ce.Reason
+	}
+}
+
+func read(t *testing.T, c *websocket.Conn) yproto.Message {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, data, err := c.Read(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := yproto.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestMessagesReachTheSeatAndFramesTheClient(t *testing.T) {
+	for _, overTLS := range []bool{false, true} {
+		s := serve(t, setup{tls: overTLS})
+		big := bytes.Repeat([]byte{7}, 300_000)
+		for _, update := range [][]byte{{1, 2}, big} {
+			s.send(t, websocket.MessageBinary, yproto.UpdateFrame(update).Message())
+		}
+		for _, update := range [][]byte{{3}, big} {
+			s.Send(yproto.UpdateFrame(update))
+			if m := read(t, s.client); m.Kind != yproto.Update || !bytes.Equal(m.Payload, update) {
+				t.Errorf("TLS %v: the client got kind %d, %d bytes", overTLS, m.Kind, len(m.Payload))
+			}
+		}
+		s.send(t, websocket.MessageBinary, yproto.Step1Frame([]byte{0}).Message())
+		if err := s.client.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+			t.Error(err)
+		}
+		if c := <-s.ended; c.Code != 1000 || c.Reason != "bye" || c.Ours {
+			t.Errorf("ended as %+v", c)
+		}
+		if len(s.seat.updates) != 2 || !bytes.Equal(s.seat.updates[1], big) || s.seat.step1 != 1 {
+			t.Errorf("the seat got %d updates and %d SyncStep1", len(s.seat.updates), s.seat.step1)
+		}
+	}
+}
+
+func TestWhatASessionMayNotSendEndsItWithTheRightCode(t *testing.T) {
+	long := bytes.Repeat([]byte{0}, 5000)
+	for _, c := range []struct {
+		name    string
+		setup   setup
+		kind    websocket.MessageType
+		message []byte
+		err     error
+		code    websocket.StatusCode
+		reason  string
+	}{
+		{"a text frame", setup{}, websocket.MessageText, []byte("hello"), nil, 1003, "Text frames are not supported"},
+		{"a malformed frame", setup{}, websocket.MessageBinary, []byte{0, 2, 200}, nil, 1007, "Malformed frame"},
+		{"a malformed update", setup{}, websocket.MessageBinary, []byte{0, 2, 1, 9}, errors.New("bad"), 1007, "Malformed Yjs update"},
+		{"a large update", setup{cfg: Config{MaxMessageBytes: 1000}}, websocket.MessageBinary, append([]byte{0, 2}, long...), nil, 1009, "Message too large: limit 1000 bytes"},
+		{"a large document", setup{cfg: Config{MaxMessageBytes: 1000, MaxDocumentBytes: 2000}}, websocket.MessageBinary, append([]byte{0, 1}, long...), nil, 1009, "Message too large: limit 2016 bytes"},
+		{"a document that outgrows", setup{}, websocket.MessageBinary, []byte{0, 2, 1, 9}, ystore.ErrDocumentTooLarge, 1009, "Document too large: limit 268435456 bytes"},
+		{"an operation too many", setup{guard: &free{operations: 1}}, websocket.MessageBinary, []byte{0, 2, 1, 9}, nil, 4006, "Rate limit exceeded: 1 ops/min"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := serve(t, c.setup)
+			s.seat.err = c.err
+			s.send(t, c.kind, c.message)
+			if code, reason := s.closed(t); code != c.code || reason != c.reason {
+				t.Errorf("got %d %q, want %d %q", code, reason, c.code, c.reason)
+			}
+			if end := <-s.ended; !end.Ours || end.Code != int(c.code) {
+				t.Errorf("ended as %+v", end)
+			}
+		})
+	}
+}
+
+func TestASyncStep2MayBeLargerThanAMessage(t *testing.T) {
+	s := serve(t, setup{cfg: Config{MaxMessageBytes: 1000}})
+	document := bytes.Repeat([]byte{1}, 100_000)
+	s.send(t, websocket.MessageBinary, yproto.Step2Frame(document).Message())
+	_ = s.client.Close(websocket.StatusNormalClosure, "")
+	<-s.ended
+	if len(s.seat.updates) != 1 || len(s.seat.updates[0]) != len(document) {
+		t.Error("it did not arrive")
+	}
+}
+
+func TestAReadOnlySessionIsToldThatItsEditWasDropped(t *testing.T) {
+	s := serve(t, setup{readOnly: true})
+	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{1}).Message())
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, data, err := s.client.Read(ctx)
+	if err != nil || !bytes.Equal(data, yproto.PermissionDeniedFrame("read-only").Message()) {
+		t.Errorf("got % x, %v", data, err)
+	}
+	if len(s.seat.updates) != 0 {
+		t.Error("the edit was applied")
+	}
+}
+
+// typed makes updates that real stores merge: single characters by one client.
+func typed(n int) (updates [][]byte) {
+	clock := byte(0)
+	for range n {
+		u := []byte{1, 1, 9, clock, 0x84, 9, clock - 1, 1, 'x', 0}
+		if clock == 0 {
+			u = []byte{1, 1, 9, 0, 4, 1, 1, 't', 1, 'x', 0}
+		}
+		updates = append(updates, u)
+		clock++
+	}
+	return updates
+}
+
+func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
+	s := serve(t, setup{cfg: Config{QueueBytes: 300}})
+	thawed := make(chan struct{})
+	s.seat.thaw = func() {
+		s.Send(yproto.Step2Frame([]byte{42}))
+		close(thawed)
+	}
+	// Fill the socket's buffers until it is behind.
+	block := yproto.AwarenessFrame(bytes.Repeat([]byte{0}, 1<<20))
+	blocks := 0
+	behind := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.behind
+	}
+	for !behind() {
+		s.Send(block)
+		blocks++
+	}
+	s.SendAwareness(yproto.KeepAlive, []awareness.Entry{{Client: 5, Clock: 6}})
+	updates := typed(100)
+	sent := 0
+	for _, u := range updates {
+		sent++
+		if !s.Send(yproto.UpdateFrame(u)) {
+			break
+		}
+	}
+	if sent == len(updates) {
+		t.Fatal("the queue never filled")
+	}
+	for range blocks {
+		read(t, s.client)
+	}
+	m := read(t, s.client)
+	merged, err := ystore.Merge(updates[:sent])
+	if err != nil || m.Kind != yproto.Update || !bytes.Equal(m.Payload, merged) {
+		t.Errorf("after the blocks came kind %d, % x; want % x", m.Kind, m.Payload, merged)
+	}
+	if m = read(t, s.client); m.Kind != yproto.Awareness {
+		t.Errorf("then kind %d, want awareness", m.Kind)
+	}
+	if m = read(t, s.client); m.Kind != yproto.Step2 || !bytes.Equal(m.Payload, []byte{42}) {
+		t.Errorf("then kind %d, want the difference", m.Kind)
+	}
+	<-thawed
+	s.seat.mu.Lock()
+	defer s.seat.mu.Unlock()
+	if s.seat.newest[5] != 6 || s.seat.thaws != 1 {
+		t.Errorf("newest %v, %d thaws", s.seat.newest, s.seat.thaws)
+	}
+}
+
+func TestAClientThatNeverReadsIsDropped(t *testing.T) {
+	s := serve(t, setup{cfg: Config{WriteTimeout: 200 * time.Millisecond}})
+	for {
+		s.mu.Lock()
+		behind := s.behind
+		s.mu.Unlock()
+		if behind {
+			break
+		}
+		s.Send(yproto.AwarenessFrame(bytes.Repeat([]byte{0}, 1<<20)))
+	}
+	select {
+	case c := <-s.ended:
+		if c.Code != 1006 {
+			t.Errorf("ended as %+v", c)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it is still there")
+	}
+}
+
+func TestARefusedSocketIsClosedWithinASecond(t *testing.T) {
+	done := make(chan time.Duration, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		socket, err := Accept(w, r, "access_token")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		go func() {
+			begin := time.Now()
+			socket.Refuse(4001, "Missing token")
+			done <- time.Since(begin)
+		}()
+	}))
+	server.Listener = Listener{server.Listener}
+	server.Start()
+	defer server.Close()
+	// A client that never answers: plain TCP.
+	c, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.Write([]byte("GET /x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: access_token, x\r\n\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := <-done; took < 900*time.Millisecond || took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	answer := make([]byte, 4096)
+	n, _ := c.Read(answer)
+	if got := string(answer[:n]); !strings.Contains(got, "101 Switching") || !strings.HasSuffix(got, "\x88\x0f\x0f\xa1Missing token") {
+		t.Errorf("the answer was %q", got)
+	}
+}
+
+func TestPulsePingsKeepsAliveAndGivesUp(t *testing.T) {
+	s := serve(t, setup{})
+	start := s.since
+	s.lastData.Store(start.UnixNano())
+	s.socket.conn.lastIn.Store(start.UnixNano())
+	s.beat(start.Add(20 * time.Second))
+	if m := read(t, s.client); m.Kind != yproto.Awareness || len(m.Payload) != 1 {
+		t.Errorf("no keepalive: kind %d, % x", m.Kind, m.Payload)
+	}
+	s.beat(start.Add(61 * time.Second))
+	if c := <-s.ended; c.Code != 1006 {
+		t.Errorf("ended as %+v", c)
+	}
+}
