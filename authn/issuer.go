@@ -5,7 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
 	"maps"
 	"time"
 
@@ -36,6 +40,34 @@ func NewIssuer(key crypto.Signer, name string) (*Issuer, error) {
 		return nil, err
 	}
 	return &Issuer{key: signing, name: name}, nil
+}
+
+// ParseSigningKey reads a private key from PEM (PKCS #8, PKCS #1 or SEC 1) or from
+// a JSON Web Key. Its errors hold nothing of the key.
+func ParseSigningKey(data []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		key, err := parseJWK(data)
+		if err != nil {
+			return nil, errors.New("signing key: expected PEM or a JSON Web Key with its private part")
+		}
+		return key, nil
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: a PEM block %q is no private key that can be read", block.Type)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("signing key: a %T cannot sign", key)
+	}
+	return signer, nil
 }
 
 // JWKS is the document that publishes the issuer's public key. It must not be

@@ -48,5 +48,3 @@ func (l *lru[K, V]) remove(key K) {
 		delete(l.items, key)
 	}
 }
-
-func (l *lru[K, V]) len() int { return len(l.items) }

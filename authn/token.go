@@ -32,7 +32,8 @@ var base64url = base64.RawURLEncoding.Strict()
 func parseToken(token string) (*unverified, error) {
 	head, rest, ok1 := strings.Cut(token, ".")
 	body, signature, ok2 := strings.Cut(rest, ".")
-	if !ok1 || !ok2 || strings.Contains(signature, ".") {
+	// encoding/base64 skips line breaks.
+	if !ok1 || !ok2 || strings.Contains(signature, ".") || strings.ContainsAny(token, "\r\n") {
 		return nil, invalid(Malformed, "expected three parts")
 	}
 	h, err := parseHeader(head)

@@ -23,7 +23,6 @@ type oracle struct {
 
 	mu       sync.Mutex
 	sessions map[*admitted]bool
-	lastFree map[Kind]time.Time // when there was room for another session, last
 }
 
 type admitted struct {
