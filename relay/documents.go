@@ -162,7 +162,7 @@ func (n *Node) who(ctx context.Context, doc docname.Document) (epoch string, ok 
 	}
 	ctx, cancel := context.WithTimeout(ctx, whoTimeout)
 	defer cancel()
-	answer, err := n.cfg.Bus.Request(ctx, doc.WhoSubject(), nil)
+	answer, err := n.cfg.Bus.Request(ctx, doc.SignalsSubject(), room.Who())
 	if err != nil {
 		return "", false
 	}

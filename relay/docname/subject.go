@@ -130,13 +130,12 @@ func (d Document) UpdatesSubject(shard int, epoch string) string {
 // captures.
 func UpdatesFilter(shard int) string { return updatesPrefix + strconv.Itoa(shard) + ".>" }
 
-// SignalsSubject carries what is not history: awareness, hellos and beacons.
-func (d Document) SignalsSubject(epoch string) string {
-	return signalsPrefix + string(d.License) + "." + d.path() + "." + epoch
+// SignalsSubject carries what is not history: awareness, hellos, beacons, and the
+// question who has the document. It is the same for all epochs, so that a room
+// needs one literal subscription for it; its messages name the epoch.
+func (d Document) SignalsSubject() string {
+	return signalsPrefix + string(d.License) + "." + d.path()
 }
-
-// WhoSubject is where the rooms of a region answer with their pin.
-func (d Document) WhoSubject() string { return d.SignalsSubject("who") }
 
 // ParseUpdatesSubject is the inverse of Document.UpdatesSubject, for the sweep.
 func ParseUpdatesSubject(subject string) (d Document, epoch string, err error) {

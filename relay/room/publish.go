@@ -153,7 +153,7 @@ func (r *Room) publish() {
 	for client := range clients {
 		states = append(states, r.aware.Newest(client, 0))
 	}
-	signals := r.at.signals
+	at := r.at
 	r.mu.Unlock()
 
 	if owed {
@@ -174,7 +174,7 @@ func (r *Room) publish() {
 		r.append(kindUpdates, merged, nil)
 	}
 	if len(states) > 0 {
-		_ = r.rooms.cfg.Bus.Publish(signals, appendStates(nil, r.id, 0, states))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, appendStates(nil, r.id, at.tag, states))
 	}
 }
 

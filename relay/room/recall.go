@@ -27,9 +27,9 @@ func (r *Room) recall() {
 func (r *Room) recallAll() {
 	r.mu.Lock()
 	r.recall()
-	signals, shared := r.at.signals, len(r.peers) > 0
+	at, shared := r.at, len(r.peers) > 0
 	r.mu.Unlock()
 	if shared {
-		_ = r.rooms.cfg.Bus.Publish(signals, appendHeader(nil, kindRecall, r.id))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, appendTo(nil, kindRecall, r.id, at.tag))
 	}
 }

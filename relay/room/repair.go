@@ -80,9 +80,9 @@ func (r *Room) sendBeacon(now time.Time) {
 
 func (r *Room) announce(k kind) {
 	r.mu.Lock()
-	signals, d := r.at.signals, r.digest()
+	at, d := r.at, r.digest()
 	r.mu.Unlock()
-	_ = r.rooms.cfg.Bus.Publish(signals, appendDigest(appendHeader(nil, k, r.id), d))
+	_ = r.rooms.cfg.Bus.Publish(at.signals, appendDigest(appendTo(nil, k, r.id, at.tag), d))
 }
 
 // Receive takes what other pods publish about the document. data is not kept.
@@ -94,16 +94,16 @@ func (r *Room) Receive(subject, reply string, data []byte) {
 	case at.updates:
 		r.receiveLog(data)
 	case at.signals:
-		r.receiveSignal(data)
-	case at.who:
-		if reply != "" {
-			_ = r.rooms.cfg.Bus.Publish(reply, append([]byte{wireVersion}, at.epoch...))
-		}
+		r.receiveSignal(at, reply, data)
 	}
 }
 
-// ReadWho reads the answer of a room to who asked for its document: the epoch in
-// which the document is live in this region.
+// Who is the question, on a document's signals, who has it open. ReadWho reads the
+// answer.
+func Who() []byte { return appendTo(nil, kindWho, 0, 0) }
+
+// ReadWho reads a room's answer to Who: the epoch in which the document is live in
+// this region.
 func ReadWho(answer []byte) (epoch string, ok bool) {
 	if len(answer) < 2 || answer[0] < oldestReadable || answer[0] > wireVersion {
 		return "", false
@@ -181,7 +181,7 @@ func (r *Room) take(update []byte) (fresh bool) {
 }
 
 // receiveSignal takes a message for all rooms of the document.
-func (r *Room) receiveSignal(data []byte) {
+func (r *Room) receiveSignal(at place, reply string, data []byte) {
 	k, from, body, err := readHeader(data)
 	if err != nil {
 		r.rooms.refuse(err)
@@ -191,11 +191,18 @@ func (r *Room) receiveSignal(data []byte) {
 		return
 	}
 	rd := reader{b: body}
+	tag := rd.uint64()
+	if k == kindWho && reply != "" {
+		_ = r.rooms.cfg.Bus.Publish(reply, append([]byte{wireVersion}, at.epoch...))
+		return
+	}
+	if tag != at.tag {
+		return // another life of the document
+	}
 	switch k {
 	case kindHello, kindBeacon:
 		r.receiveDigest(k, from, &rd)
 	case kindStates:
-		rd.uint64()
 		r.receiveStates(from, &rd)
 	case kindRecall:
 		r.mu.Lock()
@@ -269,7 +276,7 @@ func (r *Room) receiveDigest(k kind, from ID, rd *reader) {
 	var answer []byte
 	var states []awareness.Entry
 	if k == kindHello || isNew {
-		answer = appendDigest(appendAddressed(nil, kindAnswer, r.id, from), r.digest())
+		answer = appendDigest(appendTo(nil, kindAnswer, r.id, uint64(from)), r.digest())
 		states = r.aware.StatesOf(uint64(r.id))
 	}
 	r.mu.Unlock()
@@ -277,7 +284,7 @@ func (r *Room) receiveDigest(k kind, from ID, rd *reader) {
 		_ = r.rooms.cfg.Bus.Publish(d.pod, answer)
 	}
 	if len(states) > 0 {
-		_ = r.rooms.cfg.Bus.Publish(d.pod, appendStates(nil, r.id, from, states))
+		_ = r.rooms.cfg.Bus.Publish(d.pod, appendStates(nil, r.id, uint64(from), states))
 	}
 	if missing {
 		r.want(from)
@@ -338,12 +345,12 @@ func (r *Room) receiveWant(from ID, rd *reader) {
 	b := r.rooms.cfg.Bus
 	limit := r.rooms.cfg.History.MaxPayload() - maxHead
 	if len(diff) <= limit {
-		_ = b.Publish(pod, append(appendAddressed(nil, kindDifference, r.id, from), diff...))
+		_ = b.Publish(pod, append(appendTo(nil, kindDifference, r.id, uint64(from)), diff...))
 		return
 	}
 	group := rand.Uint64()
 	split(diff, limit, func(index, count int, piece []byte) {
-		m := appendAddressed(make([]byte, 0, maxHead+len(piece)), kindDifferencePart, r.id, from)
+		m := appendTo(make([]byte, 0, maxHead+len(piece)), kindDifferencePart, r.id, uint64(from))
 		m = binary.LittleEndian.AppendUint64(m, group)
 		m = binary.AppendUvarint(m, uint64(index))
 		m = binary.AppendUvarint(m, uint64(count))
@@ -385,7 +392,7 @@ func (r *Room) receiveStates(from ID, rd *reader) {
 	pod := p.pod
 	r.mu.Unlock()
 	if len(tombstones) > 0 && pod != "" {
-		_ = r.rooms.cfg.Bus.Publish(pod, appendStates(nil, r.id, from, tombstones))
+		_ = r.rooms.cfg.Bus.Publish(pod, appendStates(nil, r.id, uint64(from), tombstones))
 	}
 }
 

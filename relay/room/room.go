@@ -50,6 +50,7 @@ type Room struct {
 	peers    map[ID]*peer
 	log      log
 	out      pending
+	gathered gathered
 	groups   map[groupKey]*group // parts of log messages from other pods
 	answers  map[groupKey]*group // parts of differences
 	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
@@ -59,9 +60,10 @@ type Room struct {
 
 // place is where an epoch of the document lives on NATS.
 type place struct {
-	epoch                 string
-	updates, signals, who string
-	subs                  []*bus.Subscription
+	epoch            string
+	updates, signals string
+	tag              uint64 // of the epoch, in signals
+	subs             []*bus.Subscription
 }
 
 // pending is what waits for the outbox.
@@ -97,13 +99,13 @@ func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
 	at := place{
 		epoch:   epoch,
 		updates: r.doc.UpdatesSubject(cfg.History.Shard(r.doc.PinKey()), epoch),
-		signals: r.doc.SignalsSubject(epoch),
-		who:     r.doc.WhoSubject(),
+		signals: r.doc.SignalsSubject(),
+		tag:     epochTag(epoch),
 	}
 	r.mu.Lock()
 	r.at = at
 	r.mu.Unlock()
-	for _, subject := range []string{at.updates, r.doc.SignalsSubject("*")} {
+	for _, subject := range []string{at.updates, at.signals} {
 		sub, err := cfg.Bus.Subscribe(subject, r)
 		if err != nil {
 			return err
@@ -139,11 +141,11 @@ func (r *Room) Close() {
 		return
 	}
 	r.closed = true
-	signals, shared := r.at.signals, len(r.peers) > 0
+	at, shared := r.at, len(r.peers) > 0
 	r.log.forget()
 	r.mu.Unlock()
 	if shared {
-		_ = r.rooms.cfg.Bus.Publish(signals, appendHeader(nil, kindBye, r.id))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, appendTo(nil, kindBye, r.id, at.tag))
 	}
 	r.unsubscribe()
 	r.rooms.mu.Lock()

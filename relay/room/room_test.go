@@ -435,3 +435,31 @@ func (r *Room) digestOf() string {
 	defer r.mu.Unlock()
 	return fmt.Sprintf("%x %x", r.store.StateVector(), r.store.DeleteDigest())
 }
+
+func TestABusyPodWritesManyEditsAsOneFrame(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	var members []*member
+	for range 50 {
+		m, _ := join(t, r)
+		members = append(members, m)
+	}
+	const each = 4000
+	var typing sync.WaitGroup
+	for i := range 2 {
+		_, seat := join(t, r)
+		typing.Go(func() {
+			w := &writer{client: uint64(i + 1)}
+			for range each {
+				apply(t, seat, w.insert("x"))
+			}
+		})
+	}
+	typing.Wait()
+	want := string(r.Stat().StateVector)
+	for _, m := range members {
+		eventually(t, "every member has every edit", 5*time.Second, func() bool { return first(m.state()) == want })
+	}
+	if frames := members[0].frames; frames > each {
+		t.Errorf("%d frames for %d edits", frames, 2*each)
+	}
+}

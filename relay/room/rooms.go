@@ -10,6 +10,7 @@ package room
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +104,8 @@ type Rooms struct {
 	done     sync.WaitGroup
 	compact  chan *Room
 	outbox   outbox
+	pace     pace
+	spreader []*spreader // a room has one by its id
 
 	mu   sync.Mutex
 	byID map[ID]*Room
@@ -120,6 +123,11 @@ func Open(cfg Config) (*Rooms, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	rs.cancel = cancel
 	rs.done.Go(func() { rs.outbox.run(ctx, cfg.BatchWindow) })
+	for range runtime.GOMAXPROCS(0) {
+		s := &spreader{wake: make(chan struct{}, 1)}
+		rs.spreader = append(rs.spreader, s)
+		rs.done.Go(func() { s.run(ctx) })
+	}
 	rs.done.Go(func() { rs.keepTime(ctx) })
 	rs.done.Go(func() { rs.compactLoop(ctx) })
 	return rs, nil
@@ -296,14 +304,14 @@ func (o *outbox) take(batch []*Room) ([]*Room, time.Duration) {
 	if len(o.waiting) == 0 {
 		return batch, 0
 	}
-	now, n := time.Now(), 0
-	for n < len(o.waiting) && !now.Before(o.waiting[n].due) {
-		batch = append(batch, o.waiting[n].room)
-		n++
+	if wait := time.Until(o.waiting[0].due); wait > 0 {
+		return batch, wait
 	}
-	o.waiting = append(o.waiting[:0], o.waiting[n:]...)
-	if len(o.waiting) == 0 {
-		return batch, 0
+	// All that wait leave with the first, so that NATS wakes once for them.
+	for _, w := range o.waiting {
+		batch = append(batch, w.room)
 	}
-	return batch, o.waiting[0].due.Sub(now)
+	clear(o.waiting)
+	o.waiting = o.waiting[:0]
+	return batch, 0
 }

@@ -111,14 +111,14 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		if r.full == nil {
 			r.full = yproto.Step2Frame(r.store.Encode())
 		}
-		s.send(r.full)
+		s.sendNow(r.full)
 		return len(r.full), nil
 	}
 	diff, err := r.store.Diff(stateVector)
 	if err != nil {
 		return 0, err
 	}
-	s.send(yproto.Step2Frame(diff))
+	s.sendNow(yproto.Step2Frame(diff))
 	return len(diff), nil
 }
 
@@ -213,10 +213,18 @@ func (s *Seat) Thaw() {
 	case err != nil:
 		s.member.Close(1007, "Malformed state vector")
 	case asked != nil:
-		s.send(yproto.Step2Frame(diff))
+		s.sendNow(yproto.Step2Frame(diff))
 	default:
-		s.send(yproto.UpdateFrame(diff))
+		s.sendNow(yproto.UpdateFrame(diff))
 	}
+}
+
+// sendNow sends a frame behind what the room has gathered: a member that this
+// frame freezes must have been handed everything that the store's state vector
+// covers.
+func (s *Seat) sendNow(f yproto.Frame) {
+	s.room.writeGathered()
+	s.send(f)
 }
 
 func (s *Seat) send(f yproto.Frame) {
@@ -233,18 +241,6 @@ func (s *Seat) sendStates() {
 	if states := s.room.aware.States(); len(states) > 0 {
 		s.member.SendAwareness(awarenessFrame(states), states)
 	}
-}
-
-// spread sends an update to all members but one. The store has it already.
-func (r *Room) spread(update []byte, except *Seat) yproto.Frame {
-	r.full = nil
-	frame := yproto.UpdateFrame(update)
-	for _, s := range r.seats {
-		if s != except {
-			s.send(frame)
-		}
-	}
-	return frame
 }
 
 // spreadAwareness sends entries to all members but one.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 
 	"github.com/wsnode/wsnode/relay/awareness"
 )
@@ -14,13 +15,17 @@ import (
 //	version uint8, kind uint8, room uint64 (little endian), then by kind
 //	updates, snapshot:  counter uvarint, Yjs update
 //	part:               counter uvarint, first counter of the group uvarint, index uvarint, count uvarint, kind uint8, bytes
-//	hello, beacon:      pod subject, counter uvarint, delete-set digest uint64, state vector
+//	hello, beacon:      epoch uint64, pod subject, counter uvarint, delete-set digest uint64, state vector
 //	answer:             room addressed uint64, then as hello
 //	want:               room addressed uint64, pod subject, state vector
 //	difference:         room addressed uint64, Yjs update
 //	difference part:    room addressed uint64, group uint64, index uvarint, count uvarint, bytes
-//	states:             room addressed uint64 (0: all), awareness update
-//	bye, recall:        nothing
+//	states:             room addressed or epoch uint64, awareness update
+//	bye, recall:        epoch uint64
+//	who:                0 uint64
+//
+// An epoch stands as the FNV-1a hash of its name: signals of another life of the
+// document are not for this one.
 //
 // Pod subjects are preceded by their length; what stands last has none.
 const (
@@ -43,6 +48,7 @@ const (
 	kindStates
 	kindBye
 	kindRecall
+	kindWho
 )
 
 // headerSize is the length of version, kind and room id.
@@ -205,20 +211,27 @@ func readDigest(r *reader) digest {
 	return d
 }
 
-// appendAddressed begins a message for one room on another pod.
-func appendAddressed(dst []byte, k kind, from, to ID) []byte {
-	return binary.LittleEndian.AppendUint64(appendHeader(dst, k, from), uint64(to))
+// appendTo begins a message that is not for the log: for one room on another pod,
+// or, on the document's signals, for all rooms of an epoch.
+func appendTo(dst []byte, k kind, from ID, to uint64) []byte {
+	return binary.LittleEndian.AppendUint64(appendHeader(dst, k, from), to)
+}
+
+func epochTag(epoch string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(epoch))
+	return h.Sum64()
 }
 
 func appendWant(dst []byte, from, to ID, pod string, stateVector []byte) []byte {
-	dst = appendAddressed(dst, kindWant, from, to)
+	dst = appendTo(dst, kindWant, from, uint64(to))
 	dst = binary.AppendUvarint(dst, uint64(len(pod)))
 	dst = append(dst, pod...)
 	return append(dst, stateVector...)
 }
 
-func appendStates(dst []byte, from, to ID, entries []awareness.Entry) []byte {
-	return awareness.Append(appendAddressed(dst, kindStates, from, to), entries)
+func appendStates(dst []byte, from ID, to uint64, entries []awareness.Entry) []byte {
+	return awareness.Append(appendTo(dst, kindStates, from, to), entries)
 }
 
 // group collects the parts of one message.

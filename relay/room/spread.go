@@ -1,0 +1,196 @@
+package room
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// A frame costs a system call for each of its readers, and on a busy pod nearly
+// nothing else costs anything. So a pod that is asked for more deliveries than it
+// can write one by one has its rooms gather edits for a moment and write them as
+// one frame. How long depends on how many members the active rooms have: then the
+// frames per second stay the same, however many edits there are.
+const (
+	paceFree   = 30_000 // deliveries per second that are written one by one
+	paceFrames = 25_000 // frames per second that a busy pod writes instead
+	paceMost   = 25 * time.Millisecond
+	pacePeriod = 50 * time.Millisecond // over which demand is measured
+
+	maxGathered = 64 << 10 // bytes that are written without waiting longer
+)
+
+// pace measures how busy the pod is. Its fields are atomic: rooms note their
+// deliveries under their own locks. A race between two rooms at the turn of a
+// period costs a little accuracy.
+type pace struct {
+	period atomic.Int64 // number of the period under way
+	demand atomic.Int64 // deliveries asked for in it
+	seats  atomic.Int64 // members of the rooms that were active in it
+	window atomic.Int64 // how long to gather, in nanoseconds, by the period before
+}
+
+// note counts an edit for so many receivers and returns how long its room should
+// gather. first says that it is the room's first in this period.
+func (p *pace) note(period int64, receivers int, first bool) time.Duration {
+	if before := p.period.Load(); before != period && p.period.CompareAndSwap(before, period) {
+		demand, seats := p.demand.Swap(0), p.seats.Swap(0)
+		window := time.Duration(0)
+		if period == before+1 && demand*int64(time.Second) > paceFree*int64(pacePeriod) {
+			window = min(time.Duration(seats)*time.Second/paceFrames, paceMost)
+		}
+		p.window.Store(int64(window))
+	}
+	p.demand.Add(int64(receivers))
+	if first {
+		p.seats.Add(int64(receivers))
+	}
+	return time.Duration(p.window.Load())
+}
+
+// gathered are the edits of a room that its members have not been sent yet.
+// Guarded by Room.mu.
+type gathered struct {
+	updates [][]byte // immutable
+	size    int      // their bytes
+	from    *Seat    // the author of all of them; nil: several
+	wrote   int64    // when the room wrote last, UnixNano
+	period  int64    // the pace's period in which the room was active last
+}
+
+// spread sends an update to all members but its author, at once or with others
+// soon. The store has it already. Callers hold mu.
+func (r *Room) spread(update []byte, author *Seat) yproto.Frame {
+	r.full = nil
+	frame := yproto.UpdateFrame(update)
+	g := &r.gathered
+	now := time.Now().UnixNano()
+	period := now / int64(pacePeriod)
+	window := int64(r.rooms.pace.note(period, max(len(r.seats)-1, 1), g.period != period))
+	g.period = period
+	if len(g.updates) == 0 && now-g.wrote >= window {
+		g.wrote = now
+		r.write(frame, author)
+		return frame
+	}
+	kept, _ := frame.Update()
+	switch {
+	case len(g.updates) == 0:
+		g.from = author
+		r.spreader().later(r, g.wrote+window)
+	case g.from != author:
+		g.from = nil
+	}
+	g.updates = append(g.updates, kept)
+	if g.size += len(kept); g.size > maxGathered {
+		r.writeGathered()
+	}
+	return frame
+}
+
+// writeGathered sends what was gathered. A frame with edits of several authors
+// goes to them too: their own edits do nothing there.
+func (r *Room) writeGathered() {
+	g := &r.gathered
+	if len(g.updates) == 0 {
+		return
+	}
+	updates, from := g.updates, g.from
+	g.updates, g.size, g.from, g.wrote = nil, 0, nil, time.Now().UnixNano()
+	if merged, err := ystore.Merge(updates); err == nil {
+		r.write(yproto.UpdateFrame(merged), from)
+		return
+	}
+	for _, u := range updates { // each was applied: merging them cannot fail
+		r.write(yproto.UpdateFrame(u), from)
+	}
+}
+
+// write sends a frame to all members but one.
+func (r *Room) write(frame yproto.Frame, except *Seat) {
+	for _, s := range r.seats {
+		if s != except {
+			s.send(frame)
+		}
+	}
+}
+
+func (r *Room) spreader() *spreader {
+	return r.rooms.spreader[uint64(r.id)%uint64(len(r.rooms.spreader))]
+}
+
+// spreader writes what rooms have gathered when its time has come.
+type spreader struct {
+	wake chan struct{}
+
+	mu  sync.Mutex
+	due []dueRoom
+}
+
+type dueRoom struct {
+	room *Room
+	at   int64 // UnixNano
+}
+
+func (s *spreader) later(r *Room, at int64) {
+	s.mu.Lock()
+	s.due = append(s.due, dueRoom{r, at})
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *spreader) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var ready []*Room
+	for {
+		var next int64
+		ready, next = s.take(ready[:0], time.Now().UnixNano())
+		for i, r := range ready {
+			r.mu.Lock()
+			r.writeGathered()
+			r.mu.Unlock()
+			ready[i] = nil
+		}
+		if len(ready) > 0 {
+			continue
+		}
+		if next > 0 {
+			timer.Reset(time.Until(time.Unix(0, next)))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// take removes the rooms that are due, and returns when the next one is; 0 if
+// none waits. Its cost is the number of busy rooms.
+func (s *spreader) take(ready []*Room, now int64) ([]*Room, int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept, next := s.due[:0], int64(0)
+	for _, d := range s.due {
+		if d.at <= now {
+			ready = append(ready, d.room)
+			continue
+		}
+		if next == 0 || d.at < next {
+			next = d.at
+		}
+		kept = append(kept, d)
+	}
+	clear(s.due[len(kept):])
+	s.due = kept
+	return ready, next
+}
