@@ -95,6 +95,7 @@ const start = async () => {
     home.append(pane.root)
     pane.mount(editor)
     draw()
+    return pane
   }
 
   const selectTab = () => {
@@ -106,13 +107,15 @@ const start = async () => {
     }
   }
 
-  /** Two people who come to two regions: the second is redirected. */
-  const open = () => {
+  /** Two people who come to two regions, one after the other: the second is redirected. */
+  const open = async () => {
     panes.forEach((pane) => pane.destroy())
     panes = []
     people = first
     byId('document').value = documentName
-    for (const region of [regions[0], regions[1] ?? regions[0]]) add(region.nodes[0].name)
+    const host = add(regions[0].nodes[0].name)
+    await Promise.race([host.settled(), new Promise((resolve) => setTimeout(resolve, 3000))])
+    if (panes.length === 1 && panes[0] === host) add((regions[1] ?? regions[0]).nodes[0].name)
   }
 
   window.addEventListener('hashchange', () => {

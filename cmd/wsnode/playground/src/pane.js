@@ -152,6 +152,8 @@ export const makePane = ({ user, documentName, cluster, target, changed, tell, r
       awareness.setLocalStateField('cursor', null)
       mounted = mount(place, { doc, awareness }, user)
     },
+    /** Resolves once it is clear whether it can connect. */
+    settled: () => connection.whenSynced().catch(() => {}),
     offline: () => connection.disconnect(),
     online: () => connection.connect(),
     destroy () {
