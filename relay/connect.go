@@ -37,6 +37,7 @@ type visit struct {
 // client that is refused is accepted and then closed with a code, because
 // browsers see nothing else.
 func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
 	target, nameErr := docname.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
@@ -50,6 +51,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
 	err := v.admit(ctx, credentials.Token, v.origin, target.Name, nameErr)
+	n.cfg.Metrics.Handshake(time.Since(start))
 	switch {
 	case err == nil && !n.gate.admits(address):
 		v.leave()
@@ -221,11 +223,14 @@ func (n *Node) refused(v *visit, a refusal, err error) {
 	n.log.Info("refused", "code", a.code, "reason", a.reason, "name", v.doc.Name, "remote", v.remote, "err", err)
 }
 
+// SessionEnded is the message of the log line that each session ends with.
+const SessionEnded = "session ended"
+
 // ended writes the whole story of a session in one line.
 func (v *visit) ended(c session.Closed) {
 	s := v.session.Stats()
 	v.node.recent.end(control.Ended{Session: v.row(v.id, s), Code: c.Code, Reason: c.Reason, ByNode: c.Ours})
-	v.node.log.Info("session ended", "document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
+	v.node.log.Info(SessionEnded, "document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
 		"remote", v.remote, "session", control.SessionID(v.id), "seconds", time.Since(s.Since).Seconds(),
 		"frames_in", s.FramesIn, "frames_out", s.FramesOut, "bytes_in", s.BytesIn, "bytes_out", s.BytesOut)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
@@ -46,6 +47,9 @@ type Config struct {
 	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
 	Limits       Limits
 
+	Metrics *admin.Metrics // nil: none
+	Tenants int            // how many tenants the metrics tell apart; 0: none
+
 	// Refused is told of every handshake that is answered with a close code. May be
 	// nil; must not block.
 	Refused func(doc docname.Document, code int, reason string)
@@ -71,6 +75,7 @@ type Node struct {
 	sessions roster[*visit]
 	recent   recent
 	traffic  traffic
+	watched  watched
 }
 
 // handshakeTimeout bounds the connect path up to the room: a client hears within
@@ -92,7 +97,9 @@ func Open(cfg Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.docs.init(n)
 	n.cleanup.init(n)
+	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
+	rooms.Durable = cfg.Metrics.Durable
 	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.History, cfg.Log, cfg.Store
 	var err error
 	if n.gate, err = openGate(&n.cfg); err != nil {
@@ -109,6 +116,10 @@ func Open(cfg Config) (*Node, error) {
 	n.done.Go(func() { n.cleanup.run(n.ctx) })
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
 	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
+	if cfg.Metrics != nil {
+		cfg.Metrics.Watch(cfg.Version, n.figures)
+		n.done.Go(func() { n.watch(n.ctx) })
+	}
 	return n, nil
 }
 

@@ -41,6 +41,9 @@ func (n *Node) Info() control.Info {
 	return i
 }
 
+// Draining reports whether the node is on its way out.
+func (n *Node) Draining() bool { return n.unready.Load() }
+
 // LeaseLoad is what the node says about itself in its leases.
 func (n *Node) LeaseLoad() json.RawMessage {
 	load, _ := json.Marshal(control.LeaseLoad{ // cannot fail

@@ -33,6 +33,12 @@ type recent struct {
 	endedAt  int // where the next one goes, once the ring is full
 }
 
+// outcomes are what a handshake can come to, so that metrics know them from the
+// start: a rate needs a first value.
+var outcomes = []string{
+	admitted, redirected, rateLimited, "missing_token", "invalid_token", "forbidden", "invalid_document_name", "limit_exceeded", "overloaded", "unavailable",
+}
+
 // refusalKey makes two refusals one entry.
 type refusalKey struct {
 	doc            docname.Document
@@ -44,6 +50,9 @@ type refusalKey struct {
 
 func (m *recent) init() {
 	m.outcomes = map[string]int64{}
+	for _, outcome := range outcomes {
+		m.outcomes[outcome] = 0
+	}
 	m.refusals = map[refusalKey]*list.Element{}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/natsd"
 )
@@ -33,6 +34,7 @@ type devFlags struct {
 	grace               time.Duration
 	host                string
 	tls                 bool
+	admin               adminFlags
 	logFormat, logLevel string
 }
 
@@ -56,6 +58,7 @@ it is meant to be reached from another machine.`,
 	fl.BoolVar(&f.tls, "tls", false, "serve https and wss with a certificate made on the spot")
 	fl.StringVar(&f.data, "data", "", "folder to keep documents in (default: a temporary one, removed at the end)")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
+	f.admin.register(fl, adminOff)
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
 	fromEnvironment(cmd)
@@ -119,6 +122,7 @@ type dev struct {
 	tls     *tls.Config // nil: plain
 	regions []*devRegion
 	events  *devEvents
+	admin   *admin.Server // nil: switched off
 }
 
 type devRegion struct {
@@ -147,6 +151,17 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 	}
+	var up atomic.Bool
+	ready := func() error {
+		if !up.Load() {
+			return errStarting
+		}
+		return nil
+	}
+	if d.admin, err = f.admin.open(ready, log); err != nil {
+		return err
+	}
+	defer d.admin.Close()
 	defer func() { err = errors.Join(err, d.stop()) }()
 	if err := d.start(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -154,6 +169,7 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 		}
 		return err
 	}
+	up.Store(true)
 	d.describe(out)
 	<-ctx.Done()
 	return nil

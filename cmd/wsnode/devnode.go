@@ -89,7 +89,8 @@ func (n *devNode) start(ctx context.Context) error {
 	p, err := startPod(ctx, podConfig{
 		region: n.region.name, node: n.id, publicURL: n.region.url,
 		nats: bus.ConnectConfig{InProcess: region}, registries: registries,
-		relay: relay.Config{Verifier: verifier, Grace: d.flags.grace, Refused: func(doc docname.Document, code int, reason string) {
+		metrics: newMetrics(d.admin, n.id, n.region.name),
+		relay: relay.Config{Verifier: verifier, Grace: d.flags.grace, Tenants: d.flags.admin.tenants, Refused: func(doc docname.Document, code int, reason string) {
 			d.events.refused(n, doc, code, reason)
 		}},
 		log: d.log.With("node", n.id),

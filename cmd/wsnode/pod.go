@@ -15,6 +15,7 @@ import (
 
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
@@ -31,7 +32,8 @@ type podConfig struct {
 	nats       bus.ConnectConfig
 	history    history.Config
 	registries map[docname.LicenseRegion]kvpin.Source
-	relay      relay.Config // Verifier and settings; the parts are filled in
+	relay      relay.Config   // Verifier and settings; the parts are filled in
+	metrics    *admin.Metrics // nil: none
 	log        *slog.Logger
 }
 
@@ -41,6 +43,7 @@ type pod struct {
 	bus      *bus.Bus
 	history  *history.History
 	registry *kvpin.Registry
+	metrics  *admin.Metrics
 	node     atomic.Pointer[relay.Node]
 	control  *control.Server
 	server   *relay.Server
@@ -49,7 +52,7 @@ type pod struct {
 
 // startPod starts from the bottom up. On an error nothing runs.
 func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
-	p := &pod{served: make(chan error, 1)}
+	p := &pod{served: make(chan error, 1), metrics: c.metrics}
 	defer func() {
 		if err != nil {
 			if c.listener != nil {
@@ -81,6 +84,9 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	}
 	p.registry, err = kvpin.Open(ctx, kvpin.Config{
 		Region: c.region, Node: c.node, URL: c.publicURL, Registries: c.registries, Grace: c.relay.Grace, Log: c.log,
+		Observe: func(op string, d time.Duration, err error) {
+			p.metrics.Registry(op, d, errors.Is(err, kvpin.ErrUnavailable))
+		},
 		Load:     func() (load json.RawMessage) { whenUp(func(n *relay.Node) { load = n.LeaseLoad() }); return load },
 		Unpinned: func(doc docname.Document, pin kvpin.Pin) { whenUp(func(n *relay.Node) { n.Unpinned(doc, pin) }) },
 	})
@@ -89,6 +95,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	}
 	c.relay.Region, c.relay.Node, c.relay.Log, c.relay.Version = c.region, c.node, c.log, version()
 	c.relay.Bus, c.relay.History, c.relay.Registry = p.bus, p.history, p.registry
+	c.relay.Metrics = c.metrics
 	c.relay.Compact.SnapshotEvery = p.history.MaxAge() / 2
 	n, err := relay.Open(c.relay)
 	if err != nil {
@@ -134,6 +141,7 @@ func (p *pod) close(ctx context.Context) (err error) {
 	if p.nc != nil {
 		p.nc.Close()
 	}
+	p.metrics.Close()
 	return err
 }
 
@@ -146,9 +154,9 @@ func logger(w interface{ Write([]byte) (int, error) }, format, level string) (*s
 	opts := &slog.HandlerOptions{Level: l}
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+		return slog.New(admin.NewRepeats(slog.NewTextHandler(w, opts), relay.SessionEnded)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
+		return slog.New(admin.NewRepeats(slog.NewJSONHandler(w, opts), relay.SessionEnded)), nil
 	}
 	return nil, wrongFlag("log-format", "%q: expected text or json", format)
 }

@@ -44,6 +44,7 @@ type serveFlags struct {
 	grace, drainDelay, drainSpread  time.Duration
 	tlsCert, tlsKey                 string
 	limits                          limitFlags
+	admin                           adminFlags
 	logFormat, logLevel             string
 }
 
@@ -89,6 +90,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file; clients then connect by wss")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
 	f.limits.register(fl)
+	f.admin.register(fl, "127.0.0.1:9090")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fromEnvironment(cmd)
@@ -105,6 +107,13 @@ func (f *serveFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var ready readiness
+	monitoring, err := f.admin.open(ready.check, log)
+	if err != nil {
+		return err
+	}
+	defer monitoring.Close()
+	c.metrics, c.relay.Tenants = newMetrics(monitoring, c.node, c.region), f.admin.tenants
 	if f.standalone {
 		server, err := natsd.Start(natsd.Config{Name: f.region, StoreDir: f.data, Log: log})
 		if err != nil {
@@ -126,6 +135,7 @@ func (f *serveFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ready.node.Store(p)
 	log.Info("ready", "region", f.region, "node", f.node, "listen", c.listener.Addr().String(), "public_url", f.publicURL, "version", version())
 	select {
 	case <-ctx.Done():

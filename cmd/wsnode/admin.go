@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"sync/atomic"
+
+	"github.com/spf13/pflag"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/admin"
+)
+
+// adminFlags are the settings of the listener that monitoring uses.
+type adminFlags struct {
+	listen   string
+	profiles bool
+	tenants  int
+	set      *pflag.FlagSet
+}
+
+// adminOff switches the listener off.
+const adminOff = "off"
+
+func (f *adminFlags) register(fl *pflag.FlagSet, listen string) {
+	f.set = fl
+	fl.StringVar(&f.listen, "admin-listen", listen, "address for /metrics, /livez and /readyz, which are not for clients; "+adminOff+" for none")
+	fl.BoolVar(&f.profiles, "pprof", false, "serve profiles at /debug/pprof/ of the admin listener")
+	fl.IntVar(&f.tenants, "metrics-tenants", 0, "how many tenants the metrics tell apart, the busiest first; 0: none")
+}
+
+// readiness is why a process takes no clients, nil once it does.
+type readiness struct{ node atomic.Pointer[pod] }
+
+var (
+	errStarting = errors.New("starting")
+	errDraining = errors.New("draining")
+)
+
+func (r *readiness) check() error {
+	p := r.node.Load()
+	if p == nil {
+		return errStarting
+	}
+	if p.node.Load().Draining() {
+		return errDraining
+	}
+	return nil
+}
+
+// open serves monitoring; nil if it is switched off. The default address may be
+// taken by another node of this machine, which is no reason not to run.
+func (f *adminFlags) open(ready func() error, log *slog.Logger) (*admin.Server, error) {
+	if f.tenants < 0 {
+		return nil, wrongFlag("metrics-tenants", "%d: expected 0 or more", f.tenants)
+	}
+	if f.listen == adminOff || f.listen == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		if f.set.Changed("admin-listen") {
+			return nil, wrongFlag("admin-listen", "%v", err)
+		}
+		log.Warn("no metrics: the default address is taken; choose one by --admin-listen", "address", f.listen, "err", err)
+		return nil, nil
+	}
+	return admin.Serve(l, admin.Config{Ready: ready, Profiles: f.profiles, Log: log}), nil
+}
+
+// newMetrics makes the metrics of one node; nil without a listener.
+func newMetrics(s *admin.Server, node kvpin.NodeID, region kvpin.Region) *admin.Metrics {
+	if s == nil {
+		return nil
+	}
+	return admin.NewMetrics(s.Registerer(), string(node), string(region))
+}

@@ -1,0 +1,208 @@
+package admin
+
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Figures are what a node counts by itself, read when somebody asks for metrics.
+// Totals count since the node's start.
+type Figures struct {
+	Connections int
+	Documents   int
+	Draining    bool
+	Overloaded  bool
+	Load        float64 // share of what the node may carry that is in use
+
+	Handshakes map[string]int64 // by outcome; a small, fixed set
+
+	EditsIn, Appends    int64
+	FramesIn, FramesOut int64
+	BytesIn, BytesOut   int64
+
+	Overflows, Gaps, Repairs      int64
+	Compactions, Retries, Refused int64
+	UnackedBytes, InFlight        int64
+
+	NATSConnected  bool
+	NATSReconnects uint64
+	NATSDropped    uint64
+	NATSBacklog    int // bytes
+	NATSWaiting    int // messages
+	Subscriptions  int
+
+	History HistoryFigures
+
+	Registries []RegistryFigures
+	Tenants    []TenantFigures // empty unless asked for
+}
+
+// RegistryFigures are those of one registry.
+type RegistryFigures struct {
+	License                                     string
+	Up                                          bool
+	Reads, Writes, LeasesLost, Takeovers, Swept uint64
+	Held, Owed, Validating                      int
+}
+
+// HistoryFigures are what the region's streams hold, the same on all its nodes, up
+// to a minute old.
+type HistoryFigures struct {
+	Up                        bool // the streams' leaders answered
+	Messages, Bytes, Subjects uint64
+	FullRatio                 float64 // of the fullest stream that has a limit
+}
+
+// TenantFigures are those of one tenant, or of all that are not told apart.
+type TenantFigures struct {
+	Tenant                 string
+	Connections, Documents int
+}
+
+// metric is one family of metrics without labels of its own.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      func(*Figures) float64
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+// metrics are all families without labels of their own. Names follow the
+// conventions of Prometheus: base units, _total for counters.
+var metrics = []metric{
+	{"connections", "WebSocket sessions on this node.", gauge, func(f *Figures) float64 { return float64(f.Connections) }},
+	{"documents", "Documents that are live on this node.", gauge, func(f *Figures) float64 { return float64(f.Documents) }},
+	{"draining", "1 while the node is on its way out.", gauge, func(f *Figures) float64 { return truth(f.Draining) }},
+	{"overloaded", "1 while the node refuses new connections because of its load.", gauge, func(f *Figures) float64 { return truth(f.Overloaded) }},
+	{"load_ratio", "Share of the connections or memory that the node may carry, whichever is larger; scale out well before 0.8.", gauge, func(f *Figures) float64 { return f.Load }},
+
+	{"edits_received_total", "Updates from clients that brought something new.", counter, func(f *Figures) float64 { return float64(f.EditsIn) }},
+	{"appends_total", "Messages published to the other nodes and the history.", counter, func(f *Figures) float64 { return float64(f.Appends) }},
+	{"frames_received_total", "Frames from clients.", counter, func(f *Figures) float64 { return float64(f.FramesIn) }},
+	{"frames_sent_total", "Frames to clients.", counter, func(f *Figures) float64 { return float64(f.FramesOut) }},
+	{"received_bytes_total", "Bytes from clients.", counter, func(f *Figures) float64 { return float64(f.BytesIn) }},
+	{"sent_bytes_total", "Bytes to clients.", counter, func(f *Figures) float64 { return float64(f.BytesOut) }},
+
+	{"queue_overflows_total", "Clients that fell behind and were sent a difference instead of every edit.", counter, func(f *Figures) float64 { return float64(f.Overflows) }},
+	{"gaps_total", "Messages of other nodes that were noticed to be missing.", counter, func(f *Figures) float64 { return float64(f.Gaps) }},
+	{"repairs_total", "Differences taken from other nodes.", counter, func(f *Figures) float64 { return float64(f.Repairs) }},
+	{"refused_messages_total", "Messages of other nodes that made no sense.", counter, func(f *Figures) float64 { return float64(f.Refused) }},
+	{"compactions_total", "Histories replaced by a snapshot.", counter, func(f *Figures) float64 { return float64(f.Compactions) }},
+	{"append_retries_total", "Appends that were tried again.", counter, func(f *Figures) float64 { return float64(f.Retries) }},
+	{"unacknowledged_bytes", "Edits kept in memory because the history has refused them so far.", gauge, func(f *Figures) float64 { return float64(f.UnackedBytes) }},
+	{"appends_in_flight", "Appends that wait for the history's acknowledgement.", gauge, func(f *Figures) float64 { return float64(f.InFlight) }},
+
+	{"history_up", "1 while the leaders of the history streams answer; looked at every minute.", gauge, func(f *Figures) float64 { return truth(f.History.Up) }},
+	{"history_messages", "Messages in the region's history streams.", gauge, func(f *Figures) float64 { return float64(f.History.Messages) }},
+	{"history_bytes", "Size of the region's history streams.", gauge, func(f *Figures) float64 { return float64(f.History.Bytes) }},
+	{"history_subjects", "Documents in the region's history streams.", gauge, func(f *Figures) float64 { return float64(f.History.Subjects) }},
+	{"history_full_ratio", "How full the fullest history stream is that has a limit; a full one refuses edits.", gauge, func(f *Figures) float64 { return f.History.FullRatio }},
+
+	{"nats_up", "1 while there is a connection to the region's NATS.", gauge, func(f *Figures) float64 { return truth(f.NATSConnected) }},
+	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATSReconnects) }},
+	{"nats_drops_total", "Episodes of messages dropped because handlers were slow.", counter, func(f *Figures) float64 { return float64(f.NATSDropped) }},
+	{"nats_backlog_bytes", "Bytes that wait for NATS to take them.", gauge, func(f *Figures) float64 { return float64(f.NATSBacklog) }},
+	{"nats_waiting_messages", "Messages that wait for their handlers.", gauge, func(f *Figures) float64 { return float64(f.NATSWaiting) }},
+	{"nats_subscriptions", "Subscriptions of the node's rooms.", gauge, func(f *Figures) float64 { return float64(f.Subscriptions) }},
+}
+
+// registryMetrics are the families with the label license.
+var registryMetrics = []struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      func(*RegistryFigures) float64
+}{
+	{"registry_up", "1 while the node's lease in the registry is current: the registry answers.", gauge, func(r *RegistryFigures) float64 { return truth(r.Up) }},
+	{"registry_reads_total", "Requests sent to the registry's leader.", counter, func(r *RegistryFigures) float64 { return float64(r.Reads) }},
+	{"registry_writes_total", "Writes sent to the registry.", counter, func(r *RegistryFigures) float64 { return float64(r.Writes) }},
+	{"registry_leases_lost_total", "Leases of this node that ran out or were taken away.", counter, func(r *RegistryFigures) float64 { return float64(r.LeasesLost) }},
+	{"registry_takeovers_total", "Attempts to take over orphans of other regions.", counter, func(r *RegistryFigures) float64 { return float64(r.Takeovers) }},
+	{"registry_swept_total", "Orphans of this region that were unpinned.", counter, func(r *RegistryFigures) float64 { return float64(r.Swept) }},
+	{"registry_held_documents", "Documents whose pins name this node.", gauge, func(r *RegistryFigures) float64 { return float64(r.Held) }},
+	{"registry_owed_writes", "Registry writes that are to be repeated.", gauge, func(r *RegistryFigures) float64 { return float64(r.Owed) }},
+	{"registry_validating_documents", "Documents to go through after a lost lease.", gauge, func(r *RegistryFigures) float64 { return float64(r.Validating) }},
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Descriptions of the families with other labels.
+var (
+	handshakesDesc = desc("handshakes_total", "WebSocket handshakes by their outcome: admitted, redirect, or why not.", "outcome")
+	buildDesc      = desc("build_info", "1; the labels say what runs.", "version", "go_version")
+
+	tenantConnectionsDesc = desc("tenant_connections", "WebSocket sessions by tenant, the busiest only.", "tenant")
+	tenantDocumentsDesc   = desc("tenant_documents", "Live documents by tenant, the busiest only.", "tenant")
+)
+
+const namespace = "wsnode_"
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+name, help, labels, nil)
+}
+
+// figures is the collector of a node's figures.
+type figures struct {
+	version string
+	read    func() Figures
+
+	plain      []*prometheus.Desc // of metrics
+	registries []*prometheus.Desc // of registryMetrics
+}
+
+func newFigures(version string, read func() Figures) *figures {
+	c := &figures{version: version, read: read}
+	for _, m := range metrics {
+		c.plain = append(c.plain, desc(m.name, m.help))
+	}
+	for _, m := range registryMetrics {
+		c.registries = append(c.registries, desc(m.name, m.help, "license"))
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *figures) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.plain {
+		ch <- d
+	}
+	for _, d := range c.registries {
+		ch <- d
+	}
+	for _, d := range []*prometheus.Desc{handshakesDesc, buildDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *figures) Collect(ch chan<- prometheus.Metric) {
+	f := c.read()
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, value, labels...)
+	}
+	for i, m := range metrics {
+		send(c.plain[i], m.kind, m.value(&f))
+	}
+	for _, r := range f.Registries {
+		for i, m := range registryMetrics {
+			send(c.registries[i], m.kind, m.value(&r), r.License)
+		}
+	}
+	for outcome, count := range f.Handshakes {
+		send(handshakesDesc, counter, float64(count), outcome)
+	}
+	send(buildDesc, gauge, 1, c.version, runtime.Version())
+	for _, t := range f.Tenants {
+		send(tenantConnectionsDesc, gauge, float64(t.Connections), t.Tenant)
+		send(tenantDocumentsDesc, gauge, float64(t.Documents), t.Tenant)
+	}
+}
