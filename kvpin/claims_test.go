@@ -33,6 +33,7 @@ func natsWorld(t *testing.T, server *natstest.Instance) *world {
 	w := &world{t: t, server: server, url: server.URL}
 	w.change = append(w.change, func(c *Config) {
 		c.Grace, c.LeaseTTL, c.RenewEvery = 10*time.Second, 10*time.Second, 3*time.Second
+		c.Timeout, c.Deadline = 10*time.Second, 20*time.Second // a busy machine is no failure
 	})
 	t.Cleanup(w.close)
 	return w

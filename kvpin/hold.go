@@ -106,28 +106,32 @@ func (b *bucket) install(d *document, h *Hold) {
 }
 
 // enter writes this node into the document's pin until it is there, or the pin
-// turns out to be another region's.
+// turns out to be another region's. It begins with what a look up has just read;
+// but only a write proves that right, since this node's own debts may have changed
+// the pin meanwhile.
 func (b *bucket) enter(ctx context.Context, d *document) (Pin, error) {
 	e, hinted := b.hints.take(d.name)
-	if !hinted || d.doubted(e.Revision) {
-		var err error
-		if e, err = b.readPin(ctx, d); err != nil {
-			return Pin{}, err
-		}
-	}
 	for {
+		if !hinted {
+			var err error
+			if e, err = b.readPin(ctx, d); err != nil {
+				return Pin{}, err
+			}
+		}
 		next, write, err := b.entered(ctx, d, e)
-		if err != nil || !write {
-			return next, err
-		}
-		p, err := b.writePin(ctx, d, next, e.Revision, b.cfg.Backstop)
-		if err == nil || !errors.Is(err, ErrConflict) {
-			return p, err
-		}
-		pause(ctx, 0, 5*time.Millisecond)
-		if e, err = b.readPin(ctx, d); err != nil {
+		if err != nil {
 			return Pin{}, err
 		}
+		if write {
+			p, err := b.writePin(ctx, d, next, e.Revision, b.cfg.Backstop)
+			if !errors.Is(err, ErrConflict) {
+				return p, err
+			}
+			pause(ctx, 0, 5*time.Millisecond)
+		} else if !hinted {
+			return next, nil
+		}
+		hinted = false
 	}
 }
 
