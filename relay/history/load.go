@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -76,7 +77,8 @@ func (r *reader) run(ctx context.Context) error {
 		case ctx.Err() != nil && err != nil:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case errors.Is(err, ErrUnavailable), err == nil && !done && !progress:
-			if err := pause(ctx, wait); err != nil {
+			// A thousand pods may have met the same trouble in the same moment.
+			if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
 				return fmt.Errorf("%w: %w", ErrUnavailable, err)
 			}
 			wait = min(2*wait, 250*time.Millisecond)
