@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
@@ -59,7 +60,13 @@ func reason(t *testing.T, err error) string {
 }
 
 func TestClaimsAreJudgedByTheContractsTable(t *testing.T) {
+	synctest.Test(t, judgeClaims) // where time stands still
+}
+
+func judgeClaims(t *testing.T) {
 	now := time.Now().Unix()
+	issuer := newIssuer(t)
+	v := newVerifier(t, authn.Config{KeySet: issuer.JWKS()})
 	for name, c := range map[string]struct {
 		change map[string]any
 		want   string
@@ -131,13 +138,9 @@ func TestClaimsAreJudgedByTheContractsTable(t *testing.T) {
 		"allowedDomains is an object": {map[string]any{"allowedDomains": map[string]any{}}, "claims: allowedDomains"},
 		"unknown claims":              {map[string]any{"foo": map[string]any{"bar": []any{1, "x"}}}, ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			issuer := newIssuer(t)
-			v := newVerifier(t, authn.Config{KeySet: issuer.JWKS()})
-			if got := verdict(t, v, issuer, with(c.change)); got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-		})
+		if got := verdict(t, v, issuer, with(c.change)); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }
 
