@@ -460,3 +460,18 @@ test('an address that is none is a region that is down', async (t) => {
   await l.pass(400)
   assert.deepEqual(l.hosts(), ['eu.example'])
 })
+
+test('regions may be given as https URLs, and one as a mere URL', async (t) => {
+  const l = lab(t, { regions: 'https://eu.example/', strategy: 'discovery' }, () => found('eu'))
+  await l.pass(0)
+  assert.deepEqual([l.asked[0], l.socket.url], ['https://eu.example/discovery?documentName=todo', 'wss://eu.example/todo'])
+})
+
+test('a region that lives below a path is told from one whose name begins alike', async (t) => {
+  const l = lab(t, { regions: { a: 'wss://example.com/eu', b: 'wss://example.com/eu2' } })
+  await l.pass(0)
+  l.socket.refuse(4009, 'REDIRECT:wss://example.com/eu2/todo')
+  await l.pass(0)
+  assert.equal(l.socket.url, 'wss://example.com/eu2/todo')
+  assert.equal(l.connection.status.region, 'b')
+})

@@ -13,6 +13,8 @@ export default defineConfig({
     outDir: 'dist',
     target: 'es2022',
     modulePreload: { polyfill: false },
+    // The notices of the libraries that go along.
+    license: { fileName: 'licenses.txt' },
     chunkSizeWarningLimit: 1000,
     rollupOptions: {
       output: {
