@@ -199,6 +199,10 @@ func (i *Instance) ServerURL(k int) string { return strings.Split(i.URL, ",")[k]
 // messages; nil while it is stopped.
 func (i *Instance) NATS(k int) *server.Server { return i.servers[k] }
 
+// StoreDir returns the directory in which server k keeps its streams. Tests that
+// copy it, or put a copy in its place, stop the server first.
+func (i *Instance) StoreDir(k int) string { return i.options[k].StoreDir }
+
 // Stop shuts server k down and returns when it is gone. Stopping a stopped
 // server does nothing.
 func (i *Instance) Stop(k int) {

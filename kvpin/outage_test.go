@@ -1,0 +1,303 @@
+package kvpin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+// Outages of real registries: cut links, restarted servers, deleted and restored
+// buckets. Leases are short, to wait less; the outages are longer than they.
+
+func shortLeases(c *Config) {
+	c.Grace, c.LeaseTTL, c.RenewEvery = 3*time.Second, 3*time.Second, time.Second
+	c.Timeout, c.Deadline = 800*time.Millisecond, 1500*time.Millisecond
+}
+
+// settled waits until the node owes nothing and has gone through its pins.
+func (n *testNode) settled(within time.Duration) {
+	n.t.Helper()
+	eventually(n.t, within, "node "+string(n.cfg.Node)+" has settled", func() bool {
+		s := n.Stats(testLicense)
+		return s.Reachable && s.Owed == 0 && s.Validating == 0
+	})
+}
+
+func TestRegionThatIsCutOffGoesOnAndIsConsistentWithinTenSeconds(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]func(*natstest.Proxy){"drops": (*natstest.Proxy).Cut, "loses replies": (*natstest.Proxy).CutReplies, "refuses": (*natstest.Proxy).Refuse} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := natstest.Server(t)
+			proxy := natstest.NewProxy(t, server.URL)
+			w := &world{t: t, server: server, url: server.URL, change: []func(*Config){shortLeases}}
+			t.Cleanup(w.close)
+			there := w.node("us-east-1", "b")
+			w.url = proxy.URL
+			here, neighbour := w.node("eu-central-1", "a"), w.node("eu-central-1", "c")
+			var kept []*Hold
+			for i := range 200 {
+				kept = append(kept, here.hold(numbered(i)))
+			}
+			taken := here.hold(testDoc("taken"))
+			left := here.hold(testDoc("left"))
+			time.Sleep(4 * time.Second)
+
+			cut(proxy)
+			background := context.Background()
+			if _, err := left.Release(background, time.Now()); !errors.Is(err, ErrUnavailable) {
+				t.Fatalf("release in the outage: %v", err)
+			}
+			for _, ask := range []func() error{
+				func() error { _, _, err := here.Lookup(background, numbered(0)); return err },
+				func() error { _, err := here.Hold(background, testDoc("new")); return err },
+			} {
+				start := time.Now()
+				if err := ask(); !errors.Is(err, ErrUnavailable) {
+					t.Fatalf("asked in the outage: %v", err)
+				}
+				if d := time.Since(start); d > 1900*time.Millisecond {
+					t.Fatalf("the answer took %s", d)
+				}
+			}
+			adopted, err := neighbour.Adopt(numbered(0), kept[0].Pin().Epoch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(6 * time.Second)
+			moved := there.hold(testDoc("taken"))
+
+			proxy.Heal()
+			here.settled(10 * time.Second)
+			neighbour.settled(10 * time.Second)
+			if p, ok := here.heard(here.moved, testDoc("taken")); !ok || p.Epoch != moved.Pin().Epoch {
+				t.Fatalf("what another region took: %v, %+v", ok, p)
+			}
+			if last, err := taken.Release(background, time.Now()); last || err != nil {
+				t.Fatalf("release of what was taken: %v, %v", last, err)
+			}
+			check := func(when string) {
+				t.Helper()
+				lease, _, _ := here.Lease(testLicense)
+				for i, h := range kept {
+					if p, ok := w.pin(numbered(i)); !ok || p.Epoch != h.Pin().Epoch || !p.has(Holder{"a", lease}) {
+						t.Fatalf("%s, document %d: %v, %+v, lease %s", when, i, ok, p, lease)
+					}
+				}
+				if p, ok := w.pin(numbered(0)); !ok || !p.lists("c") || p.Epoch != adopted.Pin().Epoch {
+					t.Fatalf("%s, the adopted document: %v, %+v", when, ok, p)
+				}
+				if p, _ := w.pin(testDoc("taken")); p.Region != "us-east-1" || !p.lists("b") {
+					t.Fatalf("%s, what another region took: %+v", when, p)
+				}
+				if p, ok := w.pin(testDoc("new")); ok && len(p.Holders) > 0 {
+					t.Fatalf("%s, what was refused: %+v", when, p)
+				}
+			}
+			check("after healing")
+			time.Sleep(6 * time.Second)
+			check("later")
+			if p, ok := w.pin(testDoc("left")); ok {
+				t.Fatalf("what was released in the outage: %+v", p)
+			}
+		})
+	}
+}
+
+func TestServersThatRestartOneAfterTheOtherMoveNothing(t *testing.T) {
+	t.Parallel()
+	server := natstest.Cluster(t, 3)
+	w := natsWorld(t, server)
+	a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
+	var holds []*Hold
+	for i := range 100 {
+		holds = append(holds, []*testNode{a, b}[i%2].hold(numbered(i)))
+	}
+	for k := range server.Len() {
+		server.Restart(k)
+		time.Sleep(time.Second)
+	}
+	a.settled(20 * time.Second)
+	b.settled(20 * time.Second)
+	keptAll(t, w, holds)
+}
+
+func TestRegistryThatIsDownForLongerThanALeaseMovesNothing(t *testing.T) {
+	t.Parallel()
+	server := natstest.Cluster(t, 3)
+	w := natsWorld(t, server)
+	w.change = append(w.change, shortLeases)
+	a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
+	var holds []*Hold
+	for i := range 1000 {
+		holds = append(holds, []*testNode{a, b}[i%2].hold(numbered(i)))
+	}
+	for k := range server.Len() {
+		server.Stop(k)
+	}
+	time.Sleep(6 * time.Second)
+	for k := range server.Len() {
+		server.Start(k)
+	}
+	// The first stranger comes while the holders are still on their way back.
+	deadline := time.Now().Add(15 * time.Second)
+	for i := 0; time.Now().Before(deadline); i++ {
+		var pinned *PinnedError
+		if _, err := []*testNode{b, a}[i%2].Hold(context.Background(), numbered(i%1000)); !errors.As(err, &pinned) && !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("a stranger's hold: %v", err)
+		}
+	}
+	a.settled(10 * time.Second)
+	b.settled(10 * time.Second)
+	keptAll(t, w, holds)
+}
+
+func keptAll(t *testing.T, w *world, holds []*Hold) {
+	t.Helper()
+	for i, h := range holds {
+		if p, ok := w.pin(h.doc); !ok || p.Epoch != h.Pin().Epoch || p.Region != h.b.cfg.Region || len(p.Holders) != 1 {
+			t.Fatalf("document %d: %v, %+v", i, ok, p)
+		}
+	}
+	for _, n := range w.nodes {
+		n.mu.Lock()
+		if len(n.moved)+len(n.restored)+len(n.rebased) > 0 {
+			t.Errorf("node %s was told: moved %d, restored %d, rebased %d", n.cfg.Node, len(n.moved), len(n.restored), len(n.rebased))
+		}
+		n.mu.Unlock()
+	}
+}
+
+func TestDeletedBucketIsMadeAgainWithItsPins(t *testing.T) {
+	t.Parallel()
+	server := natstest.Server(t)
+	w := natsWorld(t, server)
+	w.change = append(w.change, shortLeases)
+	a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
+	var holds []*Hold
+	for i := range 100 {
+		holds = append(holds, []*testNode{a, b}[i%2].hold(numbered(i)))
+	}
+	js, err := jetstream.New(natstest.Connect(t, server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "KV_"+bucketName(testLicense)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, recreateAfter+10*time.Second, "all pins are back", func() bool {
+		for _, h := range holds {
+			e, err := a.buckets[testLicense].store.Get(t.Context(), h.doc.PinKey())
+			if err != nil || !e.Present {
+				return false
+			}
+		}
+		return true
+	})
+	a.settled(10 * time.Second)
+	b.settled(10 * time.Second)
+	for i, h := range holds {
+		if p, ok := w.pin(h.doc); !ok || p.Epoch != h.Pin().Epoch || p.Region != h.b.cfg.Region {
+			t.Fatalf("document %d: %v, %+v", i, ok, p)
+		}
+		n := []*testNode{a, b}[i%2]
+		if _, ok := n.heard(n.restored, h.doc); !ok {
+			t.Fatalf("document %d: the room was not told", i)
+		}
+	}
+	eventually(t, 10*time.Second, "the regions are known again", func() bool {
+		infos, err := b.Regions(t.Context())
+		return err == nil && len(infos) == 2 && infos[0].Status == RegionLive
+	})
+}
+
+func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
+	t.Parallel()
+	server := natstest.Server(t)
+	w := natsWorld(t, server)
+	w.change = append(w.change, shortLeases)
+	a, b := w.node("eu-central-1", "a"), w.node("eu-central-1", "b")
+	c := w.node("us-east-1", "c")
+	background := context.Background()
+	release(t, a.hold(testDoc("lived before"))) // the copy has an earlier life of it
+	elsewhere := c.hold(testDoc("lived elsewhere"))
+
+	server.Stop(0)
+	dir := server.StoreDir(0)
+	if err := os.CopyFS(dir+".copy", os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	server.Start(0)
+	for _, n := range w.nodes {
+		n.settled(10 * time.Second)
+	}
+	if _, err := elsewhere.Release(background, time.Now()); err != nil && !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err) // else it is owed
+	}
+	eventually(t, 10*time.Second, "the old lives are over", func() bool {
+		_, one, err1 := a.Lookup(background, testDoc("lived before"))
+		_, two, err2 := a.Lookup(background, testDoc("lived elsewhere"))
+		return one == Free && two == Free && err1 == nil && err2 == nil
+	})
+	var holds []*Hold
+	docs := []docname.Document{testDoc("lived before"), testDoc("lived elsewhere")}
+	for i := range 100 {
+		docs = append(docs, numbered(i))
+	}
+	for _, doc := range docs {
+		holds = append(holds, a.hold(doc), b.hold(doc))
+	}
+
+	server.Stop(0)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir+".copy", dir); err != nil {
+		t.Fatal(err)
+	}
+	server.Start(0)
+	var wrong string
+	healed := func() bool {
+		wrong = ""
+		for i, doc := range docs {
+			e, err := a.buckets[testLicense].store.Get(t.Context(), doc.PinKey())
+			if err != nil || !e.Present {
+				wrong = doc.String() + " is not pinned"
+				return false
+			}
+			p, err := decodePin(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			moved, one := a.heard(a.moved, doc)
+			_, two := b.heard(b.moved, doc)
+			switch {
+			case one && two && p.Region == moved.Region: // the copy has it there, and both nodes followed
+			case p.Region == "eu-central-1" && p.Epoch == holds[2*i].Pin().Epoch && p.Epoch == holds[2*i+1].Pin().Epoch && p.lists("a") && p.lists("b"):
+			default:
+				wrong = fmt.Sprintf("%s is pinned as %+v, moved: %v %v", doc, p, one, two)
+				return false
+			}
+		}
+		return true
+	}
+	eventually(t, 30*time.Second, "all pins and holds agree", healed)
+	for _, n := range w.nodes {
+		n.settled(10 * time.Second)
+	}
+	if !healed() {
+		t.Fatal(wrong)
+	}
+	_, one := a.heard(a.restored, numbered(0))
+	if _, two := b.heard(b.restored, numbered(0)); !one && !two {
+		t.Fatal("no room was told that its pin was restored")
+	}
+}
