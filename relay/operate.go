@@ -74,9 +74,6 @@ func memory() int64 {
 	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
 
-// visits are the sessions that are there.
-func (n *Node) visits() []*visit { return n.sessions.all() }
-
 // traffic adds up what sessions did that have ended.
 type traffic struct {
 	mu    sync.Mutex
