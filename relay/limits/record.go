@@ -217,10 +217,10 @@ var errRecord = errors.New("not a record of limits")
 
 // decodeRecord reads a record; no bytes are an empty one.
 func decodeRecord(data []byte) (*record, error) {
-	r := newRecord()
 	if len(data) == 0 {
-		return r, nil
+		return newRecord(), nil
 	}
+	r := &record{documents: map[hash]*listed{}}
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRecord, err)
 	}
