@@ -237,8 +237,13 @@ func (s *Store) resolve(l *leaf, i int) lineage {
 			break
 		}
 	}
-	for _, p := range chain {
-		p.l.ents[p.i].lineage = found
+	gone := s.dead(found)
+	for i, p := range chain {
+		e := &p.l.ents[p.i]
+		e.lineage = found
+		if i > 0 && gone && e.kind() == kindDeleted {
+			s.sweep.wanted = true // the sweep may be past it
+		}
 	}
 	clear(chain) // the scratch outlives the document
 	s.scratch.chain = chain[:0]

@@ -33,11 +33,24 @@ const ask = line => {
 }
 const b64 = u => Buffer.from(u).toString('base64')
 const bytes = s => new Uint8Array(Buffer.from(s, 'base64'))
-const store = {
-  apply: u => ask('apply ' + b64(u)),
-  diff: sv => bytes(ask('diff ' + b64(sv))),
-  sv: () => bytes(ask('sv')),
-  state: () => bytes(ask('state'))
+const underTest = () => {
+  ask('new')
+  return {
+    apply: u => ask('apply ' + b64(u)),
+    diff: sv => bytes(ask('diff ' + b64(sv))),
+    sv: () => bytes(ask('sv')),
+    state: () => bytes(ask('state'))
+  }
+}
+// The same from Yjs itself, to see what histories it can stand.
+const yjsStore = gc => {
+  const d = new Y.Doc({ gc })
+  return {
+    apply: u => Y.applyUpdate(d, u),
+    diff: sv => Y.encodeStateAsUpdate(d, sv),
+    sv: () => Y.encodeStateVector(d),
+    state: () => Y.encodeStateAsUpdate(d)
+  }
 }
 
 const random = seed => () => {
@@ -48,7 +61,8 @@ const random = seed => () => {
 }
 
 class History {
-  constructor (seed) {
+  constructor (seed, store) {
+    this.store = store
     this.rnd = random(seed)
     this.log = [] // what the store was told, in order
     this.mail = [] // updates on their way to the store
@@ -64,7 +78,8 @@ class History {
 
   client (i) {
     const d = touch(new Y.Doc({ gc: this.rnd() < 0.7 }))
-    d.clientID = this.pick([1, 127, 128, 16384, 2 ** 31, 2 ** 32 - 1, 2 ** 45, 2 ** 53 - 9]) + i * 2 + this.int(2) - (i > 3 ? 8 : 0)
+    // Apart from each other, around the borders of the wire's integers.
+    d.clientID = this.pick([1, 120, 128, 16384, 2 ** 31, 2 ** 32 - 4, 2 ** 45, 2 ** 53 - 5]) + i
     d.on('update', (u, origin) => { if (origin !== 'remote') this.mail.push(u) })
     return d
   }
@@ -179,7 +194,7 @@ class History {
 
   tell (u) {
     this.log.push(u)
-    store.apply(u)
+    this.store.apply(u)
   }
 
   // deliver hands some of the mail to the store: late, twice, merged, in any order.
@@ -197,8 +212,8 @@ class History {
     }
   }
 
-  pull (d) { Y.applyUpdate(d, store.diff(Y.encodeStateVector(d)), 'remote') }
-  push (d) { this.tell(Y.encodeStateAsUpdate(d, store.sv())) }
+  pull (d) { Y.applyUpdate(d, this.store.diff(Y.encodeStateVector(d)), 'remote') }
+  push (d) { this.tell(Y.encodeStateAsUpdate(d, this.store.sv())) }
 
   step () {
     const d = this.pick(this.docs)
@@ -210,7 +225,7 @@ class History {
       const [a, b] = [this.pick(this.docs), this.pick(this.docs)]
       Y.applyUpdate(a, Y.encodeStateAsUpdate(b, Y.encodeStateVector(a)), 'remote')
     }
-    if (this.rnd() < 0.03) store.state()
+    if (this.rnd() < 0.03) this.store.state()
   }
 
   run () {
@@ -254,7 +269,7 @@ class History {
   judge () {
     const reference = load(this.log)
     const want = JSON.stringify(dumpDoc(reference))
-    const state = store.state()
+    const state = this.store.state()
     const reasons = []
     const same = (d, what) => {
       if (JSON.stringify(dumpDoc(d)) !== want) reasons.push(what + ': other content')
@@ -265,7 +280,7 @@ class History {
     this.docs.forEach((d, i) => same(d, 'client ' + i))
     same(load([Y.mergeUpdates([state, ...this.log])]), 'merged with the log')
     const sv = JSON.stringify(svObj(reference.store.clients.size ? Y.encodeStateVector(reference) : new Map()))
-    if (JSON.stringify(svObj(store.sv())) !== sv) reasons.push('other state vector')
+    if (JSON.stringify(svObj(this.store.sv())) !== sv) reasons.push('other state vector')
     if (JSON.stringify(svObj(Y.encodeStateVectorFromUpdate(state))) !== sv) reasons.push('other state vector in the state')
     if (!covers(Y.decodeUpdate(state).ds, this.log)) reasons.push('lacks deletions')
     const yjs = Y.encodeStateAsUpdate(reference)
@@ -273,12 +288,33 @@ class History {
   }
 
   // selfDisagreement tells whether Yjs itself makes something else of the log in
-  // another order, or than the editing clients did.
+  // another order.
   selfDisagreement () {
     const want = JSON.stringify(dumpDoc(load(this.log)))
     const orders = [[...this.log].reverse(), this.log.map(x => [this.rnd(), x]).sort((a, b) => a[0] - b[0]).map(x => x[1]), [Y.mergeUpdates(this.log)]]
     return orders.some(log => JSON.stringify(dumpDoc(load(log))) !== want) || JSON.stringify(dumpDoc(load(this.log, false))) !== want
   }
+}
+
+const tell = (seed, store) => {
+  const h = new History(seed, store)
+  try {
+    h.run()
+    return { h, ...h.judge() }
+  } catch (e) {
+    return { h, reasons: [String(e.stack).slice(0, 300)], ours: 0, yjs: 0 }
+  }
+}
+
+// yjsFails tells whether Yjs disagrees with itself in a history, or fails in the
+// store's place.
+const yjsFails = (seed, h) => {
+  try {
+    if (h.selfDisagreement()) return true
+  } catch (e) {
+    return true
+  }
+  return tell(seed, yjsStore(true)).reasons.length > 0 || tell(seed, yjsStore(false)).reasons.length > 0
 }
 
 const load = (log, gc = true) => {
@@ -294,30 +330,19 @@ const covers = (ds, log) => {
     (have.get(client) || []).some(([from, n]) => from <= clock && clock + len <= from + n))))
 }
 
+// With a fourth argument, Yjs is its own store: what does it stand?
+const makeStore = process.argv[5] ? () => yjsStore(process.argv[5] === 'gc') : underTest
 const [first, count] = process.argv.slice(3).map(Number)
 const failed = []
 let dropped = 0
 let ours = 0
 let yjs = 0
 for (let seed = first; seed < first + count; seed++) {
-  let h
-  let reasons
-  try {
-    ask('new')
-    h = new History(seed)
-    h.run()
-    const verdict = h.judge()
-    reasons = verdict.reasons
-    ours += verdict.ours
-    yjs += verdict.yjs
-  } catch (e) {
-    reasons = [String(e.stack).slice(0, 300)]
-  }
-  if (reasons.length > 0) {
-    let disagrees = false
-    try { disagrees = h.selfDisagreement() } catch (e) {}
-    if (disagrees) dropped++
-    else failed.push([seed, reasons.join('; ')])
-  }
+  const { h, reasons, ours: a, yjs: b } = tell(seed, makeStore())
+  ours += a
+  yjs += b
+  if (reasons.length === 0) continue
+  if (yjsFails(seed, h)) dropped++
+  else failed.push([seed, reasons.join('; ')])
 }
 fs.writeSync(1, JSON.stringify({ histories: count, dropped, failed, bytes: ours, yjsBytes: yjs }) + '\n')
