@@ -17,14 +17,15 @@ import (
 // Limits are the operator's. They hold whatever a token says; the zero value
 // leaves only what tokens say.
 type Limits struct {
-	Rates           limits.RateConfig   // per client address
-	TrustedProxies  []netip.Prefix      // whose X-Forwarded-For is believed
-	Capacity        limits.GaugeConfig  // what this node can carry
-	Ceilings        limits.Plan         // per app and document
-	OpsPerMinute    int                 // per app, over the nodes of the region
-	Sessions        limits.SessionRates // per session
-	ClaimsPerSecond int                 // documents that one app may open, per node
-	Handshakes      int                 // at once; more queue briefly; 0: 256
+	Rates            limits.RateConfig   // per client address
+	TrustedProxies   []netip.Prefix      // whose X-Forwarded-For is believed
+	Capacity         limits.GaugeConfig  // what this node can carry
+	Ceilings         limits.Plan         // per app and document
+	AwarenessClients int                 // per document
+	OpsPerMinute     int                 // per app, over the nodes of the region
+	Sessions         limits.SessionRates // per session
+	ClaimsPerSecond  int                 // documents that one app may open, per node
+	Handshakes       int                 // at once; more queue briefly; 0: 256
 }
 
 // gate is what stands between the internet and the documents.

@@ -100,6 +100,7 @@ func Open(cfg Config) (*Node, error) {
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
 	rooms.Durable = cfg.Metrics.Durable
+	rooms.MaxClients = cfg.Limits.AwarenessClients
 	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.History, cfg.Log, cfg.Store
 	var err error
 	if n.gate, err = openGate(&n.cfg); err != nil {

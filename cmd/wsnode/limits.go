@@ -19,6 +19,7 @@ type limitFlags struct {
 	maxMemory                         int64
 	ceilings                          limits.Plan
 	opsPerMinute, claimsPerSecond     int
+	awareness                         int
 	messages, bytes, answers          float64
 	maxMessageBytes, maxDocumentBytes int
 	store                             ystore.Limits
@@ -39,6 +40,7 @@ func (f *limitFlags) register(fl *pflag.FlagSet) {
 	fl.IntVar(&f.ceilings.MaxConnections, "max-app-connections", 0, "connections of one app, whatever its tokens say; 0: any number")
 	fl.IntVar(&f.ceilings.MaxDocuments, "max-app-documents", 0, "live documents of one app, whatever its tokens say; 0: any number")
 	fl.IntVar(&f.ceilings.MaxUsersPerDoc, "max-document-users", 0, "sessions of one document, whatever tokens say; 0: any number")
+	fl.IntVar(&f.awareness, "max-document-awareness", 5000, "awareness clients of one document; 0: any number")
 	fl.IntVar(&f.opsPerMinute, "max-app-ops-per-minute", 0, "operations of one app, whatever its tokens say; 0: any number")
 	fl.IntVar(&f.claimsPerSecond, "max-app-claims-per-second", 500, "documents that one app may open on this node; 0: any number")
 
@@ -92,7 +94,7 @@ func (f *limitFlags) apply(c *relay.Config) error {
 	c.Limits = relay.Limits{
 		Rates: rates, TrustedProxies: proxies,
 		Capacity: limits.GaugeConfig{MaxConnections: f.maxConnections, MaxMemory: f.maxMemory},
-		Ceilings: f.ceilings, OpsPerMinute: f.opsPerMinute, ClaimsPerSecond: f.claimsPerSecond, Handshakes: f.handshakes,
+		Ceilings: f.ceilings, AwarenessClients: f.awareness, OpsPerMinute: f.opsPerMinute, ClaimsPerSecond: f.claimsPerSecond, Handshakes: f.handshakes,
 		Sessions: limits.SessionRates{Messages: f.messages, Bytes: f.bytes, Answers: f.answers},
 	}
 	return nil

@@ -87,7 +87,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
 	fl.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to keep serving after SIGTERM while balancers notice")
 	fl.DurationVar(&f.drainSpread, "drain-spread", 10*time.Second, "time over which sessions are ended after that")
-	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file; clients then connect by wss")
+	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file, read again when it changes; clients then connect by wss")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
 	f.limits.register(fl)
 	f.admin.register(fl, "127.0.0.1:9090")
@@ -293,11 +293,11 @@ func (f *serveFlags) clients(c *podConfig) error {
 		return wrongFlag("tls-cert", "expected together with --tls-key")
 	}
 	if f.tlsCert != "" {
-		certificate, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+		certificate, err := loadCertificate(f.tlsCert, f.tlsKey, c.log)
 		if err != nil {
 			return wrongFlag("tls-cert", "%v", err)
 		}
-		c.tls = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		c.tls = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
 	}
 	c.relay = relay.Config{Verifier: verifier, NoQueryToken: !f.queryToken, Grace: f.grace}
 	return checkGrace(f.grace)

@@ -185,6 +185,12 @@ func TestHostileEntriesAreDropped(t *testing.T) {
 	check(t, "invalid JSON and too large", entries, Entry{3, 1, []byte("true")})
 }
 
+func TestADocumentTakesSoManyClients(t *testing.T) {
+	s := Set{Most: 2}
+	news, _ := s.ApplySession(session(1, 1), []Entry{state(1, 1), state(2, 1), state(3, 1)}, now)
+	check(t, "the first two", news, state(1, 1), state(2, 1))
+}
+
 func TestMalformedUpdatesAreRefused(t *testing.T) {
 	for _, b := range [][]byte{{}, {1}, {1, 1}, {1, 1, 1}, {1, 1, 1, 5, '1'}, {200, 1, 0, 0, 0}} {
 		if _, err := Decode(b); !errors.Is(err, ErrMalformed) {

@@ -20,6 +20,8 @@ type Owner struct {
 // Set is the awareness of one document on one node. It is not safe for
 // concurrent use; the room guards it. The zero Set is empty and ready.
 type Set struct {
+	// Most bounds the clients that sessions may introduce; 0: any number.
+	Most    int
 	clients map[uint64]*client
 	gone    []tombstone // in the order in which they expire
 }
@@ -63,7 +65,8 @@ func (s *Set) ApplySession(from *Session, entries []Entry, now time.Time) (news,
 		known, exists := s.clients[e.Client]
 		switch {
 		case !exists:
-			if e.State == nil || e.Clock > MaxClockLead || from.introduced >= MaxClients {
+			full := s.Most > 0 && len(s.clients) >= s.Most
+			if e.State == nil || e.Clock > MaxClockLead || from.introduced >= MaxClients || full {
 				continue
 			}
 			from.introduced++

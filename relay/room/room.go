@@ -78,6 +78,7 @@ type pending struct {
 // nothing is left behind.
 func (rs *Rooms) Open(ctx context.Context, doc docname.Document, epoch string, fresh bool) (*Room, error) {
 	r := &Room{rooms: rs, doc: doc, id: ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
+	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
 	if err := r.settle(ctx, epoch, fresh); err != nil {
 		r.unsubscribe()

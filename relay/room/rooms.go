@@ -47,6 +47,7 @@ type Config struct {
 	Log     *slog.Logger
 
 	Limits          ystore.Limits
+	MaxClients      int           // awareness clients of a document; 0: any number
 	BatchWindow     time.Duration // 50 ms: how long an edit may wait for others while no other pod has the document
 	BeaconEvery     time.Duration // 5 s: how often rooms that share a document compare what they know
 	PeerTimeout     time.Duration // 12 s: after which a silent pod's clients leave

@@ -14,6 +14,7 @@ const (
 	pingEvery   = 20 * time.Second
 	idleTimeout = 60 * time.Second // a peer that sends nothing, pongs included, is gone
 	keepAlive   = 20 * time.Second // y-websocket gives a connection up after 30 s without a data frame
+	firstFrame  = 30 * time.Second // a client that opens a connection has something to say
 )
 
 // Pulse keeps the time of all sessions of a node with one goroutine instead of
@@ -76,6 +77,10 @@ func (s *Session) beat(now time.Time) {
 	silent := now.UnixNano() - s.socket.conn.lastIn.Load()
 	if silent > int64(idleTimeout) {
 		s.End()
+		return
+	}
+	if s.frames.in.Load() == 0 && now.Sub(s.since) > firstFrame {
+		s.Close(1008, "No message within 30 s")
 		return
 	}
 	if now.UnixNano()-s.lastData.Load() >= int64(keepAlive-time.Second) {

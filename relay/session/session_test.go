@@ -382,6 +382,17 @@ func TestARefusedSocketIsClosedWithinASecond(t *testing.T) {
 	}
 }
 
+func TestAClientThatNeverSpeaksIsClosed(t *testing.T) {
+	s := serve(t, setup{})
+	now := s.since.Add(31 * time.Second)
+	s.socket.conn.lastIn.Store(now.UnixNano())
+	s.beat(now)
+	if code, reason := s.closed(t); code != 1008 || reason != "No message within 30 s" {
+		t.Errorf("got %d %q", code, reason)
+	}
+	<-s.ended
+}
+
 func TestPulsePingsKeepsAliveAndGivesUp(t *testing.T) {
 	s := serve(t, setup{})
 	start := s.since
@@ -391,6 +402,7 @@ func TestPulsePingsKeepsAliveAndGivesUp(t *testing.T) {
 	if m := read(t, s.client); m.Kind != yproto.Awareness || len(m.Payload) != 1 {
 		t.Errorf("no keepalive: kind %d, % x", m.Kind, m.Payload)
 	}
+	s.frames.in.Store(1)
 	s.beat(start.Add(61 * time.Second))
 	if c := <-s.ended; c.Code != 1006 {
 		t.Errorf("ended as %+v", c)
