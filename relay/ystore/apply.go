@@ -32,7 +32,7 @@ func (s *Store) Apply(update []byte) (fresh []byte, err error) {
 		s.deletesEnc = nil
 	}
 	if sum.canonical && sum.sorted && s.allNew(sum) {
-		fresh = update[:sum.end]
+		fresh = update[:sum.end:sum.end]
 	} else {
 		fresh = s.encodeFresh()
 	}
@@ -102,7 +102,6 @@ func (r *run) all(from, to uint64, so func(kind byte) bool, whole func(*leaf) bo
 type summary struct {
 	end       int // of the bytes that were read
 	deletesAt int // where the delete set begins
-	structs   uint64
 	ranges    uint64
 	newIDs    uint64 // length of all structs
 	deletes   uint64 // length of all delete ranges
@@ -165,7 +164,6 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 			fresh = true
 		}
 		if kind != kindSkip {
-			sum.structs++
 			sum.newIDs += length
 		}
 		clock = end

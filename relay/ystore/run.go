@@ -117,7 +117,8 @@ func (s *Store) pushLast(r *run, it *item) {
 		l.end = it.end()
 	} else {
 		l.clip()
-		m := &leaf{ents: make([]entry, 0, maxEntries), buf: make([]byte, 0, len(l.buf)+len(it.content)+64)}
+		room := min(len(l.buf), maxLeafBytes) + it.size()
+		m := &leaf{ents: make([]entry, 0, maxEntries), buf: make([]byte, 0, room)}
 		it.continues = ok
 		m.add(it)
 		r.link(l, m)
@@ -140,13 +141,12 @@ func (s *Store) divide(r *run, it *item, push func(*item)) {
 		head := *it
 		head.len, head.content = n, it.content[:size]
 		push(&head)
-		lineage := it.lineage
 		it.clock += n
 		it.len -= n
 		it.content = it.content[size:]
 		it.info |= hasOrigin
 		it.origin = id{r.client, it.clock - 1}
-		it.form, it.lineage = parentImplied, lineage
+		it.form = parentImplied
 	}
 	push(it)
 }
