@@ -43,6 +43,9 @@ const maxBusiest = 100
 // requestTimeout bounds the work for one request.
 const requestTimeout = 10 * time.Second
 
+// flushTimeout bounds the wait until NATS knows the endpoints.
+const flushTimeout = 2 * time.Second
+
 // Server answers operators for one node.
 type Server struct {
 	nc      *nats.Conn
@@ -81,6 +84,7 @@ func Serve(nc *nats.Conn, node Node, log *slog.Logger) (*Server, error) {
 			return nil, fmt.Errorf("serve operators on %s: %w", subject, err)
 		}
 	}
+	_ = nc.FlushTimeout(flushTimeout) // if NATS is away, it hears of the endpoints when it is back
 	return s, nil
 }
 
