@@ -271,8 +271,8 @@ export const connect = (options) => {
   provider.on('sync', (/** @type {boolean} */ synced) => {
     if (!synced) return
     syncedAt = Date.now()
-    blind = refused = false
-    overloads = hops = 0
+    blind = false
+    overloads = 0
     show({ state: 'synced' })
   })
 
@@ -283,7 +283,10 @@ export const connect = (options) => {
     if (!wanted) return
     const { code, reason } = event?.code ? event : { code: LOST, reason: '' }
     const next = verdict(code)
-    if (syncedAt && Date.now() - syncedAt > steady) tries = 0
+    if (syncedAt && Date.now() - syncedAt > steady) {
+      tries = hops = 0
+      refused = false
+    }
     if (next.do === 'stop') return stop(code, reason)
     if (next.do === 'renew') return refused ? stop(code, reason) : renew(reason)
     if (code === REDIRECT) {
