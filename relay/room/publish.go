@@ -154,6 +154,7 @@ func (r *Room) publish() {
 		states = append(states, r.aware.Newest(client, 0))
 	}
 	at := r.at
+	recall := r.recallDue(time.Now())
 	r.mu.Unlock()
 
 	if owed {
@@ -175,6 +176,9 @@ func (r *Room) publish() {
 	}
 	if len(states) > 0 {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, appendStates(nil, r.id, at.tag, states))
+	}
+	if recall {
+		r.recallAll()
 	}
 }
 

@@ -1,5 +1,7 @@
 package room
 
+import "time"
+
 // A client forgets who was there when its connection ends, but not their clocks,
 // and after a reconnect ignores states whose clocks are not newer: it would see
 // nobody for up to 15 s, until each has moved or renewed its state. So, when a
@@ -9,6 +11,22 @@ package room
 // maxRecalled is the most clients of a document, on all pods, that are recalled:
 // each of them answers to everybody, so the cost is its square.
 const maxRecalled = 100
+
+// welcome notes that a client came back. Callers hold mu.
+func (r *Room) welcome() {
+	r.returned = true
+	r.scheduleLocked(true)
+}
+
+// recallDue reports whether it is time for a recall, which many clients that
+// return together share. Callers hold mu.
+func (r *Room) recallDue(now time.Time) bool {
+	if !r.returned || now.Sub(r.recalledAt) < tickEvery {
+		return false
+	}
+	r.returned, r.recalledAt = false, now
+	return true
+}
 
 // recall sends the clients of this room their tombstones. Callers hold mu.
 func (r *Room) recall() {

@@ -388,7 +388,9 @@ func (r *Room) receiveStates(from ID, rd *reader) {
 	p, _ := r.hear(from)
 	news, tombstones := r.aware.ApplyRoom(uint64(from), entries, time.Now())
 	r.spreadAwareness(news, nil)
-	r.returned = r.returned || len(tombstones) > 0
+	if len(tombstones) > 0 {
+		r.welcome()
+	}
 	pod := p.pod
 	r.mu.Unlock()
 	if len(tombstones) > 0 && pod != "" {

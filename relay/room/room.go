@@ -55,7 +55,9 @@ type Room struct {
 	answers  map[groupKey]*group // parts of differences
 	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
 	beaconAt time.Time
-	returned bool // a client came back since the last tick, and sees nobody
+
+	returned   bool // a client came back and sees nobody: a recall is due
+	recalledAt time.Time
 }
 
 // place is where an epoch of the document lives on NATS.
@@ -267,8 +269,7 @@ func (r *Room) tick(now time.Time) {
 		}
 	}
 	retry := r.log.retryDue(now)
-	returned := r.returned
-	r.returned = false
+	recall := r.recallDue(now)
 	if r.log.compactionDue(now) {
 		select {
 		case r.rooms.compact <- r:
@@ -286,7 +287,7 @@ func (r *Room) tick(now time.Time) {
 	if beacon {
 		r.sendBeacon(now)
 	}
-	if returned {
+	if recall {
 		r.recallAll()
 	}
 	for _, id := range wants {

@@ -165,7 +165,9 @@ func (s *Seat) Awareness(update []byte) error {
 	}
 	before := s.aware.Returned
 	news, tombstones := r.aware.ApplySession(&s.aware, entries, time.Now())
-	r.returned = r.returned || s.aware.Returned && !before
+	if s.aware.Returned && !before {
+		r.welcome()
+	}
 	r.spreadAwareness(news, nil)
 	r.publishAwareness(news)
 	if len(tombstones) > 0 {
