@@ -78,13 +78,21 @@ func TestOneRegionWinsEachRaceAndAllConverge(t *testing.T) {
 			t.Fatalf("%s: twenty clients have it open, and isNew is true", document)
 		}
 		for i, racer := range racers {
-			s := racer.State()
+			closes := racer.State().Closes
 			home := dev.Regions[i%2] == winner.Region
-			switch {
-			case home && len(s.Closes) != 0:
-				t.Fatalf("%s: a client of the winning region %s was closed: %v", document, winner.Region, s.Closes)
-			case !home && (len(s.Closes) != 1 || s.Closes[0].Reason != "REDIRECT:"+winner.URL):
-				t.Fatalf("%s: a client of the losing region was closed with %v, expected one redirect to %s", document, s.Closes, winner.URL)
+			redirects := 0
+			for _, c := range closes {
+				switch {
+				case c.Code == 1013: // "try again later": the provider does
+					t.Logf("%s: %v", document, c)
+				case home || c.Code != 4009 || c.Reason != "REDIRECT:"+winner.URL:
+					t.Fatalf("%s: a client of %s was closed with %v, expected nothing but redirects to %s", document, dev.Regions[i%2], closes, winner.URL)
+				default:
+					redirects++
+				}
+			}
+			if !home && redirects != 1 {
+				t.Fatalf("%s: a client of the losing region was redirected %d times: %v", document, redirects, closes)
 			}
 			racer.Destroy()
 		}

@@ -47,6 +47,10 @@ func Main(m *testing.M) int {
 	return code
 }
 
+// Race reports whether wsnode runs with the race detector, which makes it several
+// times slower.
+func Race() bool { return os.Getenv(RaceVariable) != "" }
+
 // Binary builds a command once per test process and returns its path.
 func Binary(tb testing.TB, pkg string) string {
 	tb.Helper()
@@ -74,7 +78,7 @@ func Binary(tb testing.TB, pkg string) string {
 
 func build(path, pkg string) error {
 	args := []string{"build", "-o", path}
-	if os.Getenv(RaceVariable) != "" && pkg != natsServer {
+	if Race() && pkg != natsServer {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, pkg)...)

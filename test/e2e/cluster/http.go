@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -64,10 +65,21 @@ type Discovery struct {
 	IsNew  bool   `json:"isNew"`
 }
 
-// Discover asks the node at base where a document is; it must know.
+// Discover asks the node at base where a document is; it must know. Like any
+// client it asks again when it is told to: on a machine that is busy enough, a
+// registry does not answer in time.
 func Discover(tb testing.TB, base, token, document string) (d Discovery) {
 	tb.Helper()
-	a := Get(tb, base+"/discovery?documentName="+url.QueryEscape(document), token)
+	var a Answer
+	for range 10 {
+		a = Get(tb, base+"/discovery?documentName="+url.QueryEscape(document), token)
+		after, err := strconv.Atoi(a.Header.Get("Retry-After"))
+		if a.Status != http.StatusServiceUnavailable || err != nil {
+			break
+		}
+		tb.Logf("discovery of %q: %d, asking again in %d s", document, a.Status, after)
+		time.Sleep(time.Duration(after) * time.Second)
+	}
 	if a.Status != http.StatusOK {
 		tb.Fatalf("discovery of %q: %d %s", document, a.Status, a.Body)
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 // startPatience bounds how long a process may take until it can be used, on a
-// machine that is busy with other tests and with race detection on.
-const startPatience = 60 * time.Second
+// machine that is busy with other tests: with go run, it is compiled first.
+const startPatience = 3 * time.Minute
 
 // exitPatience bounds how long an orderly end may take on such a machine.
 const exitPatience = 20 * time.Second
