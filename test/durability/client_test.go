@@ -1,0 +1,214 @@
+package durability
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// patience is how long clients wait on a busy machine.
+const patience = 2 * time.Minute
+
+// client is a client of one document that types text at its end, in Go: many of
+// them are cheap, and they can send updates that an editor would not.
+type client struct {
+	tb     testing.TB
+	ws     *websocket.Conn
+	author author
+	done   chan struct{} // closed when the connection has ended
+
+	mu      sync.Mutex
+	store   *ystore.Store
+	synced  bool
+	changed chan struct{} // closed and replaced at each change
+	closed  websocket.CloseError
+}
+
+// dial connects to a document and waits until the server has sent what it has.
+func dial(tb testing.TB, base, document, token string) *client {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	header := http.Header{}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	ws, _, err := websocket.Dial(ctx, base+"/"+url.PathEscape(document), &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ws.SetReadLimit(-1)
+	c := &client{
+		tb: tb, ws: ws, author: author{client: uint64(rand.Uint32())},
+		store: ystore.New(ystore.Limits{}), done: make(chan struct{}), changed: make(chan struct{}),
+	}
+	go c.read()
+	tb.Cleanup(c.leave)
+	c.write([]byte{0, 0, 1, 0}) // SyncStep1 of somebody who has nothing
+	c.wait("synced", func() bool { return c.synced })
+	return c
+}
+
+func (c *client) read() {
+	defer close(c.done)
+	for {
+		_, frame, err := c.ws.Read(context.Background())
+		if err != nil {
+			c.mu.Lock()
+			errors.As(err, &c.closed)
+			c.noteLocked()
+			c.mu.Unlock()
+			return
+		}
+		m, err := yproto.Decode(frame)
+		if err != nil {
+			c.tb.Errorf("the server sent a malformed frame: %v", err)
+			return
+		}
+		if m.Kind != yproto.Step2 && m.Kind != yproto.Update {
+			continue
+		}
+		c.mu.Lock()
+		if _, err := c.store.Apply(m.Payload); err != nil {
+			c.tb.Errorf("the server sent a malformed update: %v", err)
+		}
+		c.synced = c.synced || m.Kind == yproto.Step2
+		c.noteLocked()
+		c.mu.Unlock()
+	}
+}
+
+func (c *client) noteLocked() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// wait waits until done, which is called under the client's lock, says so.
+func (c *client) wait(what string, done func() bool) {
+	c.tb.Helper()
+	deadline := time.After(patience)
+	for {
+		c.mu.Lock()
+		ok, changed, closed := done(), c.changed, c.closed
+		c.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-c.done:
+			c.mu.Lock()
+			ok = done()
+			c.mu.Unlock()
+			if !ok {
+				c.tb.Fatalf("%s: the connection ended: %v", what, closed)
+			}
+			return
+		case <-deadline:
+			c.tb.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// waitHas waits until the client has everything that another one typed.
+func (c *client) waitHas(others ...*client) {
+	c.tb.Helper()
+	for _, o := range others {
+		if o == c {
+			continue
+		}
+		want := o.author
+		c.wait(fmt.Sprintf("receive %d characters", want.clock), func() bool {
+			return known(c.store.StateVector(), want.client) >= want.clock
+		})
+	}
+}
+
+// waitClosed waits until the server has ended the connection.
+func (c *client) waitClosed() websocket.CloseError {
+	c.tb.Helper()
+	select {
+	case <-c.done:
+	case <-time.After(patience):
+		c.tb.Fatal("the server did not close the connection")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// has reports whether the client's document contains all of an update.
+func (c *client) has(update []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	brings, err := c.store.Brings(update)
+	return err == nil && !brings
+}
+
+// state is the client's document as one update.
+func (c *client) state() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.store.Encode()
+}
+
+// typeText types at the end of what the client typed before, as one update.
+func (c *client) typeText(text string) {
+	c.tb.Helper()
+	u := c.author.insert(text)
+	c.mu.Lock()
+	if _, err := c.store.Apply(u); err != nil {
+		c.tb.Error(err)
+	}
+	c.mu.Unlock()
+	c.write(message(kindUpdate, u))
+}
+
+func (c *client) write(frame []byte) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := c.ws.Write(ctx, websocket.MessageBinary, frame); err != nil {
+		c.tb.Logf("write: %v", err) // why it ended is in closed
+	}
+}
+
+// leave ends the connection at once, as a closed laptop does.
+func (c *client) leave() {
+	_ = c.ws.CloseNow()
+	<-c.done
+}
+
+// typeUntil types a few characters every interval until stop is closed or the
+// connection has ended.
+func (c *client) typeUntil(stop <-chan struct{}, interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			c.typeText("typed ")
+		case <-c.done:
+			return
+		case <-stop:
+			return
+		}
+	}
+}
+
+// pending is how many structs of the client's document wait for others.
+func (c *client) pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.store.Stats().Pending
+}
