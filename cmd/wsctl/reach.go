@@ -23,13 +23,15 @@ type reachFlags struct {
 	creds, ca, cert, key string
 	registries           []string
 	timeout              time.Duration
+	set                  *pflag.FlagSet
 }
 
 const defaultNATS = "nats://127.0.0.1:4222"
 
 func (f *reachFlags) register(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&f.urls, "nats-url", fromEnv("WSCTL_NATS_URL"), "URL of a region's NATS (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL]")
-	fl.StringArrayVar(&f.contexts, "context", fromEnv("WSCTL_CONTEXT"), "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT]")
+	f.set = fl
+	fl.StringArrayVar(&f.urls, "nats-url", fromEnv("WSCTL_NATS_URL"), "URL of a region's NATS (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
+	fl.StringArrayVar(&f.contexts, "context", fromEnv("WSCTL_CONTEXT"), "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT, separated by spaces]")
 	fl.StringVar(&f.creds, "nats-creds", os.Getenv("WSCTL_NATS_CREDS"), "NATS credentials file [$WSCTL_NATS_CREDS]")
 	fl.StringVar(&f.ca, "nats-ca", "", "file with the CA certificates of NATS")
 	fl.StringVar(&f.cert, "nats-cert", "", "client certificate for NATS")
@@ -38,12 +40,9 @@ func (f *reachFlags) register(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 }
 
-func fromEnv(variable string) []string {
-	if value := os.Getenv(variable); value != "" {
-		return []string{value}
-	}
-	return nil
-}
+// fromEnv reads a repeatable flag: several values are separated by spaces, since
+// commas separate the servers of one cluster.
+func fromEnv(variable string) []string { return strings.Fields(os.Getenv(variable)) }
 
 // target is one NATS cluster.
 type target struct {
@@ -54,10 +53,15 @@ type target struct {
 
 // targets are the clusters of the regions, at least one.
 func (f *reachFlags) targets() (targets []target, err error) {
-	if len(f.urls) > 0 && len(f.contexts) > 0 && os.Getenv("WSCTL_NATS_URL") == "" && os.Getenv("WSCTL_CONTEXT") == "" {
+	given := func(flag string) bool { return f.set != nil && f.set.Changed(flag) }
+	contexts := f.contexts
+	switch {
+	case given("nats-url") && given("context"):
 		return nil, wrongFlag("context", "expected either contexts or --nats-url")
+	case given("nats-url"):
+		contexts = nil // the environment's
 	}
-	for _, name := range f.contexts {
+	for _, name := range contexts {
 		t, err := f.contextTarget(name)
 		if err != nil {
 			return nil, err
