@@ -18,16 +18,17 @@ import (
 const fakeDomain = "fake"
 
 type apiRequest struct {
-	Seq   uint64 `json:"seq"`
-	Next  string `json:"next_by_subj"`
-	Batch int    `json:"batch"`
+	Seq      uint64 `json:"seq"`
+	Subjects string `json:"subjects_filter"`
+	Offset   int    `json:"offset"`
 }
 
 // fake answers direct gets with replica, whose messages may have gaps in their
-// chain, and reads at the leader with leader.
+// chain, reads at the leader with leader, and lists of subjects with subjects.
 type fake struct {
-	replica func(r apiRequest, reply string, nc *nats.Conn)
-	leader  func(r apiRequest) string // JSON; empty: no answer
+	subjects func(offset int) string // the rest of a stream's state in JSON
+	replica  func(r apiRequest, reply string, nc *nats.Conn)
+	leader   func(r apiRequest) string // JSON; empty: no answer
 }
 
 func (f *fake) open(t *testing.T) *history.History {
@@ -40,6 +41,8 @@ func (f *fake) open(t *testing.T) *history.History {
 		_ = json.Unmarshal(m.Data, &r)
 		endpoint := strings.TrimPrefix(m.Subject, prefix)
 		switch {
+		case r.Subjects != "":
+			_ = m.Respond([]byte(f.subjects(r.Offset)))
 		case strings.HasPrefix(endpoint, "STREAM.INFO."):
 			_ = m.Respond([]byte(`{"type":"io.nats.jetstream.api.v1.stream_info_response","config":{"name":"wsnode-history-0","subjects":["wsn.u.0.>"],"retention":"limits","allow_direct":true,"metadata":{"wsnode.shards":"1"}},"created":"2026-01-01T00:00:00Z"}`))
 		case strings.HasPrefix(endpoint, "DIRECT.GET."):
@@ -200,5 +203,29 @@ func TestStrangeAnswerOfAReplicaIsAnError(t *testing.T) {
 	var refused *history.RefusedError
 	if _, err := f.open(t).Load(within(t, 5*time.Second), subject("d"), nil); !errors.As(err, &refused) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestLongListsOfSubjectsComeInPages(t *testing.T) {
+	var offsets []int
+	f := &fake{subjects: func(offset int) string {
+		offsets = append(offsets, offset)
+		switch offset {
+		case 0:
+			return `{"total":5,"offset":0,"limit":2,"state":{"subjects":{"wsn.u.0.a":1,"wsn.u.0.b":2}}}`
+		case 2:
+			return `{"total":5,"offset":2,"limit":2,"state":{"subjects":{"wsn.u.0.c":3,"wsn.u.0.d":4}}}`
+		case 4: // one of them has gone meanwhile
+			return `{"total":4,"offset":4,"limit":2,"state":{}}`
+		}
+		return `{"error":{"code":400,"err_code":10003,"description":"bad request"}}`
+	}}
+	listed, err := list(t, f.open(t), "")
+	if err != nil || len(listed) != 4 || listed["wsn.u.0.d"] != 4 || fmt.Sprint(offsets) != "[0 2 4]" {
+		t.Errorf("listed %v from %v, %v", listed, offsets, err)
+	}
+	f.subjects = func(int) string { return `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}` }
+	if _, err := list(t, f.open(t), ""); !errors.Is(err, history.ErrStreamMissing) {
+		t.Errorf("missing stream: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // miss something on a cluster of three, with it about one in two hundred, which is
 // what the rooms' hello is for.
 func TestJoinDuringABurstRarelyHasHoles(t *testing.T) {
-	const trials, burst = 60, 40
+	const trials, burst = 40, 40
 	servers := natstest.Cluster(t, 3)
 	var pods [3]pod
 	for k := range pods {

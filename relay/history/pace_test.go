@@ -8,14 +8,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
+// quarter makes the largest message 256 KiB.
+func quarter(o *server.Options) { o.MaxPayload = 256 << 10 }
+
 func TestHugeGroupsAreAppendedInOrderWithSmallOnesBetween(t *testing.T) {
-	const groups, parts = 2, 50
-	servers := natstest.Server(t)
+	const groups, parts = 2, 110
+	servers := natstest.Server(t, quarter)
 	p := openPod(t, servers.URL, history.Config{AckWait: time.Minute})
 	var all sync.WaitGroup
 	var failed atomic.Int64
@@ -77,13 +81,13 @@ func TestHugeGroupsAreAppendedInOrderWithSmallOnesBetween(t *testing.T) {
 }
 
 func TestWhatWaitsBehindAFailedPartFailsWithIt(t *testing.T) {
-	servers := natstest.Server(t)
+	servers := natstest.Server(t, quarter)
 	proxy := natstest.NewProxy(t, servers.URL)
 	p := openPod(t, proxy.URL, history.Config{AckWait: 300 * time.Millisecond})
 	proxy.CutReplies()
 	outcomes := make(chan error, 1000)
 	large := make([]byte, p.History.MaxPayload())
-	const parts = 100
+	const parts = 200
 	for range parts {
 		if err := p.Append(subject("d"), large, func(_ uint64, err error) { outcomes <- err }); err != nil {
 			t.Fatal(err)
@@ -104,13 +108,13 @@ func TestWhatWaitsBehindAFailedPartFailsWithIt(t *testing.T) {
 }
 
 func TestClosingEndsAppendsThatWaitForTheirTurn(t *testing.T) {
-	servers := natstest.Server(t)
+	servers := natstest.Server(t, quarter)
 	proxy := natstest.NewProxy(t, servers.URL)
 	p := openPod(t, proxy.URL, history.Config{})
 	proxy.CutReplies()
 	var closed atomic.Int64
 	large := make([]byte, p.History.MaxPayload())
-	for range 100 {
+	for range 200 {
 		if err := p.Append(subject("d"), large, func(_ uint64, err error) {
 			if errors.Is(err, history.ErrClosed) {
 				closed.Add(1)
@@ -120,8 +124,8 @@ func TestClosingEndsAppendsThatWaitForTheirTurn(t *testing.T) {
 		}
 	}
 	p.History.Close()
-	if n := closed.Load(); n != 100 {
-		t.Errorf("%d of 100 appends ended", n)
+	if n := closed.Load(); n != 200 {
+		t.Errorf("%d of 200 appends ended", n)
 	}
 }
 
@@ -139,7 +143,7 @@ func (d *deafPublisher) PublishRequest(subject, reply string, data []byte) error
 }
 
 func TestPublishersErrorIsTheCallersOrItsDones(t *testing.T) {
-	servers := natstest.Server(t)
+	servers := natstest.Server(t, quarter)
 	nc, err := bus.Connect(within(t, 10*time.Second), bus.ConnectConfig{URL: servers.URL})
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +159,7 @@ func TestPublishersErrorIsTheCallersOrItsDones(t *testing.T) {
 	large := make([]byte, h.MaxPayload())
 	outcomes := make(chan error, 200)
 	done := func(_ uint64, err error) { outcomes <- err }
-	for range 100 {
+	for range 200 {
 		if err := h.Append(subject("d"), large, done); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +169,7 @@ func TestPublishersErrorIsTheCallersOrItsDones(t *testing.T) {
 		t.Errorf("small: %v", err)
 	}
 	failures := 0
-	for range 100 {
+	for range 200 {
 		if err := <-outcomes; errors.Is(err, bus.ErrDisconnected) {
 			failures++
 		} else if err != nil {
