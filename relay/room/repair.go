@@ -2,6 +2,7 @@ package room
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"math/rand/v2"
 	"time"
@@ -348,15 +349,30 @@ func (r *Room) receiveWant(from ID, rd *reader) {
 		_ = b.Publish(pod, append(appendTo(nil, kindDifference, r.id, uint64(from)), diff...))
 		return
 	}
-	group := rand.Uint64()
+	r.rooms.done.Go(func() { r.sendParts(pod, from, diff, limit) })
+}
+
+// sendParts sends a difference that NATS does not take at once. It waits for the
+// server now and then: a pod that is sent more than the server holds for it would
+// be cut off.
+func (r *Room) sendParts(pod string, to ID, diff []byte, limit int) {
+	b, group := r.rooms.cfg.Bus, rand.Uint64()
 	split(diff, limit, func(index, count int, piece []byte) {
-		m := appendTo(make([]byte, 0, maxHead+len(piece)), kindDifferencePart, r.id, uint64(from))
+		m := appendTo(make([]byte, 0, maxHead+len(piece)), kindDifferencePart, r.id, uint64(to))
 		m = binary.LittleEndian.AppendUint64(m, group)
 		m = binary.AppendUvarint(m, uint64(index))
 		m = binary.AppendUvarint(m, uint64(count))
-		_ = b.Publish(pod, append(m, piece...))
+		_ = b.Publish(pod, append(m, piece...)) // a lost part is asked for again
+		if index%partsAtOnce == partsAtOnce-1 {
+			ctx, cancel := context.WithTimeout(r.rooms.ctx, wantTimeout)
+			_ = b.Flush(ctx)
+			cancel()
+		}
 	})
 }
+
+// partsAtOnce is how many parts of a difference go out between two flushes.
+const partsAtOnce = 8
 
 // receiveDifference takes the answer to a want.
 func (r *Room) receiveDifference(from ID, update []byte) {

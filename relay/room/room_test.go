@@ -290,7 +290,7 @@ func (l *lossy) Subscribe(subject string, h bus.Handler) (*bus.Subscription, err
 }
 
 func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
-	for _, lost := range []string{"insertion", "deletion", "last"} {
+	for _, lost := range []string{"insertion", "deletion", "last", "part of a large insertion"} {
 		t.Run(lost, func(t *testing.T) {
 			url := natstest.Server(t).URL
 			l := new(lossy)
@@ -325,6 +325,8 @@ func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 				send(w.insert("d"))
 			case "last":
 				send(w.remove(0))
+			case "part of a large insertion":
+				send(w.insert(strings.Repeat("0123456789abcdef", 3<<20/16)))
 			}
 			eventually(t, "repaired", 5*time.Second, func() bool {
 				sv, deletions := remote.state()

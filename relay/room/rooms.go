@@ -24,6 +24,8 @@ import (
 type Bus interface {
 	Subscribe(subject string, h bus.Handler) (*bus.Subscription, error)
 	Publish(subject string, data []byte) error
+	// Flush waits until the server has what was published.
+	Flush(ctx context.Context) error
 	// PodSubject is where this node's rooms take messages addressed to one of them.
 	PodSubject() string
 }
@@ -101,6 +103,7 @@ type Rooms struct {
 	cfg      Config
 	Counters Counters
 	pod      *bus.Subscription
+	ctx      context.Context // ends with the rooms
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 	compact  chan *Room
@@ -122,7 +125,7 @@ func Open(cfg Config) (*Rooms, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	rs.cancel = cancel
+	rs.ctx, rs.cancel = ctx, cancel
 	rs.done.Go(func() { rs.outbox.run(ctx, cfg.BatchWindow) })
 	for range runtime.GOMAXPROCS(0) {
 		s := &spreader{wake: make(chan struct{}, 1)}
