@@ -8,6 +8,7 @@ import (
 
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/history"
 )
 
 // cleanup removes the history of documents whose pin is gone. The node that took
@@ -42,6 +43,23 @@ func (c *cleanup) owe(doc docname.Document, epoch string, expiry time.Time) {
 	c.mu.Lock()
 	c.debt[owed{doc, epoch}] = expiry.Add(afterExpiry)
 	c.mu.Unlock()
+	c.signal()
+}
+
+// suspect has the history of an epoch looked at again and then removed, unless
+// it is owed already.
+func (c *cleanup) suspect(o owed, at time.Time) (isNew bool) {
+	c.mu.Lock()
+	_, known := c.debt[o]
+	if !known {
+		c.debt[o] = at
+	}
+	c.mu.Unlock()
+	c.signal()
+	return !known
+}
+
+func (c *cleanup) signal() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -87,16 +105,30 @@ func (c *cleanup) due(now time.Time) (due []owed, next time.Duration) {
 
 // work pays one debt, or keeps it.
 func (c *cleanup) work(ctx context.Context, o owed) {
-	gone, err := c.gone(ctx, o)
-	if err == nil && gone {
-		subject := o.doc.UpdatesSubject(c.node.cfg.History.Shard(o.doc.PinKey()), o.epoch)
-		err = c.node.cfg.History.Drop(ctx, subject)
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := c.remove(ctx, o); err != nil && ctx.Err() == nil {
 		c.mu.Lock()
 		c.debt[o] = time.Now().Add(lookAgain)
 		c.mu.Unlock()
 	}
+}
+
+// remove removes the history of an epoch that has ended. What is removed is
+// settled before the question whether it has: should a room restore the document
+// meanwhile, its snapshot comes later and stays.
+func (c *cleanup) remove(ctx context.Context, o owed) error {
+	h := c.node.cfg.History
+	subject := o.doc.UpdatesSubject(h.Shard(o.doc.PinKey()), o.epoch)
+	last, err := h.Last(ctx, subject)
+	if errors.Is(err, history.ErrStreamMissing) {
+		return nil
+	}
+	if err != nil || last == 0 {
+		return err
+	}
+	if gone, err := c.gone(ctx, o); err != nil || !gone {
+		return err
+	}
+	return h.PurgeBelow(ctx, subject, last+1)
 }
 
 // gone reports whether the epoch has ended: neither the registry nor a room of

@@ -41,6 +41,7 @@ type Config struct {
 	Version string // of the software, for operators
 
 	Grace        time.Duration // 10 s: as in the registry's config
+	SweepEvery   time.Duration // 10 min: how often a region looks for histories that crashes left behind
 	NoQueryToken bool          // do not take tokens from the query
 	Sessions     session.Config
 	Store        ystore.Limits
@@ -90,6 +91,9 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = 10 * time.Second
 	}
+	if cfg.SweepEvery == 0 {
+		cfg.SweepEvery = 10 * time.Minute
+	}
 	cfg.Sessions.SetDefaults()
 	n := &Node{cfg: cfg, log: cfg.Log, pulse: session.NewPulse(), started: time.Now()}
 	n.sessions.init(n.started)
@@ -115,6 +119,7 @@ func Open(cfg Config) (*Node, error) {
 	cfg.Registry.Attach(&n.docs)
 	n.done.Go(func() { n.pulse.Run(n.ctx) })
 	n.done.Go(func() { n.cleanup.run(n.ctx) })
+	n.done.Go(func() { (&sweep{node: n, every: n.cfg.SweepEvery, swept: make(chan struct{}, 1)}).run(n.ctx) })
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
 	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
 	if cfg.Metrics != nil {

@@ -1,0 +1,107 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/history"
+)
+
+// sweep looks for the histories of documents that nobody owes any more, because
+// the nodes that should have removed them crashed. What it finds becomes a debt,
+// and whoever pays a debt looks again: so a history is removed only if its
+// document was gone twice, some time apart.
+//
+// The nodes of a region take turns: who has swept says so, and the others put
+// their own sweeps off. Nothing depends on it, since a sweep may be repeated.
+type sweep struct {
+	node  *Node
+	every time.Duration
+	swept chan struct{} // another node has
+}
+
+const (
+	// sweptSubject is where a node says that it has looked at all histories.
+	sweptSubject = "wsn.swept"
+	// maxFound bounds the debts of one sweep; the next finds the rest.
+	maxFound = 10_000
+)
+
+// confirmAfter is the time between the two looks.
+func (s *sweep) confirmAfter() time.Duration { return s.every / 5 }
+
+func (s *sweep) run(ctx context.Context) {
+	sub, err := s.node.cfg.Bus.Subscribe(sweptSubject, s)
+	if err != nil {
+		s.node.log.Warn("the other nodes' sweeps are not heard; this node sweeps more often than need be", "err", err)
+	} else {
+		defer sub.Unsubscribe()
+	}
+	// A region that starts as a whole does not sweep as one.
+	timer := time.NewTimer(jitter(s.every))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.swept:
+			timer.Reset(s.every + jitter(s.every))
+		case <-timer.C:
+			if err := s.look(ctx); err != nil && ctx.Err() == nil {
+				s.node.log.Warn("the sweep of the history was broken off; the next goes on", "err", err)
+			}
+			_ = s.node.cfg.Bus.Publish(sweptSubject, nil) // else the others sweep too
+			timer.Reset(s.every + jitter(s.every/10))
+		}
+	}
+}
+
+func jitter(most time.Duration) time.Duration { return rand.N(max(most, 1)) }
+
+// Receive takes another node's word that it has swept.
+func (s *sweep) Receive(_, _ string, _ []byte) {
+	select {
+	case s.swept <- struct{}{}:
+	default:
+	}
+}
+
+// look goes through all histories once. A document that is live in this region
+// costs a question to its room at most; only for the others is the registry read.
+func (s *sweep) look(ctx context.Context) error {
+	n := s.node
+	found := 0
+	for subject, err := range n.cfg.History.Subjects(ctx, "") {
+		if errors.Is(err, history.ErrStreamMissing) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		doc, epoch, err := docname.ParseUpdatesSubject(subject.Name)
+		if err != nil || !n.cfg.Registry.Serves(doc.License) {
+			continue
+		}
+		if live, ok := n.who(ctx, doc); ok && live == epoch {
+			continue
+		}
+		o := owed{doc, epoch}
+		gone, err := n.cleanup.gone(ctx, o)
+		if err != nil {
+			return err
+		}
+		if !gone || !n.cleanup.suspect(o, time.Now().Add(s.confirmAfter())) {
+			continue
+		}
+		if found++; found == maxFound {
+			break
+		}
+	}
+	if found > 0 {
+		n.log.Info("found histories that nobody removed", "documents", found)
+	}
+	return nil
+}
