@@ -1,6 +1,7 @@
 package kvpin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,11 @@ func (e *BucketError) Error() string {
 // source says so. It reports whether it did.
 func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, err error) {
 	bucket := strings.TrimPrefix(s.stream, "KV_")
-	if err := checkVersion(s.link.nc); err != nil {
+	nc := s.link.nc
+	if !nc.IsConnected() {
+		return false, fmt.Errorf("%w: not connected: %w", ErrUnavailable, cmp.Or(nc.LastError(), nats.ErrNoServers))
+	}
+	if err := checkVersion(nc.ConnectedServerVersion(), nc.ConnectedUrlRedacted()); err != nil {
 		return false, &BucketError{bucket, []string{err.Error()}}
 	}
 	js, err := s.jetstream(source.Domain)
@@ -105,8 +110,7 @@ func compare(have, want jetstream.StreamConfig) (wrong []string) {
 	return wrong
 }
 
-func checkVersion(nc *nats.Conn) error {
-	version := nc.ConnectedServerVersion()
+func checkVersion(version, url string) error {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) == 3 {
 		major, err1 := strconv.Atoi(parts[0])
@@ -116,5 +120,5 @@ func checkVersion(nc *nats.Conn) error {
 		}
 	}
 	return fmt.Errorf("its nats-server %s has version %q, and wsnode needs %d.%d or newer for keys that expire",
-		nc.ConnectedUrlRedacted(), version, oldestMajor, oldestMinor)
+		url, version, oldestMajor, oldestMinor)
 }
