@@ -68,7 +68,7 @@ for (const [name, { area, caret, modules }] of Object.entries(editors)) {
     const visit = visitors(t, browser)
     const [ada, bob] = [await visit(site.url), await visit(site.url)]
     const write = async (page, text) => {
-      await page.locator('#editor ' + area).first().click()
+      await page.locator('#editor ' + area).first().click({ position: { x: 5, y: 5 } })
       await page.keyboard.press('Control+End')
       await page.keyboard.type(text, { delay: 5 })
     }

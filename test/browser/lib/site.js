@@ -6,12 +6,14 @@ import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { root } from './cluster.js'
+import { styles } from './snippets.js'
 
 const here = join(root, 'test/browser')
 
 const html = `<!doctype html><html lang="en"><meta charset="utf-8"><title>test</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="app.css">
-<style>body { font: 16px sans-serif } #editor { min-height: 300px; border: 1px solid #ccc; padding: 1em }</style>
+<style>body { font: 16px sans-serif } #editor { min-height: 300px; border: 1px solid #ccc; padding: 1em }
+${styles.join('\n')}</style>
 <div id="editor"></div><script type="module" src="app.js"></script></html>`
 
 /**

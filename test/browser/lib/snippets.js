@@ -9,11 +9,14 @@ const text = readFileSync(join(root, 'docs/clients.md'), 'utf8')
 
 /** Snippets by the word behind `run=` or `file=`. @type {Record<string, string>} */
 export const snippets = {}
+/** Style sheets, which every page of the tests gets. @type {string[]} */
+export const styles = []
 /** Fences that no test knows. @type {string[]} */
 export const strays = []
 for (const [, info, code] of text.matchAll(/^```(.*)\n([^]*?)^```$/gm)) {
   const name = /^js (?:run|file)=(\S+)$/.exec(info)?.[1]
   if (name) snippets[name] = code
+  else if (info === 'css') styles.push(code)
   else if (info !== 'sh') strays.push(info + '\n' + code)
 }
 
