@@ -222,3 +222,20 @@ for (const colorScheme of ['light', 'dark']) {
     assert.deepEqual(weak, [])
   })
 }
+
+test('from the start of the daemon to two cursors in one document it takes less than 10 s', { timeout: 60_000 }, async (t) => {
+  const started = performance.now()
+  const fresh = await startDev()
+  t.after(fresh.stop)
+  const page = await visitors(t, browser)(`http://localhost:${fresh.port}/playground/#people=0`)
+  const cursorOf = (name, where) => page.getByRole('article', { name: where }).getByText(name, { exact: true }).first().waitFor({ state: 'attached' })
+  for (const name of ['Ada', 'Bob']) {
+    await page.getByRole('article', { name }).locator('.state[data-state=synced]').waitFor()
+    await page.getByRole('article', { name }).getByRole('textbox').click()
+    await page.keyboard.type('Hello')
+  }
+  await cursorOf('Bob', 'Ada')
+  const seconds = (performance.now() - started) / 1000
+  t.diagnostic(`${seconds.toFixed(1)} s`)
+  assert.ok(seconds < 10, `${seconds} s`)
+})
