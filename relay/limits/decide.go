@@ -24,7 +24,7 @@ type decision struct {
 	own  entry // this node's entry to be
 
 	stamp uint64 // of the write that this may become
-	seen  uint64 // this node's last write
+	seen  uint64 // this node's last write; 0: it has no entry
 }
 
 // decideLocked judges all that wait and makes this node's entry right. It returns
@@ -91,15 +91,15 @@ func (a *app) admitTakenLocked() {
 // judge decides about one session: admit it, refuse it (an error), or neither,
 // because others must answer first.
 func (d *decision) judge(w *waiter) (admit bool, err error) {
-	connect, err1 := d.judgeConnection(w)
-	open, err2 := d.judgeDocument(w)
-	enter, err3 := d.judgeUser(w)
-	for _, err := range []error{err1, err2, err3} {
+	admit = true
+	for _, judge := range []func(*waiter) (bool, error){d.judgeConnection, d.judgeDocument, d.judgeUser} {
+		ok, err := judge(w)
 		if err != nil {
 			return false, err
 		}
+		admit = admit && ok // what must be asked is asked at once
 	}
-	return connect && open && enter, nil
+	return admit, nil
 }
 
 func (d *decision) judgeConnection(w *waiter) (bool, error) {
@@ -198,7 +198,9 @@ func (d *decision) reservable(limit int) int {
 func (d *decision) fit() {
 	a := d.app
 	d.fitTable()
-	if a.connections == 0 && len(a.waiting) == 0 {
+	// Who only looks needs no entry.
+	asks := len(a.waiting) > 0 && (d.seen > 0 || d.next.changed)
+	if a.connections == 0 && !asks {
 		d.next.remove(d.me.node)
 		return
 	}
@@ -227,7 +229,7 @@ func reserve(reserved, used, room, nodes int, tight bool) int {
 		return used
 	}
 	block := min(max(room, 0)/(4*nodes), 1024)
-	if reserved >= used && reserved <= used+max(room, 0) && !hoards(reserved, used+block) {
+	if reserved >= used && reserved <= used+max(room, 0) && (!hoards(reserved, used) || reserved <= used+block) {
 		return reserved
 	}
 	return used + block

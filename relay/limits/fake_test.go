@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/docname"
@@ -47,6 +48,25 @@ func newFakeBucket(seed uint64) *fakeBucket {
 		rand:   rand.New(rand.NewPCG(seed, 1)),
 		values: map[string]stored{}, leases: map[string]string{}, watchers: map[*watcher]bool{},
 	}
+}
+
+// requests returns how many writes and reads there were.
+func (b *fakeBucket) requests() (writes, reads int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writes, b.reads
+}
+
+// record returns the record of the test's app.
+func (b *fakeBucket) record(t *testing.T) *record {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := decodeRecord(b.values[testApp.LimitKey(appScope)].value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // fakeNode is the Registry of one node.

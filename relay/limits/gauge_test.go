@@ -2,6 +2,7 @@ package limits
 
 import (
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,21 +36,22 @@ func TestNodeIsOverloadedFrom80UntilBelow70Percent(t *testing.T) {
 
 func TestMemoryOverloadsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		used := int64(790)
-		g := NewGauge(GaugeConfig{MaxMemory: 1000, Memory: func() int64 { return used }})
+		var used atomic.Int64
+		g := NewGauge(GaugeConfig{MaxMemory: 1000, Memory: used.Load})
 		go g.Run(t.Context())
 		for _, step := range []struct {
 			used int64
 			want bool
 		}{{790, false}, {800, true}, {750, true}, {700, true}, {699, false}, {799, false}, {900, true}} {
-			used = step.used
+			used.Store(step.used)
 			time.Sleep(2 * time.Second)
+			synctest.Wait()
 			if got := g.Overloaded(); got != step.want {
 				t.Errorf("%d of 1000: %v", step.used, got)
 			}
 		}
 		g.Enter()
-		used = 100
+		used.Store(100)
 		time.Sleep(2 * time.Second)
 		if g.Overloaded() {
 			t.Error("connections without a limit overload")

@@ -82,6 +82,10 @@ func (p *Places) Admit(ctx context.Context, doc docname.Document, plan Plan) (*P
 		a.mu.Unlock()
 		return &Place{app: a, waiter: w}, nil
 	}
+	if _, current := a.me(); !current {
+		a.mu.Unlock()
+		return nil, fmt.Errorf("admit to %s: %w: no current lease", doc, ErrUnavailable)
+	}
 	a.waiting = append(a.waiting, w)
 	a.kickLocked()
 	a.mu.Unlock()

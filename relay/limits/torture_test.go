@@ -166,7 +166,8 @@ func torture(t *testing.T, seed uint64) {
 	bucket.mu.Unlock()
 	time.Sleep(30 * time.Second)
 	f.fill(o, plan, docs)
-	t.Logf("%d admitted, %d refused, %d writes, %d reads; %+v, %d nodes", admissions, refused, bucket.writes, bucket.reads, plan, len(f.nodes))
+	writes, reads := bucket.requests()
+	t.Logf("%d admitted, %d refused, %d writes, %d reads; %+v, %d nodes", admissions, refused, writes, reads, plan, len(f.nodes))
 }
 
 // kill ends a node without a word; its lease ends later, and another node comes.
