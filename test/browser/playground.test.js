@@ -239,3 +239,17 @@ test('from the start of the daemon to two cursors in one document it takes less 
   t.diagnostic(`${seconds.toFixed(1)} s`)
   assert.ok(seconds < 10, `${seconds} s`)
 })
+
+test('from another device, over HTTPS: every address that it is told works there', { timeout: 60_000 }, async (t) => {
+  const fresh = await startDev('--tls', '--host', '127.0.0.2')
+  t.after(fresh.stop)
+  const sockets = []
+  const page = await visitors(t, browser)('about:blank', { ignoreHTTPSErrors: true })
+  page.on('websocket', (socket) => sockets.push(new URL(socket.url()).origin))
+  await page.goto(`https://127.0.0.2:${fresh.port}/playground/#people=0`)
+  for (const name of ['Ada', 'Bob']) await page.getByRole('article', { name }).locator('.state[data-state=synced]').waitFor()
+  // By discovery, too, which is fetched from other ports of the page's host.
+  await page.getByRole('article', { name: 'Bob' }).getByRole('combobox').selectOption('us-east-1')
+  await page.getByRole('article', { name: 'Bob' }).locator('.state[data-state=synced]').waitFor()
+  assert.ok(sockets.length > 2 && sockets.every((origin) => origin.startsWith('wss://127.0.0.2:')), sockets.join())
+})
