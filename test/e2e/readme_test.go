@@ -59,6 +59,12 @@ func TestReadmeCommandsWork(t *testing.T) {
 			t.Errorf("port +%d: %d %s", offset, a.Status, a.Body)
 		}
 	}
+	for _, address := range regexp.MustCompile("<(http[^>]*)>").FindAllStringSubmatch(r.text, -1) {
+		here := strings.Replace(address[1], "localhost:8080", fmt.Sprintf("127.0.0.1:%d", free), 1)
+		if a := cluster.Get(t, here, ""); a.Status != 200 {
+			t.Errorf("%s: %d", address[1], a.Status)
+		}
+	}
 	// An interrupted go run exits with 1 itself, and prints how its program ended
 	// if that was not in order.
 	dev.Interrupt()
@@ -73,6 +79,18 @@ func TestReadmeCommandsWork(t *testing.T) {
 	}
 	if lines := strings.Split(strings.TrimSpace(string(ci)), "\n"); lines[len(lines)-1] != r.shell[1] {
 		t.Errorf("CI ends with %q, the README says %q", lines[len(lines)-1], r.shell[1])
+	}
+}
+
+func TestReadmeLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	for _, link := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(readReadme(t).text, -1) {
+		if strings.HasPrefix(link[1], "https://") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(cluster.Root(), link[1])); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
