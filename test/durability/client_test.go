@@ -183,10 +183,15 @@ func (c *client) write(frame []byte) {
 	}
 }
 
-// leave ends the connection at once, as a closed laptop does.
+// leave ends the connection at once, as a closed laptop does, and lets go of
+// what the client held.
 func (c *client) leave() {
+	if c.ws == nil {
+		return
+	}
 	_ = c.ws.CloseNow()
 	<-c.done
+	c.ws, c.store = nil, nil
 }
 
 // typeUntil types a few characters every interval until stop is closed or the

@@ -139,3 +139,12 @@ func (r *region) heal() {
 		cluster.Started(r.t, n.Process, n.Addr)
 	}
 }
+
+// stop ends the nodes while they can still give back what they hold: the servers
+// that were started last end first when the test does.
+func (r *region) stop() {
+	for i, n := range r.nodes {
+		r.healLinks(i)
+		n.Stop()
+	}
+}
