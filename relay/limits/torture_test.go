@@ -56,8 +56,35 @@ func (o *oracle) enter(s *admitted) {
 	defer o.mu.Unlock()
 	o.sessions[s] = true
 	c, d, u := o.countLocked()
-	if c > o.plan.MaxConnections || d > o.plan.MaxDocuments || u > o.plan.MaxUsersPerDoc {
+	over := func(n, limit int) bool { return limit > 0 && n > limit }
+	if over(c, o.plan.MaxConnections) || over(d, o.plan.MaxDocuments) || over(u, o.plan.MaxUsersPerDoc) {
 		o.t.Errorf("one too many: %d connections, %d documents, %d users of %+v", c, d, u, o.plan)
+	}
+}
+
+// refuse checks a refusal at a time when nothing else happens: there was really
+// no room.
+func (o *oracle) refuse(n *fleetNode, doc string, why *ExceededError) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c, d, _ := o.countLocked()
+	users, open := 0, false
+	for s := range o.sessions {
+		if s.doc == doc {
+			open = true
+			if s.node.region == n.region {
+				users++
+			}
+		}
+	}
+	full := map[Kind]bool{
+		Connections: c >= o.plan.MaxConnections,
+		Documents:   d >= o.plan.MaxDocuments && !open,
+		Users:       users >= o.plan.MaxUsersPerDoc,
+	}
+	active := map[Kind]int{Connections: c, Documents: d, Users: users}
+	if !full[why.Kind] || active[why.Kind] != why.Active {
+		o.t.Errorf("one too few: %v with %d connections, %d documents, %d users (it says %d) of %+v", why, c, d, users, why.Active, o.plan)
 	}
 }
 
@@ -123,7 +150,17 @@ func torture(t *testing.T, seed uint64) {
 	bucket.lostAsk, bucket.lostReply, bucket.late = 0.02*r.Float64(), 0.05*r.Float64(), 0.05*r.Float64()
 	f := newFleet(t, bucket, 2+r.IntN(4))
 	defer f.close()
-	plan := Plan{MaxConnections: 5 + r.IntN(30), MaxDocuments: 2 + r.IntN(8), MaxUsersPerDoc: 1 + r.IntN(8)}
+	some := func(n int) int { return n * r.IntN(4) / max(1, r.IntN(4)) } // often none
+	plan := Plan{MaxConnections: some(5 + r.IntN(10)), MaxDocuments: some(2 + r.IntN(4)), MaxUsersPerDoc: some(1 + r.IntN(4))}
+	if plan == (Plan{}) {
+		plan.MaxConnections = 7
+	}
+	if r.IntN(2) == 0 { // all in one region
+		for i, n := range f.nodes {
+			n.region, n.config.Region = "eu", "eu"
+			f.nodes[i] = n
+		}
+	}
 	o := &oracle{t: t, plan: plan, sessions: map[*admitted]bool{}}
 	docs := 2 + r.IntN(12)
 
@@ -165,7 +202,7 @@ func torture(t *testing.T, seed uint64) {
 	bucket.lostAsk, bucket.lostReply, bucket.late = 0, 0, 0
 	bucket.mu.Unlock()
 	time.Sleep(30 * time.Second)
-	f.fill(o, plan, docs)
+	f.fill(o, r, plan, docs)
 	writes, reads := bucket.requests()
 	t.Logf("%d admitted, %d refused, %d writes, %d reads; %+v, %d nodes", admissions, refused, writes, reads, plan, len(f.nodes))
 }
@@ -206,38 +243,24 @@ func (f *fleet) cutOff(o *oracle, n *fleetNode, r *rand.Rand) {
 	time.AfterFunc(mend, func() { n.registry.setCut(false) })
 }
 
-// fill admits sessions until no node takes any more, and checks that what is
-// there then is what fits.
-func (f *fleet) fill(o *oracle, plan Plan, docs int) {
-	for range 2 * plan.MaxConnections {
-		for _, n := range f.nodes {
-			lease, current := n.registry.Lease(testApp.License)
-			if !current {
-				f.t.Fatal("not healed")
-			}
-			for d := range docs {
-				doc := "d" + strconv.Itoa(d)
-				place, err := n.Admit(context.Background(), testDoc(doc), plan)
-				var exceeded *ExceededError
-				if err != nil {
-					if !errors.As(err, &exceeded) {
-						f.t.Fatalf("healed, and yet: %v\n%s", err, f.dump())
-					}
-					continue
-				}
-				o.enter(&admitted{node: n, lease: lease, doc: doc, place: place})
-			}
+// fill admits sessions, more than fit, and checks each verdict.
+func (f *fleet) fill(o *oracle, r *rand.Rand, plan Plan, docs int) {
+	for range 150 {
+		n := f.nodes[r.IntN(len(f.nodes))]
+		doc := "d" + strconv.Itoa(r.IntN(docs))
+		lease, current := n.registry.Lease(testApp.License)
+		if !current {
+			f.t.Fatal("not healed")
 		}
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	c, d, _ := o.countLocked()
-	regions := map[string]bool{}
-	for _, n := range f.nodes {
-		regions[n.region] = true
-	}
-	want := min(plan.MaxConnections, min(plan.MaxDocuments, docs)*plan.MaxUsersPerDoc*len(regions))
-	if c != want {
-		f.t.Errorf("one too few: %d connections (%d documents), want %d", c, d, want)
+		place, err := n.Admit(context.Background(), testDoc(doc), plan)
+		var exceeded *ExceededError
+		switch {
+		case err == nil:
+			o.enter(&admitted{node: n, lease: lease, doc: doc, place: place})
+		case errors.As(err, &exceeded):
+			o.refuse(n, doc, exceeded)
+		default:
+			f.t.Fatalf("healed, and yet: %v\n%s", err, f.dump())
+		}
 	}
 }
