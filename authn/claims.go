@@ -135,10 +135,10 @@ func readTimes(g *Grant, c claims, now time.Time) error {
 // checkTime says whether the grant holds now.
 func (g *Grant) checkTime(now time.Time) error {
 	if !now.Before(g.Expires.Add(skew)) {
-		return &InvalidError{Reason: Expired}
+		return invalid(Expired, "%v ago", now.Sub(g.Expires).Round(time.Second))
 	}
 	if now.Before(g.notBefore.Add(-skew)) {
-		return &InvalidError{Reason: NotYetValid}
+		return invalid(NotYetValid, "only in %v", g.notBefore.Sub(now).Round(time.Second))
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (r *rules) checkIssuer(g *Grant, c claims) error {
 	}
 	issuer, _, err := c.text("iss")
 	if err != nil || issuer != r.issuer.expand(g.Tenant) {
-		return &InvalidError{Reason: Issued}
+		return invalid(Issued, "expected %s", r.issuer.text)
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func (r *rules) checkIssuer(g *Grant, c claims) error {
 func (r *rules) checkAudience(_ *Grant, c claims) error {
 	audiences, err := c.texts("aud")
 	if err != nil || !contains(audiences, r.audience) {
-		return &InvalidError{Reason: Audience}
+		return invalid(Audience, "expected %s in aud", r.audience)
 	}
 	for _, name := range []string{"scope", "scp"} {
 		scopes, err := c.texts(name)
@@ -203,7 +203,7 @@ func (r *rules) checkAudience(_ *Grant, c claims) error {
 			}
 		}
 	}
-	return &InvalidError{Reason: Scope}
+	return invalid(Scope, "expected %s in scope or scp", r.scope)
 }
 
 func contains(words []string, word string) bool {
