@@ -108,6 +108,7 @@ func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr e
 	if v.grant, err = n.verify(ctx, token); err != nil {
 		return err
 	}
+	v.doc = v.grant.Document(name)
 	if !v.grant.AllowsOrigin(origin) {
 		return errOrigin
 	}
@@ -118,7 +119,7 @@ func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr e
 	if !granted {
 		return errDocument
 	}
-	v.doc, v.readOnly = v.grant.Document(name), access == authn.ReadOnly
+	v.readOnly = access == authn.ReadOnly
 	switch {
 	case n.draining.Load():
 		return errDraining

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -147,23 +146,21 @@ func (c *cli) watchRefusalsCommand() *cobra.Command {
 			return c.withFleet(func(fl *fleet) error {
 				out := newEvents(c, columns)
 				after := map[string]uint64{}
-				for first := true; ; first = false {
-					nodes, err := fl.some(ctx, f.nodes)
-					if err != nil {
-						return err
-					}
-					for row, err := range refusals(ctx, nodes, after) {
-						if err == nil && !first && f.takes(row) {
-							err = out.print(row)
-						}
+				return c.follow(ctx, fl, f.nodes, interval, func(n node) error {
+					_, asked := after[n.Node]
+					for row, err := range refusals(ctx, []node{n}, after) {
 						if err != nil {
-							return fmt.Errorf("watch refusals: %w", err)
+							return err
+						}
+						if !asked || !f.takes(row) { // at first, only what happens from now on
+							continue
+						}
+						if err := out.print(row); err != nil {
+							return closedError{err}
 						}
 					}
-					if !pause(ctx, interval) {
-						return context.Canceled
-					}
-				}
+					return nil
+				})
 			})
 		},
 	}

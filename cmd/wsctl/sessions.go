@@ -185,42 +185,49 @@ func (c *cli) watchSessionsCommand() *cobra.Command {
 // watchSessions asks each node for what came after the last that it said.
 func (c *cli) watchSessions(ctx context.Context, fl *fleet, names []string, f control.Filter, interval time.Duration) error {
 	out := newEvents(c, sessionEventColumns)
-	joined, left := map[string]uint64{}, map[string]uint64{}
-	for {
-		nodes, err := fl.some(ctx, names)
+	seen := map[string]*watched{}
+	return c.follow(ctx, fl, names, interval, func(n node) error {
+		if seen[n.Node] == nil {
+			seen[n.Node] = &watched{}
+		}
+		return seen[n.Node].look(ctx, n, f, out)
+	})
+}
+
+// watched is what was seen of a node's sessions.
+type watched struct {
+	asked  bool
+	joined uint64 // the session that began last
+	left   uint64 // the end that came last
+}
+
+// look prints what is new.
+func (w *watched) look(ctx context.Context, n node, f control.Filter, out *events[sessionEvent]) error {
+	// Ends first, so that no session ends before it was seen to begin.
+	recent, err := n.Recent(ctx, n.Node, control.RecentRequest{AfterRefusal: never, AfterEnded: w.left})
+	if err != nil {
+		return err
+	}
+	for s, err := range n.SessionsAfter(ctx, n.Node, f, w.joined) {
 		if err != nil {
 			return err
 		}
-		for _, n := range nodes {
-			recent, err := n.Recent(ctx, n.Node, control.RecentRequest{AfterEnded: left[n.Node]})
-			if err != nil {
-				return err
-			}
-			for s, err := range n.SessionsAfter(ctx, n.Node, f, joined[n.Node]) {
-				if err != nil {
-					return err
-				}
-				joined[n.Node] = s.ID
-				if err := out.print(sessionEvent{At: s.Since, Event: "joined", sessionRow: newSessionRow(n, s)}); err != nil {
-					return err
-				}
-			}
-			first := left[n.Node] == 0
-			for _, e := range recent.Ended.Rows {
-				if first || !f.Takes(e.Session) {
-					continue
-				}
-				event := sessionEvent{At: e.At, Event: "left", Code: e.Code, Reason: e.Reason, sessionRow: newSessionRow(n, e.Session)}
-				if err := out.print(event); err != nil {
-					return err
-				}
-			}
-			left[n.Node] = max(recent.Ended.Next, 1)
-		}
-		if !pause(ctx, interval) {
-			return context.Canceled
+		w.joined = s.ID
+		if err := out.print(sessionEvent{At: s.Since, Event: "joined", sessionRow: newSessionRow(n, s)}); err != nil {
+			return closedError{err}
 		}
 	}
+	for _, e := range recent.Ended.Rows {
+		if !w.asked || !f.Takes(e.Session) { // at first, only who is there
+			continue
+		}
+		event := sessionEvent{At: e.At, Event: "left", Code: e.Code, Reason: e.Reason, sessionRow: newSessionRow(n, e.Session)}
+		if err := out.print(event); err != nil {
+			return closedError{err}
+		}
+	}
+	w.asked, w.left = true, recent.Ended.Next
+	return nil
 }
 
 // kickFlags say how sessions are ended.

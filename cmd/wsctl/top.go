@@ -62,7 +62,7 @@ func (c *cli) topCommand() *cobra.Command {
 		Short: "Watch the nodes, the busiest documents and the rates, until Ctrl-C",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.interval < 100*time.Millisecond || f.rows < 1 {
+			if f.interval < minInterval || f.rows < 1 {
 				return failed(exitUsage, "top: expected an --interval of at least 100ms and at least one of --rows")
 			}
 			return c.withFleet(func(fl *fleet) error { return c.top(cmd.Context(), fl, &f) })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 )
+
+// minInterval is how often the nodes may be asked.
+const minInterval = 100 * time.Millisecond
 
 // watchFlags are what listings have.
 type watchFlags struct {
@@ -27,8 +31,8 @@ func (c *cli) repeat(ctx context.Context, f *watchFlags, list func() error) erro
 	if !f.watch {
 		return list()
 	}
-	if f.interval < 100*time.Millisecond {
-		return wrongFlag("interval", "%s: expected at least 100ms", f.interval)
+	if f.interval < minInterval {
+		return wrongFlag("interval", "%s: expected at least %s", f.interval, minInterval)
 	}
 	terminal := isTerminal(c.out)
 	for first := true; ; first = false {
@@ -68,5 +72,39 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// closedError says that nobody reads what is printed any more.
+type closedError struct{ error }
+
+// follow asks the nodes again and again until ctx ends. What goes wrong is said
+// and does not end it: an operator who watches wants to see the nodes come back.
+func (c *cli) follow(ctx context.Context, fl *fleet, names []string, interval time.Duration, look func(node) error) error {
+	if interval < minInterval {
+		return wrongFlag("interval", "%s: expected at least %s", interval, minInterval)
+	}
+	said := ""
+	for {
+		nodes, err := fl.some(ctx, names)
+		for _, n := range nodes {
+			lookErr := look(n)
+			if closed := (closedError{}); errors.As(lookErr, &closed) {
+				return closed
+			}
+			err = errors.Join(err, lookErr)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			said = ""
+		case err.Error() != said:
+			said = err.Error()
+			c.done("wsctl: %s", said)
+		}
+		if !pause(ctx, interval) {
+			return context.Canceled
+		}
 	}
 }

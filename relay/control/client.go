@@ -29,12 +29,16 @@ type Identity struct {
 	Node, Region, Version string
 }
 
-// silence is how long nobody has to answer until all are taken to have: nodes
-// answer a ping at once.
-const silence = 200 * time.Millisecond
+// Nodes answer a ping at once, so the first answer tells how long the others can
+// take: when none has come for some times as long, all have.
+const (
+	leastSilence = 200 * time.Millisecond
+	mostSilence  = 2 * time.Second
+	silenceRatio = 5
+)
 
 // Nodes finds the nodes of the region, sorted. It takes a moment, since nobody
-// knows how many there are.
+// knows how many there are; that there is none NATS says at once.
 func (c *Client) Nodes(ctx context.Context) ([]Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -48,6 +52,7 @@ func (c *Client) Nodes(ctx context.Context) ([]Identity, error) {
 		return nil, fmt.Errorf("look for nodes: %w", err)
 	}
 	var found []Identity
+	start, silence := time.Now(), c.timeout
 	for {
 		wait, done := context.WithTimeout(ctx, silence)
 		msg, err := sub.NextMsgWithContext(wait)
@@ -61,10 +66,10 @@ func (c *Client) Nodes(ctx context.Context) ([]Identity, error) {
 		case err != nil:
 			return nil, fmt.Errorf("look for nodes: %w", err)
 		}
-		var ping micro.Ping
-		if len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
-			continue // nobody: the wait ends it
+		if len(found) == 0 {
+			silence = min(max(silenceRatio*time.Since(start), leastSilence), mostSilence)
 		}
+		var ping micro.Ping
 		if err := json.Unmarshal(msg.Data, &ping); err == nil && ping.Metadata["node"] != "" {
 			found = append(found, Identity{ping.Metadata["node"], ping.Metadata["region"], ping.Metadata["version"]})
 		}

@@ -207,7 +207,7 @@ func TestATraceTakesTheWayOfAConnect(t *testing.T) {
 		t.Errorf("%+v", traces)
 	}
 	w.ctl("trace", "acme/notes/new").exits(2).says("license region")
-	w.ctl("trace", "aws-us-east-1/acme/notes/new", "--node", "us-1").must().says("us-1 would claim", "admitted")
+	w.ctl("trace", "aws-us-east-1/acme/notes/new", "--node", "us-1").must().says("would claim", "admitted")
 	w.ctl("trace", "aws-us-west-2/acme/notes/new").exits(1).says("4003 Forbidden: license region")
 
 	limited := w.mint("--max-connections", "1")
