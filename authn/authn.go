@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -70,6 +71,8 @@ type Verifier struct {
 	rules    rules
 	keys     *keyring
 
+	hits atomic.Uint64
+
 	mu    sync.Mutex
 	known *lru[[sha256.Size]byte, verified] // nil: none are remembered
 }
@@ -122,7 +125,11 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
 	if known, ok := v.recall(sum); ok {
 		keys, err := known.from.current(ctx)
 		if err == nil && keys == known.keys {
-			return known.grant, known.grant.checkTime(time.Now())
+			v.hits.Add(1)
+			if err := known.grant.checkTime(time.Now()); err != nil {
+				return nil, err
+			}
+			return known.grant, nil
 		}
 	}
 	t, err := parseToken(token)
@@ -200,4 +207,24 @@ func (v *Verifier) remember(sum [sha256.Size]byte, known verified) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.known.put(sum, known)
+}
+
+// Stats describe a Verifier, for metrics.
+type Stats struct {
+	Remembered    int    // tokens
+	Recalled      uint64 // tokens that were verified before
+	Issuers       int    // whose keys are kept, or were asked for in vain
+	Fetches       uint64 // of key sets
+	FetchFailures uint64 // of these, such as brought none
+}
+
+// Stats returns what the verifier has done so far.
+func (v *Verifier) Stats() Stats {
+	s := Stats{Recalled: v.hits.Load(), Issuers: v.keys.len(), Fetches: v.keys.fetches.Load(), FetchFailures: v.keys.failures.Load()}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.known != nil {
+		s.Remembered = len(v.known.items)
+	}
+	return s
 }

@@ -118,6 +118,9 @@ func TestKeysAreFetchedOnceForManyTokens(t *testing.T) {
 		if n := w.count(); n != 1 {
 			t.Errorf("%d fetches", n)
 		}
+		if s := v.Stats(); s.Fetches != 1 || s.FetchFailures != 0 || s.Issuers != 1 || s.Remembered != 50 {
+			t.Errorf("stats: %+v", s)
+		}
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +128,22 @@ func TestSigningKeysAreReadFromPEMAndJWK(t *testing.T) {
 		_, err := authn.ParseSigningKey([]byte(bad))
 		if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "c2Vj") {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestOnlyOneFileKnowsTheJOSELibrary(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if knows := strings.Contains(string(source), `"github.com/lestrrat-go/`); knows != (file == "jose.go") && file != "issuer_test.go" {
+			t.Errorf("%s imports the library: %v", file, knows)
 		}
 	}
 }

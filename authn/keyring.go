@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/docname"
@@ -29,6 +30,8 @@ type keyring struct {
 	timing timing
 	work   *workers
 	log    *slog.Logger
+
+	fetches, failures atomic.Uint64
 
 	mu       sync.Mutex
 	proven   *lru[string, *source]
@@ -95,7 +98,12 @@ func (k *keyring) source(t docname.Tenant) (*source, error) {
 func (k *keyring) newSource(address string) *source {
 	s := &source{address: address, timing: k.timing, work: k.work, report: k.report, budget: burst, counted: time.Now()}
 	s.fetch = func(ctx context.Context) ([]byte, []*publicKey, error) {
-		return fetchKeySet(ctx, k.client, address)
+		document, keys, err := fetchKeySet(ctx, k.client, address)
+		k.fetches.Add(1)
+		if err != nil {
+			k.failures.Add(1)
+		}
+		return document, keys, err
 	}
 	return s
 }
@@ -134,6 +142,16 @@ func (k *keyring) report(address string, err error, cached bool) {
 	default:
 		k.log.Debug("cannot fetch the issuer's keys", "jwks", withoutSecrets(address), "err", err)
 	}
+}
+
+// len is the number of issuers that are known, good or not.
+func (k *keyring) len() int {
+	if k.fixed != nil {
+		return 1
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.proven.items) + len(k.unproven.items)
 }
 
 func (k *keyring) close() {

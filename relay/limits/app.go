@@ -63,7 +63,7 @@ type waiter struct {
 	given bool // admitted for good
 	over  bool // nobody waits any more
 	err   error
-	done  chan struct{} // closed when given or err is decided
+	done  chan struct{} // closed when given or err is decided; nil if nobody has to wait
 }
 
 func (a *app) me() (self, bool) {
@@ -268,15 +268,23 @@ func (a *app) emptyLocked() bool {
 	return a.connections == 0 && len(a.waiting) == 0 && !a.running && !a.enteredLocked()
 }
 
-// noticeLocked takes in the record that the registry has at a revision.
-func (a *app) noticeLocked(value []byte, revision uint64) {
-	if !a.limited || revision <= a.revision && a.view != nil {
+// notice takes in the record that the registry has at a revision.
+func (a *app) notice(value []byte, revision uint64) {
+	a.mu.Lock()
+	news := a.limited && (a.view == nil || revision > a.revision)
+	a.mu.Unlock()
+	if !news {
 		return
 	}
 	r, err := decodeRecord(value)
 	if err != nil {
 		a.places.config.Log.Error("cannot read the record of an app's limits", "app", a.id.String(), "err", err)
 		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.view != nil && revision <= a.revision {
+		return // overtaken meanwhile
 	}
 	a.setViewLocked(r, revision)
 	me, _ := a.me()

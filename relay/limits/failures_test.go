@@ -100,6 +100,9 @@ func TestWithoutTheRegistryOnlyReservedPlacesAreGiven(t *testing.T) {
 		n.registry.endLease()
 		began := time.Now()
 		n.alone(t, "d", plan, ErrUnavailable)
+		if s := n.Stats(); s.Apps != 1 || s.Limited != 1 || s.Unavailable != 2 || s.Writes == 0 {
+			t.Errorf("stats: %+v", s)
+		}
 		if time.Since(began) > 0 {
 			t.Error("waited though there is no lease")
 		}

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -32,6 +33,7 @@ type Places struct {
 	config PlacesConfig
 	ctx    context.Context // of the goroutines below
 	stop   context.CancelFunc
+	stats  placeCounters
 
 	spawning sync.Mutex // after app.mu; guards closed, and tasks against a late start
 	tasks    sync.WaitGroup
@@ -76,7 +78,7 @@ func setDefault[T comparable](setting *T, value T) {
 // Mostly it neither blocks nor asks anybody.
 func (p *Places) Admit(ctx context.Context, doc docname.Document, plan Plan) (*Place, error) {
 	plan = plan.Within(p.config.Ceilings)
-	w := &waiter{name: doc.Name, hash: hashOf(doc.Name), plan: plan, arrived: time.Now(), done: make(chan struct{})}
+	w := &waiter{name: doc.Name, hash: hashOf(doc.Name), plan: plan, arrived: time.Now()}
 	a := p.lockApp(doc.AppID())
 	if a.admitLocked(w) {
 		a.mu.Unlock()
@@ -84,8 +86,10 @@ func (p *Places) Admit(ctx context.Context, doc docname.Document, plan Plan) (*P
 	}
 	if _, current := a.me(); !current {
 		a.mu.Unlock()
+		p.stats.unavailable.Add(1)
 		return nil, fmt.Errorf("admit to %s: %w: no current lease", doc, ErrUnavailable)
 	}
+	w.done = make(chan struct{})
 	a.waiting = append(a.waiting, w)
 	a.kickLocked()
 	a.mu.Unlock()
@@ -100,6 +104,9 @@ func (p *Places) Admit(ctx context.Context, doc docname.Document, plan Plan) (*P
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := w.endLocked(a); err != nil {
+		if errors.Is(err, ErrUnavailable) {
+			p.stats.unavailable.Add(1)
+		}
 		return nil, fmt.Errorf("admit to %s: %w", doc, err)
 	}
 	return &Place{app: a, waiter: w}, nil
@@ -187,11 +194,10 @@ var limitPrefix = strings.SplitAfter(docname.AppID{}.LimitKey(""), ".")[0]
 // changed takes in a record that the registry reports.
 func (p *Places) changed(license docname.LicenseRegion, key string, value []byte, revision uint64) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if a := p.keys[appKey{license, key}]; a != nil {
-		a.mu.Lock()
-		a.noticeLocked(value, revision)
-		a.mu.Unlock()
+	a := p.keys[appKey{license, key}]
+	p.mu.Unlock()
+	if a != nil {
+		a.notice(value, revision)
 	}
 }
 

@@ -133,6 +133,10 @@ func (a *app) step(ctx context.Context) error {
 		ttl = emptyTTL
 	}
 	revision, err := keys.Update(ctx, a.key, next.encode(), expect, ttl)
+	a.places.stats.writes.Add(1)
+	if errors.Is(err, ErrConflict) {
+		a.places.stats.conflicts.Add(1)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.settleLocked(next, expect, revision, began, err)
