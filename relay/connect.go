@@ -179,8 +179,9 @@ func (v *visit) run(socket *session.Socket) {
 	guard := n.gate.guard(v.grant)
 	defer guard.close()
 	v.session = session.New(socket, &n.cfg.Sessions, guard, n.pulse, v.readOnly)
-	var err error
-	if v.seat, err = v.live.room.Join(v.session); err != nil {
+	v.seat = v.live.room.NewSeat(v.session)
+	v.session.Sit(v.seat)
+	if err := v.seat.Join(); err != nil {
 		socket.Refuse(closeAgain, "Try again later")
 		return
 	}
@@ -189,7 +190,7 @@ func (v *visit) run(socket *session.Socket) {
 	if n.draining.Load() { // it began between the check and here
 		v.session.Close(closeRestart, "Service restart")
 	}
-	closed := v.session.Run(n.ctx, v.seat)
+	closed := v.session.Run(n.ctx)
 	n.traffic.leave(n, v)
 	v.seat.Leave()
 	v.ended(closed)

@@ -56,8 +56,11 @@ func (r *Room) compactOnce(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	subject := r.at.updates
-	messages, size := r.log.messages, r.log.size
+	messages, size, closed := r.log.messages, r.log.size, r.closed
 	r.mu.Unlock()
+	if closed { // its history may be removed already
+		return ErrClosed
+	}
 	if _, err := r.appendSnapshot(ctx); err != nil {
 		return err
 	}

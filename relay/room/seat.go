@@ -35,21 +35,26 @@ type Seat struct {
 	asked    []byte // the state vector of a SyncStep1 that came while frozen
 }
 
-// Join admits a member. It is sent the room's SyncStep1, so that edits made
+// NewSeat makes a seat for a member, who must know it before Join: what it is sent
+// there may make it call back.
+func (r *Room) NewSeat(m Member) *Seat { return &Seat{room: r, member: m, index: -1} }
+
+// Join admits the member. It is sent the room's SyncStep1, so that edits made
 // offline are uploaded, and the known awareness states.
-func (r *Room) Join(m Member) (*Seat, error) {
+func (s *Seat) Join() error {
+	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	r.sessions++
-	s := &Seat{room: r, member: m, index: len(r.seats)}
+	s.index = len(r.seats)
 	s.aware.Owner = awareness.Owner{Room: uint64(r.id), Session: r.sessions}
 	r.seats = append(r.seats, s)
 	s.send(yproto.Step1Frame(r.store.StateVector()))
 	s.sendStates()
-	return s, nil
+	return nil
 }
 
 // Leave gives the seat back; the clients that it introduced leave with it. It

@@ -104,8 +104,8 @@ func (m *member) present() int {
 func join(t testing.TB, r *Room) (*member, *Seat) {
 	t.Helper()
 	m := newMember()
-	s, err := r.Join(m)
-	if err != nil {
+	s := r.NewSeat(m)
+	if err := s.Join(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Step1([]byte{0}); err != nil {

@@ -67,7 +67,8 @@ type Guard interface {
 	Operation() (reason string)
 }
 
-// Session is one client in one document. It is made by New, seated, and Run.
+// Session is one client in one document. It is made by New, told its seat by Sit
+// before anything is sent to it, and Run.
 // Send, SendAwareness and Close may be called concurrently.
 type Session struct {
 	cfg      *Config
@@ -76,7 +77,7 @@ type Session struct {
 	guard    Guard
 	pulse    *Pulse
 	since    time.Time
-	seat     Seat // set before Run
+	seat     Seat // set by Sit
 	lastData atomic.Int64
 	frames   struct{ in, out atomic.Int64 }
 
@@ -98,9 +99,11 @@ func New(socket *Socket, cfg *Config, guard Guard, pulse *Pulse, readOnly bool) 
 
 var background = context.Background()
 
+// Sit tells the session its seat.
+func (s *Session) Sit(seat Seat) { s.seat = seat }
+
 // Run reads until the connection ends, and says how it ended.
-func (s *Session) Run(ctx context.Context, seat Seat) Closed {
-	s.seat = seat
+func (s *Session) Run(ctx context.Context) Closed {
 	s.pulse.add(s)
 	defer s.pulse.remove(s)
 	err := s.read(ctx)

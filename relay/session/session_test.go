@@ -110,8 +110,9 @@ func serve(t *testing.T, c setup) *served {
 			return
 		}
 		session := New(socket, &c.cfg, c.guard, NewPulse(), c.readOnly)
+		session.Sit(s.seat)
 		ready <- session
-		go func() { s.ended <- session.Run(context.Background(), s.seat) }()
+		go func() { s.ended <- session.Run(context.Background()) }()
 	}))
 	server.Listener = Listener{server.Listener}
 	if c.tls {
