@@ -126,7 +126,7 @@ for (const version of [3, 2]) {
   })
 
   for (const strategy of ['discovery', 'catch']) {
-    test(`TipTap ${version}: people of two regions meet in one, by ${strategy}`, { timeout: 60_000 }, async (t) => {
+    test(`TipTap ${version}: people of two regions meet in one, by ${strategy}`, { timeout: 120_000 }, async (t) => {
       const { come } = await stage(t, version)
       const ada = await come(0, { region: 'us-east-1', strategy })
       await synced(ada, 'us-east-1')
@@ -139,7 +139,7 @@ for (const version of [3, 2]) {
   }
 }
 
-test('a document that has moved meanwhile: redirected long after the first connect, nothing is lost', { timeout: 60_000 }, async (t) => {
+test('a document that has moved meanwhile: redirected long after the first connect, nothing is lost', { timeout: 120_000 }, async (t) => {
   const { come } = await stage(t, 3)
   const ada = await come(0, { region: 'us-east-1' })
   await synced(ada, 'us-east-1')
@@ -157,7 +157,7 @@ test('a document that has moved meanwhile: redirected long after the first conne
   await sees(bob, 'Ada')
 })
 
-test('offline and back: what both typed meanwhile is there', { timeout: 60_000 }, async (t) => {
+test('offline and back: what both typed meanwhile is there', { timeout: 120_000 }, async (t) => {
   const { come } = await stage(t, 3, { tolerate: networkNoise })
   const [ada, bob] = [await come(0), await come(1)]
   await Promise.all([synced(ada), synced(bob)])
@@ -172,7 +172,7 @@ test('offline and back: what both typed meanwhile is there', { timeout: 60_000 }
   await sees(bob, 'Ada')
 })
 
-test('an expired token is replaced without the user noticing', { timeout: 60_000 }, async (t) => {
+test('an expired token is replaced without the user noticing', { timeout: 120_000 }, async (t) => {
   const { come, asked } = await stage(t, 3, {
     token: ({ force }) => force ? {} : { ttl: '-2m' }
   })
@@ -183,7 +183,7 @@ test('an expired token is replaced without the user noticing', { timeout: 60_000
   assert.equal((await state(ada)).state, 'synced')
 })
 
-test('a tab that was left and comes back is the same person', { timeout: 60_000 }, async (t) => {
+test('a tab that was left and comes back is the same person', { timeout: 120_000 }, async (t) => {
   const { come } = await stage(t, 3)
   const [ada, bob] = [await come(0), await come(1)]
   await Promise.all([synced(ada), synced(bob)])
