@@ -28,6 +28,9 @@ type client struct {
 	author author
 	done   chan struct{} // closed when the connection has ended
 
+	gate     sync.RWMutex             // held to keep the client from reading
+	observed func(stateVector []byte) // called after each update; may be nil
+
 	mu      sync.Mutex
 	store   *ystore.Store
 	synced  bool
@@ -38,20 +41,27 @@ type client struct {
 // dial connects to a document and waits until the server has sent what it has.
 func dial(tb testing.TB, base, document, token string) *client {
 	tb.Helper()
+	return dialBy(tb, http.DefaultClient, base, document, token, nil)
+}
+
+// dialBy is dial by an HTTP client, with a function that is told the state vector
+// after each update.
+func dialBy(tb testing.TB, by *http.Client, base, document, token string, observed func([]byte)) *client {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	header := http.Header{}
 	if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
-	ws, _, err := websocket.Dial(ctx, base+"/"+url.PathEscape(document), &websocket.DialOptions{HTTPHeader: header})
+	ws, _, err := websocket.Dial(ctx, base+"/"+url.PathEscape(document), &websocket.DialOptions{HTTPHeader: header, HTTPClient: by})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	ws.SetReadLimit(-1)
 	c := &client{
 		tb: tb, ws: ws, author: author{client: uint64(rand.Uint32())},
-		store: ystore.New(ystore.Limits{}), done: make(chan struct{}), changed: make(chan struct{}),
+		store: ystore.New(ystore.Limits{}), done: make(chan struct{}), changed: make(chan struct{}), observed: observed,
 	}
 	go c.read()
 	tb.Cleanup(c.leave)
@@ -63,6 +73,7 @@ func dial(tb testing.TB, base, document, token string) *client {
 func (c *client) read() {
 	defer close(c.done)
 	for {
+		c.passGate()
 		_, frame, err := c.ws.Read(context.Background())
 		if err != nil {
 			c.mu.Lock()
@@ -84,9 +95,18 @@ func (c *client) read() {
 			c.tb.Errorf("the server sent a malformed update: %v", err)
 		}
 		c.synced = c.synced || m.Kind == yproto.Step2
+		if c.observed != nil {
+			c.observed(c.store.StateVector())
+		}
 		c.noteLocked()
 		c.mu.Unlock()
 	}
+}
+
+// passGate waits while the test keeps the client from reading.
+func (c *client) passGate() {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
 }
 
 func (c *client) noteLocked() {
