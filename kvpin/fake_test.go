@@ -193,6 +193,8 @@ const (
 // fakeStore is one node's link to a fake bucket.
 type fakeStore struct {
 	bucket *fakeBucket
+	// faults guards fault and the state that it keeps.
+	faults sync.Mutex
 	// fault decides about each write and read; nil lets everything pass.
 	fault func(write bool, key string) (o outcome, delay time.Duration)
 	// lateBy is how much later than its caller waited a late write arrives.
@@ -253,9 +255,12 @@ func (s *fakeStore) isCut() bool {
 // pass decides about a request. write is what arrives late, nil for reads.
 func (s *fakeStore) pass(ctx context.Context, key string, write func()) (answered bool) {
 	o, delay := passes, time.Duration(0)
+	s.faults.Lock()
 	if s.fault != nil {
 		o, delay = s.fault(write != nil, key)
 	}
+	lateBy := s.lateBy
+	s.faults.Unlock()
 	if delay > 0 {
 		pause(ctx, delay, delay)
 	}
@@ -274,7 +279,7 @@ func (s *fakeStore) pass(ctx context.Context, key string, write func()) (answere
 		write()
 	case o == late && write != nil:
 		<-ctx.Done()
-		time.AfterFunc(s.lateBy, write)
+		time.AfterFunc(lateBy, write)
 		defer s.reconnect()
 	}
 	<-ctx.Done()

@@ -16,6 +16,8 @@ import (
 
 // once makes the next request that fits meet with an outcome.
 func (s *fakeStore) once(o outcome, write bool, prefix string) {
+	s.faults.Lock()
+	defer s.faults.Unlock()
 	done := false
 	s.fault = func(w bool, key string) (outcome, time.Duration) {
 		if !done && w == write && strings.HasPrefix(key, prefix) {
@@ -56,7 +58,9 @@ func TestClaimThatLandsMinutesLaterIsUndone(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
 		doc := testDoc("x")
+		a.link.faults.Lock()
 		a.link.lateBy = 5 * time.Minute
+		a.link.faults.Unlock()
 		a.link.once(late, true, "pin.")
 		if _, err := a.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
 			w.t.Fatalf("claim: %v", err)
@@ -187,12 +191,14 @@ func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		// The holder's validation is slow: its documents are alive all the same.
+		a.link.faults.Lock()
 		a.link.fault = func(write bool, key string) (outcome, time.Duration) {
 			if strings.HasPrefix(key, "pin.") {
 				return passes, 500 * time.Millisecond
 			}
 			return passes, 0
 		}
+		a.link.faults.Unlock()
 		a.link.heal()
 		for i := range 5000 {
 			var pinned *PinnedError
