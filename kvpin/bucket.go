@@ -27,12 +27,13 @@ type bucket struct {
 	opened   chan struct{} // closed with the first lease, or with a fault
 	opening  sync.Once
 
-	lease  ownLease
-	peers  peers
-	fence  fence
-	hints  hints
-	stats  counters
-	survey survey
+	lease   ownLease
+	peers   peers
+	fence   fence
+	answers answers
+	hints   hints
+	stats   counters
+	survey  survey
 
 	renewal chan struct{} // asks for a renewal now
 	sweeper chan struct{} // asks for a sweep
@@ -124,14 +125,30 @@ func signal(c chan struct{}) {
 	}
 }
 
-// get reads a key from the leader within the configured timeout.
+// get reads a key from the leader, unless the registry is silent.
 func (b *bucket) get(ctx context.Context, key string) (entry, error) {
+	if err := b.answers.silent(); err != nil {
+		return entry{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	return b.read(ctx, key)
+}
+
+// put writes a key, unless the registry is silent.
+func (b *bucket) put(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
+	if err := b.answers.silent(); err != nil {
+		return 0, fmt.Errorf("write %s: %w", key, err)
+	}
+	return b.write(ctx, key, value, expect, ttl)
+}
+
+// read reads a key from the leader within the configured timeout.
+func (b *bucket) read(ctx context.Context, key string) (entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	start := time.Now()
 	e, err := b.store.Get(ctx, key)
 	b.stats.reads.Add(1)
-	b.observe("read", start, err)
+	b.answered("read", start, err)
 	if err != nil {
 		return e, fmt.Errorf("read %s: %w", key, err)
 	}
@@ -141,9 +158,9 @@ func (b *bucket) get(ctx context.Context, key string) (entry, error) {
 // leastWrite is the least time that a write must have for its answer.
 const leastWrite = 50 * time.Millisecond
 
-// put writes a key. A context that is canceled meanwhile does not interrupt it,
+// write writes a key. A context that is canceled meanwhile does not interrupt it,
 // since that would only leave an unknown outcome; its deadline holds.
-func (b *bucket) put(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
+func (b *bucket) write(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
 	timeout := b.cfg.Timeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
@@ -156,13 +173,25 @@ func (b *bucket) put(ctx context.Context, key string, value []byte, expect uint6
 	start, passage := time.Now(), b.fence.enter(b.store.Incarnation())
 	revision, err := b.store.Put(ctx, key, value, expect, ttl)
 	b.stats.writes.Add(1)
-	b.observe("write", start, err)
+	b.answered("write", start, err)
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", key, err)
 	}
 	b.fence.passed(passage, b.store.Incarnation())
 	b.sawHighest(revision)
 	return revision, nil
+}
+
+// answered keeps the books about a request. The first that gets no answer has the
+// lease keeper ask again at once, whose success ends the silence.
+func (b *bucket) answered(op string, start time.Time, err error) {
+	b.observe(op, start, err)
+	if errors.Is(err, context.DeadlineExceeded) && time.Since(start) < b.cfg.Timeout*3/4 {
+		return // its caller had little time
+	}
+	if b.answers.heard(start, err) {
+		b.renewNow()
+	}
 }
 
 // sawHighest keeps the highest revision that this node's writes were given.

@@ -76,8 +76,10 @@ type Config struct {
 	// background: a release that was owed, or an orphan. Its history is to be purged
 	// once the pin is gone. May be nil; must not block.
 	Unpinned func(docname.Document, Pin)
-	// Observe is told of every operation: its name, how long it took and what came
-	// of it. May be nil; must not block.
+	// Observe is told of every operation, how long it took and what came of it: the
+	// requests "read" and "write", and what they serve, "lookup", "hold", "release",
+	// "renew", "settle" (a debt, a validation) and "sweep". May be nil; must not
+	// block.
 	Observe func(op string, d time.Duration, err error)
 	// Log takes what an operator should know. Nil discards it.
 	Log *slog.Logger

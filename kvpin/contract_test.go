@@ -86,9 +86,14 @@ func TestReconnectWithinTheGracePeriodKeepsTheEpochOnAnyNodeOfTheRegion(t *testi
 		a, b := w.node("eu-central-1", "a"), w.node("eu-central-1", "b")
 		doc := testDoc("x")
 		first := a.hold(doc)
+		left := time.Now()
 		release(w.t, first)
 		time.Sleep(worldGrace * 3 / 4)
 		second := b.hold(doc)
+		if time.Since(left) > worldGrace {
+			w.t.Logf("the machine is too busy to come back in time: %s", time.Since(left))
+			return
+		}
 		if second.Pin().Epoch != first.Pin().Epoch {
 			w.t.Fatal("the reconnect met another epoch")
 		}

@@ -110,11 +110,8 @@ func (b *bucket) settle(ctx context.Context, d *document) (p Pin, h *Hold, err e
 	switch {
 	case d.hold == nil:
 		d.tell = nothing
-		var last bool
-		if last, p, err = b.leave(ctx, d, Pin{}); err == nil && last && p.Epoch != "" && b.cfg.Unpinned != nil {
-			b.cfg.Unpinned(d.name, p)
-		}
-		return p, h, err
+		err = b.settleRelease(ctx, d)
+		return Pin{}, h, err
 	case onlyRenew:
 		p, err = b.renewPin(ctx, d)
 		return p, h, err
@@ -122,6 +119,23 @@ func (b *bucket) settle(ctx context.Context, d *document) (p Pin, h *Hold, err e
 		p, err = b.validate(ctx, d)
 		return p, h, err
 	}
+}
+
+// settleRelease takes this node out of a pin that it does not hold, and has the
+// history purged if it was the last holder, as far as it knows.
+func (b *bucket) settleRelease(ctx context.Context, d *document) error {
+	last, p, err := b.leave(ctx, d, Pin{})
+	if err != nil || !last {
+		return err
+	}
+	if p.Epoch == "" { // gone already: the release had landed
+		p = d.was
+	}
+	d.was = Pin{}
+	if p.Epoch != "" && b.cfg.Unpinned != nil {
+		b.cfg.Unpinned(d.name, p)
+	}
+	return nil
 }
 
 // tellRooms passes the news on, one at a time per document and without the turn,

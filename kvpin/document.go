@@ -29,6 +29,7 @@ type document struct {
 
 	// owned by whoever has the turn
 	lastLeft time.Time // when its last session ended; zero if it had none
+	was      Pin       // of the last hold
 	doubts   []doubt
 	attempts int  // failed ones, in a row
 	tell     news // what Rooms has not yet been told successfully

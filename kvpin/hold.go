@@ -36,6 +36,10 @@ func (h *Hold) Pin() Pin {
 	return h.pin
 }
 
+// Done is closed when the hold is over: released, or moved to another region. A
+// room that was being opened while Moved was told learns it here.
+func (h *Hold) Done() <-chan struct{} { return h.ctx.Done() }
+
 // Document returns what is held.
 func (h *Hold) Document() docname.Document { return h.doc }
 
@@ -74,7 +78,7 @@ func (b *bucket) claim(ctx context.Context, doc docname.Document) (h *Hold, err 
 	}
 	p, err := b.enter(ctx, d)
 	if err != nil {
-		d.lastLeft = time.Time{}
+		d.lastLeft, d.was = time.Time{}, Pin{}
 		b.lookForDoubts(d)
 		var pinned *PinnedError
 		if errors.As(err, &pinned) {

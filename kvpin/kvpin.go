@@ -107,9 +107,6 @@ var (
 	// ErrHeld is returned by Hold and Adopt when this node holds the document
 	// already.
 	ErrHeld = errors.New("document is held already")
-
-	// ErrClosed is returned after Close.
-	ErrClosed = errors.New("registry closed")
 )
 
 // PinnedError is returned by Hold when the document lives in another region.

@@ -158,7 +158,7 @@ func (b *bucket) renew(ctx context.Context) error {
 	}
 	for range 2 {
 		start, highest := time.Now(), b.highest.Load()
-		next, err := b.put(ctx, b.leaseKey(), b.leaseRecord(id).encode(), revision, b.cfg.LeaseTTL)
+		next, err := b.write(ctx, b.leaseKey(), b.leaseRecord(id).encode(), revision, b.cfg.LeaseTTL)
 		if err == nil && next < highest {
 			b.highest.Store(next)
 			b.loseLease("the registry was restored from an old copy")
@@ -173,7 +173,7 @@ func (b *bucket) renew(ctx context.Context) error {
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
-		e, err := b.get(ctx, b.leaseKey())
+		e, err := b.read(ctx, b.leaseKey())
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (b *bucket) loseLease(why string) {
 // acquire takes a lease with a new id and has every pin gone through.
 func (b *bucket) acquire(ctx context.Context) error {
 	l := &b.lease
-	e, err := b.get(ctx, b.leaseKey())
+	e, err := b.read(ctx, b.leaseKey())
 	if err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (b *bucket) acquire(ctx context.Context) error {
 		}
 	}
 	start := time.Now()
-	revision, err := b.put(ctx, b.leaseKey(), b.leaseRecord(id).encode(), e.Revision, b.cfg.LeaseTTL)
+	revision, err := b.write(ctx, b.leaseKey(), b.leaseRecord(id).encode(), e.Revision, b.cfg.LeaseTTL)
 	if err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (b *bucket) giveLeaseBack(ctx context.Context) error {
 	}
 	record := b.leaseRecord(id)
 	record.Left = true
-	if _, err := b.put(ctx, b.leaseKey(), record.encode(), revision, time.Second); err != nil {
+	if _, err := b.write(ctx, b.leaseKey(), record.encode(), revision, time.Second); err != nil {
 		return fmt.Errorf("give lease back in registry %s: %w", b.license, err)
 	}
 	return nil

@@ -34,6 +34,9 @@ func connect(source Source, name string) (*link, error) {
 		// A black hole is noticed after two pings, and a new connection tried.
 		nats.PingInterval(3*time.Second),
 		nats.MaxPingsOutstanding(2),
+		// The default writes to standard error; what an error does to the registry is
+		// noticed anyway.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { l.connected() }),
 	)

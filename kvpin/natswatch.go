@@ -18,6 +18,9 @@ const (
 	watchSilence   = 3 * watchHeartbeat
 )
 
+// flowAhead is how many bytes a server sends ahead of what flow control confirmed.
+const flowAhead = 32 << 20
+
 var errConsumerLost = errors.New("lost track of the consumer")
 
 // Watch keeps one push consumer over the filters. Whatever interrupts it, a lost
@@ -74,7 +77,19 @@ func (s *natsStore) Scan(ctx context.Context, filter string, handle func(entry) 
 func (s *natsStore) consume(ctx context.Context, filters []string, handle func(change) error) error {
 	nc := s.link.nc
 	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
+	messages, done := make(chan *nats.Msg, 256), make(chan struct{})
+	defer close(done)
+	// Not SubscribeSync: it holds 65,536 messages and drops the rest, while flow
+	// control lets the server send ahead 32 MiB, which are more of ours.
+	sub, err := nc.Subscribe(inbox, func(m *nats.Msg) {
+		select {
+		case messages <- m:
+		case <-done:
+		}
+	})
+	if err == nil {
+		err = sub.SetPendingLimits(-1, 2*flowAhead)
+	}
 	if err != nil {
 		return unavailable(err)
 	}
@@ -91,12 +106,17 @@ func (s *natsStore) consume(ctx context.Context, filters []string, handle func(c
 	}
 	synced := pending == 0
 	var sequence uint64 // of the consumer
+	silence := time.NewTimer(watchSilence)
+	defer silence.Stop()
 	for {
-		wait, cancel := context.WithTimeout(ctx, watchSilence)
-		m, err := sub.NextMsgWithContext(wait)
-		cancel()
-		if err != nil {
-			return unavailable(err)
+		var m *nats.Msg
+		silence.Reset(watchSilence)
+		select {
+		case m = <-messages:
+		case <-ctx.Done():
+			return unavailable(ctx.Err())
+		case <-silence.C:
+			return fmt.Errorf("%w: %w", ErrUnavailable, errConsumerLost)
 		}
 		if status := m.Header.Get("Status"); status != "" {
 			if err := heartbeat(m, status, sequence); err != nil {

@@ -184,12 +184,12 @@ func (b *bucket) publishURL(ctx context.Context) error {
 		return nil
 	}
 	key := regionPrefix + string(b.cfg.Region)
-	e, err := b.get(ctx, key)
+	e, err := b.read(ctx, key)
 	if err != nil {
 		return err
 	}
 	if !e.Present {
-		if _, err = b.put(ctx, key, []byte(b.cfg.URL), e.Revision, 0); !errors.Is(err, ErrConflict) {
+		if _, err = b.write(ctx, key, []byte(b.cfg.URL), e.Revision, 0); !errors.Is(err, ErrConflict) {
 			return err
 		}
 		return nil

@@ -51,7 +51,10 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		l.onConnect(b.reachable)
 		r.buckets[license] = b
 	}
-	return r, r.start(ctx)
+	if err := r.start(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // start runs the buckets and waits for their first leases. On an error nothing

@@ -68,7 +68,7 @@ func (b *bucket) drop(d *document, h *Hold) {
 	d.hold, d.backstop = nil, false
 	delete(b.validating, d)
 	b.mu.Unlock()
-	d.lastLeft, d.tell, d.attempts = lastLeft, nothing, 0
+	d.lastLeft, d.was, d.tell, d.attempts = lastLeft, h.Pin(), nothing, 0
 }
 
 // leave takes this node out of the pin, beginning with the pin as it was last

@@ -3,6 +3,7 @@ package kvpin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/docname"
@@ -44,63 +45,89 @@ func (b *bucket) lookAgain(doc docname.Document) {
 }
 
 // validate brings a held document's pin in line with the hold, or the hold in line
-// with the pin:
-//   - still mine: the current lease is written in;
-//   - gone: created again with the same epoch;
-//   - own region, another epoch: entered, and the room goes over to it;
-//   - another region: the hold is over.
+// with the pin. It begins with the pin as this node knows it: after an outage most
+// pins are unchanged, and the revision tells.
 func (b *bucket) validate(ctx context.Context, d *document) (Pin, error) {
 	h := d.hold
+	me, _, err := b.me()
+	if err != nil {
+		return Pin{}, err
+	}
+	if known := h.Pin(); known.Revision != 0 && !known.has(me) && len(d.doubts) == 0 {
+		p, err := b.writePin(ctx, d, known.with(me), known.Revision, b.cfg.Backstop)
+		if err == nil {
+			return p, b.validAs(d, p, nothing, me)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return Pin{}, err
+		}
+	}
 	for {
 		e, err := b.readPin(ctx, d)
 		if err != nil {
 			return Pin{}, err
 		}
-		me, _, err := b.me()
+		p, what, write, err := b.followed(d, e, me)
 		if err != nil {
 			return Pin{}, err
 		}
-		var p Pin
-		if e.Present {
-			if p, err = decodePin(e); err != nil {
-				return Pin{}, err
-			}
-		}
-		mine := h.Pin()
-		what, write := nothing, true
-		switch {
-		case !e.Present:
-			what = restored
-			p = Pin{Region: b.cfg.Region, Epoch: mine.Epoch, Holders: []Holder{me}, Since: mine.Since}
-		case p.Region != b.cfg.Region:
+		if what == moved {
 			b.drop(d, h)
 			d.tell = moved
 			return p, nil
-		default:
-			if p.Epoch != mine.Epoch {
-				what = rebased
-			}
-			write = !p.has(me) || d.doubted(e.Revision)
-			p = p.with(me)
 		}
 		if write {
-			if p, err = b.writePin(ctx, d, p, e.Revision, b.cfg.Backstop); errors.Is(err, ErrConflict) {
+			p, err = b.writePin(ctx, d, p, e.Revision, b.cfg.Backstop)
+			if errors.Is(err, ErrConflict) {
 				pause(ctx, 0, 5*time.Millisecond)
 				continue
-			} else if err != nil {
+			}
+			if err != nil {
 				return Pin{}, err
 			}
 		}
-		h.setPin(p)
-		d.tell = max(d.tell, what)
-		if lease, ok := b.lease.current(time.Now()); ok && lease.id == me.Lease {
-			b.mu.Lock()
-			delete(b.validating, d)
-			b.mu.Unlock()
-			return p, nil
-		}
-		return p, ErrUnavailable // lost again meanwhile
+		return p, b.validAs(d, p, what, me)
 	}
+}
+
+// followed says what becomes of a hold whose pin reads as e: the pin as it is to
+// be, what Rooms is told, and whether the pin is to be written.
+//   - still mine: the current lease is written in;
+//   - gone: created again with the same epoch;
+//   - own region, another epoch: entered, and the room goes over to it;
+//   - another region: the hold is over.
+func (b *bucket) followed(d *document, e entry, me Holder) (p Pin, what news, write bool, err error) {
+	mine := d.hold.Pin()
+	if !e.Present {
+		return Pin{Region: b.cfg.Region, Epoch: mine.Epoch, Holders: []Holder{me}, Since: mine.Since}, restored, true, nil
+	}
+	if p, err = decodePin(e); err != nil {
+		return Pin{}, nothing, false, err
+	}
+	switch {
+	case p.Region != b.cfg.Region:
+		return p, moved, false, nil
+	case p.has(me) && !d.doubted(e.Revision):
+	default:
+		p, write = p.with(me), true
+	}
+	if p.Epoch != mine.Epoch {
+		what = rebased
+	}
+	return p, what, write, nil
+}
+
+// validAs ends a validation whose pin lists the node by the lease in me.
+func (b *bucket) validAs(d *document, p Pin, what news, me Holder) error {
+	d.hold.setPin(p)
+	d.tell = max(d.tell, what)
+	if lease, ok := b.lease.current(time.Now()); !ok || lease.id != me.Lease {
+		return fmt.Errorf("%w: the lease was lost while a pin was gone through", ErrUnavailable)
+	}
+	b.mu.Lock()
+	delete(b.validating, d)
+	b.mu.Unlock()
+	return nil
 }
 
 // renewPins lengthens the expiry of pins that have seen no write for half of it.

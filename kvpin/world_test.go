@@ -2,6 +2,7 @@ package kvpin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,12 +14,12 @@ import (
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
-// Times of the test worlds: the shortest that keep the proportions.
+// Times of the test worlds: short, but long enough for a machine that is busy.
 const (
-	worldGrace    = 2 * time.Second
-	worldLeaseTTL = 3 * time.Second
-	// A server may expire a key this much late, on a machine that is busy.
-	worldLate = 1500 * time.Millisecond
+	worldGrace    = 4 * time.Second
+	worldLeaseTTL = 5 * time.Second
+	// A server may expire a key this much late.
+	worldLate = 2500 * time.Millisecond
 )
 
 // world is one registry with the nodes that use it.
@@ -99,7 +100,7 @@ func (w *world) node(region Region, id NodeID, change ...func(*Config)) *testNod
 	}
 	cfg := Config{
 		Region: region, Node: id, URL: "wss://" + string(region) + ".example",
-		Grace: worldGrace, LeaseTTL: worldLeaseTTL, RenewEvery: worldLeaseTTL / 3, SweepAfter: worldLeaseTTL,
+		Grace: worldGrace, LeaseTTL: worldLeaseTTL, RenewEvery: worldLeaseTTL / 5, SweepAfter: worldLeaseTTL,
 		Timeout: 2 * time.Second, Deadline: 4 * time.Second,
 		Unpinned: func(doc docname.Document, _ Pin) {
 			n.mu.Lock()
@@ -188,21 +189,31 @@ func testDoc(name string) docname.Document {
 	return docname.Document{License: testLicense, Tenant: "acme", App: "notes", Name: name}
 }
 
-func (n *testNode) hold(doc docname.Document) *Hold {
+// patiently repeats what a busy machine made time out.
+func (n *testNode) patiently(try func() error) {
 	n.t.Helper()
-	h, err := n.Hold(context.Background(), doc)
-	if err != nil {
-		n.t.Fatalf("node %s: %v", n.cfg.Node, err)
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, ErrUnavailable) || time.Now().After(deadline) {
+			n.t.Fatalf("node %s: %v", n.cfg.Node, err)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+func (n *testNode) hold(doc docname.Document) (h *Hold) {
+	n.t.Helper()
+	n.patiently(func() (err error) { h, err = n.Hold(context.Background(), doc); return err })
 	return h
 }
 
-func (n *testNode) lookup(doc docname.Document) (Pin, State) {
+func (n *testNode) lookup(doc docname.Document) (p Pin, s State) {
 	n.t.Helper()
-	p, s, err := n.Lookup(context.Background(), doc)
-	if err != nil {
-		n.t.Fatalf("node %s: %v", n.cfg.Node, err)
-	}
+	n.patiently(func() (err error) { p, s, err = n.Lookup(context.Background(), doc); return err })
 	return p, s
 }
 
