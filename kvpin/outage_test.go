@@ -200,7 +200,7 @@ func TestDeletedBucketIsMadeAgainWithItsPins(t *testing.T) {
 	}
 	eventually(t, recreateAfter+10*time.Second, "all pins are back", func() bool {
 		for _, h := range holds {
-			e, err := a.buckets[testLicense].store.Get(t.Context(), h.doc.PinKey())
+			e, err := bounded(t, a.buckets[testLicense].store, h.doc.PinKey())
 			if err != nil || !e.Present {
 				return false
 			}
@@ -273,7 +273,7 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 	healed := func() bool {
 		wrong = ""
 		for i, doc := range docs {
-			e, err := a.buckets[testLicense].store.Get(t.Context(), doc.PinKey())
+			e, err := bounded(t, a.buckets[testLicense].store, doc.PinKey())
 			if err != nil || !e.Present {
 				wrong = doc.String() + " is not pinned"
 				return false
@@ -305,4 +305,12 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 	if _, two := b.heard(b.restored, numbered(0)); !one && !two {
 		t.Fatal("no room was told that its pin was restored")
 	}
+}
+
+// bounded reads a key, and gives up on a request that a restart has swallowed.
+func bounded(t *testing.T, s store, key string) (entry, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	return s.Get(ctx, key)
 }
