@@ -21,7 +21,7 @@ const todo = "aws-eu-west-1/acme/notes/todo"
 
 func TestPinsAreListedWatchedAndReleased(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorldWith(t, "8s")
 	w.join(w.eu1, "todo", "milk")
 	w.join(w.eu2, "todo", "")
 	w.join(w.us1, "a b/ü", "")

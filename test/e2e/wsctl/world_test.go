@@ -33,13 +33,20 @@ type world struct {
 	eu1, eu2, us1    *cluster.Node
 	admin            map[string]string // base URL of the admin listeners by node
 	dir              string            // of operator.pem and token.jwt
+	grace            string
 	key, jwks, token string
 	clients          *yjs.Node
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), admin: map[string]string{}}
+	return newWorldWith(t, "2s")
+}
+
+// newWorldWith is newWorld with a grace period.
+func newWorldWith(t *testing.T, grace string) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), grace: grace, admin: map[string]string{}}
 	w.makeKey()
 	w.euNATS, w.monitor = startNATS(t)
 	w.usNATS, _ = startNATS(t)
@@ -109,7 +116,7 @@ func (w *world) start(node, region, listen, public, nats string) *cluster.Node {
 	w.admin[node] = "http://" + admin
 	p := cluster.RunWsnode(w.t, "serve", "--region", region, "--node", node, "--listen", listen, "--public-url", "ws://"+public,
 		"--nats-url", nats, "--registry", "aws-eu-west-1="+w.euNATS, "--registry", "aws-us-east-1="+w.euNATS,
-		"--jwks-url", w.jwks, "--grace", "2s", "--drain-spread", "0s", "--admin-listen", admin, "--pprof")
+		"--jwks-url", w.jwks, "--grace", w.grace, "--drain-spread", "0s", "--admin-listen", admin, "--pprof")
 	return &cluster.Node{Process: p, Addr: listen}
 }
 
