@@ -49,6 +49,13 @@ func (w *web) set(serve func(*http.Request) *http.Response) {
 	w.serve = serve
 }
 
+// delay sets how long a fetch takes.
+func (w *web) delay(takes time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.takes = takes
+}
+
 // count returns how many fetches there were since the last count.
 func (w *web) count() int {
 	w.mu.Lock()
@@ -207,7 +214,7 @@ func TestUnreachableIssuerDoesNotBreakWhatIsCached(t *testing.T) {
 		token := longLived(t, issuer)
 		outcome(t, v, token)
 		w.set(nil)
-		w.takes = time.Hour // and it hangs
+		w.delay(time.Hour // and it hangs)
 		waits := 0
 		for range 110 {
 			time.Sleep(time.Minute)
@@ -226,7 +233,7 @@ func TestUnreachableIssuerDoesNotBreakWhatIsCached(t *testing.T) {
 		if got := outcome(t, v, token); got != "unavailable" {
 			t.Errorf("stale beyond the bound: %q", got)
 		}
-		w.takes = 0
+		w.delay(0)
 		w.set(publish(issuer.JWKS()))
 		time.Sleep(2 * time.Minute)
 		if got := outcome(t, v, token); got != "" {
