@@ -214,7 +214,7 @@ func TestUnreachableIssuerDoesNotBreakWhatIsCached(t *testing.T) {
 		token := longLived(t, issuer)
 		outcome(t, v, token)
 		w.set(nil)
-		w.delay(time.Hour // and it hangs)
+		w.delay(time.Hour) // and it hangs
 		waits := 0
 		for range 110 {
 			time.Sleep(time.Minute)
