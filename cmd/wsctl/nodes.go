@@ -265,6 +265,7 @@ running, without clients, until it is stopped; there is no way back but a start.
 				}
 				ctx, cancel := context.WithTimeout(ctx, patience)
 				defer cancel()
+				pause(ctx, delay) // clients may come until then
 				return c.waitDrained(ctx, nodes)
 			})
 		},
