@@ -81,9 +81,9 @@ func (s *source) current(ctx context.Context) (*keySet, error) {
 		return s.set, nil
 	}
 	started := s.startLocked(now)
-	// While an issuer is down its old keys serve at once: handshakes wait only
-	// for the first fetch to fail.
-	if started && (s.set == nil || s.failures == 0) {
+	// While an issuer is down its old keys serve at once, as long as they may:
+	// handshakes wait only for the first fetch to fail.
+	if _, err := s.usableLocked(); started && (err != nil || s.failures == 0) {
 		s.waitLocked(ctx)
 	}
 	return s.usableLocked()
