@@ -1,0 +1,209 @@
+package relay
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/control"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+func ids[T any](entries []entry[T]) (ids []uint64) {
+	for _, e := range entries {
+		ids = append(ids, e.id)
+	}
+	return ids
+}
+
+func TestARosterListsWhatIsThereInTheOrderOfComing(t *testing.T) {
+	var r roster[int]
+	r.init(time.Now())
+	there := map[uint64]int{}
+	var order []uint64
+	for i := range 5000 {
+		if len(order) > 0 && rand.IntN(5) < 2 {
+			at := rand.IntN(len(order))
+			r.remove(order[at])
+			r.remove(order[at]) // once is enough
+			delete(there, order[at])
+			order = slices.Delete(order, at, at+1)
+			continue
+		}
+		id := r.add(i)
+		if len(order) > 0 && id <= order[len(order)-1] {
+			t.Fatalf("id %d comes after %d", id, order[len(order)-1])
+		}
+		there[id], order = i, append(order, id)
+	}
+	if r.len() != len(order) || len(r.all()) != len(order) {
+		t.Fatalf("%d and %d listed of %d", r.len(), len(r.all()), len(order))
+	}
+	if len(r.entries) > 2*len(order)+65 {
+		t.Errorf("%d entries are kept for %d", len(r.entries), len(order))
+	}
+	var seen []uint64
+	for after, more := uint64(0), true; more; {
+		var found []entry[int]
+		found, more = r.after(after, 7)
+		for _, e := range found {
+			if e.value != there[e.id] {
+				t.Fatalf("%d is %d, expected %d", e.id, e.value, there[e.id])
+			}
+			after = e.id
+		}
+		seen = append(seen, ids(found)...)
+	}
+	if !slices.Equal(seen, order) {
+		t.Errorf("listed %d in pages, expected %d", len(seen), len(order))
+	}
+}
+
+func TestIdsGrowOverRestartsAndStayExactInJSON(t *testing.T) {
+	var before, after roster[int]
+	start := time.Now()
+	before.init(start)
+	after.init(start.Add(time.Second))
+	var last uint64
+	for range idsPerSecond - 1 {
+		last = before.last + 1
+		before.last = last
+	}
+	if first := after.add(1); first <= last {
+		t.Errorf("id %d after a restart, %d before it", first, last)
+	}
+	var far roster[int]
+	far.init(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))
+	if id := far.add(1); id >= 1<<53 {
+		t.Errorf("id %d is not exact in JSON", id)
+	}
+}
+
+func TestAPageEndsWhereTheNextBegins(t *testing.T) {
+	var r roster[int]
+	for i := range 50_000 {
+		r.add(i)
+	}
+	for name, c := range map[string]struct {
+		limit int
+		pick  func(int) bool
+	}{
+		"everything":            {1000, func(int) bool { return true }},
+		"exactly one page":      {50_000, func(int) bool { return true }},
+		"every hundredth":       {7, func(v int) bool { return v%100 == 0 }},
+		"nothing":               {10, func(int) bool { return false }},
+		"only the last of many": {10, func(v int) bool { return v == 49_999 }},
+	} {
+		var expected, got []int
+		for v := range 50_000 {
+			if c.pick(v) {
+				expected = append(expected, v)
+			}
+		}
+		pages := 0
+		for after, more := uint64(0), true; more; pages++ {
+			p := page(&r, after, c.limit, func(_ uint64, v int) (int, bool) { return v, c.pick(v) })
+			if len(p.Rows) > c.limit || p.More && p.Next == after {
+				t.Fatalf("%s: %d rows, next %d after %d", name, len(p.Rows), p.Next, after)
+			}
+			got = append(got, p.Rows...)
+			after, more = p.Next, p.More
+		}
+		if !slices.Equal(got, expected) {
+			t.Errorf("%s: %d rows in %d pages, expected %d", name, len(got), pages, len(expected))
+		}
+	}
+}
+
+func BenchmarkPageOfSessions(b *testing.B) {
+	var r roster[int]
+	for i := range 100_000 {
+		r.add(i)
+	}
+	b.ReportAllocs()
+	for after := uint64(0); b.Loop(); {
+		p := page(&r, after, 1000, func(id uint64, _ int) (control.Session, bool) { return control.Session{ID: id}, true })
+		if after = p.Next; !p.More {
+			after = 0
+		}
+	}
+}
+
+func knock(document, remote string) control.Refusal {
+	return control.Refusal{
+		Code: 4002, Reason: "Invalid token: expired", Detail: "expired", Request: "connect",
+		Document: control.NewDocument(docname.Document{Name: document}), Remote: remote, UserAgent: "y",
+	}
+}
+
+func TestAClientThatKnocksAgainAndAgainIsRememberedOnce(t *testing.T) {
+	var m recent
+	m.init()
+	m.refuse(knock("quiet", "192.0.2.1:1"))
+	for port := range 10 * keptRefusals {
+		m.refuse(knock("loud", fmt.Sprintf("192.0.2.2:%d", port)))
+	}
+	rows := m.since(control.RecentRequest{}).Refusals.Rows
+	if len(rows) != 2 || rows[0].Document.Name != "quiet" || rows[1].Count != 10*keptRefusals || rows[1].Remote != "192.0.2.2" {
+		t.Fatalf("%+v", rows)
+	}
+	last := rows[1].Seq
+	if rows := m.since(control.RecentRequest{AfterRefusal: last}).Refusals.Rows; len(rows) != 0 {
+		t.Errorf("nothing has happened since, but %+v", rows)
+	}
+	m.refuse(knock("quiet", "192.0.2.1:2"))
+	if rows := m.since(control.RecentRequest{AfterRefusal: last}).Refusals.Rows; len(rows) != 1 || rows[0].Count != 2 || rows[0].First.After(rows[0].Last) {
+		t.Errorf("%+v", rows)
+	}
+}
+
+func TestTheOldestRefusalsAndEndsAreForgotten(t *testing.T) {
+	var m recent
+	m.init()
+	for i := range keptRefusals + 10 {
+		m.refuse(knock(fmt.Sprint(i), "192.0.2.1:1"))
+	}
+	for i := range 2*keptEnded + 3 {
+		m.end(control.Ended{Code: i})
+	}
+	all := m.since(control.RecentRequest{})
+	if rows := all.Refusals.Rows; len(rows) != keptRefusals || rows[0].Document.Name != "10" || len(m.refusals) != keptRefusals {
+		t.Errorf("%d refusals from %s on", len(rows), rows[0].Document.Name)
+	}
+	rows := all.Ended.Rows
+	if len(rows) != keptEnded || rows[0].Code != keptEnded+3 || rows[keptEnded-1].Code != 2*keptEnded+2 {
+		t.Errorf("%d ends from %d to %d", len(rows), rows[0].Code, rows[len(rows)-1].Code)
+	}
+	if !slices.IsSortedFunc(rows, func(a, b control.Ended) int { return int(a.Seq) - int(b.Seq) }) {
+		t.Error("ends are not in their order")
+	}
+	huge := knock(string(make([]byte, 1<<20)), "192.0.2.3:1")
+	huge.UserAgent = string(make([]byte, 1<<20))
+	m.refuse(huge)
+	rest := m.since(control.RecentRequest{AfterRefusal: all.Refusals.Next}).Refusals.Rows
+	if len(rest) != 1 || len(rest[0].Document.Name) > maxName || len(rest[0].UserAgent) > maxUserAgent {
+		t.Error("what a client says is kept at any length")
+	}
+}
+
+func TestStateVectorsAreTakenApart(t *testing.T) {
+	for name, c := range map[string]struct {
+		encoded  []byte
+		expected []control.Clock
+	}{
+		"empty":        {[]byte{0}, nil},
+		"nothing":      {nil, nil},
+		"two":          {[]byte{2, 5, 7, 0xac, 0x02, 1}, []control.Clock{{Client: 5, Clock: 7}, {Client: 300, Clock: 1}}},
+		"one is short": {[]byte{200, 1, 5, 7}, []control.Clock{{Client: 5, Clock: 7}}},
+	} {
+		got := clocks(c.encoded)
+		if name == "one is short" {
+			got = got[:min(1, len(got))] // what a room never makes must only not end the node
+		}
+		if !slices.Equal(got, c.expected) {
+			t.Errorf("%s: %v, expected %v", name, got, c.expected)
+		}
+	}
+}
