@@ -225,9 +225,10 @@ for (const colorScheme of ['light', 'dark']) {
 
 test('from the start of the daemon to two cursors in one document it takes less than 10 s', { timeout: 120_000 }, async (t) => {
   const started = performance.now()
+  const visit = visitors(t, browser) // leaves before the daemon does
   const fresh = await startDev()
   t.after(fresh.stop)
-  const page = await visitors(t, browser)(`http://localhost:${fresh.port}/playground/#people=0`)
+  const page = await visit(`http://localhost:${fresh.port}/playground/#people=0`)
   const cursorOf = (name, where) => page.getByRole('article', { name: where }).getByText(name, { exact: true }).first().waitFor({ state: 'attached' })
   for (const name of ['Ada', 'Bob']) {
     await page.getByRole('article', { name }).locator('.state[data-state=synced]').waitFor()
@@ -241,10 +242,11 @@ test('from the start of the daemon to two cursors in one document it takes less 
 })
 
 test('from another device, over HTTPS: every address that it is told works there', { timeout: 120_000 }, async (t) => {
+  const visit = visitors(t, browser)
   const fresh = await startDev('--tls', '--host', '127.0.0.2')
   t.after(fresh.stop)
   const sockets = []
-  const page = await visitors(t, browser)('about:blank', { ignoreHTTPSErrors: true })
+  const page = await visit('about:blank', { ignoreHTTPSErrors: true })
   page.on('websocket', (socket) => sockets.push(new URL(socket.url()).origin))
   await page.goto(`https://127.0.0.2:${fresh.port}/playground/#people=0`)
   for (const name of ['Ada', 'Bob']) await page.getByRole('article', { name }).locator('.state[data-state=synced]').waitFor()
