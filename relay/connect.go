@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
@@ -29,7 +30,8 @@ type visit struct {
 	remote    string
 	userAgent string
 	origin    string
-	id        uint64 // in the node's roster; owned by run
+	span      *admin.Span // of the connect; nil: not sampled
+	id        uint64      // in the node's roster; owned by run
 }
 
 // connect takes a WebSocket handshake from token to session. Looking precedes
@@ -48,10 +50,12 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	v.span = n.cfg.Traces.Start(admin.ConnectSpan, r.Header.Get("Traceparent"))
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
 	err := v.admit(ctx, credentials.Token, v.origin, target.Name, nameErr)
 	n.cfg.Metrics.Handshake(time.Since(start))
+	v.endSpan(err)
 	switch {
 	case err == nil && !n.gate.admits(address):
 		v.leave()
@@ -105,7 +109,9 @@ func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr e
 		return err
 	}
 	defer done()
-	if v.grant, err = n.verify(ctx, token); err != nil {
+	step := v.span.Child("verify token")
+	v.grant, err = n.verify(ctx, token)
+	if step.End(err); err != nil {
 		return err
 	}
 	v.doc = v.grant.Document(name)
@@ -129,13 +135,33 @@ func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr e
 	if err := v.look(ctx); err != nil {
 		return err
 	}
-	if v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant)); err != nil {
+	step = v.span.Child("reserve place")
+	v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant))
+	if step.End(err); err != nil {
 		return err
 	}
-	if v.live, err = n.docs.enter(ctx, v.doc); err != nil {
+	step = v.span.Child("enter document")
+	v.live, err = n.docs.enter(ctx, v.doc)
+	if step.End(err); err != nil {
 		v.leave()
 	}
 	return err
+}
+
+// endSpan ends the trace of the connect. A redirect is no failure.
+func (v *visit) endSpan(err error) {
+	outcome := admitted
+	if err != nil {
+		outcome = answer(err).kind
+	}
+	v.span.Set("wsnode.outcome", outcome)
+	v.span.Set("wsnode.tenant", string(v.doc.Tenant))
+	v.span.Set("wsnode.app", string(v.doc.App))
+	v.span.Set("wsnode.document", v.doc.Name)
+	if outcome == redirected {
+		err = nil
+	}
+	v.span.End(err)
 }
 
 // look finds out whether the document lives elsewhere, so that nobody takes up a

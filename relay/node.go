@@ -49,6 +49,7 @@ type Config struct {
 	Limits       Limits
 
 	Metrics *admin.Metrics // nil: none
+	Traces  *admin.Tracer  // of connects; nil: none
 	Tenants int            // how many tenants the metrics tell apart; 0: none
 
 	// Refused is told of every handshake that is answered with a close code. May be

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/pflag"
@@ -18,6 +19,10 @@ type adminFlags struct {
 	profiles bool
 	tenants  int
 	set      *pflag.FlagSet
+
+	otlp        string
+	otlpHeaders []string
+	otlpRatio   float64
 }
 
 // adminOff switches the listener off.
@@ -28,6 +33,36 @@ func (f *adminFlags) register(fl *pflag.FlagSet, listen string) {
 	fl.StringVar(&f.listen, "admin-listen", listen, "address for /metrics, /livez and /readyz, which are not for clients; "+adminOff+" for none")
 	fl.BoolVar(&f.profiles, "pprof", false, "serve profiles at /debug/pprof/ of the admin listener")
 	fl.IntVar(&f.tenants, "metrics-tenants", 0, "how many tenants the metrics tell apart, the busiest first; 0: none")
+}
+
+// registerTraces is for a process that is one node.
+func (f *adminFlags) registerTraces(fl *pflag.FlagSet) {
+	fl.StringVar(&f.otlp, "otlp-endpoint", "", "URL of an OpenTelemetry collector that takes traces of connects, such as http://127.0.0.1:4318")
+	fl.StringArrayVar(&f.otlpHeaders, "otlp-header", nil, "header of requests to the collector, as name=value; repeat for more")
+	fl.Float64Var(&f.otlpRatio, "otlp-ratio", 1, "share of the connects that are traced, 0 to 1; a proxy's decision goes before it")
+}
+
+// tracer sends traces; nil if there is nobody to send them to.
+func (f *adminFlags) tracer(c *podConfig) (*admin.Tracer, error) {
+	if f.otlp == "" {
+		return nil, nil
+	}
+	config := admin.TracerConfig{
+		Endpoint: f.otlp, Headers: map[string]string{}, Ratio: f.otlpRatio,
+		Node: string(c.node), Region: string(c.region), Version: version(), Log: c.log,
+	}
+	for _, header := range f.otlpHeaders {
+		name, value, ok := strings.Cut(header, "=")
+		if !ok || name == "" {
+			return nil, wrongFlag("otlp-header", "expected name=value")
+		}
+		config.Headers[name] = value
+	}
+	tracer, err := admin.OpenTracer(config)
+	if err != nil {
+		return nil, wrongFlag("otlp-endpoint", "%v", err)
+	}
+	return tracer, nil
 }
 
 // readiness is why a process takes no clients, nil once it does.

@@ -91,6 +91,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
 	f.limits.register(fl)
 	f.admin.register(fl, "127.0.0.1:9090")
+	f.admin.registerTraces(fl)
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fromEnvironment(cmd)
@@ -113,6 +114,10 @@ func (f *serveFlags) run(ctx context.Context) error {
 		return err
 	}
 	defer monitoring.Close()
+	if c.relay.Traces, err = f.admin.tracer(&c); err != nil {
+		return err
+	}
+	defer c.relay.Traces.Close()
 	c.metrics, c.relay.Tenants = newMetrics(monitoring, c.node, c.region), f.admin.tenants
 	if f.standalone {
 		server, err := natsd.Start(natsd.Config{Name: f.region, StoreDir: f.data, Log: log})

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
 )
 
@@ -483,6 +486,39 @@ func TestContextsOfTheNATSCommandAreTaken(t *testing.T) {
 	w.ctl("nodes", "list", "--context", "eu", "--nats-url", w.euNATS).exits(2)
 	if out := w.ctl("__complete", "--context", "").must().out; !strings.Contains(out, "eu\n") {
 		t.Errorf("contexts: %q", out)
+	}
+}
+
+func TestConnectsAreTracedByACollector(t *testing.T) {
+	t.Parallel()
+	bodies := make(chan string, 100)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- string(body)
+	}))
+	t.Cleanup(collector.Close)
+	keys := issuer.New(t)
+	node := cluster.Serve{
+		Name: "traced", Region: "eu-central-1", JWKS: keys.JWKS,
+		Flags: []string{"--otlp-endpoint", collector.URL, "--admin-listen", "off"},
+	}.StartHealthy(t)
+	token := keys.Token(nil)
+	header := http.Header{
+		"Authorization": {"Bearer " + token}, "Traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+	}
+	cluster.Shake(t, node.Addr, "/todo", header)
+	select {
+	case body := <-bodies:
+		for _, word := range []string{"4bf92f3577b34da6a3ce929d0e0e4736", "verify token", "enter document", "admitted", "acme"} {
+			if !strings.Contains(body, word) {
+				t.Errorf("the collector is not told of %q: %s", word, body)
+			}
+		}
+		if strings.Contains(body, token) {
+			t.Error("the collector is told the token")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the collector is told nothing")
 	}
 }
 
