@@ -25,10 +25,16 @@ func shortLeases(c *Config) {
 // settled waits until the node owes nothing and has gone through its pins.
 func (n *testNode) settled(within time.Duration) {
 	n.t.Helper()
-	eventually(n.t, within, "node "+string(n.cfg.Node)+" has settled", func() bool {
+	for deadline := time.Now().Add(within); ; {
 		s := n.Stats(testLicense)
-		return s.Reachable && s.Owed == 0 && s.Validating == 0
-	})
+		if s.Reachable && s.Owed == 0 && s.Validating == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("node %s has not settled within %s: %+v, %v", n.cfg.Node, within, s, n.buckets[testLicense].lastError())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func TestRegionThatIsCutOffGoesOnAndIsConsistentWithinTenSeconds(t *testing.T) {
@@ -294,7 +300,11 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 		}
 		return true
 	}
-	eventually(t, 30*time.Second, "all pins and holds agree", healed)
+	for deadline := time.Now().Add(30 * time.Second); !healed(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(wrong)
+		}
+	}
 	for _, n := range w.nodes {
 		n.settled(10 * time.Second)
 	}
