@@ -71,7 +71,9 @@ func realStore(t *testing.T, url string, replicas int) *natsStore {
 
 func put(t *testing.T, s store, key, value string, expect uint64, ttl time.Duration) uint64 {
 	t.Helper()
-	revision, err := s.Put(t.Context(), key, []byte(value), expect, ttl)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	revision, err := s.Put(ctx, key, []byte(value), expect, ttl)
 	if err != nil {
 		t.Fatalf("put %s at %d: %v", key, expect, err)
 	}
@@ -80,7 +82,9 @@ func put(t *testing.T, s store, key, value string, expect uint64, ttl time.Durat
 
 func get(t testing.TB, s store, key string) entry {
 	t.Helper()
-	e, err := s.Get(t.Context(), key)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	e, err := s.Get(ctx, key)
 	if err != nil {
 		t.Fatalf("get %s: %v", key, err)
 	}
