@@ -27,6 +27,8 @@ type bucket struct {
 	opened   chan struct{} // closed with the first lease, or with a fault
 	opening  sync.Once
 
+	urlDue time.Time // owned by the lease keeper: when publishURL tries again
+
 	lease   ownLease
 	peers   peers
 	fence   fence

@@ -63,7 +63,7 @@ type Config struct {
 	// before it goes on without. Default 5 s.
 	StartTimeout time.Duration
 	// SweepAfter is how long after the loss of a lease the region looks for orphans.
-	// Default 30 s.
+	// At least the lease time; default 30 s or twice that.
 	SweepAfter time.Duration
 	// SweepEvery is the time between looks for orphans without such a cause.
 	// Default 1 h.
@@ -98,7 +98,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Timeout, 800*time.Millisecond)
 	set(&c.Deadline, 1500*time.Millisecond)
 	set(&c.StartTimeout, 5*time.Second)
-	set(&c.SweepAfter, 30*time.Second)
+	set(&c.SweepAfter, max(30*time.Second, 2*c.LeaseTTL))
 	set(&c.SweepEvery, time.Hour)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -134,6 +134,9 @@ func (c Config) validate() error {
 	}
 	if c.RenewEvery <= 0 || c.RenewEvery > c.LeaseTTL/2 {
 		fail("lease renewal every %s: expected at most half the lease time %s", c.RenewEvery, c.LeaseTTL)
+	}
+	if c.SweepAfter < c.LeaseTTL {
+		fail("sweep %s after a lost lease: expected at least the lease time %s", c.SweepAfter, c.LeaseTTL)
 	}
 	if c.Backstop < 10*c.LeaseTTL || c.Backstop%time.Second != 0 {
 		fail("backstop %s: expected whole seconds, at least ten lease times", c.Backstop)

@@ -70,23 +70,15 @@ func (b *bucket) work(ctx context.Context, d *document) {
 	b.observe("settle", start, err)
 	if err != nil {
 		b.owe(d, d.backoff())
-	} else {
-		d.attempts = 0
-		b.lookForDoubts(d)
+		<-d.turn
+		return
 	}
+	d.attempts = 0
+	b.linger(d)
 	tell := d.tell
 	<-d.turn
 	if tell != nothing {
 		b.tellRooms(d, h, p, tell)
-	}
-}
-
-// lookForDoubts has the pin of a document that is not held looked at again while a
-// write without an answer may still land: soon at first, then less often.
-func (b *bucket) lookForDoubts(d *document) {
-	if d.hold == nil && len(d.doubts) > 0 {
-		age := time.Since(d.doubts[0].at)
-		b.owe(d, min(max(age/2, b.cfg.RenewEvery/2), time.Minute))
 	}
 }
 
@@ -178,11 +170,11 @@ func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
 }
 
 // settleAll works off all debts as far as ctx allows, and returns how many are
-// left.
+// left. Writes that may still land are none: they bear a lease that ends now.
 func (b *bucket) settleAll(ctx context.Context) int {
 	for {
 		b.mu.Lock()
-		owed := len(b.due)
+		owed := b.owedLocked()
 		for _, d := range b.docs {
 			if d.hold == nil && d.users > 0 {
 				owed++ // one that is being worked off
@@ -194,4 +186,14 @@ func (b *bucket) settleAll(ctx context.Context) int {
 		}
 		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
 	}
+}
+
+// owedLocked counts the debts, without those that only wait for a late write.
+func (b *bucket) owedLocked() (owed int) {
+	for d := range b.due {
+		if !d.lingering {
+			owed++
+		}
+	}
+	return owed
 }

@@ -20,9 +20,10 @@ type document struct {
 	telling chan struct{} // holds one token while Rooms is being told
 
 	// guarded by the bucket's mu
-	users    int       // who has the turn or waits for it
-	next     time.Time // when the debt is due, if it is among the due
-	backstop bool      // the debt is only to renew the pin's expiry
+	users     int       // who has the turn or waits for it
+	next      time.Time // when the debt is due, if it is among the due
+	backstop  bool      // the debt is only to renew the pin's expiry
+	lingering bool      // the debt is only to look whether a write still lands
 
 	// nil: this node wants to be out. Written with the turn and mu, read with either.
 	hold *Hold
@@ -86,6 +87,11 @@ func (b *bucket) leaveTurn(d *document) {
 func (b *bucket) owe(d *document, delay time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	d.lingering = false
+	b.oweLocked(d, delay)
+}
+
+func (b *bucket) oweLocked(d *document, delay time.Duration) {
 	next := time.Now().Add(delay)
 	if _, owed := b.due[d]; owed && d.next.Before(next) {
 		return
@@ -93,6 +99,20 @@ func (b *bucket) owe(d *document, delay time.Duration) {
 	d.next = next
 	b.due[d] = struct{}{}
 	signal(b.kick)
+}
+
+// linger has the pin of a document that is not held looked at again while a write
+// without an answer may still land: soon at first, then less often.
+func (b *bucket) linger(d *document) {
+	if d.hold != nil || len(d.doubts) == 0 {
+		return
+	}
+	age := time.Since(d.doubts[0].at)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, owed := b.due[d]
+	d.lingering = !owed || d.lingering
+	b.oweLocked(d, min(max(age/2, b.cfg.RenewEvery/2), time.Minute))
 }
 
 // me is this node as a holder, if its lease is current.

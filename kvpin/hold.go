@@ -79,7 +79,7 @@ func (b *bucket) claim(ctx context.Context, doc docname.Document) (h *Hold, err 
 	p, err := b.enter(ctx, d)
 	if err != nil {
 		d.lastLeft, d.was = time.Time{}, Pin{}
-		b.lookForDoubts(d)
+		b.linger(d)
 		var pinned *PinnedError
 		if errors.As(err, &pinned) {
 			return nil, err

@@ -87,6 +87,9 @@ func (b *bucket) keepLease(ctx context.Context) {
 		err := b.renew(ctx)
 		b.observe("renew", start, err)
 		b.setRenewError(err)
+		if err == nil && !b.urlDue.IsZero() && time.Now().After(b.urlDue) {
+			b.publishURL(ctx)
+		}
 		if !errors.Is(err, errNoBucket) {
 			missing = time.Time{}
 		} else if missing.IsZero() {
@@ -227,9 +230,7 @@ func (b *bucket) acquire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.publishURL(ctx); err != nil {
-		return err
-	}
+	b.publishURL(ctx)
 	l.mu.Lock()
 	l.id, l.candidate, l.revision, l.had = id, "", revision, true
 	l.until, l.since = start.Add(b.cfg.LeaseTTL), time.Now()
@@ -263,7 +264,14 @@ func (b *bucket) giveLeaseBack(ctx context.Context) error {
 	}
 	record := b.leaseRecord(id)
 	record.Left = true
-	if _, err := b.write(ctx, b.leaseKey(), record.encode(), revision, time.Second); err != nil {
+	_, err := b.write(ctx, b.leaseKey(), record.encode(), revision, time.Second)
+	if errors.Is(err, ErrConflict) { // a renewal whose answer was lost
+		var e entry
+		if e, err = b.read(ctx, b.leaseKey()); err == nil && e.Present {
+			_, err = b.write(ctx, b.leaseKey(), record.encode(), e.Revision, time.Second)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("give lease back in registry %s: %w", b.license, err)
 	}
 	return nil

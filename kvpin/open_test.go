@@ -252,3 +252,27 @@ func TestInspectorLooksAtARegistryWithoutALease(t *testing.T) {
 		t.Fatalf("one pin: %+v, %v", p, err)
 	}
 }
+
+func TestRegistryWhoseURLsAreLockedServesAllTheSame(t *testing.T) {
+	t.Parallel()
+	nats := natstest.Server(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "operator", Password: "o"},
+			{Username: "node", Password: "n", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"$KV.*.region.>"}},
+			}},
+		}
+	})
+	url := func(user string) string { return strings.Replace(nats.URL, "nats://", "nats://"+user+"@", 1) }
+	open(t, url("operator:o"), "eu-central-1", "first")
+	r := open(t, url("node:n"), "us-east-1", "a")
+	if _, err := r.Hold(t.Context(), document("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.RegionURL(t.Context(), "us-east-1"); !errors.Is(err, kvpin.ErrNotFound) {
+		t.Fatalf("URL of the region that was not allowed to write it: %v", err)
+	}
+	if got, err := r.RegionURL(t.Context(), "eu-central-1"); err != nil || got != "wss://eu-central-1.example" {
+		t.Fatalf("URL that is there: %q, %v", got, err)
+	}
+}

@@ -176,26 +176,42 @@ func lookAtRegions(ctx context.Context, s store) ([]RegionInfo, error) {
 	return infos, err
 }
 
+// urlRetry is the time until the region's URL is written again where that failed:
+// an operator's permissions may forbid it, which looks like a lost request.
+const urlRetry = time.Minute
+
 // publishURL writes the region's URL where no node has yet. An existing one is
 // never overwritten, whatever this node was told: a compromised node must not be
-// able to send everyone's tokens elsewhere.
-func (b *bucket) publishURL(ctx context.Context) error {
+// able to send everyone's tokens elsewhere. The lease does not depend on it.
+func (b *bucket) publishURL(ctx context.Context) {
 	if b.cfg.URL == "" {
-		return nil
+		return
 	}
 	key := regionPrefix + string(b.cfg.Region)
-	e, err := b.read(ctx, key)
+	b.urlDue = time.Time{}
+	if err := b.createURL(ctx, key); err != nil {
+		b.urlDue = time.Now().Add(urlRetry)
+		b.cfg.Log.Warn("the region's URL could not be written into the registry, trying again",
+			"license", b.license, "key", key, "error", err)
+	}
+}
+
+func (b *bucket) createURL(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	e, err := b.store.Get(ctx, key)
 	if err != nil {
 		return err
 	}
 	if !e.Present {
-		if _, err = b.write(ctx, key, []byte(b.cfg.URL), e.Revision, 0); !errors.Is(err, ErrConflict) {
-			return err
+		_, err = b.store.Put(ctx, key, []byte(b.cfg.URL), e.Revision, 0)
+		if errors.Is(err, ErrConflict) {
+			return nil // another node was faster
 		}
-		return nil
+		return err
 	}
 	if string(e.Value) != b.cfg.URL {
-		b.cfg.Log.Warn("the registry has another URL for this region and keeps it; an operator can delete its key",
+		b.cfg.Log.Warn("the registry has another URL for this region and keeps it; an operator can change it",
 			"license", b.license, "key", key, "registry", string(e.Value), "configured", b.cfg.URL)
 	}
 	return nil

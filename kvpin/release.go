@@ -39,12 +39,12 @@ func (h *Hold) Release(ctx context.Context, lastLeft time.Time) (last bool, err 
 		return false, nil
 	}
 	b.drop(d, h)
-	last, _, err = b.leave(ctx, d, h.Pin())
+	last, _, err = b.leave(ctx, d, b.trusted(h.Pin()))
 	if err != nil {
 		b.owe(d, d.backoff())
 		return false, fmt.Errorf("release %s: %w", h.doc, err)
 	}
-	b.lookForDoubts(d)
+	b.linger(d)
 	return last, nil
 }
 
@@ -69,6 +69,15 @@ func (b *bucket) drop(d *document, h *Hold) {
 	delete(b.validating, d)
 	b.mu.Unlock()
 	d.lastLeft, d.was, d.tell, d.attempts = lastLeft, h.Pin(), nothing, 0
+}
+
+// trusted returns a pin that was written or read under the current lease, and a
+// zero one otherwise: see validate.
+func (b *bucket) trusted(p Pin) Pin {
+	if me, _, err := b.me(); err != nil || !p.has(me) {
+		return Pin{}
+	}
+	return p
 }
 
 // leave takes this node out of the pin, beginning with the pin as it was last

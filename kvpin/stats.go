@@ -21,6 +21,7 @@ type Stats struct {
 
 	Held       int  // documents held
 	Owed       int  // debts waiting
+	Doubtful   int  // documents for which a write may still land, minutes after its end
 	Validating int  // documents to go through after a lost lease
 	Reachable  bool // the node's lease is current
 }
@@ -46,6 +47,7 @@ func (r *Registry) Stats(license docname.LicenseRegion) Stats {
 			s.Held++
 		}
 	}
-	s.Owed, s.Validating = len(b.due), len(b.validating)
+	s.Owed, s.Validating = b.owedLocked(), len(b.validating)
+	s.Doubtful = len(b.due) - s.Owed
 	return s
 }

@@ -54,9 +54,15 @@ func realStore(t *testing.T, url string, replicas int) *natsStore {
 	if err := l.ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if created, err := s.ensure(t.Context(), source); err != nil || !created {
-		t.Fatalf("create the bucket: %v, %v", created, err)
-	}
+	// Who asks for a bucket right after its creation may ask a server that has not
+	// heard of it; a node asks again.
+	eventually(t, 10*time.Second, "the bucket is there", func() bool {
+		_, err := s.ensure(t.Context(), source)
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	// A replicated bucket elects its leader first.
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		_, err := s.Put(t.Context(), "ready", nil, 0, time.Second)
@@ -80,15 +86,21 @@ func put(t *testing.T, s store, key, value string, expect uint64, ttl time.Durat
 	return revision
 }
 
+// get reads a key, again and again for a while: what is asked of a cluster that is
+// about to elect a leader is never answered.
 func get(t testing.TB, s store, key string) entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	e, err := s.Get(ctx, key)
-	if err != nil {
-		t.Fatalf("get %s: %v", key, err)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		e, err := s.Get(ctx, key)
+		cancel()
+		if err == nil {
+			return e
+		}
+		if !errors.Is(err, ErrUnavailable) || time.Now().After(deadline) {
+			t.Fatalf("get %s: %v", key, err)
+		}
 	}
-	return e
 }
 
 func refused(t *testing.T, s store, key string, expect uint64) {

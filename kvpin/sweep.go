@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/docname"
@@ -92,7 +91,7 @@ func (b *bucket) sweep(ctx context.Context) error {
 		if slices.ContainsFunc(p.Holders, func(h Holder) bool { return b.peers.current(h, b.cfg.LeaseTTL) }) {
 			return nil
 		}
-		if doc, err := docname.ParsePinKey(b.license, strings.Clone(e.Key)); err == nil {
+		if doc, err := docname.ParsePinKey(b.license, e.Key); err == nil {
 			orphans = append(orphans, doc)
 		}
 		return nil

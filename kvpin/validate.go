@@ -45,22 +45,13 @@ func (b *bucket) lookAgain(doc docname.Document) {
 }
 
 // validate brings a held document's pin in line with the hold, or the hold in line
-// with the pin. It begins with the pin as this node knows it: after an outage most
-// pins are unchanged, and the revision tells.
+// with the pin. It always reads: revisions known from under an earlier lease may be
+// those of a bucket that was restored from a copy since, where other writes bear
+// the same numbers.
 func (b *bucket) validate(ctx context.Context, d *document) (Pin, error) {
-	h := d.hold
 	me, _, err := b.me()
 	if err != nil {
 		return Pin{}, err
-	}
-	if known := h.Pin(); known.Revision != 0 && !known.has(me) && len(d.doubts) == 0 {
-		p, err := b.writePin(ctx, d, known.with(me), known.Revision, b.cfg.Backstop)
-		if err == nil {
-			return p, b.validAs(d, p, nothing, me)
-		}
-		if !errors.Is(err, ErrConflict) {
-			return Pin{}, err
-		}
 	}
 	for {
 		e, err := b.readPin(ctx, d)
@@ -72,7 +63,7 @@ func (b *bucket) validate(ctx context.Context, d *document) (Pin, error) {
 			return Pin{}, err
 		}
 		if what == moved {
-			b.drop(d, h)
+			b.drop(d, d.hold)
 			d.tell = moved
 			return p, nil
 		}

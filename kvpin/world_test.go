@@ -111,6 +111,7 @@ func (w *world) node(region Region, id NodeID, change ...func(*Config)) *testNod
 	for _, c := range append(slices.Clone(w.change), change...) {
 		c(&cfg)
 	}
+	cfg.SweepAfter = max(cfg.SweepAfter, cfg.LeaseTTL)
 	var err error
 	if w.bucket != nil {
 		cfg = cfg.withDefaults()
