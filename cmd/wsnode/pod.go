@@ -32,6 +32,7 @@ type podConfig struct {
 	nats       bus.ConnectConfig
 	history    history.Config
 	registries map[docname.LicenseRegion]kvpin.Source
+	lease      time.Duration  // in the registries; 0: the default
 	relay      relay.Config   // Verifier and settings; the parts are filled in
 	metrics    *admin.Metrics // nil: none
 	log        *slog.Logger
@@ -83,7 +84,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 		return nil, err
 	}
 	p.registry, err = kvpin.Open(ctx, kvpin.Config{
-		Region: c.region, Node: c.node, URL: c.publicURL, Registries: c.registries, Grace: c.relay.Grace, Log: c.log,
+		Region: c.region, Node: c.node, URL: c.publicURL, Registries: c.registries, Grace: c.relay.Grace, LeaseTTL: c.lease, Log: c.log,
 		Observe: func(op string, d time.Duration, err error) {
 			p.metrics.Registry(op, d, errors.Is(err, kvpin.ErrUnavailable))
 		},

@@ -41,7 +41,8 @@ type serveFlags struct {
 	replicas, historyReplicas       int
 	jwksURL, issuer, audience       string
 	queryToken                      bool
-	grace, drainDelay, drainSpread  time.Duration
+	grace, lease                    time.Duration
+	drainDelay, drainSpread         time.Duration
 	tlsCert, tlsKey                 string
 	limits                          limitFlags
 	admin                           adminFlags
@@ -85,6 +86,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "required audience of tokens")
 	fl.BoolVar(&f.queryToken, "query-token", true, "take tokens from the query of the URL too")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
+	fl.DurationVar(&f.lease, "lease", 10*time.Second, "how long a node counts as alive after its last word to a registry; whole seconds, the same on all nodes")
 	fl.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to keep serving after SIGTERM while balancers notice")
 	fl.DurationVar(&f.drainSpread, "drain-spread", 10*time.Second, "time over which sessions are ended after that")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file, read again when it changes; clients then connect by wss")
@@ -259,6 +261,10 @@ func (f *serveFlags) registry(c *podConfig) error {
 		}
 		domains[license] = domain
 	}
+	if f.lease < 2*time.Second || f.lease%time.Second != 0 {
+		return wrongFlag("lease", "%s: expected whole seconds, at least 2s", f.lease)
+	}
+	c.lease = f.lease
 	base := kvpin.Source{URL: f.natsURL, Options: c.nats.Options, Replicas: f.replicas, Create: f.createBuckets}
 	c.registries = map[docname.LicenseRegion]kvpin.Source{}
 	if f.singleRegion {

@@ -34,6 +34,7 @@ func TestWrongSettingIsOneLineThatNamesTheFlag(t *testing.T) {
 		{"bad keys", map[string]string{"--jwks-url": "keys"}, "--jwks-url"},
 		{"no grace", map[string]string{"--grace": "0s"}, "--grace"},
 		{"broken grace", map[string]string{"--grace": "1500ms"}, "--grace"},
+		{"short lease", map[string]string{"--lease": "1s"}, "--lease"},
 		{"bad format", map[string]string{"--log-format": "xml"}, "--log-format"},
 		{"bad address", map[string]string{"--listen": "nowhere"}, "--listen"},
 		{"unknown flag", map[string]string{"--no-such-flag": "1"}, "--no-such-flag"},
