@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Message types of y-protocols, and Hocuspocus's own.
@@ -29,6 +30,7 @@ type client struct {
 	stateVector []byte // nil: it has nothing
 	state       []byte // what the server lacks if it has nothing; nil: nothing
 	awareness   []byte // its awareness update, sent when the connection opens; nil: none
+	returns     bool   // it tells what it knows by then instead, whenever it comes back
 
 	// keep is given the answer to SyncStep1, and nothing is looked for in it; nil: it counts as delivered.
 	keep func(update []byte) // lent
@@ -41,6 +43,7 @@ type client struct {
 	now    int64    // of the message being read
 
 	dialed, synced int64 // when; synced is 0 before
+	ended          int64 // when it ended, if err is set
 	answered       int   // bytes of the SyncStep2
 	err            error // why it ended; nil while it lives
 }
@@ -70,7 +73,10 @@ func (c *client) dial() {
 				c.sendMessage(messageAuth, appendBytes([]byte{0}, []byte(or(token, "none"))))
 			}
 			vector := c.stateVector
-			if vector == nil {
+			switch {
+			case c.returns:
+				vector = c.doc.vector(c.known())
+			case vector == nil:
 				vector = []byte{0}
 			}
 			c.sendMessage(messageSync, appendBytes([]byte{syncStep1}, vector))
@@ -80,6 +86,7 @@ func (c *client) dial() {
 		},
 		message: c.message,
 		ended: func(err error) {
+			c.ended = c.runner.loop.now()
 			if c.err = err; err == nil {
 				c.err = errors.New("closed")
 			}
@@ -112,7 +119,12 @@ func (c *client) edit() {
 	c.board.sent++
 }
 
+// sendUpdate sends an update, unless the client is offline: then the server asks
+// for it when the client is back.
 func (c *client) sendUpdate(update []byte) {
+	if !c.ws.open {
+		return
+	}
 	var space [256]byte
 	m := append(append(space[:0], c.prefix...), messageSync, syncUpdate)
 	m = appendBytes(m, update)
@@ -156,7 +168,10 @@ func (c *client) sync(r *reader) {
 	switch kind {
 	case syncStep1:
 		update := emptyUpdate
-		if c.state != nil && len(body) == 1 { // the server has nothing
+		switch {
+		case c.returns:
+			update = c.doc.diff(c.doc.clocks(body), c.known())
+		case c.state != nil && len(body) == 1: // the server has nothing
 			update = c.state
 		}
 		c.sendMessage(messageSync, appendBytes([]byte{syncStep2}, update))
@@ -228,6 +243,15 @@ func (c *client) catchUp(index int) {
 		delete(c.late, at)
 		c.next[index]++
 	}
+}
+
+// known is how many characters of each writer the client has without a gap.
+func (c *client) known() []uint32 {
+	known := slices.Clone(c.next)
+	if c.index >= 0 {
+		known[c.index] = uint32(len(c.doc.writers[c.index].sent))
+	}
+	return known
 }
 
 // missing is how many characters of other writers have not come.

@@ -44,42 +44,72 @@ func (d *document) prefill(writer, n int) {
 	d.writers[writer].sent = make([]int64, n)
 }
 
+// typed is how many characters each writer has typed so far.
+func (d *document) typed() []uint32 {
+	typed := make([]uint32, len(d.writers))
+	for i := range d.writers {
+		typed[i] = uint32(len(d.writers[i].sent))
+	}
+	return typed
+}
+
 // update is everything typed so far, as one update.
-func (d *document) update() []byte {
+func (d *document) update() []byte { return d.diff(make([]uint32, len(d.writers)), d.typed()) }
+
+// diff is one update that leads from so many characters of each writer to so many.
+func (d *document) diff(from, to []uint32) []byte {
 	var clients uint64
 	for i := range d.writers {
-		if len(d.writers[i].sent) > 0 {
+		if from[i] < to[i] {
 			clients++
 		}
 	}
-	to := appendUint(nil, clients)
+	update := appendUint(nil, clients)
 	for i := len(d.writers) - 1; i >= 0; i-- { // Yjs wants descending client ids
-		n := len(d.writers[i].sent)
-		if n == 0 {
+		if from[i] >= to[i] {
 			continue
 		}
-		typed := make([]byte, n)
-		for clock := range typed {
-			typed[clock] = character(i, uint32(clock))
+		var typed []byte
+		for clock := from[i]; clock < to[i]; clock++ {
+			typed = append(typed, character(i, clock))
 		}
-		to = append(to, 1)
-		to = appendID(to, id{d.base + uint64(i), 0})
-		to = appendText(to, nil, nil, typed)
+		at := id{d.base + uint64(i), from[i]}
+		var origin *id
+		if at.clock > 0 {
+			origin = &id{at.client, at.clock - 1}
+		}
+		update = appendText(appendID(append(update, 1), at), origin, nil, typed)
 	}
-	return append(to, 0)
+	return append(update, 0)
 }
 
 // stateVector is that of somebody who has everything typed so far.
-func (d *document) stateVector() []byte {
+func (d *document) stateVector() []byte { return d.vector(d.typed()) }
+
+// vector is the state vector of somebody who has so many characters of each writer.
+func (d *document) vector(known []uint32) []byte {
 	var to []byte
 	var clients uint64
-	for i := range d.writers {
-		if n := len(d.writers[i].sent); n > 0 {
+	for i, n := range known {
+		if n > 0 {
 			clients++
-			to = appendID(to, id{d.base + uint64(i), uint32(n)})
+			to = appendID(to, id{d.base + uint64(i), n})
 		}
 	}
 	return append(appendUint(nil, clients), to...)
+}
+
+// clocks reads a state vector: how many characters of each writer its owner has.
+func (d *document) clocks(vector []byte) []uint32 {
+	clocks := make([]uint32, len(d.writers))
+	r := reader{data: vector}
+	for n := r.uint(); n > 0 && !r.failed; n-- {
+		of := r.id()
+		if index := of.client - d.base; index < uint64(len(clocks)) {
+			clocks[index] = of.clock
+		}
+	}
+	return clocks
 }
 
 // text is what everybody should see in the end.

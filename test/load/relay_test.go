@@ -16,7 +16,7 @@ import (
 // A testRelay is a small y-websocket server for documents as the generator types them. Its faults are
 // what the generator has to notice.
 type testRelay struct {
-	fault string // "", "lose", "repeat", "garble", "forget"
+	fault string // "", "lose", "repeat", "garble", "forget", "keep"
 
 	mu    sync.Mutex
 	docs  map[string]*testDocument
@@ -29,8 +29,8 @@ type testDocument struct {
 }
 
 func (v *testDocument) visitRun(r *run) {
-	if int(r.clock) <= len(v.typed[r.client]) {
-		v.typed[r.client] = append(v.typed[r.client][:r.clock], r.text...)
+	if known := v.typed[r.client]; int(r.clock) <= len(known) && int(r.clock)+len(r.text) > len(known) {
+		v.typed[r.client] = append(known[:r.clock], r.text...)
 	}
 }
 func (v *testDocument) visitDeletion(uint64, uint32, uint32) {}
@@ -101,8 +101,16 @@ func (s *testRelay) handle(d *testDocument, from *websocket.Conn, m []byte, writ
 		write(from, appendBytes([]byte{messageSync, syncStep2}, d.encode()))
 		return
 	}
-	if len(body) == 2 || step == syncStep2 {
+	if len(body) == 2 {
+		return
+	}
+	if step == syncStep2 { // what was typed offline
 		_ = readUpdate(body, d)
+		for to := range d.members {
+			if s.fault != "keep" && to != from {
+				write(to, appendBytes([]byte{messageSync, syncUpdate}, body))
+			}
+		}
 		return
 	}
 	s.count++
@@ -126,6 +134,17 @@ func (s *testRelay) handle(d *testDocument, from *websocket.Conn, m []byte, writ
 			continue
 		}
 		write(to, m)
+	}
+}
+
+// drop ends all connections.
+func (s *testRelay) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.docs {
+		for conn := range d.members {
+			_ = conn.CloseNow()
+		}
 	}
 }
 
