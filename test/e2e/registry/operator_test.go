@@ -1,0 +1,75 @@
+package registry
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/wsnode/wsnode/test/e2e/cluster"
+)
+
+// What an operator is told by wsctl.
+
+// pin is one line of `wsctl pins list`.
+type pin struct {
+	Name   string   `json:"name"`
+	State  string   `json:"state"`
+	Region string   `json:"region"`
+	Nodes  []string `json:"nodes"`
+	Epoch  string   `json:"epoch"`
+}
+
+// nodeLine is one line of `wsctl nodes list`.
+type nodeLine struct {
+	Node    string `json:"node"`
+	Reached bool   `json:"reached"`
+	Leases  []struct {
+		ID string `json:"id"`
+	} `json:"leases"`
+	Registries []struct {
+		Current bool   `json:"current"`
+		ID      string `json:"id"`
+		Owed    int    `json:"owed"`
+	} `json:"registries"`
+}
+
+// wsctl runs it against both regions and the registry, and decodes what it prints.
+func (w *world) wsctl(into any, args ...string) {
+	w.t.Helper()
+	args = append(args, "-o", "json", "--nats-url", w.eu.nats[0].URL, "--nats-url", w.us.nats[0].URL, "--registry", license+"="+w.registry.URL)
+	out := cluster.Wsctl(w.t, args...)
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		w.t.Fatalf("wsctl %q: %v\n%s", args, err, out)
+	}
+}
+
+// pins returns all pins by the names of their documents.
+func (w *world) pins() map[string]pin {
+	w.t.Helper()
+	var list []pin
+	w.wsctl(&list, "pins", "list")
+	pins := map[string]pin{}
+	for _, p := range list {
+		slices.Sort(p.Nodes)
+		pins[p.Name] = p
+	}
+	return pins
+}
+
+func (w *world) nodeLines() (list []nodeLine) {
+	w.t.Helper()
+	w.wsctl(&list, "nodes", "list")
+	return list
+}
+
+// settled reports whether so many nodes run, know their leases as the registry has
+// them, and owe it nothing.
+func (w *world) settled(nodes int) bool {
+	w.t.Helper()
+	lines := w.nodeLines()
+	for _, n := range lines {
+		if !n.Reached || len(n.Registries) != 1 || len(n.Leases) != 1 || n.Registries[0].ID != n.Leases[0].ID || !n.Registries[0].Current || n.Registries[0].Owed > 0 {
+			return false
+		}
+	}
+	return len(lines) == nodes
+}
