@@ -29,7 +29,8 @@ type PinFilter struct {
 	Region Region
 }
 
-// PinInfo is a document's pin and what it amounts to.
+// PinInfo is a document's pin and what it amounts to. The holders of a live pin are
+// those that are alive: who died stays in the record until the last holder leaves.
 type PinInfo struct {
 	Document docname.Document
 	Pin      Pin
@@ -132,14 +133,15 @@ func (t leaseTable) take(e entry) {
 	}
 }
 
-func (t leaseTable) judge(p Pin) State {
+func (t leaseTable) judge(p Pin) (Pin, State) {
 	if len(p.Holders) == 0 {
-		return Grace
+		return p, Grace
 	}
-	if slices.ContainsFunc(p.Holders, func(h Holder) bool { return t[leaseKey(p.Region, h.Node)].covers(h.Lease) }) {
-		return Live
+	alive := p.without(func(h Holder) bool { return !t[leaseKey(p.Region, h.Node)].covers(h.Lease) })
+	if len(alive.Holders) == 0 {
+		return p, Orphaned
 	}
-	return Orphaned
+	return alive, Live
 }
 
 // info reads a pin's entry; ok is false if it is none that the filter wants.
@@ -155,7 +157,8 @@ func (f PinFilter) info(license docname.LicenseRegion, e entry, leases leaseTabl
 	if err != nil || f.Region != "" && f.Region != p.Region {
 		return PinInfo{}, false
 	}
-	return PinInfo{doc, p, leases.judge(p)}, true
+	p, state := leases.judge(p)
+	return PinInfo{doc, p, state}, true
 }
 
 var errEnough = errors.New("enough")
@@ -240,7 +243,8 @@ func (i *Inspector) Pin(ctx context.Context, doc docname.Document) (PinInfo, err
 		}
 		leases.take(l)
 	}
-	return PinInfo{doc, p, leases.judge(p)}, nil
+	p, state := leases.judge(p)
+	return PinInfo{doc, p, state}, nil
 }
 
 // Unpin deletes a document's pin if it has the given revision, else ErrConflict. It
