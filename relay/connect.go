@@ -44,7 +44,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
 	v := &visit{node: n, remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
-	v.doc.Name = target.Name // until the token says whose it is
+	v.doc.Name = withoutTokens(target.Name) // until the token says whose it is
 	if n.gate.rates.Blocked(address, credentials.Token) {
 		n.tooMany(w, v, "refused too often, this address or this token")
 		return
