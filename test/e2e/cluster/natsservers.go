@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // NATSServer is a nats-server process with JetStream. Its address and its folder
@@ -14,10 +16,12 @@ import (
 type NATSServer struct {
 	*Process        // the one that runs, or ran last
 	URL      string // for clients, of this server alone
+	Store    string // folder of its streams
 
-	tb     testing.TB
-	name   string
-	config string // path
+	tb      testing.TB
+	name    string
+	config  string // path
+	monitor string // URL of its monitoring
 }
 
 // StartNATSServers starts a cluster of n nats-server processes, or a single one,
@@ -33,11 +37,11 @@ func StartNATSServers(tb testing.TB, n int) []*NATSServer {
 	}
 	servers := make([]*NATSServer, n)
 	for i := range servers {
-		address := FreeAddress(tb)
-		s := &NATSServer{URL: "nats://" + address, tb: tb, name: fmt.Sprintf("nats-server-%d", i)}
-		s.config = filepath.Join(dir, s.name+".conf")
-		text := fmt.Sprintf("server_name: s%d\nlisten: %q\njetstream { store_dir: %q, max_mem: 256M, max_file: 8G }\n",
-			i, address, filepath.Join(dir, s.name))
+		address, monitor := FreeAddress(tb), FreeAddress(tb)
+		s := &NATSServer{URL: "nats://" + address, tb: tb, name: fmt.Sprintf("nats-server-%d", i), monitor: "http://" + monitor}
+		s.config, s.Store = filepath.Join(dir, s.name+".conf"), filepath.Join(dir, s.name)
+		text := fmt.Sprintf("server_name: s%d\nlisten: %q\nhttp: %q\njetstream { store_dir: %q, max_mem: 256M, max_file: 8G }\n",
+			i, address, monitor, s.Store)
 		if n > 1 {
 			text += fmt.Sprintf("cluster { name: c, listen: %q, no_advertise: true, routes: [\"nats://%s\"] }\n",
 				routes[i], strings.Join(routes, `", "nats://`))
@@ -64,6 +68,28 @@ func (s *NATSServer) Start() {
 func (s *NATSServer) WaitTaking() {
 	s.tb.Helper()
 	s.WaitLine(func(line string) bool { return strings.Contains(line, "Server is ready") })
+}
+
+// WaitHealthy waits until the server says that it has caught up with its cluster,
+// which is when an upgrade may go on to the next one.
+func (s *NATSServer) WaitHealthy() {
+	s.tb.Helper()
+	deadline := time.Now().Add(startPatience)
+	for !s.healthy() {
+		if time.Now().After(deadline) {
+			s.tb.Fatalf("%s is not healthy:\n%s", s.name, s.Output())
+		}
+		time.Sleep(20 * time.Millisecond) // there is no event to wait for
+	}
+}
+
+func (s *NATSServer) healthy() bool {
+	response, err := http.Get(s.monitor + "/healthz")
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 // Pause freezes the process, as SIGSTOP does: its connections stay open and say

@@ -88,6 +88,19 @@ func startRegion(t *testing.T, keys *issuer.Issuer, name string, nats []*cluster
 	return r
 }
 
+// stop ends the nodes while they can still give back what they hold. Tests that
+// start a NATS server again call it, since what was started last is ended first.
+func (r *region) stop() {
+	for _, n := range r.nodes {
+		n.Stop()
+	}
+}
+
+func (w *world) stop() {
+	w.eu.stop()
+	w.us.stop()
+}
+
 // at are the options of a client of one node, which follows a document to where it
 // goes.
 func (w *world) at(n *cluster.Node, document string) yjs.Options {
