@@ -47,6 +47,10 @@ func Main(m *testing.M) int {
 	return code
 }
 
+// WithoutRace has a test that measures run wsnode without the race detector, which
+// takes many times the memory and the time.
+func WithoutRace(t *testing.T) { t.Setenv(RaceVariable, "") }
+
 // Race reports whether wsnode runs with the race detector, which makes it several
 // times slower.
 func Race() bool { return os.Getenv(RaceVariable) != "" }
@@ -62,13 +66,16 @@ func Binary(tb testing.TB, pkg string) string {
 		b.dir, b.built[""] = os.MkdirTemp("", "wsnode-e2e-")
 	}
 	path := filepath.Join(b.dir, filepath.Base(pkg))
-	if filepath.Base(pkg) == "v2" {
+	switch {
+	case pkg == natsServer:
 		path = filepath.Join(b.dir, "nats-server")
+	case Race():
+		path += "-race"
 	}
-	err, done := b.built[pkg]
+	err, done := b.built[path]
 	if !done {
 		err = errors.Join(b.built[""], build(path, pkg))
-		b.built[pkg] = err
+		b.built[path] = err
 	}
 	if err != nil {
 		tb.Fatal(err)

@@ -172,6 +172,17 @@ func (p *Process) Interrupt() {
 	}
 }
 
+// Terminate sends SIGTERM, as orchestrators do.
+func (p *Process) Terminate() {
+	p.tb.Helper()
+	if err := p.signal(syscall.SIGTERM); err != nil {
+		p.tb.Errorf("terminate %s: %v", p.Name, err)
+	}
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends the process at once, as kill -9 does.
 func (p *Process) Kill() {
 	p.tb.Helper()
