@@ -98,11 +98,17 @@ func (i *Issuer) Token(overrides Claims) string {
 // both are attacks.
 func (i *Issuer) Sign(algorithm string, claims Claims) string {
 	i.tb.Helper()
+	return i.SignPayload(algorithm, marshal(claims))
+}
+
+// SignPayload is Sign with claims that are spelled already, well or badly.
+func (i *Issuer) SignPayload(algorithm string, payload []byte) string {
+	i.tb.Helper()
 	kid := algorithm
 	if algorithm == "HS256" || algorithm == "none" {
 		kid = "RS256"
 	}
-	signed := encode(marshal(map[string]any{"alg": algorithm, "typ": "JWT", "kid": kid})) + "." + encode(marshal(claims))
+	signed := encode(marshal(map[string]any{"alg": algorithm, "typ": "JWT", "kid": kid})) + "." + encode(payload)
 	return signed + "." + encode(i.signature(algorithm, []byte(signed)))
 }
 
