@@ -234,11 +234,12 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 	t.Parallel()
 	server := natstest.Server(t)
 	w := natsWorld(t, server)
-	w.change = append(w.change, shortLeases)
+	w.change = append(w.change, shortLeases, func(c *Config) { c.SweepAfter = 4 * time.Second })
 	a, b := w.node("eu-central-1", "a"), w.node("eu-central-1", "b")
 	c := w.node("us-east-1", "c")
 	background := context.Background()
 	release(t, a.hold(testDoc("lived before"))) // the copy has an earlier life of it
+	ended := a.hold(testDoc("has ended"))
 	elsewhere := c.hold(testDoc("lived elsewhere"))
 
 	server.Stop(0)
@@ -250,13 +251,17 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 	for _, n := range w.nodes {
 		n.settled(10 * time.Second)
 	}
-	if _, err := elsewhere.Release(background, time.Now()); err != nil && !errors.Is(err, ErrUnavailable) {
-		t.Fatal(err) // else it is owed
+	for _, h := range []*Hold{elsewhere, ended} {
+		if _, err := h.Release(background, time.Now()); err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err) // else it is owed
+		}
+	}
+	free := func(name string) bool {
+		_, s, err := a.Lookup(background, testDoc(name))
+		return s == Free && err == nil
 	}
 	eventually(t, 10*time.Second, "the old lives are over", func() bool {
-		_, one, err1 := a.Lookup(background, testDoc("lived before"))
-		_, two, err2 := a.Lookup(background, testDoc("lived elsewhere"))
-		return one == Free && two == Free && err1 == nil && err2 == nil
+		return free("lived before") && free("lived elsewhere") && free("has ended")
 	})
 	var holds []*Hold
 	docs := []docname.Document{testDoc("lived before"), testDoc("lived elsewhere")}
@@ -311,6 +316,7 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 	if !healed() {
 		t.Fatal(wrong)
 	}
+	eventually(t, 30*time.Second, "what had ended is unpinned again", func() bool { return free("has ended") })
 	_, one := a.heard(a.restored, numbered(0))
 	if _, two := b.heard(b.restored, numbered(0)); !one && !two {
 		t.Fatal("no room was told that its pin was restored")
