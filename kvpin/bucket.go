@@ -36,6 +36,7 @@ type bucket struct {
 	hints   hints
 	stats   counters
 	survey  survey
+	pace    *pace
 
 	renewal chan struct{} // asks for a renewal now
 	sweeper chan struct{} // asks for a sweep
@@ -53,6 +54,7 @@ type bucket struct {
 func newBucket(cfg *Config, license docname.LicenseRegion, s store) *bucket {
 	return &bucket{
 		cfg: cfg, license: license, store: s,
+		pace:       newPace(),
 		unkept:     make(chan struct{}),
 		opened:     make(chan struct{}),
 		survey:     survey{turn: make(chan struct{}, 1)},
@@ -191,6 +193,7 @@ func (b *bucket) answered(op string, start time.Time, err error) {
 	if errors.Is(err, context.DeadlineExceeded) && time.Since(start) < b.cfg.Timeout*3/4 {
 		return // its caller had little time
 	}
+	b.pace.answered(start, err)
 	if b.answers.heard(start, err) {
 		b.renewNow()
 	}

@@ -6,24 +6,18 @@ import (
 	"time"
 )
 
-// workers bounds how many debts of one registry are worked off at once: enough for
-// ten thousand pins over a slow link within seconds, few enough not to crowd out
-// connects.
-const workers = 64
-
 // workDebts works off what is owed while the node's lease is current: without it,
 // nothing could be settled, and its return makes everything due.
 func (b *bucket) workDebts(ctx context.Context) {
-	slots := make(chan struct{}, workers)
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
 		ready, wait := b.takeDue(time.Now())
 		for _, d := range ready {
-			slots <- struct{}{}
+			b.pace.begin()
 			running.Go(func() {
+				defer b.pace.end()
 				b.work(ctx, d)
-				<-slots
 			})
 		}
 		t := time.NewTimer(wait)

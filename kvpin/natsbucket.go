@@ -17,6 +17,9 @@ import (
 // for watchers, short enough not to pile up.
 const markerTTL = time.Minute
 
+// maxWatches is for nodes by the ten thousand.
+const maxWatches = 100_000
+
 // The oldest server that works: per-message TTLs and their markers came with it.
 const oldestMajor, oldestMinor = 2, 11
 
@@ -62,6 +65,8 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 		MaxMsgs:                -1,
 		MaxBytes:               -1,
 		MaxMsgSize:             -1,
+		// Each node keeps one or two watches. What is not said here is 1,000.
+		MaxConsumers: maxWatches,
 	}
 	stream, err := js.Stream(ctx, s.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

@@ -11,6 +11,7 @@ import (
 
 // validateAll sends every held document through validation: the lease is new.
 func (b *bucket) validateAll() {
+	b.pace.restart()
 	b.mu.Lock()
 	for _, d := range b.docs {
 		if d.hold != nil {
