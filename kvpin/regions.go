@@ -46,6 +46,10 @@ func (r *Registry) RegionURL(ctx context.Context, region Region) (string, error)
 			return string(e.Value), nil
 		}
 	}
+	// What this region itself is to be called need not be asked.
+	if region == r.cfg.Region && r.cfg.URL != "" && errors.Is(failed, ErrUnavailable) {
+		return r.cfg.URL, nil
+	}
 	return "", failed
 }
 

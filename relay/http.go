@@ -197,20 +197,25 @@ func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 	case n.gate.gauge.Overloaded():
 		status, code = "overloaded", http.StatusServiceUnavailable
 	}
+	if code != http.StatusOK {
+		setRetryAfter(w)
+	}
 	writeJSON(w, code, struct {
 		Status    string `json:"status"`
 		Timestamp string `json:"timestamp"`
 	}{status, time.Now().UTC().Format(time.RFC3339)})
 }
 
-// retryAfter is when a client should ask again after a passing trouble, in
-// seconds: jittered, so that those who were refused together come back apart.
-func retryAfter() int { return 1 + rand.IntN(4) }
+// setRetryAfter says when to ask again after a passing trouble, in seconds:
+// jittered, so that those who were refused together come back apart.
+func setRetryAfter(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(4)))
+}
 
 func (n *Node) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	a := answer(err)
 	if a.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter()))
+		setRetryAfter(w)
 	}
 	n.recent.refuse(control.Refusal{
 		Code: a.status, Reason: a.reason, Detail: err.Error(), Request: strings.TrimPrefix(r.URL.Path, "/"),

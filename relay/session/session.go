@@ -301,8 +301,8 @@ func (s *Session) readMessage(r io.Reader, buf []byte) ([]byte, error) {
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if len(buf) > s.cfg.MaxMessageBytes {
-			if limit := s.limitOf(buf); len(buf) > limit {
+		if len(buf) > s.cfg.MaxMessageBytes+framing {
+			if limit := s.limitOf(buf); len(buf) > limit+framing {
 				return buf, &tooLargeError{limit: limit}
 			}
 		}
@@ -315,11 +315,13 @@ func (s *Session) readMessage(r io.Reader, buf []byte) ([]byte, error) {
 	}
 }
 
-// limitOf returns the limit for a message by how it begins. A little is added
-// for its own framing.
+// framing is what a message may have besides the update that is limited.
+const framing = 16
+
+// limitOf returns the limit for a message by how it begins.
 func (s *Session) limitOf(head []byte) int {
 	if m, err := yproto.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != yproto.Unknown) && head[1] == 1 {
-		return s.cfg.MaxDocumentBytes + 16
+		return s.cfg.MaxDocumentBytes
 	}
 	return s.cfg.MaxMessageBytes
 }

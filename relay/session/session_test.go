@@ -215,7 +215,7 @@ func TestWhatASessionMayNotSendEndsItWithTheRightCode(t *testing.T) {
 		{"a malformed frame", setup{}, websocket.MessageBinary, []byte{0, 2, 200}, nil, 1007, "Malformed frame"},
 		{"a malformed update", setup{}, websocket.MessageBinary, []byte{0, 2, 1, 9}, errors.New("bad"), 1007, "Malformed Yjs update"},
 		{"a large update", setup{cfg: Config{MaxMessageBytes: 1000}}, websocket.MessageBinary, append([]byte{0, 2}, long...), nil, 1009, "Message too large: limit 1000 bytes"},
-		{"a large document", setup{cfg: Config{MaxMessageBytes: 1000, MaxDocumentBytes: 2000}}, websocket.MessageBinary, append([]byte{0, 1}, long...), nil, 1009, "Message too large: limit 2016 bytes"},
+		{"a large document", setup{cfg: Config{MaxMessageBytes: 1000, MaxDocumentBytes: 2000}}, websocket.MessageBinary, append([]byte{0, 1}, long...), nil, 1009, "Message too large: limit 2000 bytes"},
 		{"a document that outgrows", setup{}, websocket.MessageBinary, []byte{0, 2, 1, 9}, ystore.ErrDocumentTooLarge, 1009, "Document too large: limit 268435456 bytes"},
 		{"an operation too many", setup{guard: &free{operations: 1}}, websocket.MessageBinary, []byte{0, 2, 1, 9}, nil, 4006, "Rate limit exceeded: 1 ops/min"},
 	} {
