@@ -70,4 +70,5 @@ func TestWithoutTheRegistryOnlyWhatIsLiveTakesConnections(t *testing.T) {
 	health(http.StatusServiceUnavailable, "degraded")
 	region.Start()
 	health(http.StatusOK, "healthy")
+	n.Stop() // while both servers run
 }
