@@ -11,13 +11,13 @@ import (
 // the range that kernels give out by themselves are used, so that no client's
 // own port takes it in the meantime.
 func FreeAddress(tb testing.TB) string {
-	return fmt.Sprintf("127.0.0.1:%d", freePorts(tb, []int{0}))
+	return fmt.Sprintf("127.0.0.1:%d", FreePorts(tb, []int{0}))
 }
 
 // FreeDevPort returns a --port for `wsnode dev` with its default regions and nodes.
 func FreeDevPort(tb testing.TB) int {
 	tb.Helper()
-	return freePorts(tb, devOffsets(2, 2))
+	return FreePorts(tb, devOffsets(2, 2))
 }
 
 // devOffsets are the ports of all nodes of `wsnode dev`, less the first one's.
@@ -30,8 +30,8 @@ func devOffsets(regions, nodes int) (offsets []int) {
 	return offsets
 }
 
-// freePorts returns a base so that all of base+offsets are free.
-func freePorts(tb testing.TB, offsets []int) int {
+// FreePorts returns a base so that nobody listens on any of base+offsets.
+func FreePorts(tb testing.TB, offsets []int) int {
 	tb.Helper()
 	for range 200 {
 		base := 10000 + rand.IntN(22000)
