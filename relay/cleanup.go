@@ -32,6 +32,9 @@ const (
 	afterExpiry = 1500 * time.Millisecond
 	// lookAgain is how long to wait when the registry or the region cannot say.
 	lookAgain = 10 * time.Second
+	// cleaners is how many debts are paid at once: each waits for a registry that
+	// may be on another continent, and a busy node owes a dozen a second.
+	cleaners = 16
 )
 
 func (c *cleanup) init(n *Node) {
@@ -69,10 +72,17 @@ func (c *cleanup) signal() {
 func (c *cleanup) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	slots := make(chan struct{}, cleaners)
+	var working sync.WaitGroup
+	defer working.Wait()
 	for {
 		due, next := c.due(time.Now())
 		for _, o := range due {
-			c.work(ctx, o)
+			slots <- struct{}{}
+			working.Go(func() {
+				c.work(ctx, o)
+				<-slots
+			})
 		}
 		timer.Reset(next)
 		select {
@@ -109,6 +119,7 @@ func (c *cleanup) work(ctx context.Context, o owed) {
 		c.mu.Lock()
 		c.debt[o] = time.Now().Add(lookAgain)
 		c.mu.Unlock()
+		c.signal()
 	}
 }
 
