@@ -22,6 +22,7 @@ type Limits struct {
 	Capacity         limits.GaugeConfig  // what this node can carry
 	Ceilings         limits.Plan         // per app and document
 	AwarenessClients int                 // per document
+	AppBytes         int                 // of all documents of one app that are open on this node
 	OpsPerMinute     int                 // per app, over the nodes of the region
 	Sessions         limits.SessionRates // per session
 	ClaimsPerSecond  int                 // documents that one app may open, per node

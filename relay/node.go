@@ -105,7 +105,7 @@ func Open(cfg Config) (*Node, error) {
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
 	rooms.Durable = cfg.Metrics.Durable
-	rooms.MaxClients = cfg.Limits.AwarenessClients
+	rooms.MaxClients, rooms.MaxAppBytes = cfg.Limits.AwarenessClients, cfg.Limits.AppBytes
 	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.History, cfg.Log, cfg.Store
 	var err error
 	if n.gate, err = openGate(&n.cfg); err != nil {

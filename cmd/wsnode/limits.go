@@ -22,6 +22,7 @@ type limitFlags struct {
 	awareness                         int
 	messages, bytes, answers          float64
 	maxMessageBytes, maxDocumentBytes int
+	maxAppBytes                       int
 	store                             ystore.Limits
 }
 
@@ -50,6 +51,7 @@ func (f *limitFlags) register(fl *pflag.FlagSet) {
 
 	fl.IntVar(&f.maxMessageBytes, "max-message-bytes", 16<<20, "largest update that a client may send")
 	fl.IntVar(&f.maxDocumentBytes, "max-document-bytes", 256<<20, "largest document, and largest SyncStep2 that a client may send")
+	fl.IntVar(&f.maxAppBytes, "max-app-bytes", 0, "bytes of all documents of one app that are open on this node, whatever its tokens say; 0: any number")
 	fl.IntVar(&f.store.MaxClients, "max-document-clients", 1<<17, "Yjs client ids in one document; 0: any number")
 	fl.IntVar(&f.store.MaxDeleteRanges, "max-update-delete-ranges", 1<<19, "delete ranges in one update; 0: any number")
 	fl.IntVar(&f.store.MaxPendingStructs, "max-pending-structs", 1<<19, "structs of one document that wait for others; 0: any number")
@@ -94,7 +96,7 @@ func (f *limitFlags) apply(c *relay.Config) error {
 	c.Limits = relay.Limits{
 		Rates: rates, TrustedProxies: proxies,
 		Capacity: limits.GaugeConfig{MaxConnections: f.maxConnections, MaxMemory: f.maxMemory},
-		Ceilings: f.ceilings, AwarenessClients: f.awareness, OpsPerMinute: f.opsPerMinute, ClaimsPerSecond: f.claimsPerSecond, Handshakes: f.handshakes,
+		Ceilings: f.ceilings, AwarenessClients: f.awareness, AppBytes: f.maxAppBytes, OpsPerMinute: f.opsPerMinute, ClaimsPerSecond: f.claimsPerSecond, Handshakes: f.handshakes,
 		Sessions: limits.SessionRates{Messages: f.messages, Bytes: f.bytes, Answers: f.answers},
 	}
 	return nil

@@ -177,6 +177,7 @@ func (r *Room) take(update []byte) (fresh bool) {
 	if changes == nil {
 		return false
 	}
+	r.countLocked()
 	r.spread(changes, nil)
 	return true
 }

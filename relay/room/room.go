@@ -56,6 +56,9 @@ type Room struct {
 	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
 	beaconAt time.Time
 
+	app     *appTotal // nil: the bytes of apps are not limited
+	counted int       // of them this room's
+
 	returned   bool // a client came back and sees nobody: a recall is due
 	recalledAt time.Time
 }
@@ -82,8 +85,12 @@ func (rs *Rooms) Open(ctx context.Context, doc docname.Document, epoch string, f
 	r := &Room{rooms: rs, doc: doc, id: ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
+	if rs.cfg.MaxAppBytes > 0 {
+		r.app = rs.apps.enter(doc.AppID())
+	}
 	if err := r.settle(ctx, epoch, fresh); err != nil {
 		r.unsubscribe()
+		rs.apps.leave(r)
 		return nil, fmt.Errorf("open %s: %w", doc, err)
 	}
 	rs.mu.Lock()
@@ -151,6 +158,7 @@ func (r *Room) Close() {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, appendTo(nil, kindBye, r.id, at.tag))
 	}
 	r.unsubscribe()
+	r.rooms.apps.leave(r)
 	r.rooms.mu.Lock()
 	delete(r.rooms.byID, r.id)
 	r.rooms.mu.Unlock()

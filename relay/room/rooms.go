@@ -50,6 +50,7 @@ type Config struct {
 
 	Limits          ystore.Limits
 	MaxClients      int           // awareness clients of a document; 0: any number
+	MaxAppBytes     int           // of all documents of one app that are open here; 0: any number
 	BatchWindow     time.Duration // 50 ms: how long an edit may wait for others while no other pod has the document
 	BeaconEvery     time.Duration // 5 s: how often rooms that share a document compare what they know
 	PeerTimeout     time.Duration // 12 s: after which a silent pod's clients leave
@@ -109,6 +110,7 @@ type Rooms struct {
 	compact  chan *Room
 	outbox   outbox
 	pace     pace
+	apps     appBytes
 	spreader []*spreader // a room has one by its id
 
 	mu   sync.Mutex

@@ -134,10 +134,14 @@ func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.fitsLocked(update); err != nil {
+		return false, err
+	}
 	changes, err := r.store.Apply(update)
 	if err != nil || changes == nil {
 		return false, err
 	}
+	r.countLocked()
 	r.rooms.Counters.EditsIn.Add(1)
 	r.edits++
 	frame := r.spread(changes, s)

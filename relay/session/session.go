@@ -269,9 +269,18 @@ const sampleEvery = 16
 // caps are the operator's bounds on what an update may cost.
 var caps = []error{ystore.ErrTooManyClients, ystore.ErrTooManyDeleteRanges, ystore.ErrTooManyPending, ystore.ErrTooDeep}
 
+// overLimit is an error that says itself which limit it is about.
+type overLimit interface {
+	error
+	Reason() string
+}
+
 // explain turns what a message caused into a close code and its reason.
 func (s *Session) explain(err error) (code int, reason string) {
+	var over overLimit
 	switch {
+	case errors.As(err, &over):
+		return 1009, over.Reason()
 	case errors.Is(err, ystore.ErrDocumentTooLarge):
 		return 1009, fmt.Sprintf("Document too large: limit %d bytes", s.cfg.MaxDocumentBytes)
 	case errors.Is(err, yproto.ErrMalformed), errors.Is(err, awareness.ErrMalformed):

@@ -66,6 +66,18 @@ func (s *Store) Brings(update []byte) (brings bool, err error) {
 	return brings, nil
 }
 
+// Growth estimates by how many bytes update would make the document larger; 0 if it
+// brings nothing new. Its errors are those of Apply.
+func (s *Store) Growth(update []byte) (int, error) {
+	s.acquire()
+	defer s.release()
+	sum, err := s.check(update)
+	if err != nil {
+		return 0, err
+	}
+	return s.newBytes(update, sum), nil
+}
+
 // holds reports whether all ids in the range are of structs that we have.
 func (r *run) holds(from, to uint64) bool {
 	if to <= r.next {
