@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
@@ -44,7 +45,8 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
 	v := &visit{node: n, remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
-	v.doc.Name = withoutTokens(target.Name) // until the token says whose it is
+	name := strings.Clone(target.Name) // the request line, of which it is a part, holds the token
+	v.doc.Name = withoutTokens(name)   // until the token says whose it is
 	if n.gate.rates.Blocked(address, credentials.Token) {
 		n.tooMany(w, v, "refused too often, this address or this token")
 		return
@@ -53,7 +55,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	v.span = n.cfg.Traces.Start(admin.ConnectSpan, r.Header.Get("Traceparent"))
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
-	err := v.admit(ctx, credentials.Token, v.origin, target.Name, nameErr)
+	err := v.admit(ctx, credentials.Token, v.origin, name, nameErr)
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
 	switch {

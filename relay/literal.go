@@ -32,6 +32,14 @@ type literalConn struct {
 // NetConn returns the connection below, as *tls.Conn does.
 func (c *literalConn) NetConn() net.Conn { return c.Conn }
 
+// Unread hands over what was read and not yet passed on: whoever takes the
+// connection below for reading takes it along.
+func (c *literalConn) Unread() []byte {
+	pending := c.pending
+	c.pending = nil
+	return pending
+}
+
 func (c *literalConn) Read(p []byte) (int, error) {
 	if len(c.pending) > 0 {
 		n := copy(p, c.pending)

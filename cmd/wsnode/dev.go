@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -143,7 +145,12 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	d := &dev{flags: f, log: log}
 	d.events = newDevEvents(d)
-	if d.issuer, err = authn.NewIssuer(nil, "wsnode dev"); err != nil {
+	// RS256 is what most issuers sign with, and the fastest to verify.
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return err
+	}
+	if d.issuer, err = authn.NewIssuer(key, "wsnode dev"); err != nil {
 		return err
 	}
 	if f.tls {

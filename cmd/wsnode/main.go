@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,12 @@ func main() {
 	// first.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:]))
+	var memory sync.WaitGroup
+	memory.Go(func() { tuneMemory(ctx) })
+	code := run(ctx, os.Args[1:])
+	stop()
+	memory.Wait()
+	os.Exit(code)
 }
 
 func run(ctx context.Context, args []string) int {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,12 @@ type Conn struct {
 	raw     syscall.RawConn // nil: not a socket, always queue
 	lastIn  atomic.Int64    // UnixNano of the last bytes from the peer
 	in, out atomic.Int64    // bytes, for operators
+
+	// owned by the reader
+	attemptRead func(fd uintptr) bool // made once: a closure per read would allocate
+	buf         *[]byte
+	readN       int
+	readErr     error
 
 	mu       sync.Mutex
 	nonblock bool
@@ -54,7 +61,7 @@ func newConn(c net.Conn) *Conn {
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			conn.raw = raw
-			conn.attempt = conn.try
+			conn.attempt, conn.attemptRead = conn.try, conn.tryRead
 		}
 	}
 	conn.lastIn.Store(time.Now().UnixNano())
@@ -69,6 +76,55 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.in.Add(int64(n))
 	}
 	return n, err
+}
+
+// readBuffer is the size of the buffers that connections share, in bytes: an edit
+// takes a tenth of it, and larger messages are read past it.
+const readBuffer = 4 << 10
+
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
+
+// readPooled waits until there is something to read, and only then takes a buffer
+// from readBuffers for it. It is for one goroutine at a time.
+func (c *Conn) readPooled() (buf *[]byte, data []byte, err error) {
+	if c.raw == nil {
+		return nil, nil, syscall.EOPNOTSUPP
+	}
+	err = c.raw.Read(c.attemptRead)
+	buf, c.buf = c.buf, nil
+	if err == nil {
+		err = c.readErr
+	}
+	if err == nil && c.readN == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		if buf != nil {
+			readBuffers.Put(buf)
+		}
+		return nil, nil, err
+	}
+	c.lastIn.Store(time.Now().UnixNano())
+	c.in.Add(int64(c.readN))
+	return buf, (*buf)[:c.readN], nil
+}
+
+func (c *Conn) tryRead(fd uintptr) (done bool) {
+	if c.buf == nil {
+		c.buf = readBuffers.Get().(*[]byte)
+	}
+	for {
+		c.readN, c.readErr = syscall.Read(int(fd), *c.buf)
+		if c.readErr != syscall.EINTR {
+			break
+		}
+	}
+	if c.readErr == syscall.EAGAIN {
+		readBuffers.Put(c.buf)
+		c.buf = nil
+		return false
+	}
+	return true
 }
 
 // direct switches Write to never blocking. drained is called by the draining

@@ -96,6 +96,6 @@ func (s *Session) ping() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
-		s.behind = s.write(yproto.Ping)
+		s.behind = s.socket.write(yproto.Ping)
 	}
 }

@@ -15,7 +15,7 @@ func (s *Session) Send(f yproto.Frame) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
-		s.behind = s.write(f)
+		s.behind = s.socket.write(f)
 		return true
 	}
 	s.queue = append(s.queue, f)
@@ -32,7 +32,7 @@ func (s *Session) SendAwareness(f yproto.Frame, entries []awareness.Entry) {
 	defer s.mu.Unlock()
 	if !s.behind {
 		s.frames.out.Add(1)
-		s.behind = s.write(f)
+		s.behind = s.socket.write(f)
 		return
 	}
 	if s.clients == nil {
@@ -41,17 +41,6 @@ func (s *Session) SendAwareness(f yproto.Frame, entries []awareness.Entry) {
 	for _, e := range entries {
 		s.clients[e.Client] = max(s.clients[e.Client], e.Clock)
 	}
-}
-
-// write hands bytes to the connection and reports whether it is behind. A failed
-// connection is found out by its reader.
-func (s *Session) write(f []byte) (behind bool) {
-	if !s.socket.tls {
-		behind, _ = s.socket.conn.writeShared(f)
-		return behind
-	}
-	_, _ = s.socket.top.Write(f)
-	return s.socket.conn.behind()
 }
 
 // drained is called by the connection's draining goroutine when the socket has
@@ -64,7 +53,7 @@ func (s *Session) drained() (more bool) {
 		frames := merge(s.queue)
 		s.queue, s.queued = nil, 0
 		for _, f := range frames {
-			s.write(f)
+			s.socket.write(f)
 		}
 		s.mu.Unlock()
 	case len(s.clients) > 0:
@@ -73,7 +62,7 @@ func (s *Session) drained() (more bool) {
 		s.mu.Unlock()
 		f := s.seat.Newest(clients) // takes the room's lock, which comes before ours
 		s.mu.Lock()
-		s.write(f)
+		s.socket.write(f)
 		s.mu.Unlock()
 	case s.full:
 		s.full = false

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/yproto"
@@ -97,8 +97,6 @@ func New(socket *Socket, cfg *Config, guard Guard, pulse *Pulse, readOnly bool) 
 	return s
 }
 
-var background = context.Background()
-
 // Sit tells the session its seat.
 func (s *Session) Sit(seat Seat) { s.seat = seat }
 
@@ -109,8 +107,8 @@ func (s *Session) Run(ctx context.Context) Closed {
 	err := s.read(ctx)
 	s.socket.end()
 	peer := Closed{Code: 1006, Reason: "connection lost"}
-	if ce := (websocket.CloseError{}); errors.As(err, &ce) {
-		peer = Closed{Code: int(ce.Code), Reason: ce.Reason}
+	if said := (*closeError)(nil); errors.As(err, &said) {
+		peer = Closed{Code: said.code, Reason: said.reason}
 	}
 	s.socket.closed.CompareAndSwap(nil, &peer)
 	return *s.socket.closed.Load()
@@ -151,22 +149,20 @@ func (s *Session) Traffic() (framesIn, framesOut, bytesIn, bytesOut int64) {
 
 // read handles messages until reading fails.
 func (s *Session) read(ctx context.Context) error {
+	in := &s.socket.in
 	for {
-		kind, r, err := s.socket.ws.Reader(background)
-		if err != nil {
-			return err
-		}
-		if s.socket.closed.Load() != nil { // only the peer's close frame is awaited
-			if _, err := io.Copy(io.Discard, r); err != nil {
-				return err
-			}
-			continue
-		}
-		if kind != websocket.MessageBinary {
+		kind, err := in.next()
+		switch {
+		case err != nil:
+		case s.socket.closed.Load() != nil: // only the peer's close frame is awaited
+			_, err = io.Copy(io.Discard, in)
+		case kind != ws.OpBinary:
 			s.Close(1003, "Text frames are not supported")
-			continue
+			_, err = io.Copy(io.Discard, in)
+		default:
+			err = s.message(ctx, in)
 		}
-		if err := s.message(ctx, r); err != nil {
+		if err != nil {
 			return err
 		}
 	}

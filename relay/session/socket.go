@@ -3,10 +3,8 @@
 package session
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -14,14 +12,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 )
 
-// Socket is a WebSocket that has been accepted. Reading, and with it the
-// answers to pings and close frames, is coder/websocket's; data frames are
-// written ready-made to the connection below it.
+// Socket is a WebSocket that has been accepted. It takes frames apart for the one
+// goroutine that reads; frames to the peer are written ready-made.
 type Socket struct {
-	ws   *websocket.Conn
+	in   frames
 	top  net.Conn // what frames are written to: conn, or the TLS connection on it
 	conn *Conn
 	tls  bool
@@ -46,25 +43,26 @@ var errNotOurs = errors.New("the connection does not come from a session.Listene
 // possibly over TLS, selecting subprotocol if it is not empty. On an error the
 // request has been answered. The Origin is the caller's to check.
 func Accept(w http.ResponseWriter, r *http.Request, subprotocol string) (*Socket, error) {
-	s := new(Socket)
-	opts := websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled}
+	var upgrader ws.HTTPUpgrader
 	if subprotocol != "" {
-		opts.Subprotocols = []string{subprotocol}
+		upgrader.Protocol = func(offered string) bool { return offered == subprotocol }
 	}
-	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, socket: s}, r, &opts)
+	c, buffered, _, err := upgrader.Upgrade(r, w)
 	if err != nil {
+		if c != nil {
+			_ = c.Close()
+		}
 		return nil, err
 	}
-	ws.SetReadLimit(-1) // its own limit would close with another reason than ours
-	s.ws = ws
+	s := new(Socket)
+	s.in = frames{socket: s, state: ws.StateServerSide}
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	s.in.early = bytes.Clone(early)
+	if s.attach(c); s.conn == nil {
+		_ = c.Close()
+		return nil, errNotOurs
+	}
 	return s, nil
-}
-
-// hijacker hands coder/websocket small buffers: net/http's take 8 KiB for as
-// long as a connection idles. Larger messages are read past the buffer.
-type hijacker struct {
-	http.ResponseWriter
-	socket *Socket
 }
 
 // attach finds our connection below what the server hands out.
@@ -82,31 +80,11 @@ func (s *Socket) attach(c net.Conn) {
 		if !ok {
 			return
 		}
+		if holds, ok := c.(interface{ Unread() []byte }); ok {
+			s.in.early = append(s.in.early, holds.Unread()...)
+		}
 		c = wrapped.NetConn()
 	}
-}
-
-const (
-	readBuffer  = 512
-	writeBuffer = 160 // the largest control frame and its header
-)
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, brw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	h.socket.attach(c)
-	if h.socket.conn == nil {
-		_ = c.Close()
-		return nil, nil, errNotOurs
-	}
-	early, _ := brw.Reader.Peek(brw.Reader.Buffered())
-	reader := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(early)), c), max(readBuffer, len(early)))
-	if len(early) > 0 { // coder/websocket takes over what is buffered, and only that
-		_, _ = reader.Peek(len(early))
-	}
-	return c, bufio.NewReadWriter(reader, bufio.NewWriterSize(c, writeBuffer)), nil
 }
 
 // Close sends a close frame and ends the connection when the peer has answered,
@@ -116,14 +94,46 @@ func (s *Socket) Close(code int, reason string) {
 	if !s.closed.CompareAndSwap(nil, &Closed{Code: code, Reason: reason, Ours: true}) {
 		return
 	}
-	frame := closeFrame(code, reason)
+	s.writeLast(closeFrame(code, reason))
+	time.AfterFunc(linger, s.end)
+}
+
+// answer answers the peer's close frame with its own code, unless it is an answer
+// itself.
+func (s *Socket) answer(code int) {
+	if s.closed.Load() == nil {
+		s.writeLast(closeFrame(code, ""))
+	}
+}
+
+// violated ends a connection whose peer does not speak the protocol.
+func (s *Socket) violated(err error) error {
+	s.Close(closeProtocol, err.Error())
+	_, _ = io.Copy(io.Discard, s.top) // else what is unread resets the connection, and the frame is lost
+	return err
+}
+
+const closeProtocol = 1002
+
+// write writes a frame that nobody will change, and reports whether the socket is
+// behind. A failed connection is found out by its reader.
+func (s *Socket) write(frame []byte) (behind bool) {
+	if !s.tls {
+		behind, _ = s.conn.writeShared(frame)
+		return behind
+	}
+	_, _ = s.top.Write(frame)
+	return s.conn.behind()
+}
+
+// writeLast writes the close frame, after which nothing is written.
+func (s *Socket) writeLast(frame []byte) {
 	if !s.tls {
 		s.conn.writeLast(frame)
 	} else { // over TLS the frame becomes a record on its way down
 		_, _ = s.top.Write(frame)
 		s.conn.finish()
 	}
-	time.AfterFunc(linger, s.end)
 }
 
 // Refuse closes a socket that never became a session, and waits for the peer to
@@ -133,7 +143,10 @@ func (s *Socket) Refuse(code int, reason string) {
 	s.Close(code, reason)
 	_ = s.conn.SetReadDeadline(time.Now().Add(linger))
 	for {
-		if _, _, err := s.ws.Reader(background); err != nil {
+		if _, err := s.in.next(); err != nil {
+			break
+		}
+		if _, err := io.Copy(io.Discard, &s.in); err != nil {
 			break
 		}
 	}
@@ -141,17 +154,7 @@ func (s *Socket) Refuse(code int, reason string) {
 }
 
 // end closes the connection without further ceremony.
-func (s *Socket) end() { _ = s.ws.CloseNow() }
+func (s *Socket) end() { _ = s.top.Close() }
 
 // MaxReason is how many bytes a close frame's reason holds.
 const MaxReason = 123
-
-// closeFrame is a whole WebSocket close frame. A reason that is too long is cut.
-func closeFrame(code int, reason string) []byte {
-	if len(reason) > MaxReason {
-		reason = reason[:MaxReason]
-	}
-	f := []byte{0x88, byte(2 + len(reason))}
-	f = binary.BigEndian.AppendUint16(f, uint16(code))
-	return append(f, reason...)
-}

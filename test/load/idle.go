@@ -30,7 +30,7 @@ func (r *Runner) Idle(ctx context.Context, name string, o IdleOptions) (Result, 
 	first.hangUp()
 	c := r.newCrowd(name, o.Connections/o.PerDoc, o.PerDoc)
 	defer c.hangUp()
-	if err := r.tokens.prepare(ctx, len(c.clients)); err != nil {
+	if err := r.tokens.prepare(ctx, len(c.clients)+len(c.docs)); err != nil { // as connect does, whose time is measured
 		return fail(err)
 	}
 	r.pause(ctx, 2*time.Second)

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/limits"
+)
+
+// How the garbage collector is set, unless GOGC and GOMEMLIMIT say otherwise.
+const (
+	// gcPercent trades memory that a busy node uses for CPU: see docs/operations.md
+	// for what was measured.
+	gcPercent = 200
+	// memoryShare of the container's limit is the collector's goal: the rest is for
+	// what it does not count, and for what is allocated while it works.
+	memoryShare = 0.9
+)
+
+// tuneMemory sets the garbage collector, and gives memory back to the system while
+// the process rests, until ctx ends.
+func tuneMemory(ctx context.Context) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if limit := limits.MemoryLimit(); limit > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(int64(float64(limit) * memoryShare))
+	}
+	tick := time.NewTicker(restFor)
+	defer tick.Stop()
+	var r rest
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if r.due(readHeap()) {
+				runtime.GC() // pools are emptied by the second collection
+				debug.FreeOSMemory()
+			}
+		}
+	}
+}
+
+// restFor is how long the process must have been quiet before memory is given back.
+const restFor = 2 * time.Second
+
+// heap is what the runtime says about its memory, in bytes.
+type heap struct {
+	allocated uint64 // since the start
+	live      uint64 // after the last collection
+	objects   uint64 // live ones and garbage
+	free      uint64 // kept from the system, for objects to come
+}
+
+func readHeap() heap {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(s)
+	return heap{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
+}
+
+// rest finds the moment to give memory back: a burst of connects or edits is over,
+// and left garbage that nobody will collect for a long time. A collection costs as
+// much as there are live objects, so it must free a good share of them, and a busy
+// process is left to the collector's own pace.
+type rest struct{ allocated uint64 }
+
+// due reports whether memory is to be given back now.
+func (r *rest) due(h heap) bool {
+	quiet := h.allocated-r.allocated < max(h.live/16, 1<<20)
+	r.allocated = h.allocated
+	spare := h.free + h.objects - min(h.live, h.objects)
+	return quiet && spare > max(h.live/4, 4<<20)
+}
