@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/docname"
 )
@@ -28,6 +29,13 @@ func (n *Node) figures() admin.Figures {
 		NATSConnected: n.cfg.Bus.Connected(), NATSReconnects: nats.Reconnects, NATSDropped: nats.Dropped,
 		NATSBacklog: nats.Backlog, NATSWaiting: nats.Waiting, Subscriptions: nats.Subscriptions,
 		History: n.watched.get(), Tenants: n.tenants(),
+		Places: admin.PlaceFigures(n.gate.places.Stats()),
+	}
+	if v, ok := n.cfg.Verifier.(interface{ Stats() authn.Stats }); ok {
+		s := v.Stats()
+		f.Tokens = admin.TokenFigures{
+			Remembered: s.Remembered, Issuers: s.Issuers, Recalled: s.Recalled, Fetches: s.Fetches, FetchFailures: s.FetchFailures,
+		}
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
 		s := n.cfg.Registry.Stats(license)

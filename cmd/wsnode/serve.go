@@ -40,7 +40,7 @@ type serveFlags struct {
 	createBuckets                   bool
 	replicas, historyReplicas       int
 	jwksURL, issuer, audience       string
-	queryToken                      bool
+	queryToken, plainHTTP           bool
 	grace, lease                    time.Duration
 	drainDelay, drainSpread         time.Duration
 	tlsCert, tlsKey                 string
@@ -82,6 +82,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.IntVar(&f.replicas, "replicas", 1, "replicas of registry buckets that are created; 3 in production")
 	fl.IntVar(&f.historyReplicas, "history-replicas", 1, "replicas of history streams that are created; 3 in production")
 	fl.StringVar(&f.jwksURL, "jwks-url", "", "URL of the key set that tokens are signed with; may hold {tenantId}")
+	fl.BoolVar(&f.plainHTTP, "jwks-plain-http", false, "take a --jwks-url with http that is not loopback: only in a network where nobody else can answer")
 	fl.StringVar(&f.issuer, "issuer", "", "required issuer of tokens; may hold {tenantId}")
 	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "required audience of tokens")
 	fl.BoolVar(&f.queryToken, "query-token", true, "take tokens from the query of the URL too")
@@ -296,7 +297,7 @@ func (f *serveFlags) clients(c *podConfig) error {
 	if f.jwksURL == "" {
 		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with")
 	}
-	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, Issuer: f.issuer, Audience: f.audience, Log: c.log})
+	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Log: c.log})
 	if err != nil {
 		return wrongFlag("jwks-url", "%v", err)
 	}

@@ -32,6 +32,9 @@ type Figures struct {
 	NATSWaiting    int // messages
 	Subscriptions  int
 
+	Tokens TokenFigures
+	Places PlaceFigures
+
 	History HistoryFigures
 
 	Registries []RegistryFigures
@@ -44,6 +47,18 @@ type RegistryFigures struct {
 	Up                                          bool
 	Reads, Writes, LeasesLost, Takeovers, Swept uint64
 	Held, Owed, Validating                      int
+}
+
+// TokenFigures are those of the verifier of tokens.
+type TokenFigures struct {
+	Remembered, Issuers              int
+	Recalled, Fetches, FetchFailures uint64
+}
+
+// PlaceFigures are those of the plan limits.
+type PlaceFigures struct {
+	Apps, Limited, Waiting         int
+	Writes, Conflicts, Unavailable uint64
 }
 
 // HistoryFigures are what the region's streams hold, the same on all its nodes, up
@@ -80,6 +95,19 @@ var metrics = []metric{
 	{"draining", "1 while the node is on its way out.", gauge, func(f *Figures) float64 { return truth(f.Draining) }},
 	{"overloaded", "1 while the node refuses new connections because of its load.", gauge, func(f *Figures) float64 { return truth(f.Overloaded) }},
 	{"load_ratio", "Share of the connections or memory that the node may carry, whichever is larger; scale out well before 0.8.", gauge, func(f *Figures) float64 { return f.Load }},
+
+	{"tokens_remembered", "Verified tokens that need no signature check when they come again.", gauge, func(f *Figures) float64 { return float64(f.Tokens.Remembered) }},
+	{"tokens_recalled_total", "Tokens that needed none.", counter, func(f *Figures) float64 { return float64(f.Tokens.Recalled) }},
+	{"issuers", "Issuers whose keys are kept, or were asked for in vain.", gauge, func(f *Figures) float64 { return float64(f.Tokens.Issuers) }},
+	{"issuer_fetches_total", "Fetches of key sets.", counter, func(f *Figures) float64 { return float64(f.Tokens.Fetches) }},
+	{"issuer_fetch_failures_total", "Fetches of key sets that brought none.", counter, func(f *Figures) float64 { return float64(f.Tokens.FetchFailures) }},
+
+	{"apps", "Apps with sessions or reserved places on this node.", gauge, func(f *Figures) float64 { return float64(f.Places.Apps) }},
+	{"limited_apps", "Those of them that have limits.", gauge, func(f *Figures) float64 { return float64(f.Places.Limited) }},
+	{"admissions_waiting", "Sessions that wait for a place in their app's limits.", gauge, func(f *Figures) float64 { return float64(f.Places.Waiting) }},
+	{"limit_writes_total", "Writes to registries for the sake of limits.", counter, func(f *Figures) float64 { return float64(f.Places.Writes) }},
+	{"limit_conflicts_total", "Those of them that came too late and were repeated.", counter, func(f *Figures) float64 { return float64(f.Places.Conflicts) }},
+	{"limit_refusals_unavailable_total", "Sessions of apps with limits that were refused because nobody answered.", counter, func(f *Figures) float64 { return float64(f.Places.Unavailable) }},
 
 	{"edits_received_total", "Updates from clients that brought something new.", counter, func(f *Figures) float64 { return float64(f.EditsIn) }},
 	{"appends_total", "Messages published to the other nodes and the history.", counter, func(f *Figures) float64 { return float64(f.Appends) }},
