@@ -1,0 +1,46 @@
+package main
+
+import "time"
+
+// Cost is what one thing costs or carries, and where the figure comes from.
+type Cost struct {
+	What   string
+	Value  float64
+	Unit   string
+	Source string
+}
+
+// Measured on two shared cores of a Xeon with nats-server 2.15.2, clients on the same
+// cores: what a registry or NATS carries is therefore what it carries at least.
+var (
+	registryWrites = Cost{"a registry carries: writes", 10_000, "/s",
+		"9,300 claims/s, each a read and a write (`kvpin` benchmark); three replicas 17,000 to 24,000 writes/s without syncing each, a third less with it"}
+	registryReads = Cost{"a registry carries: reads by its leader", 20_000, "/s",
+		"14,100 to 24,800 look-ups/s (`kvpin` benchmark)"}
+	registryScan = Cost{"a scan of a registry goes through: pins", 105_000, "/s", "`kvpin` benchmark `scan`, one at a time"}
+	pinMemory    = Cost{"a pin, or a document's history subject, in NATS's memory", 151, "B", "1 million subjects in one stream"}
+
+	appendsPerStream = Cost{"a history stream carries: appends", 48_000, "/s", "three replicas, each append synced; 70,000 otherwise"}
+	appendCPU        = Cost{"an append, three replicas, copies included: CPU of NATS", 15, "µs", "at thousands per second"}
+	messageCPU       = Cost{"a message between pods: CPU of NATS and both pods", 1.25, "µs", "`relay/bus` benchmark `PublishAndReceive`"}
+
+	connectionMemory = Cost{"a document with one connection: memory of the pod", 16.8, "KiB", "8,000 idle ones on a `wsnode serve`, NATS apart: `wsctl bench idle --clients 1`"}
+	furtherMemory    = Cost{"a further connection to it: memory of the pod", 10.5, "KiB", "the same with `--clients 10`"}
+	subscribedMemory = Cost{"an open document: memory of the region's NATS", 5.3, "KiB", "the same: two subscriptions and the registry's pin"}
+	connectCPU       = Cost{"a connect: CPU of the pod", 0.35, "ms", "the same: token, pin, history"}
+	deliveryCPU      = Cost{"an edit written to a client: CPU of the pod", 16, "µs", "the target of `wsctl bench fanout`; a program that only writes ready-made frames needs 11.6"}
+)
+
+var costs = []*Cost{
+	&registryWrites, &registryReads, &registryScan, &pinMemory, &appendsPerStream, &appendCPU, &messageCPU,
+	&connectionMemory, &furtherMemory, &subscribedMemory, &connectCPU, &deliveryCPU,
+}
+
+// What a pod and a server are taken to have.
+const (
+	podMemory = 8 << 30
+	podCores  = 2
+	podFull   = 0.8                    // where a node turns overloaded
+	natsCores = 8                      // of the region's three servers together
+	farthest  = 200 * time.Millisecond // from a pod to a registry and back
+)
