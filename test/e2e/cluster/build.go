@@ -70,7 +70,7 @@ func Binary(tb testing.TB, pkg string) string {
 	case pkg == natsServer:
 		path = filepath.Join(b.dir, "nats-server")
 	case Race():
-		path += "-race"
+		path = filepath.Join(b.dir, "race", filepath.Base(pkg)) // by its own name, for shells
 	}
 	err, done := b.built[path]
 	if !done {

@@ -39,7 +39,7 @@ func TestPinsAreBackAfterTheBucketWasDeletedUnderLiveDocuments(t *testing.T) {
 	neighbour := w.clients.Join(w.at(w.eu.nodes[1], "wanted"))
 	stranger := w.clients.Open(w.at(w.us.nodes[0], "wanted"))
 	w.clients.StartTyping(100*time.Millisecond, stranger)
-	if h, took := w.knock(w.eu.nodes[0], "new"); h.Code != 1013 || took > 2*time.Second {
+	if h, took := w.knock(w.eu.nodes[0], "new"); h.Code != 1013 || took > bound(2*time.Second) {
 		t.Errorf("a new document without a registry: close code %d after %v, expected 1013 within 2 s", h.Code, took)
 	}
 	eventually(t, 30*time.Second, "all pins are back", func() bool {

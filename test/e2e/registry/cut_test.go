@@ -70,7 +70,7 @@ func cutOff(t *testing.T, cut func(*natstest.Proxy)) {
 	w.eu.link.Heal()
 	healed := time.Now()
 	left.Connect()
-	consistent := eventually(t, 10*time.Second, "consistent after healing", func() bool { return w.consistent(before) })
+	consistent := eventually(t, bound(10*time.Second), "consistent after healing", func() bool { return w.consistent(before) })
 	t.Logf("consistent %v after healing", consistent)
 	left.WaitSynced()
 	for _, c := range moving {
@@ -107,7 +107,7 @@ func cutOff(t *testing.T, cut func(*natstest.Proxy)) {
 // refusesNew checks that a node refuses what is not live in its region, in time.
 func (w *world) refusesNew(n *cluster.Node, document string) {
 	w.t.Helper()
-	const limit = 2 * time.Second
+	limit := bound(2 * time.Second)
 	h, took := w.knock(n, document)
 	if h.Code != 1013 || h.Reason != "Try again later" {
 		w.t.Errorf("a new document: close code %d %q, expected 1013", h.Code, h.Reason)

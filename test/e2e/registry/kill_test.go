@@ -40,7 +40,7 @@ func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnp
 		t.Errorf("another region, with the dead node's lease still current: close code %d, expected 4009", h.Code)
 	}
 	w.clients.Join(w.staying(survivor, "resumed")).WaitText("of resumed")
-	if took := time.Since(killed); took > 3*time.Second {
+	if took := time.Since(killed); took > bound(2*time.Second) {
 		t.Errorf("the same region had the document back after %v, expected at once", took)
 	} else {
 		t.Logf("the same region has its document back after %v", took)
@@ -49,8 +49,8 @@ func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnp
 		if h, _ := w.knock(stranger, "taken"); h.Code == 0 {
 			break
 		}
-		if time.Since(killed) > 12*time.Second {
-			t.Fatal("another region cannot take the document 12 s after the kill")
+		if took := time.Since(killed); took > bound(12*time.Second) {
+			t.Fatalf("another region cannot take the document %v after the kill", took)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -59,9 +59,7 @@ func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnp
 		t.Errorf("another region begins with %q, expected nothing", text)
 	}
 
-	eventually(t, 12*time.Second-min(time.Since(killed), 11*time.Second), "the dead node's lease is gone", func() bool {
-		return w.settled(2)
-	})
+	eventually(t, bound(2*time.Second), "the dead node's lease is gone", func() bool { return w.settled(2) })
 	var findings []struct{ Check, Detail string }
 	w.wsctl(&findings, "registry", "check")
 	if !slices.Contains(findings, struct{ Check, Detail string }{"leases", "2 nodes"}) {

@@ -40,7 +40,7 @@ func TestNoDocumentMovesWhenAllNodesLoseTheirLeasesAtOnce(t *testing.T) {
 	time.Sleep(down)
 	w.registry.Start()
 	w.registry.WaitHealthy()
-	took := eventually(t, 10*time.Second, "all leases are back", func() bool { return w.settled(3) })
+	took := eventually(t, bound(10*time.Second), "all leases are back", func() bool { return w.settled(3) })
 	t.Logf("all leases are back after %v", took)
 	for node, id := range w.leases() {
 		if leases[node] == id {

@@ -6,6 +6,7 @@ package registry
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 )
@@ -15,3 +16,12 @@ func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
 // soak has faults last as long as the contract speaks of, rather than as short as
 // shows the same.
 func soak() bool { return os.Getenv("WSNODE_SOAK") != "" }
+
+// bound is a time that the contract gives. The race detector makes nodes several
+// times slower, which costs a second here and there.
+func bound(d time.Duration) time.Duration {
+	if cluster.Race() {
+		d += 3 * time.Second
+	}
+	return d
+}

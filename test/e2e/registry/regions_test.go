@@ -21,9 +21,11 @@ func TestScriptRunsTwoRegionsWithTwoNATSClusters(t *testing.T) {
 		offsets = append(offsets, i)
 	}
 	port := cluster.FreePorts(t, offsets)
-	var bin string
-	for _, pkg := range []string{"./cmd/wsnode", "./examples/two-regions/issuer", "github.com/nats-io/nats-server/v2"} {
-		bin = filepath.Dir(cluster.Binary(t, pkg))
+	bin := t.TempDir()
+	for name, pkg := range map[string]string{"wsnode": "./cmd/wsnode", "issuer": "./examples/two-regions/issuer", "nats-server": "github.com/nats-io/nats-server/v2"} {
+		if err := os.Symlink(cluster.Binary(t, pkg), filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	script := cluster.Run(t, "two-regions", "env", fmt.Sprint("PORT=", port), "BIN="+bin, "DIR="+t.TempDir(), "examples/two-regions/run.sh")
 	script.WaitLine(func(line string) bool { return line == "ready" })
