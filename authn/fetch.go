@@ -47,6 +47,9 @@ func fetchKeySet(ctx context.Context, client *http.Client, address string) ([]by
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
 	request.Header.Set("User-Agent", "wsnode")
 	answer, err := client.Do(request)
+	if whole := (*url.Error)(nil); errors.As(err, &whole) {
+		err = whole.Err // the URL that it spells may hold secrets
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,10 +1,12 @@
 package authn_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -287,6 +289,25 @@ func TestUncachedAndUnreachableIsUnavailable(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestErrorsHoldNoSecretOfTheIssuersURL(t *testing.T) {
+	issuer := newIssuer(t)
+	var log bytes.Buffer
+	v, err := authn.New(authn.Config{
+		JWKSURL: "https://user:s3cr3t@issuer.example/jwks?key=s3cr3t", Log: slog.New(slog.NewTextHandler(&log, nil)), Transport: &web{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.Verify(t.Context(), mint(t, issuer, subject))
+	v.Close()
+	if !errors.Is(err, authn.ErrUnavailable) || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("got %v", err)
+	}
+	if !strings.Contains(log.String(), "cannot fetch") || strings.Contains(log.String(), "s3cr3t") {
+		t.Errorf("the log says %s", log.String())
 	}
 }
 

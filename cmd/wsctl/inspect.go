@@ -32,9 +32,9 @@ type tokenView struct {
 
 // inspectFlags say how a token is judged.
 type inspectFlags struct {
-	held             heldToken
-	jwksURL          string
-	issuer, audience string
+	held                    heldToken
+	jwksURL                 string
+	issuer, audience, scope string
 }
 
 func (c *cli) inspectTokenCommand() *cobra.Command {
@@ -73,6 +73,7 @@ judges it; the exit code is 6 if it is refused. The token comes as argument, fro
 	fl.StringVar(&f.jwksURL, "jwks-url", "", "URL of the key set that judges the token; may hold {tenantId}")
 	fl.StringVar(&f.issuer, "issuer", "", "required issuer; may hold {tenantId}")
 	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "required audience")
+	fl.StringVar(&f.scope, "scope", authn.DefaultAudience, "required scope")
 	return cmd
 }
 
@@ -136,7 +137,7 @@ func decodePart(part string, into any) error {
 
 // verifier is nil if there are no keys to judge by.
 func (f *inspectFlags) verifier(ctx context.Context, timeout time.Duration) (*authn.Verifier, error) {
-	config := authn.Config{JWKSURL: f.jwksURL, Issuer: f.issuer, Audience: f.audience, Scope: f.audience, Timeout: timeout, PlainHTTP: true}
+	config := authn.Config{JWKSURL: f.jwksURL, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Timeout: timeout, PlainHTTP: true}
 	if f.jwksURL == "" && f.held.dev.devURL == "" {
 		return nil, nil
 	}

@@ -39,7 +39,8 @@ type serveFlags struct {
 	registries, registryDomains     []string
 	createBuckets                   bool
 	replicas, historyReplicas       int
-	jwksURL, issuer, audience       string
+	jwksURL                         string
+	issuer, audience, scope         string
 	queryToken, plainHTTP           bool
 	grace, lease                    time.Duration
 	drainDelay, drainSpread         time.Duration
@@ -85,6 +86,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.BoolVar(&f.plainHTTP, "jwks-plain-http", false, "take a --jwks-url with http that is not loopback: only in a network where nobody else can answer")
 	fl.StringVar(&f.issuer, "issuer", "", "required issuer of tokens; may hold {tenantId}")
 	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "required audience of tokens")
+	fl.StringVar(&f.scope, "scope", authn.DefaultAudience, "required scope of tokens")
 	fl.BoolVar(&f.queryToken, "query-token", true, "take tokens from the query of the URL too")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
 	fl.DurationVar(&f.lease, "lease", 10*time.Second, "how long a node counts as alive after its last word to a registry; whole seconds, the same on all nodes")
@@ -297,7 +299,7 @@ func (f *serveFlags) clients(c *podConfig) error {
 	if f.jwksURL == "" {
 		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with")
 	}
-	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Log: c.log})
+	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: c.log})
 	if err != nil {
 		return wrongFlag("jwks-url", "%v", err)
 	}

@@ -42,3 +42,16 @@ func TestMetricsTellOfTokensAndLimits(t *testing.T) {
 		t.Error("limits were held without a write")
 	}
 }
+
+func TestAudienceAndScopeAreWhatTheOperatorSays(t *testing.T) {
+	t.Parallel()
+	keys := issuer.New(t)
+	n := startNode(t, keys, "--audience", "our.api", "--scope", "docs:edit")
+	for _, r := range []row{
+		{"both", keys.Token(issuer.Claims{"aud": "our.api", "scope": "openid docs:edit"}), 0, ""},
+		{"another audience", keys.Token(issuer.Claims{"scope": "docs:edit"}), 4002, "Invalid token: audience"},
+		{"another scope", keys.Token(issuer.Claims{"aud": "our.api"}), 4002, "Invalid token: scope"},
+	} {
+		r.check(t, n)
+	}
+}
