@@ -29,7 +29,7 @@ type document struct {
 	doc    docname.Document
 	id     uint64 // in the roster, guarded by documents.mu
 	opened chan struct{}
-	gone   chan struct{} // closed when the entry has left the map
+	gone   chan struct{} // closed when the entry has left the map; nil: nobody waits. Guarded by documents.mu
 	room   *room.Room
 	hold   *kvpin.Hold
 	err    error
@@ -40,9 +40,11 @@ type document struct {
 	closing  bool
 }
 
-// absorb is how long a node keeps a document after its last session, so that a
-// page reload costs no registry write. It counts towards the grace period.
-const absorb = time.Second
+// absorb is how long a node keeps a document after its last session, so that
+// neither a page reload nor a storm, of which a busy node has the last clients back
+// after seconds, costs registry writes: all documents at once are more than a
+// registry answers in time. It counts towards the grace period.
+const absorb = 3 * time.Second
 
 // durableWait bounds how long an abandoned document stays for the sake of edits
 // that the history has not acknowledged.
@@ -86,10 +88,13 @@ func (ds *documents) take(doc docname.Document) (d *document, wait <-chan struct
 	defer ds.mu.Unlock()
 	d = ds.live[doc]
 	if d != nil && d.closing {
+		if d.gone == nil {
+			d.gone = make(chan struct{})
+		}
 		return nil, d.gone
 	}
 	if d == nil {
-		d = &document{doc: doc, opened: make(chan struct{}), gone: make(chan struct{})}
+		d = &document{doc: doc, opened: make(chan struct{})}
 		ds.live[doc] = d
 		d.id = ds.list.add(d)
 		// Not the first joiner's goroutine: others wait for it too.
@@ -119,7 +124,8 @@ func (ds *documents) load(ctx context.Context, d *document) (err error) {
 		return err
 	}
 	pin := d.hold.Pin()
-	if d.room, err = n.rooms.Open(ctx, d.doc, string(pin.Epoch), false); err != nil {
+	fresh := len(pin.Holders) == 1 && time.Since(pin.Since) < handshakeTimeout
+	if d.room, err = n.rooms.Open(ctx, d.doc, string(pin.Epoch), fresh); err != nil {
 		if _, releaseErr := d.hold.Release(ctx, time.Now()); releaseErr != nil {
 			err = errors.Join(err, releaseErr)
 		}
@@ -261,7 +267,9 @@ func (ds *documents) remove(d *document) {
 		delete(ds.live, d.doc)
 	}
 	ds.list.remove(d.id)
-	close(d.gone)
+	if d.gone != nil {
+		close(d.gone)
+	}
 	if len(ds.live) == 0 && ds.settled != nil {
 		close(ds.settled)
 		ds.settled = nil
