@@ -23,8 +23,9 @@ type client struct {
 	runner *Runner
 	board  *scoreboard
 	doc    *document
-	index  int // which of the document's writers it is; -1: it only reads
-	node   int // of the target
+	index  int    // which of the document's writers it is; -1: it only reads
+	node   int    // of the target
+	token  string // "": it takes one when it dials
 
 	// What it tells the server. Set before dial.
 	stateVector []byte // nil: it has nothing
@@ -64,13 +65,15 @@ func (r *Runner) newClient(board *scoreboard, doc *document, index, node int) *c
 // dial starts the connection; what the client knew of the document stays.
 func (c *client) dial() {
 	r := c.runner
-	token := r.tokens.next()
+	if c.token == "" {
+		c.token = r.tokens.next()
+	}
 	c.err, c.synced, c.dialed = nil, 0, r.loop.now()
 	c.ws = webSocket{
-		request: r.Target.request(c.node, c.doc.name, token),
+		request: r.Target.request(c.node, c.doc.name, c.token),
 		opened: func(int64) {
 			if r.Target.Protocol == Hocuspocus {
-				c.sendMessage(messageAuth, appendBytes([]byte{0}, []byte(or(token, "none"))))
+				c.sendMessage(messageAuth, appendBytes([]byte{0}, []byte(or(c.token, "none"))))
 			}
 			vector := c.stateVector
 			switch {

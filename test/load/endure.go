@@ -18,9 +18,9 @@ type EndureOptions struct {
 }
 
 // Endure types at a steady rate until it is told to stop. Whoever is disconnected goes on
-// typing offline and comes back as y-websocket does, to the next node in turn, as a
-// balancer sends it there; what it typed meanwhile comes along. In the end everybody must
-// have every edit, and so must one who joins then.
+// typing offline and comes back as y-websocket does, to any of the nodes that take
+// connections, as a balancer without health checks sends it there; what it typed meanwhile
+// comes along. In the end everybody must have every edit, and so must one who joins then.
 func (r *Runner) Endure(ctx context.Context, name string, o EndureOptions) (Result, error) {
 	result := Result{Scenario: name, Target: r.Target.Name}
 	c := r.newCrowd(name, o.Docs, o.Clients)
@@ -78,7 +78,8 @@ type attendance struct {
 type absence struct {
 	since    int64 // 0: it is there
 	redial   int64 // when it tries next; 0: it is trying
-	failures int   // attempts in a row that never opened a connection
+	failures int   // connects in a row that no node took
+	step     int   // from the node tried last to the next
 }
 
 // typeUntil types until the options say so, and brings clients back meanwhile.
@@ -113,7 +114,7 @@ func (a *attendance) typeUntil(ctx context.Context, o EndureOptions) {
 // attendanceCheck is how often a crowd is looked over.
 const attendanceCheck = 5 * time.Millisecond
 
-// The pauses of y-websocket: they double with each attempt that opens no connection.
+// The pauses of y-websocket: they double with each attempt that opens no WebSocket.
 const (
 	firstPause = 100 * time.Millisecond
 	longPause  = 2500 * time.Millisecond
@@ -137,11 +138,15 @@ func (a *attendance) bringBack() {
 			a.absent--
 			*gone = absence{}
 		case one.err == nil: // trying
-		case gone.redial == 0:
-			a.ended(one, gone)
-		case now >= gone.redial:
+		default:
+			if gone.redial == 0 {
+				a.ended(one, gone)
+			}
+			if now < gone.redial {
+				continue
+			}
 			gone.redial = 0
-			one.node = (one.node + 1) % len(a.runner.Target.nodes)
+			one.node = (one.node + gone.step) % len(a.runner.Target.nodes)
 			one.dial()
 		}
 	}
@@ -155,12 +160,17 @@ func (a *attendance) ended(one *client, gone *absence) {
 	} else {
 		a.failed++
 	}
+	nodes := len(a.runner.Target.nodes)
 	if one.ws.open {
-		gone.failures = 0
+		gone.failures, gone.step = 0, a.runner.random.IntN(nodes)
 	} else {
-		gone.failures++
+		gone.failures, gone.step = gone.failures+1, 1
 	}
-	gone.redial = one.ended + int64(min(firstPause<<min(gone.failures, 10), longPause))
+	if gone.failures%nodes != 0 { // the balancer tries the next one
+		gone.redial = one.ended
+		return
+	}
+	gone.redial = one.ended + int64(min(firstPause<<min(gone.failures/nodes, 10), longPause))
 }
 
 // busiest is how many clients came back in one second at most.

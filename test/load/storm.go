@@ -13,6 +13,7 @@ type StormOptions struct {
 	Docs, Clients int // of each document
 	Typed         int // characters that each client has typed before
 	Rounds        int
+	SameTokens    bool // clients come back with the tokens they have, as y-websocket does, not with new ones
 }
 
 // Storm breaks all connections at once and lets every client come back at once, with what
@@ -39,8 +40,13 @@ func (r *Runner) Storm(ctx context.Context, name string, o StormOptions) (Result
 	all, each := newHistogram(), newHistogram()
 	var cpu time.Duration
 	for round := range o.Rounds {
-		if err := r.tokens.prepare(ctx, len(c.clients)); err != nil {
-			return fail(err)
+		if !o.SameTokens {
+			for _, one := range c.clients {
+				one.token = ""
+			}
+			if err := r.tokens.prepare(ctx, len(c.clients)); err != nil {
+				return fail(err)
+			}
 		}
 		m, err := r.startMeter()
 		if err != nil {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 )
@@ -15,6 +16,7 @@ type Serve struct {
 	NATS   string // empty: --standalone
 	JWKS   string
 	Flags  []string // more of them
+	Under  []string // a command that replaces itself by wsnode, such as env or taskset
 }
 
 // Node is a running `wsnode serve`.
@@ -47,7 +49,8 @@ func (s Serve) Start(tb testing.TB) *Node {
 	} else {
 		args = append(args, "--nats-url", s.NATS)
 	}
-	return &Node{Run(tb, s.Name, Binary(tb, wsnode), append(args, s.Flags...)...), s.Listen}
+	command := slices.Concat(s.Under, []string{Binary(tb, wsnode)}, args, s.Flags)
+	return &Node{Run(tb, s.Name, command[0], command[1:]...), s.Listen}
 }
 
 // StartHealthy starts the node and waits until it is healthy.

@@ -137,7 +137,7 @@ func fill(t *testing.T, node *cluster.Node, token string) {
 // join opens a document as a good client and waits until it is synced.
 func join(t *testing.T, node *cluster.Node, document, token string, send func(net.Conn, []byte) error) *socket {
 	t.Helper()
-	s, err := open(node.Addr, handshake(node.Addr, document, token, "192.0.2.1"), send)
+	s, err := open(node.Addr, handshake(node.Addr, document, token, goodAddress), send)
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
 	must(t, sendAll(s, appendFrame(nil, final|opBinary, askAll)))

@@ -37,14 +37,18 @@ func handshake(host, document, token, address string) string {
 		"Authorization: Bearer %s\r\nX-Forwarded-For: %s\r\n\r\n", document, host, token, address)
 }
 
-// dialTCP connects and bounds whatever follows.
+// dialTCP connects and bounds whatever follows. Closing the connection resets it, or there
+// would soon be no ports left.
 func dialTCP(address string) (net.Conn, error) {
 	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return nil, err
 	}
-	return conn, conn.SetDeadline(time.Now().Add(patience))
+	return conn, errors.Join(conn.SetDeadline(time.Now().Add(patience)), conn.(*net.TCPConn).SetLinger(0))
 }
+
+// goodAddress is where the good clients of open sockets come from.
+const goodAddress = "192.0.2.1"
 
 // open connects and sends a handshake by send, which may be slow about it; nil sends it
 // as anybody does.
@@ -73,9 +77,16 @@ func (s *socket) shake(request string, send func(net.Conn, []byte) error) error 
 		return err
 	}
 	if answer.StatusCode != http.StatusSwitchingProtocols {
-		return fmt.Errorf("the handshake was answered with %s", answer.Status)
+		return &answeredError{answer.StatusCode}
 	}
 	return nil
+}
+
+// answeredError is returned for a handshake that was answered, but not by a WebSocket.
+type answeredError struct{ status int }
+
+func (e *answeredError) Error() string {
+	return fmt.Sprintf("the handshake was answered with %d", e.status)
 }
 
 func sendAll(conn net.Conn, data []byte) error {
