@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,27 +73,61 @@ func benchmarkRegistry(b *testing.B, servers, pins int) {
 		latencies(b, func() error { _, _, err := there.Lookup(ctx, live); return err })
 	})
 	b.Run("claims-in-parallel", func(b *testing.B) {
-		docs := make(chan docname.Document, 1000)
-		go func() {
-			for range b.N {
-				docs <- fresh()
-			}
-			close(docs)
-		}()
-		var claims sync.WaitGroup
-		for range 32 {
-			claims.Go(func() {
-				for doc := range docs {
-					if _, err := here.Hold(ctx, doc); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		claims.Wait()
+		inParallel(b, fresh, func(doc docname.Document) error { _, err := here.Hold(ctx, doc); return err })
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
 	})
+	b.Run("lookups-in-parallel", func(b *testing.B) {
+		inParallel(b, fresh, func(doc docname.Document) error { _, _, err := there.Lookup(ctx, doc); return err })
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lookups/s")
+	})
+	if pins > 0 {
+		b.Run("scan", func(b *testing.B) { benchmarkScan(b, there) })
+	}
+}
+
+// benchmarkScan goes through all pins, as a region does that looks for orphans.
+func benchmarkScan(b *testing.B, n *testNode) {
+	seen := 0
+	for b.Loop() {
+		if err := n.buckets[testLicense].store.Scan(context.Background(), pinKeys, func(entry) error { seen++; return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(seen)/b.Elapsed().Seconds(), "pins/s")
+}
+
+// inParallel has 32 callers do op on b.N documents.
+func inParallel(b *testing.B, fresh func() docname.Document, op func(docname.Document) error) {
+	docs := make(chan docname.Document, 1000)
+	go func() {
+		for range b.N {
+			docs <- fresh()
+		}
+		close(docs)
+	}()
+	used := processorTime()
+	var callers sync.WaitGroup
+	for range 32 {
+		callers.Go(func() {
+			for doc := range docs {
+				if err := op(doc); err != nil {
+					b.Error(err)
+					for range docs { // so that the giver ends
+					}
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+	b.ReportMetric(float64((processorTime()-used).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+// processorTime is that of the whole process: of the servers and of the nodes.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func benchDoc(kind string, i int) docname.Document {

@@ -131,16 +131,21 @@ func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
 	if rooms == nil || h == nil {
 		return
 	}
+	b.mu.Lock()
+	if d.telling == nil {
+		d.telling = make(chan struct{}, 1)
+	}
+	telling := d.telling
+	b.mu.Unlock()
 	select {
-	case d.telling <- struct{}{}:
-		defer func() { <-d.telling }()
+	case telling <- struct{}{}:
 	case <-h.ctx.Done():
 		if what != moved {
 			return
 		}
-		d.telling <- struct{}{}
-		defer func() { <-d.telling }()
+		telling <- struct{}{}
 	}
+	defer func() { <-telling }()
 	var err error
 	switch what {
 	case moved:

@@ -14,16 +14,16 @@ import (
 // an operation.
 type document struct {
 	// static
-	name    docname.Document
-	key     string
-	turn    chan struct{} // holds one token while somebody has the turn
-	telling chan struct{} // holds one token while Rooms is being told
+	name docname.Document
+	key  string
+	turn chan struct{} // holds one token while somebody has the turn
 
 	// guarded by the bucket's mu
-	users     int       // who has the turn or waits for it
-	next      time.Time // when the debt is due, if it is among the due
-	backstop  bool      // the debt is only to renew the pin's expiry
-	lingering bool      // the debt is only to look whether a write still lands
+	telling   chan struct{} // holds one token while Rooms is being told; nil: it never was
+	users     int           // who has the turn or waits for it
+	next      time.Time     // when the debt is due, if it is among the due
+	backstop  bool          // the debt is only to renew the pin's expiry
+	lingering bool          // the debt is only to look whether a write still lands
 
 	// nil: this node wants to be out. Written with the turn and mu, read with either.
 	hold *Hold
@@ -52,7 +52,7 @@ func (b *bucket) begin(ctx context.Context, doc docname.Document) (*document, er
 	b.mu.Lock()
 	d := b.docs[doc]
 	if d == nil {
-		d = &document{name: doc, key: doc.PinKey(), turn: make(chan struct{}, 1), telling: make(chan struct{}, 1)}
+		d = &document{name: doc, key: doc.PinKey(), turn: make(chan struct{}, 1)}
 		b.docs[doc] = d
 	}
 	d.users++

@@ -79,8 +79,8 @@ type pending struct {
 }
 
 // Open loads a document and makes it live on this node. fresh says that the
-// epoch has only just been created, hence has no history to load. On an error
-// nothing is left behind.
+// epoch has only just been created, so that it hardly has a history to load. On an
+// error nothing is left behind.
 func (rs *Rooms) Open(ctx context.Context, doc docname.Document, epoch string, fresh bool) (*Room, error) {
 	r := &Room{rooms: rs, doc: doc, id: ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
 	r.aware.Most = rs.cfg.MaxClients
@@ -125,8 +125,10 @@ func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
 		r.at.subs = at.subs
 		r.mu.Unlock()
 	}
-	if fresh {
-		return nil
+	if fresh { // that there is nothing, the stream's leader says in one request
+		if last, err := cfg.History.Last(ctx, at.updates); err == nil && last == 0 {
+			return nil
+		}
 	}
 	_, err := r.read(ctx)
 	return err

@@ -36,6 +36,8 @@ type History interface {
 	// must not keep data; done must not block.
 	Append(subject string, data []byte, done func(seq uint64, err error)) error
 	Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error)
+	// Last returns the subject's last sequence; 0 if there is none.
+	Last(ctx context.Context, subject string) (seq uint64, err error)
 	PurgeBelow(ctx context.Context, subject string, seq uint64) error
 	Shard(key string) int
 	MaxPayload() int
