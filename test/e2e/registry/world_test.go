@@ -91,6 +91,9 @@ func startRegion(t *testing.T, keys *issuer.Issuer, name string, nats []*cluster
 // stop ends the nodes while they can still give back what they hold. Tests that
 // start a NATS server again call it, since what was started last is ended first.
 func (r *region) stop() {
+	if r.link != nil {
+		r.link.Heal()
+	}
 	for _, n := range r.nodes {
 		n.Stop()
 	}
