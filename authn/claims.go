@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/wsnode/wsnode/relay/docname"
 )
@@ -29,10 +32,14 @@ func (c claims) text(name string) (value string, present bool, err error) {
 	if !c.has(name) {
 		return "", false, nil
 	}
-	if c[name][0] != '"' || json.Unmarshal(c[name], &value) != nil {
+	if c[name][0] != '"' {
 		return "", true, errType
 	}
-	return value, true, nil
+	text, err := jsontext.AppendUnquote(nil, c[name])
+	if err != nil {
+		return "", true, errType
+	}
+	return string(text), true, nil
 }
 
 // texts reads a claim that is a string or an array of strings.
@@ -76,9 +83,13 @@ func (c claims) date(name string) (t time.Time, present bool, err error) {
 	if !c.has(name) {
 		return time.Time{}, false, nil
 	}
-	var seconds float64
+	raw := c[name]
+	if raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
+		return time.Time{}, true, errType
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64)
 	// Beyond the year 9999 stands a mistake, such as milliseconds.
-	if json.Unmarshal(c[name], &seconds) != nil || math.Abs(seconds) > 253402300799 {
+	if err != nil || math.Abs(seconds) > 253402300799 {
 		return time.Time{}, true, errType
 	}
 	whole, fraction := math.Modf(seconds)

@@ -3,10 +3,11 @@ package authn
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
+	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // unverified is a token that was taken apart; nothing in it is to be believed
@@ -91,53 +92,44 @@ var (
 	errDepth     = errors.New("nested too deeply")
 )
 
-// parseObject reads one JSON object and refuses what different parsers read
-// differently: duplicate members at any depth, and invalid UTF-8. Names are
-// matched exactly, where encoding/json would fold their case.
+// parseObject reads one JSON object, whose values alias data. It refuses what
+// different parsers read differently: duplicate members at any depth, and invalid
+// UTF-8. Names are matched exactly.
 func parseObject(data []byte) (claims, error) {
-	if !utf8.Valid(data) || !json.Valid(data) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
+	if open, err := dec.ReadToken(); err != nil || open.Kind() != '{' {
 		return nil, errNotObject
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	first, err := dec.Token()
-	if err != nil || first != json.Delim('{') {
+	members := make(claims, 12)
+	for dec.PeekKind() != '}' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return nil, objectError(err)
+		}
+		name, from := token.String(), dec.InputOffset()
+		for more := true; more; more = dec.StackDepth() > 1 {
+			if _, err := dec.ReadToken(); err != nil {
+				return nil, objectError(err)
+			}
+			if dec.StackDepth() > maxDepth {
+				return nil, errDepth
+			}
+		}
+		members[name] = bytes.TrimLeft(data[from:dec.InputOffset()], ": \t\r\n")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, objectError(err)
+	}
+	if _, err := dec.ReadToken(); err != io.EOF {
 		return nil, errNotObject
 	}
-	if err := checkMembers(dec, '{', 1); err != nil {
-		return nil, err
-	}
-	var members claims
-	err = json.Unmarshal(data, &members)
-	return members, err
+	return members, nil
 }
 
-// checkMembers reads what follows the opening delimiter up to the closing one.
-func checkMembers(dec *json.Decoder, open json.Delim, depth int) error {
-	if depth > maxDepth {
-		return errDepth
+// objectError keeps what the token holds out of the error.
+func objectError(err error) error {
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return errDuplicate
 	}
-	seen := map[string]bool{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		if open == '{' {
-			name, _ := t.(string)
-			if seen[name] {
-				return errDuplicate
-			}
-			seen[name] = true
-			if t, err = dec.Token(); err != nil {
-				return err
-			}
-		}
-		if inner, ok := t.(json.Delim); ok {
-			if err := checkMembers(dec, inner, depth+1); err != nil {
-				return err
-			}
-		}
-	}
-	_, err := dec.Token()
-	return err
+	return errNotObject
 }
