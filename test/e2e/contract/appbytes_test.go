@@ -39,6 +39,7 @@ func TestTheDocumentsOfAnAppMayHaveSoManyBytesTogether(t *testing.T) {
 	other.say(syncUpdate, large(2))
 	other.mustHold("another app", "xxx", true)
 
+	join(t, n, token, "b") // keeps that one open
 	a.leave()
 	deadline := time.Now().Add(patience) // the document is given up a moment later
 	for {
