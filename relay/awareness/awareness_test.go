@@ -73,13 +73,14 @@ func TestAReturnedClientIsKnownAndOthersCanBeRecalled(t *testing.T) {
 	var s Set
 	a, b := session(1, 1), session(1, 2)
 	s.ApplySession(a, []Entry{state(10, 3)}, now)
-	s.ApplySession(b, []Entry{state(20, 1)}, now)
+	later := now.Add(TombstoneFor)
+	s.ApplySession(b, []Entry{state(20, 1)}, later)
 	if a.Returned || b.Returned {
 		t.Fatal("a new client is taken for one that returned")
 	}
-	s.RemoveSession(b.Owner, now)
+	s.RemoveSession(b.Owner, later)
 	again := session(1, 3)
-	s.ApplySession(again, []Entry{state(20, 2)}, now) // it moved its cursor meanwhile
+	s.ApplySession(again, []Entry{state(20, 2)}, later) // it moved its cursor meanwhile
 	if !again.Returned {
 		t.Fatal("a client that returned is taken for a new one")
 	}
@@ -88,6 +89,27 @@ func TestAReturnedClientIsKnownAndOthersCanBeRecalled(t *testing.T) {
 	check(t, "of the returned session", recalled[3], left(20, 2))
 	if len(recalled) != 2 || len(s.TombstonesOf(2)) != 0 {
 		t.Errorf("recalled: %v", recalled)
+	}
+}
+
+func TestClientsThatMoveToAnotherRegionTogetherAreTakenForReturned(t *testing.T) {
+	for name, c := range map[string]struct {
+		clock    uint64
+		after    time.Duration
+		returned bool
+	}{
+		"with a past":                    {3, time.Second, true},
+		"new, where nobody has a past":   {0, time.Second, false},
+		"where the set is old enough":    {3, TombstoneFor, false},
+		"at the very moment of the move": {1, 0, true},
+	} {
+		var s Set
+		first, second := session(1, 1), session(1, 2)
+		s.ApplySession(first, []Entry{state(10, 7)}, now)
+		s.ApplySession(second, []Entry{state(20, c.clock)}, now.Add(c.after))
+		if first.Returned || second.Returned != c.returned {
+			t.Errorf("%s: the first %v, the second %v", name, first.Returned, second.Returned)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ type Set struct {
 	Most    int
 	clients map[uint64]*client
 	gone    []tombstone // in the order in which they expire
+	opened  time.Time   // when the first session was heard
 }
 
 type client struct {
@@ -44,8 +45,10 @@ type Session struct {
 	// Self is the client that the session's first awareness message was about.
 	// Clients pass on what they hear, so a state alone does not tell whose it is.
 	Self uint64
-	// Returned says that Self was known when the session introduced it: the client
-	// had a connection before, and remembers the clocks that it saw there.
+	// Returned says that the client had a connection before, and remembers the
+	// clocks that it saw there: Self was known when the session introduced it, or it
+	// has a past and this set is too young to have one, as after a move from another
+	// region.
 	Returned   bool
 	hasSelf    bool
 	introduced int
@@ -56,10 +59,15 @@ type Session struct {
 // session alone, so that a returning client raises its clock.
 func (s *Set) ApplySession(from *Session, entries []Entry, now time.Time) (news, tombstones []Entry) {
 	s.expire(now)
+	if s.opened.IsZero() {
+		s.opened = now
+	}
 	returning := false
 	if !from.hasSelf && len(entries) == 1 && entries[0].State != nil {
 		from.hasSelf, from.Self, returning = true, entries[0].Client, true
-		_, from.Returned = s.clients[from.Self]
+		_, known := s.clients[from.Self]
+		stranger := entries[0].Clock > 0 && len(s.clients) > 0 && now.Sub(s.opened) < TombstoneFor
+		from.Returned = known || stranger
 	}
 	for _, e := range entries {
 		known, exists := s.clients[e.Client]
