@@ -40,6 +40,8 @@ type visit struct {
 // client that is refused is accepted and then closed with a code, because
 // browsers see nothing else.
 func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
+	n.done.Add(1) // from here on: once hijacked, a connection is not its server's to wait for
+	defer n.done.Done()
 	start := time.Now()
 	target, nameErr := docname.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
