@@ -32,12 +32,15 @@ type Seat interface {
 type Config struct {
 	MaxMessageBytes  int           // 16 MiB: an update, or anything but a SyncStep2
 	MaxDocumentBytes int           // 256 MiB: a SyncStep2
+	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all sessions together; negative: any number
 	QueueBytes       int           // 1 MiB: what may wait for a slow client; beyond it, the client gets a difference later
 	WriteTimeout     time.Duration // 30 s without any progress ends the connection
 
 	// Applied is told how long every 16th edit took from its frame until it was
 	// handed to all other sessions of the node. Nil: nobody wants to know.
 	Applied func(time.Duration)
+
+	incoming *atomic.Int64 // bytes that unfinished large messages take
 }
 
 // SetDefaults fills in the zero values.
@@ -48,6 +51,10 @@ func (c *Config) SetDefaults() {
 	if c.MaxDocumentBytes == 0 {
 		c.MaxDocumentBytes = 256 << 20
 	}
+	if c.MaxIncomingBytes == 0 {
+		c.MaxIncomingBytes = 1 << 30
+	}
+	c.incoming = new(atomic.Int64)
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 1 << 20
 	}
@@ -80,6 +87,7 @@ type Session struct {
 	seat     Seat // set by Sit
 	lastData atomic.Int64
 	frames   struct{ in, out atomic.Int64 }
+	held     int64 // of Config.incoming; owned by the reader
 
 	mu      sync.Mutex
 	behind  bool // the socket does not keep up: everything is queued
@@ -172,12 +180,19 @@ func (s *Session) read(ctx context.Context) error {
 func (s *Session) message(ctx context.Context, r io.Reader) error {
 	buffer := buffers.Get().(*[]byte)
 	defer putBuffer(buffer)
+	defer s.forget()
 	var limit *tooLargeError
 	frame, err := s.readMessage(r, (*buffer)[:0])
 	*buffer = frame
 	switch {
 	case errors.As(err, &limit):
 		s.Close(1009, limit.Error())
+		_, err = io.Copy(io.Discard, r)
+		return err
+	case errors.Is(err, errCrowded):
+		*buffer = nil // others may use the room while the rest is discarded
+		s.forget()
+		s.Close(1013, "Try again later")
 		_, err = io.Copy(io.Discard, r)
 		return err
 	case err != nil:
@@ -303,6 +318,9 @@ func (s *Session) readMessage(r io.Reader, buf []byte) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
+			if !s.account(cap(buf)) {
+				return buf, errCrowded
+			}
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]

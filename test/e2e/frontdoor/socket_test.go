@@ -68,6 +68,12 @@ func open(address, request string, send func(net.Conn, []byte) error) (*socket, 
 	return s, nil
 }
 
+// takeOver makes a WebSocket of a connection.
+func takeOver(conn net.Conn, request string) (*socket, error) {
+	s := &socket{conn, bufio.NewReader(conn)}
+	return s, s.shake(request, sendAll)
+}
+
 func (s *socket) shake(request string, send func(net.Conn, []byte) error) error {
 	if err := send(s.Conn, []byte(request)); err != nil {
 		return err
