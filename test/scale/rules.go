@@ -9,7 +9,7 @@ const (
 	renewEvery   = 3 * time.Second // kvpin.Config.RenewEvery
 	grace        = 10 * time.Second
 	backstop     = 4 * time.Hour    // renewed after 3/8 to 1/2 of it, see kvpin.Hold
-	absorb       = time.Second      // relay: a node keeps a document that long after its last session
+	absorb       = 3 * time.Second  // relay: a node keeps a document that long after its last session
 	sweepAfter   = 30 * time.Second // kvpin.Config.SweepAfter, and up to a quarter more
 	sweepEvery   = time.Hour        // kvpin.Config.SweepEvery, by one node of the region
 	historySweep = 10 * time.Minute // relay.Config.SweepEvery, by one node of the region

@@ -192,7 +192,7 @@ func TestRulesAreTheProducts(t *testing.T) {
 		"kvpin/pace.go":       {"paceFirst = 4", "paceMost = 64"},
 		"kvpin/natswatch.go":  {"watchHeartbeat = 2 * time.Second"},
 		"kvpin/natsbucket.go": {"maxWatches = 100_000"},
-		"relay/documents.go":  {"const absorb = time.Second"},
+		"relay/documents.go":  {"const absorb = 3 * time.Second"},
 		"relay/node.go":       {"cfg.SweepEvery = 10 * time.Minute", "cfg.Grace = 10 * time.Second"},
 		"relay/room/rooms.go": {"c.BeaconEvery, 5*time.Second", "c.BatchWindow, 50*time.Millisecond"},
 	} {
