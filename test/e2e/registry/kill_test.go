@@ -19,20 +19,7 @@ func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnp
 	here := w.clients.Join(w.at(survivor, "shared"))
 	w.clients.Join(w.staying(victim, "shared")).Insert(0, "of shared")
 	here.WaitText("of shared")
-	eventually(t, settle, "the edits are durable", func() bool {
-		var docs []struct {
-			Unacked  int `json:"unackedBytes"`
-			Messages int `json:"historyMessages"`
-		}
-		w.wsctl(&docs, "docs", "list")
-		durable := 0
-		for _, d := range docs {
-			if d.Unacked == 0 && d.Messages > 0 {
-				durable++
-			}
-		}
-		return durable == 5 // of two documents on one node, three on the other
-	})
+	w.waitDurable(5) // four documents on the victim, one on the survivor
 
 	victim.Kill()
 	killed := time.Now()

@@ -35,7 +35,10 @@ type nodeLine struct {
 // wsctl runs it against both regions and the registry, and decodes what it prints.
 func (w *world) wsctl(into any, args ...string) {
 	w.t.Helper()
-	args = append(args, "-o", "json", "--nats-url", w.eu.nats[0].URL, "--nats-url", w.us.nats[0].URL, "--registry", license+"="+w.registry.URL)
+	args = append(args, "-o", "json", "--nats-url", w.eu.nats[0].URL)
+	if w.us != nil {
+		args = append(args, "--nats-url", w.us.nats[0].URL, "--registry", license+"="+w.registry.URL)
+	}
 	out := cluster.Wsctl(w.t, args...)
 	if err := json.Unmarshal([]byte(out), into); err != nil {
 		w.t.Fatalf("wsctl %q: %v\n%s", args, err, out)
@@ -59,6 +62,30 @@ func (w *world) nodeLines() (list []nodeLine) {
 	w.t.Helper()
 	w.wsctl(&list, "nodes", "list")
 	return list
+}
+
+// waitDurable waits until so many rooms have all their edits in the history. It
+// looks twice, since edits wait up to 50 ms before they are sent.
+func (w *world) waitDurable(rooms int) {
+	w.t.Helper()
+	looks := 0
+	eventually(w.t, settle, "all edits are durable", func() bool {
+		var list []struct {
+			Unacked int `json:"unackedBytes"`
+			Structs int `json:"structs"`
+		}
+		w.wsctl(&list, "docs", "list")
+		durable := 0
+		for _, d := range list {
+			if d.Unacked == 0 && d.Structs > 0 {
+				durable++
+			}
+		}
+		if looks++; durable != rooms {
+			looks = 0
+		}
+		return looks == 2
+	})
 }
 
 // settled reports whether so many nodes run, know their leases as the registry has

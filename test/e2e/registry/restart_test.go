@@ -16,7 +16,8 @@ func TestNATSClusterMayRestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	keys := issuer.New(t)
 	servers := cluster.StartNATSServers(t, 3)
-	r := startRegion(t, keys, eu, servers, 2, "--single-region", "--replicas", "3", "--history-replicas", "3")
+	flags := []string{"--single-region", "--replicas", "3", "--history-replicas", "3"}
+	r := startRegion(t, keys, eu, servers, 2, flags...)
 	defer r.stop()
 	w := &world{t: t, keys: keys, token: keys.Token(nil), eu: r, clients: yjs.Start(t)}
 
@@ -61,4 +62,18 @@ func TestNATSClusterMayRestartUnderLoad(t *testing.T) {
 	}
 	t.Logf("%d edits, all everywhere %v after the last", total, time.Since(start))
 	w.mustBeUndisturbed(all...)
+
+	// The clients keep what they have to themselves: the history has it as well.
+	w.waitDurable(2 * documents)
+	for _, n := range r.nodes {
+		n.Kill()
+	}
+	for _, c := range all {
+		c.Disconnect()
+	}
+	next := startRegion(t, keys, eu, servers, 1, flags...)
+	defer next.stop()
+	for d, group := range groups {
+		w.clients.WaitSame(settle, append(group, w.clients.Join(w.at(next.nodes[0], fmt.Sprint("doc-", d))))...)
+	}
 }
