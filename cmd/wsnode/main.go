@@ -26,10 +26,14 @@ func wrongFlag(flag, format string, args ...any) error {
 }
 
 func main() {
-	// A second signal ends the process at once: NotifyContext is stopped by the
-	// first.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	ctx, stop := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals) // before anybody notices: a second signal ends the process at once
+		stop()
+	}()
 	var memory sync.WaitGroup
 	memory.Go(func() { tuneMemory(ctx) })
 	code := run(ctx, os.Args[1:])
