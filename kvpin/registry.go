@@ -1,6 +1,7 @@
 package kvpin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,8 @@ func (r *Registry) start(ctx context.Context) error {
 			return err
 		}
 		if wait.Err() != nil && !b.isOpen() {
-			r.cfg.Log.Warn("registry cannot be reached, going on without it", "license", license, "error", b.lastError())
+			r.cfg.Log.Warn("registry cannot be reached, going on without it", "license", license,
+				"error", cmp.Or(b.lastError(), fmt.Errorf("%w: no answer yet", ErrUnavailable)))
 		}
 	}
 	return nil
