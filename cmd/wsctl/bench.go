@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/signal"
+	"io"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,36 +37,42 @@ type benchFlags struct {
 	rate, connections int
 	edits             int
 	warmup, duration  time.Duration
-	json, quiet       bool
+	quiet             bool
 }
 
-// newBenchCommand makes the verb that puts a server under load.
-func newBenchCommand() *cobra.Command {
+// benchCommand makes the verb that puts a server under load.
+func (c *cli) benchCommand() *cobra.Command {
 	var f benchFlags
+	var held heldToken // of every connection
 	var names []string
 	about := make([]string, 0, len(benchScenarios))
 	for _, s := range benchScenarios {
 		names = append(names, s.name)
 		about = append(about, fmt.Sprintf("  %-11s %s", s.name, s.about))
 	}
-	c := &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "bench [scenario...]",
 		Short: "Put a y-websocket or Hocuspocus server under load, and check every edit",
 		Long: "Put a y-websocket or Hocuspocus server under load, and check every edit at every receiver.\n\nScenarios:\n" +
 			strings.Join(about, "\n") + "\n\nThe exit code is 1 when an edit was lost or a text differs.",
 		Example: "  wsctl bench fanout --token-url 'http://localhost:8080/dev/token?ttl={n}s'\n" +
-			"  wsctl bench hot --url ws://127.0.0.1:8080 --url ws://127.0.0.1:8081 --pid $(pidof wsnode) --token \"$TOKEN\"\n" +
+			"  wsctl bench hot --url ws://127.0.0.1:8080 --url ws://127.0.0.1:8081 --pid $(pidof wsnode) --token-file token.jwt\n" +
 			"  wsctl bench saturation --url ws://127.0.0.1:1234 --protocol hocuspocus",
 		ValidArgs:    names,
 		SilenceUsage: true,
-		RunE: func(c *cobra.Command, args []string) error {
-			return runBench(c, args, &f)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			token, err := held.get(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			f.target.Token = token
+			return c.bench(cmd.Context(), args, &f)
 		},
 	}
-	flags := c.Flags()
+	held.register(cmd)
+	flags := cmd.Flags()
 	flags.StringSliceVar(&f.target.URLs, "url", []string{"ws://127.0.0.1:8080"}, "server; several nodes: repeat it, clients are spread over them")
 	flags.StringVar(&f.protocol, "protocol", string(load.YWebsocket), "what the server speaks: y-websocket or hocuspocus")
-	flags.StringVar(&f.target.Token, "token", "", "token for every connection")
 	flags.StringVar(&f.target.TokenURL, "token-url", "", "where to GET a token for each connection; {n} becomes a number that counts up from 10,000")
 	flags.IntSliceVar(&f.target.PIDs, "pid", nil, "the server's processes on this machine, to measure CPU time and memory")
 	flags.IntVar(&f.docs, "docs", 20, "documents")
@@ -79,28 +82,25 @@ func newBenchCommand() *cobra.Command {
 	flags.IntVar(&f.edits, "edits", 100_000, "edits of the document that is joined")
 	flags.DurationVar(&f.warmup, "warmup", 5*time.Second, "load before the clock runs")
 	flags.DurationVar(&f.duration, "duration", 15*time.Second, "how long to measure")
-	flags.BoolVar(&f.json, "json", false, "print JSON instead of a table")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
-	return c
+	return cmd
 }
 
-func runBench(c *cobra.Command, args []string, f *benchFlags) error {
+func (c *cli) bench(ctx context.Context, args []string, f *benchFlags) error {
 	if len(args) == 0 {
 		args = []string{"fanout"}
 	}
 	if f.docs < 1 || f.clients < 1 || f.rate < 1 || f.connections < f.clients || f.duration < time.Second {
-		return fmt.Errorf("want at least 1 document, 1 client of each, 1 delivery per second, as many connections as clients of a document, and a second of time")
+		return failed(exitUsage, "bench: expected at least 1 document, 1 client of each, 1 delivery per second, as many connections as clients of a document, and a second of time")
 	}
 	if f.clients < 2 && slices.ContainsFunc(args, func(name string) bool { return name == "fanout" || name == "saturation" || name == "awareness" }) {
-		return fmt.Errorf("want at least 2 clients of each document: a delivery needs somebody else")
+		return failed(exitUsage, "bench: expected at least 2 clients of each document: a delivery needs somebody else")
 	}
 	f.target.Name = strings.Join(f.target.URLs, " ")
 	f.target.Protocol = load.Protocol(f.protocol)
-	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	r := &load.Runner{Target: f.target}
 	if !f.quiet {
-		r.Progress = c.ErrOrStderr()
+		r.Progress = c.err
 	}
 	if err := r.Open(); err != nil {
 		return err
@@ -110,7 +110,7 @@ func runBench(c *cobra.Command, args []string, f *benchFlags) error {
 	for _, name := range args {
 		i := slices.IndexFunc(benchScenarios, func(s benchScenario) bool { return s.name == name })
 		if i < 0 {
-			return fmt.Errorf("no scenario %q: see wsctl bench --help", name)
+			return failed(exitUsage, "no scenario %q: see wsctl bench --help", name)
 		}
 		some, err := benchScenarios[i].run(ctx, r, f)
 		if err != nil {
@@ -118,13 +118,11 @@ func runBench(c *cobra.Command, args []string, f *benchFlags) error {
 		}
 		results = append(results, some...)
 	}
-	if f.json {
-		e := json.NewEncoder(c.OutOrStdout())
-		e.SetIndent("", "  ")
-		if err := e.Encode(results); err != nil {
-			return err
-		}
-	} else if err := load.WriteTable(c.OutOrStdout(), results); err != nil {
+	write := load.WriteTable
+	if c.output == "json" {
+		write = func(w io.Writer, results []load.Result) error { return writeJSON(w, "", results, "\n") }
+	}
+	if err := write(c.out, results); err != nil {
 		return err
 	}
 	for _, result := range results {

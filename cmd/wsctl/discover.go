@@ -21,7 +21,7 @@ type discovery struct {
 	Region string  `json:"region"`
 	URL    string  `json:"url"`
 	IsNew  bool    `json:"isNew"`
-	MS     float64 `json:"ms"`
+	MS     float64 `json:"tookMs"`
 }
 
 var discoveryColumns = []column[discovery]{
@@ -29,7 +29,7 @@ var discoveryColumns = []column[discovery]{
 	{"REGION", false, func(d discovery) string { return d.Region }},
 	{"URL", false, func(d discovery) string { return d.URL }},
 	{"NEW", false, func(d discovery) string { return fmt.Sprint(d.IsNew) }},
-	{"TOOK", false, func(d discovery) string { return millis(d.MS) }},
+	{"TOOK MS", false, func(d discovery) string { return millis(d.MS) }},
 }
 
 func (c *cli) discoverCommand() *cobra.Command {

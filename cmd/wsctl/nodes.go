@@ -45,17 +45,17 @@ var nodeColumns = []column[nodeRow]{
 	{"UPTIME", false, func(r nodeRow) string { return ago(r.Started) }},
 	{"CONNECTIONS", false, func(r nodeRow) string { return count(r.Connections) }},
 	{"DOCUMENTS", false, func(r nodeRow) string { return count(r.Documents) }},
-	{"MEMORY", false, func(r nodeRow) string {
+	{"MEMORY MIB", false, func(r nodeRow) string {
 		if !r.Reached {
 			return "-"
 		}
-		return bytesText(r.MemoryBytes)
+		return mib(r.MemoryBytes)
 	}},
-	{"LOAD", false, func(r nodeRow) string {
+	{"LOAD %", false, func(r nodeRow) string {
 		if r.Load == 0 {
 			return "-"
 		}
-		return fmt.Sprintf("%.0f%%", r.Load*100)
+		return fmt.Sprintf("%.0f", r.Load*100)
 	}},
 	{"LEASES", false, func(r nodeRow) string { return r.leases() }},
 	{"REFUSED", true, func(r nodeRow) string { return count(r.Traffic.Refused) }},

@@ -268,7 +268,12 @@ func count[N int | int64 | uint64](n N) string { return fmt.Sprint(n) }
 // clockTime is a moment of today, for lines of events.
 func clockTime(t time.Time) string { return t.Format("15:04:05.000") }
 
-// bytesText prints a size.
+// kib and mib print sizes in tables, whose headers name the unit: a column of
+// figures of one unit can be compared by eye and read by scripts.
+func kib[N int | int64 | float64](n N) string { return fmt.Sprintf("%.2f", float64(n)/(1<<10)) }
+func mib[N int | int64](n N) string           { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }
+
+// bytesText prints a size in a sentence.
 func bytesText[N int | int64](n N) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	size := float64(n)

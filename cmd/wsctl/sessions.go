@@ -47,10 +47,10 @@ var sessionColumns = []column[sessionRow]{
 	{"SINCE", false, func(r sessionRow) string { return ago(r.Since) }},
 	{"FRAMES IN", false, func(r sessionRow) string { return count(r.FramesIn) }},
 	{"FRAMES OUT", false, func(r sessionRow) string { return count(r.FramesOut) }},
-	{"IN", false, func(r sessionRow) string { return bytesText(r.BytesIn) }},
-	{"OUT", false, func(r sessionRow) string { return bytesText(r.BytesOut) }},
-	{"QUEUE", false, func(r sessionRow) string { return bytesText(r.Queued) }},
-	{"RTT", false, func(r sessionRow) string { return millis(r.RTT) }},
+	{"KIB IN", false, func(r sessionRow) string { return kib(r.BytesIn) }},
+	{"KIB OUT", false, func(r sessionRow) string { return kib(r.BytesOut) }},
+	{"QUEUE KIB", false, func(r sessionRow) string { return kib(r.Queued) }},
+	{"RTT MS", false, func(r sessionRow) string { return millis(r.RTT) }},
 	{"REGION", true, func(r sessionRow) string { return r.Region }},
 	{"READ-ONLY", true, func(r sessionRow) string { return fmt.Sprint(r.ReadOnly) }},
 	{"USER AGENT", true, func(r sessionRow) string { return r.UserAgent }},
@@ -60,7 +60,7 @@ func millis(ms float64) string {
 	if ms == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1fms", ms)
+	return fmt.Sprintf("%.1f", ms)
 }
 
 // sessionFlags select sessions.

@@ -31,12 +31,12 @@ type topNode struct {
 
 // rates are per second.
 type rates struct {
-	EditsIn   float64 `json:"editsIn"`
-	FramesIn  float64 `json:"framesIn"`
-	FramesOut float64 `json:"framesOut"`
-	BytesIn   float64 `json:"bytesIn"`
-	BytesOut  float64 `json:"bytesOut"`
-	Refused   float64 `json:"refused"`
+	EditsIn   float64 `json:"editsInPerSecond"`
+	FramesIn  float64 `json:"framesInPerSecond"`
+	FramesOut float64 `json:"framesOutPerSecond"`
+	BytesIn   float64 `json:"bytesInPerSecond"`
+	BytesOut  float64 `json:"bytesOutPerSecond"`
+	Refused   float64 `json:"refusedPerSecond"`
 }
 
 // topDocument is a document over all nodes that have it.
@@ -185,17 +185,17 @@ func (c *cli) printTop(v *topView) error {
 	fmt.Fprintf(c.out, "%s   %s, %s   %.0f edits/s in, %.0f frames/s and %s/s out\n\n", v.At.Format(time.TimeOnly),
 		plural(len(v.Nodes), "node"), plural(connections, "connection"), all.EditsIn, all.FramesOut, bytesText(int64(all.BytesOut)))
 	t := tabwriter.NewWriter(c.out, 0, 0, columnGap, ' ', 0)
-	fmt.Fprintln(t, "NODE\tREGION\tSTATE\tCONNECTIONS\tDOCUMENTS\tEDITS/S\tFRAMES/S IN\tOUT\tOUT/S\tREFUSED/S\tMEMORY")
+	fmt.Fprintln(t, "NODE\tREGION\tSTATE\tCONNECTIONS\tDOCUMENTS\tEDITS/S\tFRAMES IN/S\tFRAMES OUT/S\tKIB OUT/S\tREFUSED/S\tMEMORY MIB")
 	for _, n := range v.Nodes {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%s\t%.1f\t%s\n", n.Node, n.Region, n.State, n.Connections, n.Documents,
-			n.Rates.EditsIn, n.Rates.FramesIn, n.Rates.FramesOut, bytesText(int64(n.Rates.BytesOut)), n.Rates.Refused, bytesText(n.MemoryBytes))
+			n.Rates.EditsIn, n.Rates.FramesIn, n.Rates.FramesOut, kib(n.Rates.BytesOut), n.Rates.Refused, mib(n.MemoryBytes))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(t, "\nDOCUMENT\tNODES\tSESSIONS\tEDITS/S\tSIZE\tUNACKED")
+	fmt.Fprintln(t, "\nDOCUMENT\tNODES\tSESSIONS\tEDITS/S\tSIZE KIB\tUNACKED KIB")
 	for _, d := range v.Documents {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\n", d.Document, d.Nodes, d.Sessions, d.Rate, bytesText(d.Bytes), bytesText(d.Unacked))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\n", d.Document, d.Nodes, d.Sessions, d.Rate, kib(d.Bytes), kib(d.Unacked))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -126,4 +126,32 @@ func TestTheAlertsAskForMetricsThatExistAndNameARunbook(t *testing.T) {
 	}
 }
 
+var (
+	metricsSection = regexp.MustCompile(`(?ms)^## Metrics.*?^## `)
+	metricInTable  = regexp.MustCompile("`(wsnode_[a-z_]+)(?:\\{[a-z_,]+\\})?`")
+)
+
+func TestOperatorsAreToldOfEveryMetricAndOfNoOther(t *testing.T) {
+	operations, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, m := range metricInTable.FindAllSubmatch(metricsSection.Find(operations), -1) {
+		told[string(m[1])] = true
+	}
+	names := everything(t)
+	for name := range told {
+		if !names[name] && !names[name+"_bucket"] {
+			t.Errorf("docs/operations.md tells of %s, which no node shows", name)
+		}
+	}
+	for name := range names {
+		base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_sum"), "_count"), "_bucket")
+		if strings.HasPrefix(name, namespace) && !told[base] {
+			t.Errorf("docs/operations.md does not tell of %s", name)
+		}
+	}
+}
+
 var _ prometheus.Collector = (*figures)(nil)

@@ -115,7 +115,7 @@ type Info struct {
 	Documents   int       `json:"documents"`
 	MemoryBytes int64     `json:"memoryBytes"`
 	Goroutines  int       `json:"goroutines"`
-	Load        float64   `json:"load"` // share of what the node may carry that is in use; 0 if nothing is configured
+	Load        float64   `json:"loadRatio"` // share of what the node may carry that is in use; 0 if nothing is configured
 	Traffic     Traffic   `json:"traffic"`
 	Registries  []Lease   `json:"registries"`
 }

@@ -36,7 +36,7 @@ func TestTheCommandsInOperationsWork(t *testing.T) {
 	})
 
 	here := strings.NewReplacer(
-		"nats://127.0.0.1:4222", w.euNATS, "http://127.0.0.1:8080", w.eu1.HTTP(), "http://127.0.0.1:8222", w.monitor,
+		"nats://127.0.0.1:4222", w.euNATS, "http://127.0.0.1:8080", w.eu1.HTTP(), "ws://127.0.0.1:8080", w.eu1.WS(), "http://127.0.0.1:8222", w.monitor,
 		"eu-1/ijb2wxb20x", w.sessions("--document", "todo", "--node", "eu-1")[0].Session,
 	)
 	lines := 0
@@ -63,7 +63,7 @@ func (w *world) typeLine(line string) {
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	if strings.Contains(line, " watch") {
+	if strings.Contains(line, "watch") {
 		time.AfterFunc(2*time.Second, func() { cmd.Process.Signal(syscall.SIGINT) })
 	}
 	if err := cmd.Wait(); err != nil {
