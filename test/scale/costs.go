@@ -24,10 +24,10 @@ var (
 	appendCPU        = Cost{"an append, three replicas, copies included: CPU of NATS", 15, "µs", "at thousands per second"}
 	messageCPU       = Cost{"a message between pods: CPU of NATS and both pods", 1.25, "µs", "`relay/bus` benchmark `PublishAndReceive`"}
 
-	connectionMemory = Cost{"a document with one connection: memory of the pod", 16.8, "KiB", "8,000 idle ones on a `wsnode serve`, NATS apart: `wsctl bench idle --clients 1`"}
-	furtherMemory    = Cost{"a further connection to it: memory of the pod", 10.5, "KiB", "the same with `--clients 10`"}
-	subscribedMemory = Cost{"an open document: memory of the region's NATS", 5.3, "KiB", "the same: two subscriptions and the registry's pin"}
-	connectCPU       = Cost{"a connect: CPU of the pod", 0.35, "ms", "the same: token, pin, history"}
+	connectionMemory = Cost{"a document with one connection: memory of the pod", 14.3, "KiB", "8,000 idle ones on a `wsnode serve`, NATS apart: `wsctl bench idle --clients 1`"}
+	furtherMemory    = Cost{"a further connection to it: memory of the pod", 8.7, "KiB", "the same with `--clients 10`"}
+	subscribedMemory = Cost{"an open document: memory of the region's NATS", 4.3, "KiB", "the same: two subscriptions and the registry's pin"}
+	connectCPU       = Cost{"a connect: CPU of the pod", 0.25, "ms", "the same: token, pin, history"}
 	deliveryCPU      = Cost{"an edit written to a client: CPU of the pod", 16, "µs", "the target of `wsctl bench fanout`; a program that only writes ready-made frames needs 11.6"}
 )
 

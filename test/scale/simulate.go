@@ -61,6 +61,13 @@ func (s *Simulation) writes(license int) (mean, peak float64) {
 	return mean + s.leases(), peak + s.leases()
 }
 
+// mostReads is the busiest second's while all is well.
+func (s *Simulation) mostReads(license int) float64 {
+	r := &s.Tally.Registries[license]
+	_, peak := span(calm, s.struck(), func(second int) int64 { return r.Reads[second] })
+	return peak
+}
+
 // leases are the renewals per second in each registry: every node renews one.
 func (s *Simulation) leases() float64 {
 	return float64(s.Deployment.Regions*s.Pods) / renewEvery.Seconds()
