@@ -263,7 +263,7 @@ func (v *visit) ended(c session.Closed) {
 	s := v.session.Stats()
 	v.node.recent.end(control.Ended{Session: v.row(v.id, s), Code: c.Code, Reason: c.Reason, ByNode: c.Ours})
 	v.node.log.Info(SessionEnded, "document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
-		"remote", v.remote, "session", control.SessionID(v.id), "seconds", time.Since(s.Since).Seconds(),
+		"remote", v.remote, "user_agent", clip(v.userAgent), "session", control.SessionID(v.id), "seconds", time.Since(s.Since).Seconds(),
 		"frames_in", s.FramesIn, "frames_out", s.FramesOut, "bytes_in", s.BytesIn, "bytes_out", s.BytesOut)
 }
 
