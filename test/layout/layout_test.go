@@ -48,8 +48,8 @@ type goPackage struct {
 	Imports    []string
 }
 
-// ours returns the product's packages by their path within the module; commands
-// and tests are not among them, as they may import anything.
+// ours returns the product's packages by their path within the module; commands,
+// tests and examples are not among them, as they may import anything.
 func ours(t *testing.T) map[string]goPackage {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,Imports", module+"...")
@@ -70,7 +70,7 @@ func ours(t *testing.T) map[string]goPackage {
 		}
 		path := strings.TrimPrefix(p.ImportPath, module)
 		top, _, _ := strings.Cut(path, "/")
-		if top != "cmd" && top != "test" && len(p.GoFiles) > 0 {
+		if top != "cmd" && top != "test" && top != "examples" && len(p.GoFiles) > 0 {
 			found[path] = p
 		}
 	}
