@@ -35,6 +35,8 @@ type client struct {
 
 	// keep is given the answer to SyncStep1, and nothing is looked for in it; nil: it counts as delivered.
 	keep func(update []byte) // lent
+	// follow is given the answer to SyncStep1 and every edit after it instead; nil: they are counted.
+	follow func(update []byte) // lent
 
 	prefix []byte // of every message: Hocuspocus's document name
 	ws     webSocket
@@ -188,6 +190,10 @@ func (c *client) sync(r *reader) {
 			c.keep(body)
 			return
 		}
+	}
+	if c.follow != nil {
+		c.follow(body)
+		return
 	}
 	if err := readUpdate(body, c); err != nil {
 		c.board.fault(fmt.Errorf("%s: %w", c.doc.name, err))

@@ -18,6 +18,7 @@ func TestEndureNoticesWhatIsLostWhenClientsComeBack(t *testing.T) {
 			t.Parallel()
 			relay := startTestRelay(t, c.fault)
 			r := relay.runner(t)
+			r.drainLimit = time.Second
 			over := make(chan struct{})
 			go func() {
 				defer close(over)

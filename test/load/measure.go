@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -81,7 +82,7 @@ func (c *crowd) missing() (n int64) {
 }
 
 // verify fetches every document anew from every node and compares its text with what
-// was typed.
+// was typed. What a node has been told of only just now may come a little later.
 func (c *crowd) verify(ctx context.Context, f *Faults) error {
 	for _, doc := range c.docs {
 		want, err := doc.text()
@@ -89,7 +90,7 @@ func (c *crowd) verify(ctx context.Context, f *Faults) error {
 			return err
 		}
 		for node := range c.runner.Target.nodes {
-			got, err := c.runner.fetch(ctx, doc, node)
+			got, err := c.runner.fetch(ctx, doc, node, want)
 			if err != nil {
 				return fmt.Errorf("fetch %s: %w", doc.name, err)
 			}
@@ -102,18 +103,29 @@ func (c *crowd) verify(ctx context.Context, f *Faults) error {
 	return nil
 }
 
-// fetch is the text of a document as a client that joins a node now gets it.
-func (r *Runner) fetch(ctx context.Context, doc *document, node int) (string, error) {
+// fetchLimit is how long a client that joins may take until it has the whole text.
+const fetchLimit = 5 * time.Second
+
+// fetch is the text of a document as a client that joins a node now gets it, as soon as
+// it is the wanted one.
+func (r *Runner) fetch(ctx context.Context, doc *document, node int, want string) (string, error) {
 	if err := r.tokens.prepare(ctx, 1); err != nil {
 		return "", err
 	}
 	var t Text
 	var failed error
 	c := r.newClient(newScoreboard(), doc, -1, node)
-	c.keep = func(update []byte) { failed = t.Apply(update) }
+	c.follow = func(update []byte) { failed = errors.Join(failed, t.Apply(update)) }
 	c.dial()
 	defer c.hangUp()
 	err := r.wait(ctx, 30*time.Second, "join", func() bool { return c.synced > 0 || c.err != nil })
+	limit := fetchLimit
+	if r.drainLimit > 0 {
+		limit = min(limit, r.drainLimit)
+	}
+	if err == nil { // if it never is, it differs, which is what there is to tell
+		_ = r.wait(ctx, limit, "whole", func() bool { return c.err != nil || t.String() == want })
+	}
 	for _, e := range []error{err, c.err, failed} {
 		if e != nil {
 			return "", e

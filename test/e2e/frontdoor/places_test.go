@@ -40,6 +40,7 @@ func (l limit) document(round, i int) string {
 }
 
 func TestExactlyOneOfTenGetsTheLastPlace(t *testing.T) {
+	t.Parallel()
 	rounds := 10
 	if soak() {
 		rounds = 200
@@ -144,6 +145,7 @@ func (r *race) rush(t *testing.T, round int) (won []visit) {
 const leaseTime = 10500 * time.Millisecond
 
 func TestAKilledNodesPlacesAreFreeWithinTheLeaseTime(t *testing.T) {
+	t.Parallel()
 	w := startRegions(t)
 	const victim, neighbour = 2, 3 // both of the second region, where the shared document is
 	tokens := make([]string, len(planLimits))

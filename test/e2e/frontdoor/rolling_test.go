@@ -24,6 +24,8 @@ func TestARollingRestartLosesNoEditAndKeepsNobodyOfflineForLong(t *testing.T) {
 	if soak() {
 		r = rollout{docs: 60, clients: 10, rate: 600, delay: time.Second, spread: 5 * time.Second}
 		cluster.WithoutRace(t)
+	} else {
+		t.Parallel()
 	}
 	keys := issuer.New(t)
 	serve := cluster.Serve{Region: "eu-central-1", JWKS: keys.JWKS, NATS: cluster.StartNATS(t), URL: "ws://eu-central-1.example", Flags: []string{

@@ -26,8 +26,8 @@ func tokenServer(t *testing.T, keys *issuer.Issuer, algorithm string) string {
 	return server.URL
 }
 
-// TestAReconnectStormIsOverSoon measures; what it measured last is in
-// docs/benchmarks.md. As a soak it is 5,000 clients against a node on one core.
+// TestAReconnectStormIsOverSoon measures. As a soak it is 5,000 clients against a node on
+// one core.
 func TestAReconnectStormIsOverSoon(t *testing.T) {
 	o := load.StormOptions{Docs: 20, Clients: 10, Typed: 50, Rounds: 1}
 	serve := cluster.Serve{Region: "eu-central-1", Flags: []string{
@@ -37,17 +37,23 @@ func TestAReconnectStormIsOverSoon(t *testing.T) {
 		cluster.WithoutRace(t)
 		o.Docs, o.Rounds = 500, 3
 		serve.Under = oneCore(t)
+	} else {
+		t.Parallel()
 	}
 	keys := issuer.New(t)
 	serve.JWKS, serve.NATS = keys.JWKS, cluster.StartNATS(t)
-	for _, c := range []struct {
+	kinds := []struct {
 		name, algorithm string
 		same            bool
 	}{
 		{"with the tokens that they had", "RS256", true},
-		{"with new tokens by RS256", "RS256", false},
 		{"with new tokens by ES256", "ES256", false},
-	} {
+		{"with new tokens by RS256", "RS256", false},
+	}
+	if !soak() {
+		kinds = kinds[:1]
+	}
+	for _, c := range kinds {
 		t.Run(c.name, func(t *testing.T) {
 			node := serve.StartHealthy(t)
 			r := &load.Runner{Target: load.Target{
@@ -106,6 +112,7 @@ func knock(node *cluster.Node, token, address string) error {
 }
 
 func TestGoodClientsGetInWhileOthersKnockWithBadTokens(t *testing.T) {
+	t.Parallel()
 	keys, strangers := issuer.New(t), issuer.New(t)
 	expired := keys.Token(issuer.Claims{"exp": time.Now().Add(-time.Hour).Unix()})
 	bad := []string{
