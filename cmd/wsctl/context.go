@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,7 +112,7 @@ func (c *natsContext) options() (options []nats.Option, err error) {
 	case c.NKey != "":
 		option, err := nats.NkeyOptionFromSeed(homePath(c.NKey))
 		if err != nil {
-			return nil, fmt.Errorf("nkey of the context: %w", err)
+			return nil, wrongFlag("context", "nkey: %v", err)
 		}
 		add(true, option)
 	case c.UserJWT != "":
