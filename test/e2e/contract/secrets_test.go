@@ -226,9 +226,14 @@ func (s *secrets) connect(t *testing.T, n *cluster.Node, a attempt, spell spelli
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.CloseNow() })
-	if _, _, err := c.Read(t.Context()); err != nil {
+	ctx := t.Context()
+	if _, _, err := c.Read(ctx); err != nil {
 		t.Errorf("%s: %v", a.what, err)
 	}
+	go func() { // answers pings until the test ends
+		for _, _, err := c.Read(ctx); err == nil; _, _, err = c.Read(ctx) {
+		}
+	}()
 	s.search(t, a.what, fmt.Sprintln(answer.Header))
 }
 
