@@ -27,6 +27,8 @@ type finding struct {
 	Result  string                `json:"result"` // ok, unknown, weak or wrong
 	Detail  string                `json:"detail"`
 	Mend    string                `json:"mend,omitempty"` // what to do about it
+	// Figures are the numbers of Detail, for scripts; their names hold the units.
+	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
 // The results. Only what is wrong makes the check fail: what is weak is a choice,
@@ -117,8 +119,13 @@ func (k *check) add(name, result, mend, format string, args ...any) {
 	if result == resultOK {
 		mend = ""
 	}
-	k.findings = append(k.findings, finding{k.license, name, result, fmt.Sprintf(format, args...), mend})
+	k.findings = append(k.findings, finding{License: k.license, Check: name, Result: result, Detail: fmt.Sprintf(format, args...), Mend: mend})
 }
+
+// measured adds figures to the finding that was added last.
+func (k *check) measured(figures map[string]float64) { k.findings[len(k.findings)-1].Figures = figures }
+
+func inMS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (c *cli) checkRegistries(ctx context.Context, monitors []string) (findings []finding, err error) {
 	twice, err := c.checkTwice(ctx)
@@ -137,7 +144,7 @@ func (c *cli) checkRegistries(ctx context.Context, monitors []string) (findings 
 	}
 	findings = append(findings, twice...)
 	if len(monitors) == 0 {
-		findings = append(findings, finding{"", "fsync", resultUnknown, "clients of NATS are not told", "name the monitoring URLs of its servers by --monitor"})
+		findings = append(findings, finding{Check: "fsync", Result: resultUnknown, Detail: "clients of NATS are not told", Mend: "name the monitoring URLs of its servers by --monitor"})
 	}
 	for _, u := range monitors {
 		findings = append(findings, checkSync(ctx, u, c.reach.timeout))
@@ -224,6 +231,7 @@ func (k *check) replicas(ctx context.Context) {
 	default:
 		k.add("replicas", resultOK, "", "%d", have)
 	}
+	k.measured(map[string]float64{"replicas": float64(have)})
 	if info.Cluster == nil {
 		return
 	}
@@ -253,6 +261,7 @@ func (k *check) clock(off, uncertain time.Duration) {
 		result = resultWeak
 	}
 	k.add("clock", result, mend, "the leader's is %s off this machine's, ±%s", off.Round(time.Millisecond), uncertain.Round(10*time.Microsecond))
+	k.measured(map[string]float64{"offMs": inMS(off), "uncertainMs": inMS(uncertain)})
 }
 
 // latency measures reads from the leader, which is what nodes do.
@@ -281,6 +290,7 @@ func (k *check) latency(ctx context.Context) {
 	}
 	k.add("latency", result, "move the bucket nearer to the nodes, or relieve its servers", "reads from the leader took %s, at most %s",
 		median.Round(10*time.Microsecond), worst.Round(10*time.Microsecond))
+	k.measured(map[string]float64{"medianMs": inMS(median), "maxMs": inMS(worst)})
 }
 
 // storage compares what the account uses with what it may.
@@ -293,6 +303,7 @@ func (k *check) storage(ctx context.Context) {
 	limit := account.Limits.MaxStore
 	if limit <= 0 {
 		k.add("storage", resultOK, "", "%s in use, no limit for the account", bytesText(int64(account.Store)))
+		k.measured(map[string]float64{"usedBytes": float64(account.Store)})
 		return
 	}
 	share := float64(account.Store) / float64(limit)
@@ -301,6 +312,7 @@ func (k *check) storage(ctx context.Context) {
 		result = resultWeak
 	}
 	k.add("storage", result, "give the account more: a full one refuses every document", "%.0f%% of %s in use", share*100, bytesText(limit))
+	k.measured(map[string]float64{"usedBytes": float64(account.Store), "limitBytes": float64(limit)})
 }
 
 func (k *check) leases(ctx context.Context, i *kvpin.Inspector) {
@@ -312,6 +324,7 @@ func (k *check) leases(ctx context.Context, i *kvpin.Inspector) {
 		k.add("leases", resultWeak, "start a node, or see why those that run do not reach this registry", "no node has a lease")
 	default:
 		k.add("leases", resultOK, "", "%s", plural(len(leases), "node"))
+		k.measured(map[string]float64{"nodes": float64(len(leases))})
 	}
 }
 
@@ -319,16 +332,16 @@ func (k *check) leases(ctx context.Context, i *kvpin.Inspector) {
 func (r *registries) checkURLs(ctx context.Context) []finding {
 	rows, err := r.regions(ctx)
 	if err != nil && len(rows) == 0 {
-		return []finding{{"", "regions", resultUnknown, err.Error(), "mend the registries first"}}
+		return []finding{{Check: "regions", Result: resultUnknown, Detail: err.Error(), Mend: "mend the registries first"}}
 	}
 	var findings []finding
 	for _, row := range rows {
 		if len(row.Differs) == 0 {
-			findings = append(findings, finding{"", "region " + string(row.Region), resultOK, row.URL, ""})
+			findings = append(findings, finding{Check: "region " + string(row.Region), Result: resultOK, Detail: row.URL})
 			continue
 		}
-		findings = append(findings, finding{"", "region " + string(row.Region), resultWrong,
-			fmt.Sprintf("it is %s, but %v", row.URL, row.Differs), fmt.Sprintf("wsctl regions set %s URL", row.Region)})
+		findings = append(findings, finding{Check: "region " + string(row.Region), Result: resultWrong,
+			Detail: fmt.Sprintf("it is %s, but %v", row.URL, row.Differs), Mend: fmt.Sprintf("wsctl regions set %s URL", row.Region)})
 	}
 	return findings
 }
@@ -376,9 +389,9 @@ func (c *cli) checkTwice(ctx context.Context) (findings []finding, err error) {
 	}
 	for license, found := range places {
 		if len(found) > 1 {
-			findings = append(findings, finding{license, "only one", resultWrong,
-				fmt.Sprintf("it is on %s and on %s: each pins every document by itself", found[0].url, found[1].url),
-				"start all nodes with the same --registry, then delete the other bucket"})
+			findings = append(findings, finding{License: license, Check: "only one", Result: resultWrong,
+				Detail: fmt.Sprintf("it is on %s and on %s: each pins every document by itself", found[0].url, found[1].url),
+				Mend:   "start all nodes with the same --registry, then delete the other bucket"})
 		}
 	}
 	slices.SortFunc(findings, func(a, b finding) int { return cmp.Compare(a.License, b.License) })

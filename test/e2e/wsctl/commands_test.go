@@ -369,12 +369,20 @@ func TestTheRegistryCheckFindsWhatIsWrong(t *testing.T) {
 	w := newWorld(t)
 	w.ctl("registry", "check").must().says("clock", "latency", "replicas", "weak", "fsync", "unknown")
 	w.ctl("registry", "check", "--monitor", w.monitor).must().says("synced every", "sync_interval: always")
-	type finding struct{ License, Check, Result, Mend string }
+	type finding struct {
+		License, Check, Result, Mend string
+		Figures                      map[string]float64
+	}
 	var findings []finding
 	w.ctl("registry", "check", "-o", "json").json(&findings)
 	for _, f := range findings {
 		if f.Result != "ok" && f.Mend == "" {
 			t.Errorf("nobody says how to mend %+v", f)
+		}
+		for check, figure := range map[string]string{"latency": "medianMs", "clock": "uncertainMs", "replicas": "replicas", "storage": "usedBytes", "leases": "nodes"} {
+			if f.Check == check && f.Figures[figure] <= 0 {
+				t.Errorf("no %s in %+v", figure, f)
+			}
 		}
 	}
 	// A second registry of a license region, on the other cluster.
