@@ -26,6 +26,7 @@ type visit struct {
 	readOnly  bool
 	place     *limits.Place // in the app's limits, given back by leave
 	live      *document     // the place in the document, given back by leave
+	guard     *guard
 	session   *session.Session
 	seat      *room.Seat // set before the visit is on the roster
 	remote    string
@@ -79,7 +80,8 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		n.done.Go(func() { socket.Refuse(refusal.code, refusal.reason) })
 	default:
 		// A goroutine of its own, so that net/http's deep stack is freed.
-		n.done.Go(func() { v.run(socket) })
+		n.done.Add(1)
+		go v.run(socket)
 	}
 }
 
@@ -200,19 +202,18 @@ func (n *Node) verify(ctx context.Context, token string) (*authn.Grant, error) {
 	return grant, nil
 }
 
-// run is the session, until it ends; then everything is given back in reverse.
+// run is the session. It may rest without a goroutine, so that its end comes by
+// itself: then everything is given back in reverse.
 func (v *visit) run(socket *session.Socket) {
 	n := v.node
-	defer v.leave()
 	n.gate.gauge.Enter()
-	defer n.gate.gauge.Leave()
-	guard := n.gate.guard(v.grant)
-	defer guard.close()
-	v.session = session.New(socket, &n.cfg.Sessions, guard, n.pulse, v.readOnly)
+	v.guard = n.gate.guard(v.grant)
+	v.session = session.New(socket, &n.cfg.Sessions, v.guard, n.pulse, v.readOnly)
 	v.seat = v.live.room.NewSeat(v.session)
 	v.session.Sit(v.seat)
 	if err := v.seat.Join(); err != nil {
 		socket.Refuse(closeAgain, "Try again later")
+		v.giveBack()
 		return
 	}
 	n.recent.count(admitted)
@@ -220,10 +221,23 @@ func (v *visit) run(socket *session.Socket) {
 	if n.draining.Load() { // it began between the check and here
 		v.session.Close(closeRestart, "Service restart")
 	}
-	closed := v.session.Run(n.ctx)
-	n.traffic.leave(n, v)
+	v.session.Run(n.ctx, v.end)
+}
+
+// end is the session's end.
+func (v *visit) end(closed session.Closed) {
+	v.node.traffic.leave(v.node, v)
 	v.seat.Leave()
 	v.ended(closed)
+	v.giveBack()
+}
+
+// giveBack undoes what run began with, and what admit took.
+func (v *visit) giveBack() {
+	v.guard.close()
+	v.node.gate.gauge.Leave()
+	v.leave()
+	v.node.done.Done()
 }
 
 // leave gives back what admit took.

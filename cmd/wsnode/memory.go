@@ -50,25 +50,32 @@ func tuneMemory(ctx context.Context) {
 // restFor is how long the process must have been quiet before memory is given back.
 const restFor = 2 * time.Second
 
+// stack is what a goroutine's stack usually takes, in bytes.
+const stack = 8 << 10
+
 // heap is what the runtime says about its memory, in bytes.
 type heap struct {
 	allocated uint64 // since the start
 	live      uint64 // after the last collection
 	objects   uint64 // live ones and garbage
 	free      uint64 // kept from the system, for objects to come
+	stacks    uint64 // of goroutines, and of those that ended since the last collection
+	running   uint64 // goroutines
 }
 
 func readHeap() heap {
 	s := []metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/sched/goroutines:goroutines"},
 	}
 	metrics.Read(s)
-	return heap{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
+	value := func(i int) uint64 { return s[i].Value.Uint64() }
+	return heap{value(0), value(1), value(2), value(3), value(4), value(5)}
 }
 
 // rest finds the moment to give memory back: a burst of connects or edits is over,
-// and left garbage that nobody will collect for a long time. A collection costs as
+// or sessions came to rest, and left garbage and stacks that nobody will collect for a long time. A collection costs as
 // much as there are live objects, so it must free a good share of them, and a busy
 // process is left to the collector's own pace.
 type rest struct{ allocated uint64 }
@@ -77,6 +84,6 @@ type rest struct{ allocated uint64 }
 func (r *rest) due(h heap) bool {
 	quiet := h.allocated-r.allocated < max(h.live/16, 1<<20)
 	r.allocated = h.allocated
-	spare := h.free + h.objects - min(h.live, h.objects)
+	spare := h.free + h.objects - min(h.live, h.objects) + h.stacks - min(h.running*stack, h.stacks)
 	return quiet && spare > max(h.live/4, 4<<20)
 }

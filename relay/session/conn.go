@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -28,6 +29,10 @@ type Conn struct {
 	buf         *[]byte
 	readN       int
 	readErr     error
+	waking      bool // its session rested, and no message has come since
+	noWait      bool // what cannot be read at once ends in errRest
+
+	kicked atomic.Bool // the reader's deadline is only to make it look up
 
 	mu       sync.Mutex
 	nonblock bool
@@ -35,6 +40,9 @@ type Conn struct {
 	err      error    // sticky
 	closing  bool     // the close frame has been handed over: nothing may follow it
 	writing  bool     // a goroutine drains rest and the session's queue
+	closed   bool
+	lot      *lot // where its session rests, or did
+	ticket   uint64
 	drained  func() (more bool)
 	timeout  time.Duration
 
@@ -71,12 +79,48 @@ func newConn(c net.Conn) *Conn {
 // Read notes when the peer was heard.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	for n == 0 && c.wasKicked(err) {
+		n, err = c.Conn.Read(p)
+	}
 	if n > 0 {
 		c.lastIn.Store(time.Now().UnixNano())
 		c.in.Add(int64(n))
 	}
 	return n, err
 }
+
+// Close closes the connection; a session that rests goes on, and finds out.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.mu.Lock()
+	c.closed = true
+	lot, ticket := c.lot, c.ticket
+	c.lot = nil
+	c.mu.Unlock()
+	if lot != nil {
+		lot.wake(ticket)
+	}
+	return err
+}
+
+var longAgo = time.Unix(1, 0)
+
+// kick makes the reader look up from waiting: if it is between messages, it rests.
+func (c *Conn) kick() {
+	c.kicked.Store(true)
+	_ = c.Conn.SetReadDeadline(longAgo)
+}
+
+// wasKicked reports whether a read failed because of a kick only.
+func (c *Conn) wasKicked(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.kicked.Swap(false) {
+		return false
+	}
+	return c.Conn.SetReadDeadline(time.Time{}) == nil
+}
+
+// errRest is returned to a reader that is to rest.
+var errRest = errors.New("nothing to read for now")
 
 // readBuffer is the size of the buffers that connections share, in bytes: an edit
 // takes a tenth of it, and larger messages are read past it.
@@ -85,12 +129,22 @@ const readBuffer = 4 << 10
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
 
 // readPooled waits until there is something to read, and only then takes a buffer
-// from readBuffers for it. It is for one goroutine at a time.
-func (c *Conn) readPooled() (buf *[]byte, data []byte, err error) {
+// from readBuffers for it. It fails with errRest instead where that is allowed and
+// the reader was kicked, or has only just been woken. It is for one goroutine at a
+// time.
+func (c *Conn) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
 	if c.raw == nil {
 		return nil, nil, syscall.EOPNOTSUPP
 	}
-	err = c.raw.Read(c.attemptRead)
+	c.noWait = c.waking && mayRest
+	for {
+		if err = c.raw.Read(c.attemptRead); !c.wasKicked(err) {
+			break
+		}
+		if mayRest {
+			return nil, nil, errRest
+		}
+	}
 	buf, c.buf = c.buf, nil
 	if err == nil {
 		err = c.readErr
@@ -122,7 +176,10 @@ func (c *Conn) tryRead(fd uintptr) (done bool) {
 	if c.readErr == syscall.EAGAIN {
 		readBuffers.Put(c.buf)
 		c.buf = nil
-		return false
+		if c.noWait {
+			c.readErr = errRest
+		}
+		return c.noWait
 	}
 	return true
 }

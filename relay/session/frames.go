@@ -21,6 +21,8 @@ type frames struct {
 	buf    *[]byte // from readBuffers; nil: nothing is buffered
 	have   []byte  // of buf, not yet consumed
 
+	mayRest bool // nothing of the next frame was read, and no message is open
+
 	state ws.State
 	head  [ws.MaxHeaderSize]byte // working memory
 	left  int64                  // of the frame's payload
@@ -72,6 +74,7 @@ func (f *frames) Read(p []byte) (int, error) {
 // control frames before it.
 func (f *frames) dataFrame() (ws.Header, error) {
 	for {
+		f.mayRest = f.state == ws.StateServerSide
 		h, err := ws.ReadHeaderBuffer((*stream)(f), f.head[:])
 		if err == nil {
 			err = ws.CheckHeader(h, f.state)
@@ -87,6 +90,7 @@ func (f *frames) dataFrame() (ws.Header, error) {
 			}
 			continue
 		}
+		f.socket.conn.waking = false
 		f.left, f.mask, f.at, f.last = h.Length, h.Mask, 0, h.Fin
 		if f.state = ws.StateServerSide; !h.Fin {
 			f.state |= ws.StateFragmented
@@ -131,6 +135,7 @@ type stream frames
 // Read waits for bytes if none are buffered. Much at once goes past the buffer.
 func (s *stream) Read(p []byte) (int, error) {
 	if len(s.early) > 0 {
+		s.mayRest = false
 		n := copy(p, s.early)
 		if s.early = s.early[n:]; len(s.early) == 0 {
 			s.early = nil
@@ -146,6 +151,7 @@ func (s *stream) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	s.mayRest = false
 	n := copy(p, s.have)
 	s.have = s.have[n:]
 	if len(s.have) == 0 {
@@ -157,7 +163,7 @@ func (s *stream) Read(p []byte) (int, error) {
 // fill waits for bytes, and buffers some.
 func (s *stream) fill() (err error) {
 	if !s.socket.tls {
-		s.buf, s.have, err = s.socket.conn.readPooled()
+		s.buf, s.have, err = s.socket.conn.readPooled(s.mayRest)
 		return err
 	}
 	s.buf = readBuffers.Get().(*[]byte) // TLS records need a buffer to be read into

@@ -34,9 +34,10 @@ func update(n int) []byte {
 // talk is a served session and the bare connection of its client.
 type talk struct {
 	*seat
-	conn  net.Conn
-	in    *bufio.Reader
-	ended chan Closed
+	session chan *Session
+	conn    net.Conn
+	in      *bufio.Reader
+	ended   chan Closed
 }
 
 // speak opens a session; early bytes are sent together with the handshake.
@@ -44,7 +45,7 @@ func speak(t *testing.T, overTLS bool, early []byte) *talk {
 	t.Helper()
 	var cfg Config
 	cfg.SetDefaults()
-	s := &talk{seat: new(seat), ended: make(chan Closed, 1)}
+	s := &talk{seat: new(seat), session: make(chan *Session, 1), ended: make(chan Closed, 1)}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := Accept(w, r, "")
 		if err != nil {
@@ -53,7 +54,8 @@ func speak(t *testing.T, overTLS bool, early []byte) *talk {
 		}
 		session := New(socket, &cfg, new(free), NewPulse(), false)
 		session.Sit(s.seat)
-		go func() { s.ended <- session.Run(context.Background()) }()
+		s.session <- session
+		go session.Run(context.Background(), func(c Closed) { s.ended <- c })
 	}))
 	server.Listener = Listener{server.Listener}
 	if overTLS {

@@ -14,6 +14,7 @@ const (
 	pingEvery   = 20 * time.Second
 	idleTimeout = 60 * time.Second // a peer that sends nothing, pongs included, is gone
 	keepAlive   = 20 * time.Second // y-websocket gives a connection up after 30 s without a data frame
+	restAfter   = 4 * time.Second  // a session without input gives its goroutine up
 	firstFrame  = 30 * time.Second // a client that opens a connection has something to say
 )
 
@@ -21,6 +22,8 @@ const (
 // timers of their own: its cost is a look at each session every second.
 type Pulse struct {
 	now atomic.Int64 // UnixNano, by the second: good enough for keepalives and cheap to read
+
+	lot atomic.Pointer[lot] // nil: nobody rests
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
@@ -35,6 +38,13 @@ func NewPulse() *Pulse {
 
 // Run beats until ctx ends.
 func (p *Pulse) Run(ctx context.Context) {
+	if lot, err := openLot(); err == nil {
+		p.lot.Store(lot)
+		var waking sync.WaitGroup
+		waking.Go(lot.run)
+		defer waking.Wait()
+		defer lot.close()
+	}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -83,11 +93,22 @@ func (s *Session) beat(now time.Time) {
 		s.Close(1008, "No message within 30 s")
 		return
 	}
+	if silent > int64(restAfter) {
+		s.letRest()
+	}
 	if now.UnixNano()-s.lastData.Load() >= int64(keepAlive-time.Second) {
 		s.Send(yproto.KeepAlive)
 	}
 	if age := int(now.Sub(s.since) / time.Second); age > 0 && age%int(pingEvery/time.Second) == 0 {
 		s.ping()
+	}
+}
+
+// letRest has the reader give its goroutine up, if it has one. Over TLS it stays:
+// what it waits with holds more than a stack.
+func (s *Session) letRest() {
+	if s.pulse.lot.Load() != nil && !s.socket.tls && !s.resting.Load() {
+		s.socket.conn.kick()
 	}
 }
 

@@ -85,6 +85,9 @@ type Session struct {
 	pulse    *Pulse
 	since    time.Time
 	seat     Seat // set by Sit
+	ctx      context.Context
+	ended    func(Closed)
+	resting  atomic.Bool // it has no goroutine
 	lastData atomic.Int64
 	frames   struct{ in, out atomic.Int64 }
 	held     int64 // of Config.incoming; owned by the reader
@@ -108,18 +111,37 @@ func New(socket *Socket, cfg *Config, guard Guard, pulse *Pulse, readOnly bool) 
 // Sit tells the session its seat.
 func (s *Session) Sit(seat Seat) { s.seat = seat }
 
-// Run reads until the connection ends, and says how it ended.
-func (s *Session) Run(ctx context.Context) Closed {
+// Run reads until the connection ends, and then calls ended with how, once. It may
+// return before that: a session that has nothing to read rests without a goroutine,
+// and ended is called by another one.
+func (s *Session) Run(ctx context.Context, ended func(Closed)) {
+	s.ctx, s.ended = ctx, ended
 	s.pulse.add(s)
-	defer s.pulse.remove(s)
-	err := s.read(ctx)
+	s.proceed()
+}
+
+// proceed reads until the session ends or rests.
+func (s *Session) proceed() {
+	s.resting.Store(false)
+	err := s.read(s.ctx)
+	for err == errRest {
+		s.resting.Store(true)
+		s.socket.conn.waking = true
+		if s.pulse.lot.Load().rest(s) {
+			return
+		}
+		s.resting.Store(false)
+		s.socket.conn.waking = false
+		err = s.read(s.ctx)
+	}
+	s.pulse.remove(s)
 	s.socket.end()
 	peer := Closed{Code: 1006, Reason: "connection lost"}
 	if said := (*closeError)(nil); errors.As(err, &said) {
 		peer = Closed{Code: said.code, Reason: said.reason}
 	}
 	s.socket.closed.CompareAndSwap(nil, &peer)
-	return *s.socket.closed.Load()
+	s.ended(*s.socket.closed.Load())
 }
 
 // Close ends the session with a close code and a reason, soon. It does not block.

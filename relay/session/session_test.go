@@ -112,7 +112,7 @@ func serve(t *testing.T, c setup) *served {
 		session := New(socket, &c.cfg, c.guard, NewPulse(), c.readOnly)
 		session.Sit(s.seat)
 		ready <- session
-		go func() { s.ended <- session.Run(context.Background()) }()
+		go session.Run(context.Background(), func(c Closed) { s.ended <- c })
 	}))
 	server.Listener = Listener{server.Listener}
 	if c.tls {
