@@ -63,7 +63,7 @@ func (d *dev) admit(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	origin := r.Header.Get("Origin")
-	own := d.ownOrigin(origin)
+	own := d.ownOrigin(origin, r.Host)
 	if own {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Set("Vary", "Origin")
@@ -77,22 +77,35 @@ func (d *dev) admit(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (d *dev) ownHost(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	return host == "localhost" || host == d.flags.publicHost() || net.ParseIP(strings.Trim(host, "[]")) != nil
+	host := hostOf(hostport)
+	return host == "localhost" || host == d.flags.publicHost() || net.ParseIP(host) != nil
 }
 
-func (d *dev) ownOrigin(origin string) bool {
+// ownOrigin reports whether a page came from this process. An address of another
+// machine did not, whatever its port: only this machine's own ones, and the one
+// by which the request itself came, are known to lead here.
+func (d *dev) ownOrigin(origin, asked string) bool {
 	u, err := url.Parse(origin)
-	if err != nil || origin == "" || !d.ownHost(u.Host) {
+	if err != nil || origin == "" {
+		return false
+	}
+	host := u.Hostname()
+	here := host == "localhost" || host == d.flags.publicHost() || host == hostOf(asked) || net.ParseIP(host).IsLoopback()
+	if !here {
 		return false
 	}
 	return slices.ContainsFunc(d.nodes(), func(n *devNode) bool {
 		_, port, err := net.SplitHostPort(n.addr)
 		return err == nil && u.Port() == port
 	})
+}
+
+func hostOf(hostport string) string {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	return strings.Trim(host, "[]")
 }
 
 // page adds what the page may do.
