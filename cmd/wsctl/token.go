@@ -22,7 +22,7 @@ import (
 
 // tokenFlags say what a token is to allow, and who signs it.
 type tokenFlags struct {
-	devURL, key, issuer, audience                         string
+	devURL, key, issuer, audience, scope                  string
 	tenant, app, license, region, ttl, access             string
 	domains, documents                                    []string
 	maxConnections, maxDocuments, maxUsersPerDoc, opsRate int
@@ -65,7 +65,8 @@ func (c *cli) mintCommand(use, short string) *cobra.Command {
 	fl.StringVar(&f.devURL, "dev-url", defaultDevURL, "URL of a node of wsnode dev that issues the token")
 	fl.StringVar(&f.key, "key", "", "sign with this private key (PEM: RSA, P-256, P-384, P-521, Ed25519) instead; token jwks publishes it")
 	fl.StringVar(&f.issuer, "issuer", "", "issuer, with --key")
-	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "audience and scope, with --key")
+	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "audience, with --key")
+	fl.StringVar(&f.scope, "scope", authn.DefaultAudience, "scope, with --key")
 	fl.StringArrayVar(&f.documents, "document", nil, "only this document, or prefix such as notes/*, with --key; repeat for more")
 	fl.StringVar(&f.tenant, "tenant", "", "tenant (default: dev)")
 	fl.StringVar(&f.app, "app", "", "app (default: demo)")
@@ -146,6 +147,7 @@ func (f *tokenFlags) sign() (string, error) {
 			MaxConnections: f.maxConnections, MaxDocuments: f.maxDocuments, MaxUsersPerDoc: f.maxUsersPerDoc, OpsPerMinute: f.opsRate,
 		},
 		Domains: f.domains, Documents: f.documents, Audience: f.audience, ReadOnly: f.access == "readonly",
+		Extra: map[string]any{"scope": f.scope},
 	}
 	if f.access != "" && f.access != "readonly" && f.access != "readwrite" {
 		return "", wrongFlag("access", "%q: expected readonly or readwrite", f.access)
