@@ -1,10 +1,15 @@
 /**
- * What docs/clients.md and the package's README say about close codes is what the package does.
+ * What docs/clients.md and the package's README say is what the package does.
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { WebSocket } from 'ws'
+import * as Y from 'yjs'
 import { verdict } from '../src/closes.js'
+import { connect } from '../src/index.js'
+import { jwt } from './lab.js'
+import { Region } from './region.js'
 
 const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8')
 const docs = read('../../../docs/clients.md')
@@ -51,4 +56,20 @@ test('the user of the docs reads something in every state, and of every refusal 
   assert.equal(shown({ state: 'synced' }), '')
   assert.match(shown({ state: 'synced', readOnly: true }), /read, but not change/)
   assert.equal(shown({ state: 'connecting', code: 4009 }), '')
+})
+
+test("the README's example connects", async (t) => {
+  const region = await new Region('us-east-1').start()
+  t.after(() => region.kill())
+  const [, code] = /^```js\n([^]*?)^```$/m.exec(read('../README.md'))
+  const asked = []
+  const app = (url) => { asked.push(url); return new Response(jwt({ regionCode: 'us-east-1' })) }
+  const connection = new Function('Y', 'connect', 'fetch', code.replace(/^import .*$/gm, '')
+    .replaceAll('wss://us-east-1.example.com', region.url) + 'return connection')(
+    Y, (options) => connect({ ...options, WebSocketPolyfill: WebSocket }), app)
+  t.after(() => connection.doc.destroy())
+  await connection.whenSynced()
+  assert.equal(connection.status.region, 'us-east-1')
+  assert.equal(connection.awareness.getLocalState().user.name, 'Ada')
+  assert.deepEqual(asked, ['/api/sync-token'])
 })
