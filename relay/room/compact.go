@@ -61,13 +61,14 @@ func (r *Room) compactOnce(ctx context.Context) error {
 	if closed { // its history may be removed already
 		return ErrClosed
 	}
-	if _, err := r.appendSnapshot(ctx); err != nil {
+	snapshot, err := r.appendSnapshot(ctx)
+	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	r.log.messages = max(0, r.log.messages-messages)
 	r.log.size = max(0, r.log.size-size)
-	r.log.snapshotSize, r.log.snapshotAt = len(r.store.Encode()), time.Now()
+	r.log.snapshotSize, r.log.snapshotAt = snapshot, time.Now()
 	r.mu.Unlock()
 	if covered == 0 {
 		return nil

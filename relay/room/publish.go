@@ -185,7 +185,7 @@ func (r *Room) publish() {
 // payDebt appends the snapshot that is owed for updates that were let go.
 func (r *Room) payDebt() {
 	r.mu.Lock()
-	state := r.store.Encode()
+	state := r.state()
 	r.log.owed = false
 	r.mu.Unlock()
 	r.rooms.Counters.Retries.Add(1)
@@ -299,23 +299,20 @@ func (r *Room) Durable(ctx context.Context) error {
 	}
 }
 
-// appendSnapshot appends the whole document and waits for its acknowledgement.
-func (r *Room) appendSnapshot(ctx context.Context) (seq uint64, err error) {
+// appendSnapshot appends the whole document, waits for its acknowledgement, and
+// returns its size in bytes.
+func (r *Room) appendSnapshot(ctx context.Context) (size int, err error) {
 	r.mu.Lock()
-	state := r.store.Encode()
+	state := r.state()
 	r.mu.Unlock()
-	type result struct {
-		seq uint64
-		err error
-	}
-	got := make(chan result, 1)
-	r.append(kindSnapshot, state, func(seq uint64, err error) { got <- result{seq, err} })
+	got := make(chan error, 1)
+	r.append(kindSnapshot, state, func(_ uint64, err error) { got <- err })
 	select {
-	case res := <-got:
-		if res.err != nil {
-			return 0, fmt.Errorf("append a snapshot of %s: %w", r.doc, res.err)
+	case err := <-got:
+		if err != nil {
+			return 0, fmt.Errorf("append a snapshot of %s: %w", r.doc, err)
 		}
-		return res.seq, nil
+		return len(state), nil
 	case <-ctx.Done():
 		return 0, errors.Join(fmt.Errorf("append a snapshot of %s", r.doc), ctx.Err())
 	}

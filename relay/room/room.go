@@ -255,7 +255,25 @@ const rateShare = 0.1
 func (r *Room) Export() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.store.Encode()
+	return r.state()
+}
+
+// whole is the document as one frame, which is kept until the document changes.
+// Callers hold mu.
+func (r *Room) whole() yproto.Frame {
+	if r.full == nil {
+		r.full = yproto.Step2FrameAround(r.store.EncodeBehind(yproto.Headroom))
+	}
+	return r.full
+}
+
+// state is the document as one update, which must not be changed. Callers hold mu.
+func (r *Room) state() []byte {
+	m, err := yproto.Decode(r.whole().Message())
+	if err != nil {
+		panic(err) // the frame is ours
+	}
+	return m.Payload
 }
 
 // tick does what the clock asks for: the cost of a quiet, unshared room is its

@@ -113,11 +113,9 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		return 0, nil
 	}
 	if len(stateVector) == 1 && stateVector[0] == 0 {
-		if r.full == nil {
-			r.full = yproto.Step2Frame(r.store.Encode())
-		}
-		s.sendNow(r.full)
-		return len(r.full), nil
+		whole := r.whole()
+		s.sendNow(whole)
+		return len(whole), nil
 	}
 	diff, err := r.store.Diff(stateVector)
 	if err != nil {

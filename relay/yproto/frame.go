@@ -28,6 +28,23 @@ func Step2Frame(update []byte) Frame {
 	return newFrame(binary.AppendUvarint([]byte{typeSync, 1}, uint64(len(update))), update)
 }
 
+// Headroom is what Step2FrameAround needs in front of an update, in bytes.
+const Headroom = 10 + 2 + binary.MaxVarintLen64
+
+// Step2FrameAround is Step2Frame without copying: the update begins Headroom bytes
+// into buf, and the frame is made in place. Nobody else may use these bytes.
+func Step2FrameAround(buf []byte) Frame {
+	update := len(buf) - Headroom
+	head := binary.AppendUvarint([]byte{typeSync, 1}, uint64(update))
+	var header [10]byte
+	size := putHeader(&header, len(head)+update)
+	from := Headroom - len(head)
+	copy(buf[from:], head)
+	from -= size
+	copy(buf[from:], header[:size])
+	return buf[from:]
+}
+
 // UpdateFrame passes an update on.
 func UpdateFrame(update []byte) Frame {
 	return newFrame(binary.AppendUvarint([]byte{typeSync, 2}, uint64(len(update))), update)
@@ -48,24 +65,29 @@ func PermissionDeniedFrame(reason string) Frame {
 func newFrame(head, body []byte) Frame {
 	n := len(head) + len(body)
 	var header [10]byte
-	header[0] = 0x82
-	size := 2
-	switch {
-	case n < 126:
-		header[1] = byte(n)
-	case n < 1<<16:
-		header[1] = 126
-		binary.BigEndian.PutUint16(header[2:], uint16(n))
-		size = 4
-	default:
-		header[1] = 127
-		binary.BigEndian.PutUint64(header[2:], uint64(n))
-		size = 10
-	}
+	size := putHeader(&header, n)
 	f := make(Frame, 0, size+n)
 	f = append(f, header[:size]...)
 	f = append(f, head...)
 	return append(f, body...)
+}
+
+// putHeader writes the WebSocket header of a message of n bytes (RFC 6455, section
+// 5.2), and returns its size.
+func putHeader(header *[10]byte, n int) (size int) {
+	header[0] = 0x82
+	switch {
+	case n < 126:
+		header[1] = byte(n)
+		return 2
+	case n < 1<<16:
+		header[1] = 126
+		binary.BigEndian.PutUint16(header[2:], uint16(n))
+		return 4
+	}
+	header[1] = 127
+	binary.BigEndian.PutUint64(header[2:], uint64(n))
+	return 10
 }
 
 // Message returns the y-protocols message in the frame, without the WebSocket

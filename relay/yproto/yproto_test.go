@@ -56,3 +56,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestFrameAroundAnUpdateIsTheFrameOfACopy(t *testing.T) {
+	for _, n := range []int{0, 1, 100, 121, 122, 123, 124, 127, 128, 65_530, 65_531, 65_532, 70_000} {
+		buf := make([]byte, Headroom+n)
+		for i := range n {
+			buf[Headroom+i] = byte(i)
+		}
+		copied := Step2Frame(buf[Headroom:])
+		if f := Step2FrameAround(buf); !bytes.Equal(f, copied) {
+			t.Errorf("%d bytes: %x, expected %x", n, f[:min(len(f), 20)], copied[:min(len(copied), 20)])
+		}
+	}
+}

@@ -10,12 +10,18 @@ import (
 // shared until the document changes.
 func (s *Store) Encode() []byte {
 	if s.full == nil {
-		s.acquire()
-		s.sweepAll()
-		s.full = s.encode(nil)
-		s.release()
+		s.full = s.EncodeBehind(0)
 	}
 	return s.full
+}
+
+// EncodeBehind is Encode with a number of bytes left free in front, in a slice that
+// is the caller's.
+func (s *Store) EncodeBehind(room int) []byte {
+	s.acquire()
+	defer s.release()
+	s.sweepAll()
+	return s.encode(nil, room)
 }
 
 // Diff returns what a client with the given state vector lacks, and the whole
@@ -32,7 +38,7 @@ func (s *Store) Diff(stateVector []byte) ([]byte, error) {
 	}
 	s.acquire()
 	defer s.release()
-	return s.encode(sv), nil
+	return s.encode(sv, 0), nil
 }
 
 // StateVector returns the encoded state vector: for each client the first clock
@@ -55,7 +61,7 @@ func (s *Store) StateVector() []byte {
 
 // encode writes an update for a client with the given state vector, which is
 // sorted.
-func (s *Store) encode(sv []id) []byte {
+func (s *Store) encode(sv []id, room int) []byte {
 	spans := s.scratch.spans[:0]
 	for _, r := range s.ordered() {
 		if from, ok := r.since(sv); ok {
@@ -72,7 +78,7 @@ func (s *Store) encode(sv []id) []byte {
 		r := s.run(x.client)
 		size += 26 + r.size(x.from)
 	}
-	b := make([]byte, 0, size)
+	b := make([]byte, room, room+size)
 	b = s.appendBlocks(b, spans)
 	return append(b, deletes...)
 }
