@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -157,7 +158,15 @@ func TestOpeningAndClosingADocumentCostsTwoWritesAndAMarker(t *testing.T) {
 	})
 }
 
+// WSNODE_HOLD is how long the documents are held; task soak:hold does so for 10 minutes.
 func TestTenThousandHeldDocumentsCostAWriteInThreeSeconds(t *testing.T) {
+	length := 18 * time.Second
+	if text := os.Getenv("WSNODE_HOLD"); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatal("WSNODE_HOLD: ", err)
+		}
+	}
 	onServers(t, func(t *testing.T, server *natstest.Instance) {
 		w := natsWorld(t, server)
 		n := w.node("eu-central-1", "a")
@@ -173,12 +182,13 @@ func TestTenThousandHeldDocumentsCostAWriteInThreeSeconds(t *testing.T) {
 		holding.Wait()
 		n.settled(30 * time.Second)
 		before, start := stream(t, server).State.LastSeq, time.Now()
-		time.Sleep(18 * time.Second)
+		time.Sleep(length)
 		cost := stream(t, server).State.LastSeq - before
 		// Renewals vary by a tenth, and a sweep leaves a note.
-		if most := uint64(time.Since(start)/(2700*time.Millisecond)) + 3; cost > most {
+		if most := uint64(time.Since(start)/(3*time.Second)) + 4; cost > most {
 			t.Fatalf("%d writes in %s, expected at most %d", cost, time.Since(start), most)
 		}
+		t.Logf("%d writes in %s", cost, time.Since(start).Round(time.Second))
 	})
 }
 
