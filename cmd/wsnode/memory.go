@@ -12,37 +12,48 @@ import (
 	"github.com/wsnode/wsnode/relay/limits"
 )
 
-// How the garbage collector is set, unless GOGC and GOMEMLIMIT say otherwise.
-const (
-	// gcPercent trades memory that a busy node uses for CPU: see docs/operations.md
-	// for what was measured.
-	gcPercent = 200
-	// memoryShare of the container's limit is the collector's goal: the rest is for
-	// what it does not count, and for what is allocated while it works.
-	memoryShare = 0.9
-)
+// memoryShare of the container's limit is the collector's goal, unless GOMEMLIMIT
+// says otherwise: the rest is for what it does not count, and for what is allocated
+// while it works.
+const memoryShare = 0.9
+
+// gcPercent is how much the heap may grow between collections, in percent of what is
+// live: the less there is, the cheaper are rare collections. See docs/operations.md
+// for what was measured.
+func gcPercent(live uint64) int {
+	switch {
+	case live < 256<<20:
+		return 400
+	case live < 1<<30:
+		return 200
+	}
+	return 100
+}
 
 // tuneMemory sets the garbage collector, and gives memory back to the system while
 // the process rests, until ctx ends.
 func tuneMemory(ctx context.Context) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	if limit := limits.MemoryLimit(); limit > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(int64(float64(limit) * memoryShare))
 	}
+	fixed := os.Getenv("GOGC") != ""
 	tick := time.NewTicker(restFor)
 	defer tick.Stop()
 	var r rest
-	for {
+	for percent := 100; ; {
+		h := readHeap()
+		if next := gcPercent(h.live); next != percent && !fixed {
+			percent = next
+			debug.SetGCPercent(percent)
+		}
+		if r.due(h) {
+			runtime.GC() // pools are emptied by the second collection
+			debug.FreeOSMemory()
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if r.due(readHeap()) {
-				runtime.GC() // pools are emptied by the second collection
-				debug.FreeOSMemory()
-			}
 		}
 	}
 }
