@@ -155,6 +155,25 @@ func (c *client) waitHas(others ...*client) {
 	}
 }
 
+// endsOrHas waits until the client has everything that others typed, or its
+// connection ends, and reports which.
+func (c *client) endsOrHas(others ...*client) (has bool) {
+	c.tb.Helper()
+	c.wait("receive everything or end", func() bool {
+		has = true
+		for _, o := range others {
+			has = has && known(c.store.StateVector(), o.author.client) >= o.author.clock
+		}
+		select {
+		case <-c.done:
+			return true
+		default:
+			return has
+		}
+	})
+	return has
+}
+
 // waitClosed waits until the server has ended the connection.
 func (c *client) waitClosed() websocket.CloseError {
 	c.tb.Helper()
