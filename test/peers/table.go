@@ -139,7 +139,7 @@ func writeMarkdown(path string, records []record, versions []string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s\n\n", before, beginMark)
 	fmt.Fprintf(&b, "%s; %s. ", time.Now().UTC().Format("2 January 2006"), machine())
-	fmt.Fprintf(&b, "%s. Medians of %d rounds in alternating order, ranges in brackets.\n\n", strings.Join(versions, "; "), rounds)
+	fmt.Fprintf(&b, "%s. Medians of up to %d rounds in alternating order, ranges in brackets; without a range, of one round.\n\n", strings.Join(versions, "; "), rounds)
 	if err := writeTable(&b, records); err != nil {
 		return err
 	}
