@@ -1,0 +1,106 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A reader that waits holds no buffer, and can be told to look up from waiting.
+
+// Read notes when the peer was heard.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	for n == 0 && c.wasKicked(err) {
+		n, err = c.Conn.Read(p)
+	}
+	if n > 0 {
+		c.lastIn.Store(time.Now().UnixNano())
+		c.in.Add(int64(n))
+	}
+	return n, err
+}
+
+var longAgo = time.Unix(1, 0)
+
+// kick makes the reader look up from waiting: if it is between messages, it rests.
+func (c *Conn) kick() {
+	c.kicked.Store(true)
+	_ = c.Conn.SetReadDeadline(longAgo)
+}
+
+// wasKicked reports whether a read failed because of a kick only.
+func (c *Conn) wasKicked(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.kicked.Swap(false) {
+		return false
+	}
+	return c.Conn.SetReadDeadline(time.Time{}) == nil
+}
+
+// errRest is returned to a reader that is to rest.
+var errRest = errors.New("nothing to read for now")
+
+// readBuffer is the size of the buffers that connections share, in bytes: an edit
+// takes a tenth of it, and larger messages are read past it.
+const readBuffer = 4 << 10
+
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
+
+// readPooled waits until there is something to read, and only then takes a buffer
+// from readBuffers for it. It fails with errRest instead where that is allowed and
+// the reader was kicked, or has only just been woken. It is for one goroutine at a
+// time.
+func (c *Conn) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
+	if c.raw == nil {
+		return nil, nil, syscall.EOPNOTSUPP
+	}
+	c.noWait = c.waking && mayRest
+	for {
+		if err = c.raw.Read(c.attemptRead); !c.wasKicked(err) {
+			break
+		}
+		if mayRest {
+			return nil, nil, errRest
+		}
+	}
+	buf, c.buf = c.buf, nil
+	if err == nil {
+		err = c.readErr
+	}
+	if err == nil && c.readN == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		if buf != nil {
+			readBuffers.Put(buf)
+		}
+		return nil, nil, err
+	}
+	c.lastIn.Store(time.Now().UnixNano())
+	c.in.Add(int64(c.readN))
+	return buf, (*buf)[:c.readN], nil
+}
+
+func (c *Conn) tryRead(fd uintptr) (done bool) {
+	if c.buf == nil {
+		c.buf = readBuffers.Get().(*[]byte)
+	}
+	for {
+		c.readN, c.readErr = syscall.Read(int(fd), *c.buf)
+		if c.readErr != syscall.EINTR {
+			break
+		}
+	}
+	if c.readErr == syscall.EAGAIN {
+		readBuffers.Put(c.buf)
+		c.buf = nil
+		if c.noWait {
+			c.readErr = errRest
+		}
+		return c.noWait
+	}
+	return true
+}
