@@ -22,6 +22,7 @@ type Figures struct {
 	BytesIn, BytesOut   int64
 
 	Overflows, Gaps, Repairs      int64
+	Rereads                       int64
 	Compactions, Retries, Refused int64
 	UnackedBytes, InFlight        int64
 
@@ -120,6 +121,7 @@ var metrics = []metric{
 	{"gaps_total", "Messages of other nodes that were noticed to be missing.", counter, func(f *Figures) float64 { return float64(f.Gaps) }},
 	{"repairs_total", "Differences taken from other nodes.", counter, func(f *Figures) float64 { return float64(f.Repairs) }},
 	{"refused_messages_total", "Messages of other nodes that made no sense.", counter, func(f *Figures) float64 { return float64(f.Refused) }},
+	{"history_rereads_total", "Histories read because another node did not answer.", counter, func(f *Figures) float64 { return float64(f.Rereads) }},
 	{"compactions_total", "Histories replaced by a snapshot.", counter, func(f *Figures) float64 { return float64(f.Compactions) }},
 	{"append_retries_total", "Appends that were tried again.", counter, func(f *Figures) float64 { return float64(f.Retries) }},
 	{"unacknowledged_bytes", "Edits kept in memory because the history has refused them so far.", gauge, func(f *Figures) float64 { return float64(f.UnackedBytes) }},

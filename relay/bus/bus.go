@@ -99,6 +99,7 @@ type Bus struct {
 	cuts       atomic.Uint64
 
 	disturbed chan struct{} // holds one notice
+	renewal   chan struct{} // holds one request
 	stop      chan struct{}
 	running   sync.WaitGroup
 }
@@ -131,6 +132,7 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 		limit:     config.MaxBacklog,
 		seed:      maphash.MakeSeed(),
 		disturbed: make(chan struct{}, 1),
+		renewal:   make(chan struct{}, 1),
 		stop:      make(chan struct{}),
 	}
 	b.watch()
@@ -140,6 +142,7 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 		b.running.Go(func() { l.run(b.stop) })
 	}
 	b.running.Go(b.report)
+	b.running.Go(b.renew)
 	if b.link != nil {
 		settle := b.settle
 		b.link.settle.Store(&settle)

@@ -274,8 +274,9 @@ func TestLargeUpdatesAndSnapshotsTravelInParts(t *testing.T) {
 // lossy drops what a test tells it to.
 type lossy struct {
 	Bus
-	mu   sync.Mutex
-	drop func(subject string) bool
+	mu       sync.Mutex
+	drop     func(subject string) bool
+	renewals int
 }
 
 func (l *lossy) Subscribe(subject string, h bus.Handler) (*bus.Subscription, error) {
@@ -287,6 +288,49 @@ func (l *lossy) Subscribe(subject string, h bus.Handler) (*bus.Subscription, err
 			h.Receive(subject, reply, data)
 		}
 	}))
+}
+
+// Renew is counted, and does nothing: the messages stay lost.
+func (l *lossy) Renew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewals++
+}
+
+func TestARoomWhosePeersDoNotAnswerReadsTheHistory(t *testing.T) {
+	url := natstest.Server(t).URL
+	l := new(lossy)
+	quick := func(c *Config) { c.BeaconEvery = 300 * time.Millisecond }
+	q := newPod(t, url, quick, func(c *Config) { l.Bus = c.Bus; c.Bus = l })
+	a, b := newPod(t, url, quick).open(t, "e1"), q.open(t, "e1")
+	_, seat := join(t, a)
+	remote, _ := join(t, b)
+	w := &writer{client: 1}
+	apply(t, seat, w.insert("ab"))
+	durable(t, a)
+	eventually(t, "the pods are linked", 5*time.Second, func() bool { return first(remote.state()) == string(a.Stat().StateVector) })
+	l.mu.Lock()
+	l.drop = func(subject string) bool { return !strings.HasPrefix(subject, "wsn.s.") } // only beacons arrive
+	l.mu.Unlock()
+	apply(t, seat, w.insert("c"))
+	apply(t, seat, w.remove(0))
+	durable(t, a)
+	eventually(t, "what is missing was found in the history", 30*time.Second, func() bool {
+		sv, deletions := remote.state()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return sv == string(a.store.StateVector()) && deletions == a.store.DeleteDigest()
+	})
+	if q.Counters.Rereads.Load() == 0 {
+		t.Error("the history was not read")
+	}
+	// It goes on until the questions are answered.
+	eventually(t, "a new connection is asked for", 30*time.Second, func() bool {
+		apply(t, seat, w.insert("d"))
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.renewals > 0
+	})
 }
 
 func TestALostMessageIsNoticedAndRepaired(t *testing.T) {

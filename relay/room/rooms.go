@@ -26,6 +26,9 @@ type Bus interface {
 	Publish(subject string, data []byte) error
 	// Flush waits until the server has what was published.
 	Flush(ctx context.Context) error
+	// Renew makes the connection anew, soon and not too often: messages do not
+	// arrive although there is one.
+	Renew()
 	// PodSubject is where this node's rooms take messages addressed to one of them.
 	PodSubject() string
 }
@@ -96,6 +99,7 @@ type Counters struct {
 	Gaps, Repairs           atomic.Int64 // missing messages noticed; differences taken from other pods
 	Frozen                  atomic.Int64 // members that fell behind and were sent a difference
 	Compactions             atomic.Int64
+	Rereads                 atomic.Int64 // histories read because another pod did not answer
 	Retries, Refused        atomic.Int64 // appends tried again; messages between pods that made no sense
 	UnackedBytes, OpenRooms atomic.Int64 // gauges
 }
@@ -110,6 +114,7 @@ type Rooms struct {
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 	compact  chan *Room
+	reread   chan *Room
 	outbox   outbox
 	pace     pace
 	apps     appBytes
@@ -122,7 +127,7 @@ type Rooms struct {
 // Open subscribes to the node's own subject and starts the goroutines.
 func Open(cfg Config) (*Rooms, error) {
 	cfg.setDefaults()
-	rs := &Rooms{cfg: cfg, byID: map[ID]*Room{}, compact: make(chan *Room, 64)}
+	rs := &Rooms{cfg: cfg, byID: map[ID]*Room{}, compact: make(chan *Room, 64), reread: make(chan *Room, 64)}
 	rs.outbox.wake = make(chan struct{}, 1)
 	var err error
 	if rs.pod, err = cfg.Bus.Subscribe(cfg.Bus.PodSubject(), rs); err != nil {
@@ -138,6 +143,7 @@ func Open(cfg Config) (*Rooms, error) {
 	}
 	rs.done.Go(func() { rs.keepTime(ctx) })
 	rs.done.Go(func() { rs.compactLoop(ctx) })
+	rs.done.Go(func() { rs.rereadLoop(ctx) })
 	return rs, nil
 }
 

@@ -3,6 +3,7 @@ package torture
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,6 +138,14 @@ func (r *region) heal() {
 	}
 	for _, n := range r.nodes {
 		cluster.Started(r.t, n.Process, n.Addr)
+	}
+}
+
+// dump has every node write down what its goroutines do, and end.
+func (r *region) dump() {
+	for _, n := range r.nodes {
+		_ = syscall.Kill(n.PID(), syscall.SIGQUIT)
+		n.Wait()
 	}
 }
 

@@ -37,7 +37,12 @@ func TestNothingTypedIsMissingAfterRandomFaults(t *testing.T) {
 	}
 	t.Logf("WSNODE_TORTURE=%s WSNODE_TORTURE_SEED=%d", length, seed)
 	r := startRegion(t)
-	defer r.stop()
+	defer func() {
+		if t.Failed() {
+			r.dump()
+		}
+		r.stop()
+	}()
 	c := startCrowd(t, r, documents, interval)
 	plan := newPlan(rand.New(rand.NewPCG(seed, 0)), length)
 	start := time.Now()
