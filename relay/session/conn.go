@@ -166,6 +166,7 @@ func (c *Conn) write(p []byte, shared bool) error {
 		n, err := c.tryWrite(p)
 		if err != nil {
 			c.err = err
+			go c.Close() // which takes mu; the reader may not have noticed
 			return err
 		}
 		if p = p[n:]; len(p) == 0 {
@@ -230,6 +231,9 @@ func (c *Conn) drain() {
 		c.mu.Lock()
 		if len(c.rest) == 0 || c.err != nil {
 			c.writing, c.rest = false, nil
+			// Left standing, it would fail the first direct write after it. That it
+			// cannot be cleared means that the connection is closed.
+			_ = c.Conn.SetWriteDeadline(time.Time{})
 			c.mu.Unlock()
 			return
 		}

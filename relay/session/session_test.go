@@ -409,3 +409,22 @@ func TestPulsePingsKeepsAliveAndGivesUp(t *testing.T) {
 		t.Errorf("ended as %+v", c)
 	}
 }
+
+func TestClientThatWasSlowOnceIsWrittenToForEver(t *testing.T) {
+	const timeout = 500 * time.Millisecond
+	for _, overTLS := range []bool{false, true} {
+		s := serve(t, setup{tls: overTLS, cfg: Config{WriteTimeout: timeout, QueueBytes: 64 << 20}})
+		big := bytes.Repeat([]byte{7}, 16<<20) // more than a socket takes at once
+		s.Send(yproto.UpdateFrame(big))
+		if m := read(t, s.client); len(m.Payload) != len(big) {
+			t.Fatalf("TLS %v: the client got %d bytes", overTLS, len(m.Payload))
+		}
+		time.Sleep(2 * timeout) // no event tells that a deadline has not been left behind
+		for _, update := range [][]byte{{1}, {2}} {
+			s.Send(yproto.UpdateFrame(update))
+			if m := read(t, s.client); !bytes.Equal(m.Payload, update) {
+				t.Fatalf("TLS %v: the client got %x", overTLS, m.Payload)
+			}
+		}
+	}
+}
