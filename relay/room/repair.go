@@ -336,50 +336,6 @@ func (r *Room) want(from ID) {
 	r.doubtBus(asked)
 }
 
-// A room that is heard but does not answer may be one that NATS has lost the way
-// to: after restarts of a cluster's servers it happens that a subscription is known
-// to some of them only. So what it knows is looked for in the history, and the
-// connection is made anew, which makes the subscriptions anew.
-const (
-	rereadAfter = 3 // unanswered questions, wantTimeout apart
-	renewAfter  = 5
-)
-
-// doubtBus is told how often a difference was asked for in vain.
-func (r *Room) doubtBus(asked int) {
-	if asked >= rereadAfter {
-		select {
-		case r.rooms.reread <- r:
-		default: // at the next question
-		}
-	}
-	if asked >= renewAfter {
-		r.rooms.cfg.Bus.Renew()
-	}
-}
-
-// rereadLoop reads the histories of rooms whose peers do not answer, one after the
-// other.
-func (rs *Rooms) rereadLoop(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case r := <-rs.reread:
-			within, cancel := context.WithTimeout(ctx, rereadTimeout)
-			_, err := r.read(within)
-			cancel()
-			if err == nil {
-				rs.Counters.Rereads.Add(1)
-			} else if ctx.Err() == nil {
-				rs.cfg.Log.Warn("a document's other nodes do not answer, and its history cannot be read", "document", r.doc.String(), "err", err)
-			}
-		}
-	}
-}
-
-const rereadTimeout = 20 * time.Second
-
 // receiveWant answers with the difference: the structs that the other lacks and
 // all deletions.
 func (r *Room) receiveWant(from ID, rd *reader) {

@@ -1,0 +1,131 @@
+package room
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+// lossy drops what a test tells it to.
+type lossy struct {
+	Bus
+	mu       sync.Mutex
+	drop     func(subject string) bool
+	renewals int
+}
+
+func (l *lossy) Subscribe(subject string, h bus.Handler) (*bus.Subscription, error) {
+	return l.Bus.Subscribe(subject, bus.HandlerFunc(func(subject, reply string, data []byte) {
+		l.mu.Lock()
+		drop := l.drop != nil && l.drop(subject)
+		l.mu.Unlock()
+		if !drop {
+			h.Receive(subject, reply, data)
+		}
+	}))
+}
+
+// Renew is counted, and does nothing: the messages stay lost.
+func (l *lossy) Renew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewals++
+}
+
+func (l *lossy) drops(drop func(subject string) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop = drop
+}
+
+// apart is a document on two pods, of which the second loses messages.
+type apart struct {
+	*lossy
+	near   *Room
+	seat   *Seat // of its author
+	writer writer
+	far    *pod
+	remote *member // of the far room
+}
+
+func newApart(t *testing.T) *apart {
+	url := natstest.Server(t).URL
+	quick := func(c *Config) { c.BeaconEvery = 300 * time.Millisecond }
+	p := &apart{lossy: new(lossy), writer: writer{client: 1}}
+	p.far = newPod(t, url, quick, func(c *Config) { p.lossy.Bus = c.Bus; c.Bus = p.lossy })
+	p.near = newPod(t, url, quick).open(t, "e1")
+	far := p.far.open(t, "e1")
+	_, p.seat = join(t, p.near)
+	p.remote, _ = join(t, far)
+	p.send(t, p.writer.insert("ab"))
+	eventually(t, "the pods are linked", 5*time.Second, p.equal)
+	return p
+}
+
+// send applies an update at the near room, and waits until it is durable.
+func (p *apart) send(t *testing.T, update []byte) {
+	t.Helper()
+	apply(t, p.seat, update)
+	durable(t, p.near)
+}
+
+// equal reports whether the member of the far room has what the near room has.
+func (p *apart) equal() bool {
+	stateVector, deletions := p.remote.state()
+	p.near.mu.Lock()
+	defer p.near.mu.Unlock()
+	return stateVector == string(p.near.store.StateVector()) && deletions == p.near.store.DeleteDigest()
+}
+
+func TestARoomWhosePeersDoNotAnswerReadsTheHistory(t *testing.T) {
+	p := newApart(t)
+	p.drops(func(subject string) bool { return !strings.HasPrefix(subject, "wsn.s.") }) // only beacons arrive
+	apply(t, p.seat, p.writer.insert("c"))
+	p.send(t, p.writer.remove(0))
+	eventually(t, "what is missing was found in the history", 30*time.Second, p.equal)
+	eventually(t, "the history was read", 5*time.Second, func() bool { return p.far.Counters.Rereads.Load() > 0 })
+	// It goes on until the questions are answered.
+	eventually(t, "a new connection is asked for", 30*time.Second, func() bool {
+		apply(t, p.seat, p.writer.insert("d"))
+		p.lossy.mu.Lock()
+		defer p.lossy.mu.Unlock()
+		return p.renewals > 0
+	})
+}
+
+func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
+	for _, lost := range []string{"insertion", "deletion", "last", "part of a large insertion"} {
+		t.Run(lost, func(t *testing.T) {
+			p := newApart(t)
+			dropped := 0
+			p.drops(func(subject string) bool {
+				if !strings.HasPrefix(subject, "wsn.u.") || dropped > 0 {
+					return false
+				}
+				dropped++
+				return true
+			})
+			switch lost {
+			case "insertion":
+				p.send(t, p.writer.insert("c"))
+				p.send(t, p.writer.insert("d"))
+			case "deletion":
+				p.send(t, p.writer.remove(0))
+				p.send(t, p.writer.insert("d"))
+			case "last":
+				p.send(t, p.writer.remove(0))
+			case "part of a large insertion":
+				p.send(t, p.writer.insert(strings.Repeat("0123456789abcdef", 3<<20/16)))
+			}
+			eventually(t, "repaired", 5*time.Second, p.equal)
+			eventually(t, "the repair is counted", 5*time.Second, func() bool { return p.far.Counters.Repairs.Load() > 0 })
+			if dropped != 1 {
+				t.Errorf("%d messages dropped", dropped)
+			}
+		})
+	}
+}
