@@ -20,7 +20,7 @@ func (s *Session) Send(f yproto.Frame) bool {
 	}
 	s.queue = append(s.queue, f)
 	s.queued += len(f)
-	s.full = s.queued > s.cfg.QueueBytes
+	s.full = s.full || s.queued > s.cfg.QueueBytes // until drained has asked for the difference
 	return !s.full
 }
 

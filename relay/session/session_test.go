@@ -31,6 +31,7 @@ type seat struct {
 	thaws   int
 	thaw    func()
 	newest  map[uint64]uint64
+	asked   func() // called by Newest
 	err     error
 }
 
@@ -53,8 +54,12 @@ func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}
 func (s *seat) Newest(seen map[uint64]uint64) yproto.Frame {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.newest = seen
+	asked := s.asked
+	s.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
 	return yproto.KeepAlive
 }
 
@@ -279,6 +284,8 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 		s.Send(yproto.Step2Frame([]byte{42}))
 		close(thawed)
 	}
+	// What is sent between the overflow and the difference takes nothing from it.
+	s.seat.asked = func() { s.Send(yproto.KeepAlive) }
 	// Fill the socket's buffers until it is behind.
 	block := yproto.AwarenessFrame(bytes.Repeat([]byte{0}, 1<<20))
 	blocks := 0
@@ -313,6 +320,9 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 	}
 	if m = read(t, s.client); m.Kind != yproto.Awareness {
 		t.Errorf("then kind %d, want awareness", m.Kind)
+	}
+	if m = read(t, s.client); m.Kind != yproto.Awareness {
+		t.Errorf("then kind %d, want the keepalive", m.Kind)
 	}
 	if m = read(t, s.client); m.Kind != yproto.Step2 || !bytes.Equal(m.Payload, []byte{42}) {
 		t.Errorf("then kind %d, want the difference", m.Kind)
