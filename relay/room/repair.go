@@ -168,19 +168,13 @@ func (r *Room) assemble(groups *map[groupKey]*group, key groupKey, p part, body 
 	return whole
 }
 
-// take applies an update of another pod and passes on what is new in it.
+// take applies an update of another pod. It reports whether it brought anything.
 func (r *Room) take(update []byte) (fresh bool) {
-	changes, err := r.store.Apply(update)
+	changes, err := r.apply(update, nil)
 	if err != nil {
 		r.rooms.refuse(err)
-		return false
 	}
-	if changes == nil {
-		return false
-	}
-	r.countLocked()
-	r.spread(changes, nil)
-	return true
+	return changes != nil
 }
 
 // receiveSignal takes a message for all rooms of the document.

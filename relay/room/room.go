@@ -1,6 +1,7 @@
 package room
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -251,6 +252,26 @@ func (r *Room) Activity() (rate float64, members int) {
 // about five seconds.
 const rateShare = 0.1
 
+// apply takes an update into the document, and sends what has become ready by it to
+// all members but its author. It returns what is new, nil if nothing is; the caller
+// may keep it. Callers hold mu.
+func (r *Room) apply(update []byte, author *Seat) (fresh []byte, err error) {
+	fresh, ready, err := r.store.ApplyReady(update)
+	if err != nil || fresh == nil {
+		return nil, err
+	}
+	r.countLocked()
+	r.full = nil
+	if len(ready) == len(fresh) && &ready[0] == &fresh[0] { // nearly always
+		kept, _ := r.spread(fresh, author).Update()
+		return kept, nil
+	}
+	if ready != nil { // the author too may lack what waited for this
+		r.spread(ready, nil)
+	}
+	return bytes.Clone(fresh), nil
+}
+
 // Export returns the whole document as one Yjs update.
 func (r *Room) Export() []byte {
 	r.mu.Lock()
@@ -258,17 +279,20 @@ func (r *Room) Export() []byte {
 	return r.state()
 }
 
-// whole is the document as one frame, which is kept until the document changes.
-// Callers hold mu.
+// whole is what clients may have of the document as one frame, which is kept until
+// the document changes. Callers hold mu.
 func (r *Room) whole() yproto.Frame {
 	if r.full == nil {
-		r.full = yproto.Step2FrameAround(r.store.EncodeBehind(yproto.Headroom))
+		r.full = yproto.Step2FrameAround(r.store.EncodeReady(yproto.Headroom))
 	}
 	return r.full
 }
 
 // state is the document as one update, which must not be changed. Callers hold mu.
 func (r *Room) state() []byte {
+	if r.store.Stats().Pending > 0 { // clients have not all of it
+		return r.store.Encode()
+	}
 	m, err := yproto.Decode(r.whole().Message())
 	if err != nil {
 		panic(err) // the frame is ours

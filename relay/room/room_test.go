@@ -95,6 +95,10 @@ func sameState(a, b *member) bool {
 
 func apply(t testing.TB, s *Seat, update []byte) {
 	t.Helper()
+	m := s.member.(*member)
+	m.mu.Lock()
+	m.learn(update)
+	m.mu.Unlock()
 	if _, err := s.Apply(update); err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +132,47 @@ func TestAnEditReachesTheMembersOfAllPods(t *testing.T) {
 }
 
 func first(s string, _ uint64) string { return s }
+
+func TestStructsBehindAGapWaitForItsFillingButAreSafeMeanwhile(t *testing.T) {
+	url := natstest.Server(t).URL
+	a, b := newPod(t, url).open(t, "e1"), newPod(t, url).open(t, "e1")
+	_, seat := join(t, a)
+	author, authorSeat := join(t, a)
+	w := &writer{client: 7}
+	begin, middle, end := w.insert("begin"), w.insert("middle"), w.insert("end")
+	apply(t, seat, begin)
+	if _, err := seat.Apply(end); err != nil { // the middle reached the other pod
+		t.Fatal(err)
+	}
+	late, _ := join(t, a)
+	eventually(t, "the other pod holds what waits", 5*time.Second, func() bool { return b.Stat().Store.Pending == 1 })
+	remote, remoteSeat := join(t, b)
+	for _, m := range []*member{author, late, remote} {
+		if got := clock(t, m, 7); got != 5 {
+			t.Fatalf("a member knows the client up to %d, expected 5", got)
+		}
+	}
+	apply(t, authorSeat, (&writer{client: 9}).insert("meanwhile"))
+	apply(t, remoteSeat, middle)
+	for _, m := range []*member{author, late, remote} { // remote too, which wrote only the middle
+		eventually(t, "a member has all", 5*time.Second, func() bool { return clock(t, m, 7) == 14 })
+	}
+	m, _ := join(t, newPod(t, url).open(t, "e1"))
+	if got := clock(t, m, 7); got != 14 {
+		t.Errorf("the history has the client up to %d, expected 14", got)
+	}
+}
+
+// clock is what a member knows of a client.
+func clock(t *testing.T, m *member, client uint64) uint64 {
+	t.Helper()
+	sv, _ := m.state()
+	clocks, err := stateVector([]byte(sv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clocks[client]
+}
 
 func TestAMalformedUpdateReachesNobody(t *testing.T) {
 	r := newPod(t, natstest.Server(t).URL).open(t, "e1")

@@ -117,7 +117,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		s.sendNow(whole)
 		return len(whole), nil
 	}
-	diff, err := r.store.Diff(stateVector)
+	diff, err := r.store.DiffReady(stateVector)
 	if err != nil {
 		return 0, err
 	}
@@ -135,16 +135,13 @@ func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 	if err := r.fitsLocked(update); err != nil {
 		return false, err
 	}
-	changes, err := r.store.Apply(update)
+	changes, err := r.apply(update, s)
 	if err != nil || changes == nil {
 		return false, err
 	}
-	r.countLocked()
 	r.rooms.Counters.EditsIn.Add(1)
 	r.edits++
-	frame := r.spread(changes, s)
-	kept, _ := frame.Update()
-	r.out.updates = append(r.out.updates, kept)
+	r.out.updates = append(r.out.updates, changes)
 	r.scheduleLocked(len(r.peers) > 0)
 	return true, nil
 }
@@ -217,7 +214,7 @@ func (s *Seat) Thaw() {
 	if asked != nil {
 		since = asked // older than frozenAt: the answer covers both
 	}
-	diff, err := r.store.Diff(since)
+	diff, err := r.store.DiffReady(since)
 	switch {
 	case err != nil:
 		s.member.Close(1007, "Malformed state vector")

@@ -65,7 +65,6 @@ type gathered struct {
 // spread sends an update to all members but its author, at once or with others
 // soon. The store has it already. Callers hold mu.
 func (r *Room) spread(update []byte, author *Seat) yproto.Frame {
-	r.full = nil
 	frame := yproto.UpdateFrame(update)
 	g := &r.gathered
 	now := time.Now().UnixNano()

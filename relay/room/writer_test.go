@@ -44,7 +44,8 @@ func (w *writer) remove(clock uint64) []byte {
 // member is a client that takes everything: it applies what it is sent.
 type member struct {
 	mu     sync.Mutex
-	store  *ystore.Store
+	store  *ystore.Store // what it was sent
+	known  *ystore.Store // the same, and what it wrote
 	states awareness.Set
 	step1  int
 	step2  int
@@ -53,7 +54,19 @@ type member struct {
 	closed []string
 }
 
-func newMember() *member { return &member{store: ystore.New(ystore.Limits{})} }
+func newMember() *member {
+	return &member{store: ystore.New(ystore.Limits{}), known: ystore.New(ystore.Limits{})}
+}
+
+// learn takes what the member wrote or was sent, which must leave no gap.
+func (m *member) learn(update []byte) {
+	if _, err := m.known.Apply(update); err != nil {
+		panic(err)
+	}
+	if m.known.Stats().Pending > 0 {
+		panic("a member has structs behind a gap, on which Yjs may wait for ever")
+	}
+}
 
 func (m *member) Send(f yproto.Frame) bool {
 	m.mu.Lock()
@@ -73,6 +86,7 @@ func (m *member) Send(f yproto.Frame) bool {
 		if _, err := m.store.Apply(msg.Payload); err != nil {
 			panic(err)
 		}
+		m.learn(msg.Payload)
 	}
 	return !m.full
 }

@@ -16,6 +16,25 @@ import (
 func (s *Store) Apply(update []byte) (fresh []byte, err error) {
 	s.acquire()
 	defer s.release()
+	return s.apply(update)
+}
+
+// ApplyReady is Apply that also returns what of the document has become ready by
+// the update, see DiffReady: fresh without structs that wait behind a gap, and with
+// those that waited before and do no longer. It is fresh itself where nothing waits,
+// and nil if nothing has become ready.
+func (s *Store) ApplyReady(update []byte) (fresh, ready []byte, err error) {
+	s.acquire()
+	defer s.release()
+	pending := s.totals.pending
+	fresh, err = s.apply(update)
+	if fresh == nil || pending == 0 && s.totals.pending == 0 {
+		return fresh, fresh, err
+	}
+	return fresh, s.encodeReadied(fresh), nil
+}
+
+func (s *Store) apply(update []byte) (fresh []byte, err error) {
 	sum, err := s.check(update)
 	if err != nil {
 		return nil, err

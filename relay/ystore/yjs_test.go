@@ -113,7 +113,7 @@ func TestRealClientsConvergeAroundTheStore(t *testing.T) {
 
 // serve answers the questions of histories.mjs until its verdict, which it
 // returns. After each change it checks the store, and a replica that hears only
-// what was new.
+// what was new. Clients are sent only what is ready.
 func serve(in *bufio.Reader, out io.Writer) string {
 	var s, replica *Store
 	for {
@@ -133,6 +133,9 @@ func serve(in *bufio.Reader, out io.Writer) string {
 		case verb == "diff":
 			b, err = s.Diff(b)
 			answer = base64.StdEncoding.EncodeToString(b)
+		case verb == "ready":
+			b, err = s.DiffReady(b)
+			answer = base64.StdEncoding.EncodeToString(b)
 		case verb == "sv":
 			answer = base64.StdEncoding.EncodeToString(s.StateVector())
 		case verb == "state":
@@ -151,7 +154,7 @@ func applyChecked(s, replica *Store, update []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fresh, err := s.Apply(update)
+	fresh, ready, err := s.ApplyReady(update)
 	if err != nil {
 		return "", err
 	}
@@ -170,5 +173,8 @@ func applyChecked(s, replica *Store, update []byte) (string, error) {
 	if string(replica.StateVector()) != string(s.StateVector()) || replica.DeleteDigest() != s.DeleteDigest() {
 		return "", fmt.Errorf("a replica that hears what was new differs")
 	}
-	return base64.StdEncoding.EncodeToString(fresh), verify(replica)
+	if ready == nil {
+		return "-", verify(replica)
+	}
+	return base64.StdEncoding.EncodeToString(ready), verify(replica)
 }
