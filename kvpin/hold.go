@@ -110,12 +110,12 @@ func (b *bucket) install(d *document, h *Hold) {
 }
 
 // enter writes this node into the document's pin until it is there, or the pin
-// turns out to be another region's. It begins with what a look up has just read;
-// but only a write proves that right, since this node's own debts may have changed
-// the pin meanwhile. It does not begin with creating: a write that waits for an
-// empty key is the one that may land long after its time.
+// turns out to be another region's. It begins with what a look up has just read,
+// else with the guess that there is no pin, which saves most documents a request;
+// only a write proves either right.
 func (b *bucket) enter(ctx context.Context, d *document) (Pin, error) {
 	e, hinted := b.hints.take(d.name)
+	hinted = hinted || len(d.doubts) == 0
 	for {
 		if !hinted {
 			var err error

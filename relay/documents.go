@@ -124,7 +124,8 @@ func (ds *documents) load(ctx context.Context, d *document) (err error) {
 		return err
 	}
 	pin := d.hold.Pin()
-	if d.room, err = n.rooms.Open(ctx, d.doc, string(pin.Epoch), false); err != nil {
+	fresh := len(pin.Holders) == 1 && time.Since(pin.Since) < handshakeTimeout
+	if d.room, err = n.rooms.Open(ctx, d.doc, string(pin.Epoch), fresh); err != nil {
 		if _, releaseErr := d.hold.Release(ctx, time.Now()); releaseErr != nil {
 			err = errors.Join(err, releaseErr)
 		}

@@ -121,9 +121,10 @@ func (a AppID) LimitKey(scope string) string {
 
 // UpdatesSubject carries the document's updates between the pods of its region,
 // and is captured by the history stream of the shard. The epoch keeps a later
-// life of the document away from what an earlier one left.
+// life of the document away from what an earlier one left; it is no token of its
+// own, since each level of a subject costs a NATS server half a kilobyte.
 func (d Document) UpdatesSubject(shard int, epoch string) string {
-	return updatesPrefix + strconv.Itoa(shard) + "." + string(d.License) + "." + d.path() + "." + epoch
+	return updatesPrefix + strconv.Itoa(shard) + "." + string(d.License) + "." + d.path() + "/" + epoch
 }
 
 // UpdatesFilter is the subject filter that the history stream of a shard
@@ -139,13 +140,14 @@ func (d Document) SignalsSubject() string {
 
 // ParseUpdatesSubject is the inverse of Document.UpdatesSubject, for the sweep.
 func ParseUpdatesSubject(subject string) (d Document, epoch string, err error) {
-	rest, ok := strings.CutPrefix(subject, updatesPrefix)
-	tokens := strings.Split(rest, ".")
-	if !ok || len(tokens) != 6 {
+	rest, ours := strings.CutPrefix(subject, updatesPrefix)
+	path, epoch, ok := strings.Cut(rest, "/")
+	tokens := strings.Split(path, ".")
+	if !ours || !ok || len(tokens) != 5 {
 		return Document{}, "", errSpelling
 	}
-	d, err = parsePath(LicenseRegion(tokens[1]), tokens[2:5])
-	return d, tokens[5], err
+	d, err = parsePath(LicenseRegion(tokens[1]), tokens[2:])
+	return d, epoch, err
 }
 
 func parsePath(license LicenseRegion, tokens []string) (Document, error) {
