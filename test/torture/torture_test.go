@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
 
 const (
-	defaultLength = 75 * time.Second
+	defaultLength = 3 * time.Minute
 	longRun       = 10 * time.Minute
 
 	// healing is how long a region may take to be whole again after the last
