@@ -31,6 +31,8 @@ var (
 	errDocument = errors.New("document not granted by the token")
 	// errOverloaded: the node has as much as it can carry, or a claim too many.
 	errOverloaded = errors.New("the node is overloaded")
+	// errMoving: the document has left this region; where to is being found out.
+	errMoving = errors.New("document moves to another region")
 )
 
 // redirectError says where the document lives.

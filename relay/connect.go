@@ -218,8 +218,13 @@ func (v *visit) run(socket *session.Socket) {
 	}
 	n.recent.count(admitted)
 	v.id = n.sessions.add(v)
-	if n.draining.Load() { // it began between the check and here
+	// What began between the check and here.
+	if n.draining.Load() {
 		v.session.Close(closeRestart, "Service restart")
+	}
+	if err := n.docs.away(v.live); err != nil {
+		told := answer(err)
+		v.session.Close(told.code, told.reason)
 	}
 	v.session.Run(n.ctx, v.end)
 }

@@ -38,6 +38,7 @@ type document struct {
 	users    int
 	lastLeft time.Time
 	closing  bool
+	moved    error // where the document went; nil: it is here, or nobody has said yet
 }
 
 // absorb is how long a node keeps a document after its last session, so that
@@ -74,9 +75,13 @@ func (ds *documents) enter(ctx context.Context, doc docname.Document) (*document
 			ds.leave(d)
 			return nil, ctx.Err()
 		}
-		if d.err != nil {
+		err := d.err
+		if err == nil {
+			err = ds.away(d)
+		}
+		if err != nil {
 			ds.leave(d)
-			return nil, d.err
+			return nil, err
 		}
 		return d, nil
 	}
@@ -194,7 +199,7 @@ func (ds *documents) leave(d *document) {
 	}
 	d.lastLeft = time.Now()
 	delay := absorb
-	if ds.node.cfg.Grace < 2*absorb || ds.node.draining.Load() {
+	if ds.node.cfg.Grace < 2*absorb || ds.node.draining.Load() || d.isOpen() && d.hasMoved() {
 		delay = 0
 	}
 	left := d.lastLeft
@@ -212,11 +217,7 @@ func (ds *documents) unload(d *document, left time.Time, delay time.Duration) {
 		case <-ds.node.ctx.Done():
 		}
 	}
-	select {
-	case <-d.opened:
-	case <-ds.node.ctx.Done():
-		return
-	}
+	<-d.opened // within handshakeTimeout
 	if d.err != nil || !ds.abandoned(d, left, false) {
 		return
 	}
@@ -300,43 +301,95 @@ func (ds *documents) settle(ctx context.Context) error {
 
 // get returns the document if it is open here.
 func (ds *documents) get(doc docname.Document) *document {
-	ds.mu.Lock()
-	d := ds.live[doc]
-	ds.mu.Unlock()
-	if d == nil || !d.isOpen() {
-		return nil
-	}
+	d, _ := ds.find(doc)
 	return d
 }
 
-// Moved implements kvpin.Rooms: the document lives in another region now. Its
-// members are sent there and take along what they typed.
-func (ds *documents) Moved(doc docname.Document, pin kvpin.Pin) {
-	d := ds.get(doc)
+// find is get that tells a document that is being opened from none.
+func (ds *documents) find(doc docname.Document) (d *document, opening bool) {
+	ds.mu.Lock()
+	d = ds.live[doc]
+	ds.mu.Unlock()
 	if d == nil {
-		return
+		return nil, false
 	}
-	var elsewhere *redirectError
-	if err := ds.node.redirect(ds.node.ctx, doc, pin); !errors.As(err, &elsewhere) {
-		d.room.CloseAll(closeAgain, "Try again later")
-		return
+	select {
+	case <-d.opened:
+	default:
+		return nil, true
 	}
-	ds.node.log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
-	d.room.CloseAll(closeRedirect, elsewhere.reason())
+	if d.err != nil {
+		return nil, false
+	}
+	return d, false
 }
+
+// Moved implements kvpin.Rooms: the document lives in another region now. Its
+// members are sent there and take along what they typed; nobody joins them any
+// more. Who is between entering and joining, or comes while the document is being
+// opened, finds out by away.
+func (ds *documents) Moved(doc docname.Document, pin kvpin.Pin) {
+	err := ds.node.redirect(ds.node.ctx, doc, pin)
+	d := ds.get(doc)
+	if d == nil || !d.hasMoved() {
+		return
+	}
+	ds.mu.Lock()
+	d.moved = err
+	ds.mu.Unlock()
+	ds.node.log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
+	told := answer(err)
+	d.room.CloseAll(told.code, told.reason)
+}
+
+// hasMoved reports whether an open document that somebody uses has gone to another
+// region: nothing else ends its hold.
+func (d *document) hasMoved() bool {
+	select {
+	case <-d.hold.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// away returns an error if an open document has gone to another region: where it
+// is, or that the client should try again until that is known.
+func (ds *documents) away(d *document) error {
+	if !d.hasMoved() {
+		return nil
+	}
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d.moved == nil {
+		return errMoving
+	}
+	return d.moved
+}
+
+// errOpening has news about a pin told again: there is no room yet.
+var errOpening = errors.New("the document is being opened")
 
 // Restored implements kvpin.Rooms.
 func (ds *documents) Restored(ctx context.Context, doc docname.Document, _ kvpin.Pin) error {
-	if d := ds.get(doc); d != nil {
-		return d.room.Restore(ctx)
+	d, opening := ds.find(doc)
+	switch {
+	case opening:
+		return errOpening
+	case d == nil:
+		return nil
 	}
-	return nil
+	return d.room.Restore(ctx)
 }
 
 // Rebased implements kvpin.Rooms.
 func (ds *documents) Rebased(ctx context.Context, doc docname.Document, pin kvpin.Pin) error {
-	if d := ds.get(doc); d != nil {
-		return d.room.Rebase(ctx, string(pin.Epoch))
+	d, opening := ds.find(doc)
+	switch {
+	case opening:
+		return errOpening
+	case d == nil:
+		return nil
 	}
-	return nil
+	return d.room.Rebase(ctx, string(pin.Epoch))
 }
