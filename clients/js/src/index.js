@@ -115,6 +115,7 @@ export const connect = (options) => {
   let hops = 0
   let overloads = 0
   let refused = false
+  /** What is planned may happen sooner. */
   let shortenable = false
   let syncedAt = 0
 
@@ -157,9 +158,11 @@ export const connect = (options) => {
    * @param {number} wait milliseconds
    * @param {number} [code]
    * @param {string} [reason]
+   * @param {boolean} [hopeful] nobody asked for this wait: it ends when the network or the tab comes back
    */
-  const again = (wait, code = 0, reason = '') => {
+  const again = (wait, code = 0, reason = '', hopeful = false) => {
     cancel()
+    shortenable = hopeful
     timer = setTimeout(attempt, wait)
     show(wait
       ? { state: 'waiting', code, reason, retryAt: Date.now() + wait }
@@ -200,6 +203,7 @@ export const connect = (options) => {
 
   const attempt = async () => {
     const { signal } = turn = new AbortController()
+    shortenable = false
     show({ ...connection.status, state: 'connecting', retryAt: 0 })
     try {
       const token = await tokens.get(signal)
@@ -213,8 +217,7 @@ export const connect = (options) => {
       const { closeCode, retryAfter = 0 } = error
       if (closeCode === INVALID_TOKEN && !tokens.fresh && !refused) return renew(error.message)
       if (closeCode) return stop(closeCode, error.message)
-      again(Math.max(backoff(400, tries++), retryAfter * (1 + Math.random() / 5)), 0, String(error.message))
-      shortenable = !retryAfter
+      again(Math.max(backoff(400, tries++), retryAfter * (1 + Math.random() / 5)), 0, String(error.message), !retryAfter)
     }
   }
 
@@ -299,8 +302,7 @@ export const connect = (options) => {
     // A session that worked comes back to where it was. One that never did goes on to the next region, after a second
     // chance where the region only said that it has no room just now.
     if (!syncedAt && code !== 1012 && (code !== OVERLOADED || overloads++ % 2)) leave()
-    again(backoff(next.base, tries++), code, reason)
-    shortenable = !next.asked
+    again(backoff(next.base, tries++), code, reason, !next.asked)
   })
 
   // Read-only sessions learn that an edit was not taken; y-websocket only writes to the console.

@@ -380,6 +380,41 @@ test('a tab that wakes up tries at once, unless the server asked it to wait', as
   assert.equal(l.sockets.length, before + 1)
 })
 
+test('a tab that wakes up leaves a connection alone that came back by itself', async (t) => {
+  const page = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+  globalThis.document = page
+  t.after(() => { delete globalThis.document })
+  const l = lab(t)
+  await l.pass(0)
+  l.socket.sync()
+  l.socket.end(1006)
+  await l.pass(400)
+  l.socket.sync()
+  page.dispatchEvent(new Event('visibilitychange'))
+  assert.equal(l.connection.status.state, 'synced')
+  await l.pass(10_000)
+  assert.deepEqual([l.sockets.length, l.socket.readyState], [2, 1])
+})
+
+for (const [call, states] of [['disconnect', ['waiting', 'closed']], ['connect', ['waiting', 'connecting', 'synced']]]) {
+  test(`${call} by a listener while the connection is lost is not undone by a tab that wakes up`, async (t) => {
+    const page = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+    globalThis.document = page
+    t.after(() => { delete globalThis.document })
+    const l = lab(t)
+    await l.pass(0)
+    l.socket.sync()
+    l.seen.length = 0
+    l.connection.subscribe(({ state }) => { if (state === 'waiting') l.connection[call]() })
+    l.socket.end(1006)
+    await l.pass(0)
+    if (call === 'connect') l.socket.sync()
+    page.dispatchEvent(new Event('visibilitychange'))
+    await l.pass(60_000)
+    assert.deepEqual(l.states(), states)
+  })
+}
+
 test('one status: what the app sees of a life', async (t) => {
   const l = lab(t)
   await l.pass(0)
