@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/ystore"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -184,6 +186,39 @@ func TestAMalformedUpdateReachesNobody(t *testing.T) {
 	}
 	if other.frames != frames {
 		t.Error("it was passed on")
+	}
+}
+
+func TestADocumentThatIsOverTheLimitsIsLoadedWhole(t *testing.T) {
+	url := natstest.Server(t).URL
+	limited := newPod(t, url, func(c *Config) {
+		c.Limits = ystore.Limits{MaxDeleteRanges: 10, MaxBytes: 400, MaxClients: 2}
+	})
+	unlimited := newPod(t, url).open(t, "e1")
+	_, seat := join(t, unlimited)
+	w := &writer{client: 7}
+	apply(t, seat, w.insert(strings.Repeat("x", 100)))
+	for i := range uint64(50) {
+		apply(t, seat, w.remove(2*i))
+	}
+	for client := range uint64(5) {
+		apply(t, seat, (&writer{client: 20 + client}).insert(strings.Repeat("y", 100)))
+	}
+	if err := unlimited.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	whole, _ := join(t, unlimited)
+	unlimited.Close()
+	r := limited.open(t, "e1")
+	m, seat := join(t, r)
+	if !sameState(m, whole) {
+		t.Fatal("the history does not give the document back")
+	}
+	if _, err := seat.Apply(r.Export()); err != nil {
+		t.Errorf("a client that has the document is refused: %v", err)
+	}
+	if _, err := seat.Apply(w.insert("more")); !errors.Is(err, ystore.ErrDocumentTooLarge) {
+		t.Errorf("a client that makes the document larger: %v", err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func (s *Store) Apply(update []byte) (fresh []byte, err error) {
 	s.acquire()
 	defer s.release()
-	return s.apply(update)
+	return s.apply(update, true)
 }
 
 // ApplyReady is Apply that also returns what of the document has become ready by
@@ -24,18 +24,29 @@ func (s *Store) Apply(update []byte) (fresh []byte, err error) {
 // those that waited before and do no longer. It is fresh itself where nothing waits,
 // and nil if nothing has become ready.
 func (s *Store) ApplyReady(update []byte) (fresh, ready []byte, err error) {
+	return s.applyReady(update, true)
+}
+
+// ApplyTrusted is ApplyReady without the limits, but for MaxNesting: it is for what
+// another store has taken in already. Stores of one document must not differ because
+// each was full in its own way.
+func (s *Store) ApplyTrusted(update []byte) (fresh, ready []byte, err error) {
+	return s.applyReady(update, false)
+}
+
+func (s *Store) applyReady(update []byte, limited bool) (fresh, ready []byte, err error) {
 	s.acquire()
 	defer s.release()
 	pending := s.totals.pending
-	fresh, err = s.apply(update)
+	fresh, err = s.apply(update, limited)
 	if fresh == nil || pending == 0 && s.totals.pending == 0 {
 		return fresh, fresh, err
 	}
 	return fresh, s.encodeReadied(fresh), nil
 }
 
-func (s *Store) apply(update []byte) (fresh []byte, err error) {
-	sum, err := s.check(update)
+func (s *Store) apply(update []byte, limited bool) (fresh []byte, err error) {
+	sum, err := s.check(update, limited)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +74,7 @@ func (s *Store) apply(update []byte) (fresh []byte, err error) {
 func (s *Store) Brings(update []byte) (brings bool, err error) {
 	s.acquire()
 	defer s.release()
-	sum, err := s.check(update)
+	sum, err := s.check(update, true)
 	if err != nil {
 		return false, err
 	}
@@ -90,7 +101,7 @@ func (s *Store) Brings(update []byte) (brings bool, err error) {
 func (s *Store) Growth(update []byte) (int, error) {
 	s.acquire()
 	defer s.release()
-	sum, err := s.check(update)
+	sum, err := s.check(update, true)
 	if err != nil {
 		return 0, err
 	}
@@ -140,8 +151,8 @@ type summary struct {
 	sorted    bool   // delete ranges are
 }
 
-// check reads an update whole and holds it against the caps.
-func (s *Store) check(update []byte) (sum summary, err error) {
+// check reads an update whole and, if it is to be limited, holds it against the caps.
+func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
 	c := checker{b: update, nesting: s.limits.MaxNesting}
 	sum.canonical, sum.sorted = true, true
 	s.scratch.newcomers, s.scratch.blocks = s.scratch.newcomers[:0], s.scratch.blocks[:0]
@@ -165,7 +176,7 @@ func (s *Store) check(update []byte) (sum summary, err error) {
 	sum.deletesAt = c.p
 	s.checkDeletes(&c, &sum)
 	sum.end = c.p
-	if c.err != nil {
+	if c.err != nil || !limited {
 		return sum, c.err
 	}
 	return sum, s.checkCaps(update, sum, pending)
@@ -257,7 +268,9 @@ func (s *Store) checkDeletes(c *checker, sum *summary) {
 func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
 	l := s.limits
 	if l.MaxDeleteRanges > 0 && sum.ranges > uint64(l.MaxDeleteRanges) {
-		return fmt.Errorf("%w: %d in one update, at most %d", ErrTooManyDeleteRanges, sum.ranges, l.MaxDeleteRanges)
+		if n := s.newRanges(update, sum); n > l.MaxDeleteRanges {
+			return fmt.Errorf("%w: %d new ones in one update, at most %d", ErrTooManyDeleteRanges, n, l.MaxDeleteRanges)
+		}
 	}
 	if l.MaxPendingStructs > 0 && pending > l.MaxPendingStructs && pending > s.totals.pending {
 		return fmt.Errorf("%w: %d, at most %d", ErrTooManyPending, pending, l.MaxPendingStructs)
@@ -279,6 +292,17 @@ func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
 		}
 	}
 	return nil
+}
+
+// newRanges counts the delete ranges of an update that delete something.
+func (s *Store) newRanges(update []byte, sum summary) (n int) {
+	s.eachRange(update, sum, func(d span) bool {
+		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
+			n++
+		}
+		return true
+	})
+	return n
 }
 
 // newBytes estimates how much an update would add to the document.

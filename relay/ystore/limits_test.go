@@ -70,8 +70,8 @@ func TestLimitsRefuseAnUpdateAsAWhole(t *testing.T) {
 		"clients": {Limits{MaxClients: 3}, update(ranges(9, 0, 1), block(9, 0, text("a")), block(8, 0, text("a"))),
 			update(nil, block(7, 0, text("a"))), ErrTooManyClients},
 		"clients by deletions": {Limits{MaxClients: 2}, update(ranges(9, 0, 1)), update(ranges(8, 0, 1)), ErrTooManyClients},
-		"delete ranges of one update": {Limits{MaxDeleteRanges: 3}, update(ranges(1, 0, 1, 2, 1, 4, 1)),
-			update(ranges(1, 0, 1, 2, 1, 4, 1, 1, 1)), ErrTooManyDeleteRanges},
+		"new delete ranges of one update": {Limits{MaxDeleteRanges: 3}, update(nil, block(3, 0, text("abcdefghij"))),
+			update(ranges(3, 0, 1, 2, 1, 4, 1, 6, 1)), ErrTooManyDeleteRanges},
 		"delete ranges ahead of content": {Limits{MaxDeleteRanges: 3}, update(ranges(1, 10, 1, 12, 1, 14, 1)),
 			update(ranges(1, 20, 1)), ErrTooManyDeleteRanges},
 		"pending structs": {Limits{MaxPendingStructs: 2}, update(nil, block(1, 9, after(1, 0, "a"), after(1, 0, "b"))),
@@ -99,6 +99,13 @@ func TestLimitsRefuseAnUpdateAsAWhole(t *testing.T) {
 				t.Fatal("left something behind")
 			}
 			must(t, s, before) // what is known already is never too much
+			if c.want == ErrTooDeep {
+				return
+			}
+			if fresh, _, err := s.ApplyTrusted(c.breaks); err != nil || fresh == nil {
+				t.Fatalf("from another store: %d bytes, %v", len(fresh), err)
+			}
+			must(t, s, s.Encode())
 		})
 	}
 }
