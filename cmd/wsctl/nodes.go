@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/wsnode/wsnode/relay/control"
@@ -280,21 +282,28 @@ running, without clients, until it is stopped; there is no way back but a start.
 }
 
 // waitDrained waits until the nodes are empty. A node that was stopped meanwhile
-// is too.
+// is too: NATS says that nobody is there. One that is merely silent may be not.
 func (c *cli) waitDrained(ctx context.Context, nodes []node) error {
 	for {
-		infos, err := gather(nodes, func(n node) (control.Info, error) { return n.Info(ctx, n.Node) })
+		infos, err := gather(nodes, func(n node) (control.Info, error) {
+			info, err := n.Info(ctx, n.Node)
+			if errors.Is(err, nats.ErrNoResponders) {
+				return control.Info{}, nil
+			}
+			return info, err
+		})
 		sessions, documents := 0, 0
 		for _, i := range infos {
 			sessions += i.Connections
 			documents += i.Documents
 		}
-		if sessions == 0 && documents == 0 && (err == nil || isUnavailable(err)) && ctx.Err() == nil {
+		if sessions == 0 && documents == 0 && err == nil {
 			c.done("drained")
 			return nil
 		}
 		if !pause(ctx, time.Second) {
-			return failed(exitFailed, "not drained: %s and %s are left", plural(sessions, "session"), plural(documents, "document"))
+			left := failed(exitFailed, "not drained: %s and %s are left", plural(sessions, "session"), plural(documents, "document"))
+			return errors.Join(left, err)
 		}
 	}
 }

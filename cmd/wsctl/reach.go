@@ -124,9 +124,9 @@ func (f *reachFlags) options() (options []nats.Option, err error) {
 }
 
 // connect connects to a target. Unlike a node it does not wait for one that is
-// not there.
+// not there. One that is lost later may come back: whoever waits has a time limit.
 func (f *reachFlags) connect(t target) (*nats.Conn, error) {
-	options := append(slices.Clone(t.options), nats.Name("wsctl"), nats.Timeout(f.timeout), nats.MaxReconnects(5),
+	options := append(slices.Clone(t.options), nats.Name("wsctl"), nats.Timeout(f.timeout), nats.MaxReconnects(-1),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	nc, err := nats.Connect(t.url, options...)
 	if err != nil {
