@@ -215,7 +215,7 @@ export const connect = (options) => {
     } catch (/** @type {any} */ error) {
       if (signal.aborted) return
       const { closeCode, retryAfter = 0 } = error
-      if (closeCode === INVALID_TOKEN && !tokens.fresh && !refused) return renew(error.message)
+      if (closeCode === INVALID_TOKEN && !refused) return renew(error.message)
       if (closeCode) return stop(closeCode, error.message)
       again(Math.max(backoff(400, tries++), retryAfter * (1 + Math.random() / 5)), 0, String(error.message), !retryAfter)
     }

@@ -44,21 +44,14 @@ export const tokenSource = (getToken) => {
   let force = false
 
   const source = {
-    /** True until the token has been used once: a refusal then says something about the app, not about its age. */
-    fresh: false,
-
     /**
      * The token to use now; '' when the app has none.
      * @param {AbortSignal} signal
      */
     async get (signal) {
-      source.fresh = false
       if (!token || force || Date.now() >= renewAt) {
         const next = await getToken({ force, signal })
-        if (!signal.aborted) {
-          source.keep(next || '')
-          source.fresh = true
-        }
+        if (!signal.aborted) source.keep(next || '')
       }
       return token
     },

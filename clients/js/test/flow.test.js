@@ -42,7 +42,7 @@ test('a regionCode that the app does not know is ignored', async (t) => {
   assert.deepEqual(l.hosts(), ['eu.example'])
 })
 
-for (const [status, code] of [[400, 4007], [401, 4002], [403, 4003]]) {
+for (const [status, code] of [[400, 4007], [403, 4003]]) {
   test(`discovery's ${status} is final`, async (t) => {
     const l = lab(t, { strategy: 'discovery' }, () => [status, { error: 'x', message: 'because' }])
     await l.pass(0)
@@ -53,6 +53,31 @@ for (const [status, code] of [[400, 4007], [401, 4002], [403, 4003]]) {
     assert.deepEqual([state, shown, reason], ['stopped', code, 'because'])
   })
 }
+
+test("discovery's 401 fetches one new token, then is final", async (t) => {
+  const l = lab(t, { strategy: 'discovery' }, () => [401, { message: 'because' }])
+  await l.pass(0)
+  await l.pass(10 * 60_000)
+  assert.deepEqual(l.tokens.map(({ force }) => force), [false, true])
+  assert.equal(l.asked.length, 2)
+  const { state, code, reason } = l.connection.status
+  assert.deepEqual([state, code, reason], ['stopped', 4002, 'because'])
+})
+
+test('an app that gives an expired token from its cache is asked for a new one, and connects', async (t) => {
+  let last
+  const l = lab(t, {
+    strategy: 'discovery',
+    getToken: ({ force }) => force ? 'new.a.b' : 'old.a.b'
+  }, (url, { headers }) => {
+    last = headers.Authorization
+    return last === 'Bearer new.a.b' ? found('eu') : [401, { message: 'Invalid token: expired' }]
+  })
+  await l.pass(0)
+  assert.equal(last, 'Bearer new.a.b')
+  l.socket.sync()
+  assert.equal(l.connection.status.state, 'synced')
+})
 
 test("discovery's 401 for a token that once worked fetches one new token, then is final", async (t) => {
   let status = 200
