@@ -89,7 +89,7 @@ func (c *cli) listDocsCommand() *cobra.Command {
 
 // found is a document, where it is pinned and what the nodes that have it say.
 type found struct {
-	pin   pinRow
+	pin   *pinRow // nil: not known
 	stats []control.DocumentStat
 	nodes []node // of stats
 }
@@ -110,7 +110,10 @@ func (c *cli) findDocument(ctx context.Context, fl *fleet, arg, license string) 
 		}
 		doc = resolved
 		info, err := r.pin(ctx, doc)
-		f.pin = newPinRow(info)
+		if err == nil {
+			row := newPinRow(info)
+			f.pin = &row
+		}
 		return err
 	})
 	if pinErr != nil && exitCode(pinErr) == exitUsage {
@@ -142,10 +145,11 @@ func (c *cli) findDocument(ctx context.Context, fl *fleet, arg, license string) 
 			f.stats, f.nodes = append(f.stats, a.stat), append(f.nodes, a.node)
 		}
 	}
-	if len(f.stats) > 0 {
-		return &f, nil // pinErr shows as a pin that is not known
+	if err = errors.Join(pinErr, err); err != nil && len(f.stats) > 0 {
+		c.done("wsctl: not all is known of %s: %v", doc, err)
+		return &f, nil
 	}
-	if err = errors.Join(pinErr, err); err == nil && f.pin.State == kvpin.Free.String() {
+	if err == nil && len(f.stats) == 0 && f.pin.State == kvpin.Free.String() {
 		err = failed(exitNotFound, "%s is not pinned, and no node has it open", doc)
 	}
 	return &f, err
@@ -177,16 +181,16 @@ func (c *cli) getDocCommand() *cobra.Command {
 	return c.docCommand("get", "Show where a document is and who has it open", func(_ context.Context, f *found) error {
 		if c.output == "json" {
 			return writeJSON(c.out, "", struct {
-				Pin   pinRow                 `json:"pin"`
+				Pin   *pinRow                `json:"pin"`
 				Nodes []control.DocumentStat `json:"nodes"`
 			}{f.pin, append([]control.DocumentStat{}, f.stats...)}, "\n")
 		}
-		if f.pin.Document != "" {
-			if err := printOne(c, pinColumns, f.pin); err != nil {
+		if f.pin != nil {
+			if err := printOne(c, pinColumns, *f.pin); err != nil {
 				return err
 			}
+			fmt.Fprintln(c.out)
 		}
-		fmt.Fprintln(c.out)
 		return printRows(c, documentColumns, func(yield func(documentRow, error) bool) {
 			for i, stat := range f.stats {
 				if !yield(newDocumentRow(f.nodes[i], stat.DocumentRow), nil) {

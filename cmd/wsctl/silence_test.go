@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -86,4 +87,24 @@ func TestANodeThatWasStoppedIsDrained(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	stopping.Wait()
+}
+
+// holder is a node that has every document open.
+type holder struct{ crowd }
+
+func (h holder) Stat(_ context.Context, d control.Document) (control.DocumentStat, error) {
+	return control.DocumentStat{Node: h.name, DocumentRow: control.DocumentRow{Document: d}}, nil
+}
+
+func TestADocumentWhosePinIsNotKnownIsNotSaidToBeFree(t *testing.T) {
+	i := natstest.Server(t)
+	serve(t, i, holder{crowd{name: "n1"}})
+	lost := natstest.NewProxy(t, i.URL)
+	lost.Refuse()
+	for format, unknown := range map[string]string{"table": "not all is known", "json": `"pin":null`} {
+		code, said := ctl(t, i.URL, "docs", "get", "aws-eu-west-1/acme/notes/todo", "-o", format, "--registry", "aws-eu-west-1="+lost.URL, "--timeout", "1s")
+		if code != 0 || strings.Contains(said, "free") || !strings.Contains(said, unknown) || !strings.Contains(said, "n1") {
+			t.Errorf("exit code %d: %s", code, said)
+		}
+	}
 }
