@@ -18,7 +18,7 @@ import { claimsOf, tokenSource } from './token.js'
  * @property {import('./token.js').GetToken} getToken
  *   Called for the first connection, shortly before a token expires, and, with `force`, when the server refused the
  *   one it gave. Nothing (null, undefined, '') means that nobody is signed in: the connection stops with 4001. A
- *   rejection is taken for a passing trouble and tried again.
+ *   rejection, or no answer within 15 s (`signal` tells), is taken for a passing trouble and tried again.
  * @property {'discovery' | 'catch'} [strategy]
  *   'discovery' (the default) asks where the document lives, then connects. 'catch' connects to the nearest region and
  *   follows the redirect, if any: one round trip fewer for most documents, one more for the others.
@@ -68,6 +68,8 @@ import { claimsOf, tokenSource } from './token.js'
 
 /** A session that lasted this long, in milliseconds, was a success: what went wrong before it is forgotten. */
 const steady = 10_000
+/** How long `getToken` may take, in milliseconds. */
+const asking = 15_000
 /** How long a socket may take to open, in milliseconds. */
 const patience = 10_000
 /** Redirects in a row that are followed at once; more than that are two regions that disagree. */
@@ -205,19 +207,24 @@ export const connect = (options) => {
     const { signal } = turn = new AbortController()
     shortenable = false
     show({ ...connection.status, state: 'connecting', retryAt: 0 })
+    if (signal.aborted) return // by a listener
+    timer = setTimeout(() => again(backoff(400, tries++), 0, 'getToken: no answer', true), asking)
     try {
       const token = await tokens.get(signal)
       if (signal.aborted) return
+      clearTimeout(timer)
       if (!token) return stop(MISSING_TOKEN, 'Missing token')
+      // What no header and no subprotocol can hold, such as the page of a sign-in.
+      if (!/^[\w.~+-]+$/.test(token)) throw { closeCode: INVALID_TOKEN, message: 'getToken: this is no token' }
       if (!target) target = await locate(token, signal)
       if (signal.aborted) return
       open(token, signal)
     } catch (/** @type {any} */ error) {
       if (signal.aborted) return
-      const { closeCode, retryAfter = 0 } = error
-      if (closeCode === INVALID_TOKEN && !refused) return renew(error.message)
-      if (closeCode) return stop(closeCode, error.message)
-      again(Math.max(backoff(400, tries++), retryAfter * (1 + Math.random() / 5)), 0, String(error.message), !retryAfter)
+      const { closeCode, retryAfter = 0, message = String(error) } = error ?? {}
+      if (closeCode === INVALID_TOKEN && !refused) return renew(message)
+      if (closeCode) return stop(closeCode, message)
+      again(Math.max(backoff(400, tries++), retryAfter * (1 + Math.random() / 5)), 0, message, !retryAfter)
     }
   }
 

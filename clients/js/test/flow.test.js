@@ -279,6 +279,42 @@ test('getToken that fails is tried again', async (t) => {
   assert.equal(l.sockets.length, 1)
 })
 
+test('getToken that rejects with nothing, or with no error, is tried again', async (t) => {
+  const troubles = [undefined, null, 'offline']
+  const l = lab(t, { getToken: () => troubles.length ? Promise.reject(troubles.shift()) : jwt() })
+  for (const wait of [0, 400, 800, 1600]) await l.pass(wait)
+  assert.deepEqual(l.seen.filter(({ state }) => state === 'waiting').map(({ reason }) => reason), ['undefined', 'null', 'offline'])
+  assert.equal(l.sockets.length, 1)
+})
+
+test('getToken that does not answer is asked again, with a new signal', async (t) => {
+  const signals = []
+  const l = lab(t, { getToken: ({ signal }) => { signals.push(signal); return signals.length < 2 ? new Promise(() => {}) : jwt() } })
+  await l.pass(0)
+  await l.pass(14_999)
+  assert.equal(l.connection.status.state, 'connecting')
+  await l.pass(1)
+  assert.deepEqual([l.connection.status.state, signals[0].aborted], ['waiting', true])
+  await l.pass(400)
+  l.socket.sync()
+  await l.pass(60_000)
+  assert.deepEqual([l.sockets.length, signals.length, l.connection.status.state], [1, 2, 'synced'])
+})
+
+for (const nonsense of ['<!doctype html><title>Sign in</title>', 'a.b.c=', 'a.b\nc', 'a b', { token: 'x' }]) {
+  test(`getToken that gives ${JSON.stringify(nonsense)} is asked for a better one, once`, async (t) => {
+    for (const strategy of ['catch', 'discovery']) {
+      let calls = 0
+      const l = lab(t, { strategy, getToken: () => { calls++; return nonsense } })
+      await l.pass(0)
+      await l.pass(60_000)
+      assert.deepEqual([l.connection.status.state, l.connection.status.code], ['stopped', 4002])
+      assert.deepEqual([calls, l.sockets.length, l.asked.length], [2, 0, 0])
+      mock.timers.reset()
+    }
+  })
+}
+
 test('destroy during getToken opens nothing, and tells getToken', async (t) => {
   let give, signal
   const l = lab(t, { getToken: (request) => { signal = request.signal; return new Promise((resolve) => { give = resolve }) } })
