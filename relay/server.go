@@ -15,6 +15,7 @@ import (
 // Server settings that hold for every client.
 const (
 	headerTimeout  = 10 * time.Second // slow headers are cut off
+	requestTimeout = 15 * time.Second // so is a body, which nobody here asks for; a WebSocket is no request any more
 	keepAliveIdle  = 60 * time.Second
 	maxHeaderBytes = 32 << 10 // room for a token of 8 KiB and cookies
 )
@@ -29,6 +30,7 @@ func NewServer(h http.Handler, log *slog.Logger) *Server {
 	return &Server{http: http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
 		IdleTimeout:       keepAliveIdle,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

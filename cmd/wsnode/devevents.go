@@ -80,6 +80,7 @@ func (e *devEvents) serve(w http.ResponseWriter, r *http.Request) {
 	defer e.leave(events)
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := http.NewResponseController(w)
+	_ = flush.SetReadDeadline(time.Time{}) // a request may take so long only; this one has been read
 	comment := time.NewTicker(commentEvery)
 	defer comment.Stop()
 	for {

@@ -114,18 +114,33 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	return p, nil
 }
 
+// Each step of an end has time of its own: a client that never ends its request,
+// or a document that cannot be given up, must not cost the lease. Together with
+// settleTimeout they are the 15 s that operators are told.
+const (
+	requestsTimeout = time.Second     // plain requests under way
+	nodeTimeout     = 5 * time.Second // sessions, documents, places
+	leaseTimeout    = 5 * time.Second // what registries are owed, leases
+)
+
 // stop ends the pod from the top down: no new clients, sessions closed, edits
 // durable, pins given up, leases given back.
 func (p *pod) stop(ctx context.Context) error {
 	var errs []error
+	step := func(timeout time.Duration, end func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		errs = append(errs, end(ctx))
+	}
 	if p.server != nil {
-		errs = append(errs, p.server.Close(ctx), <-p.served)
+		step(requestsTimeout, p.server.Close)
+		errs = append(errs, <-p.served)
 	}
 	if n := p.node.Load(); n != nil {
-		errs = append(errs, n.Close(ctx))
+		step(nodeTimeout, n.Close)
 	}
 	p.control.Close() // last: operators watch a node to its end
-	errs = append(errs, p.close(ctx))
+	step(leaseTimeout, p.close)
 	return errors.Join(errs...)
 }
 

@@ -156,15 +156,16 @@ func (f *serveFlags) run(ctx context.Context) error {
 	return f.drain(p, log)
 }
 
-// stopTimeout bounds what comes after the sessions have ended.
-const stopTimeout = 15 * time.Second
+// settleTimeout is how long documents have to be given up after the last session,
+// before the pod is stopped anyhow.
+const settleTimeout = 4 * time.Second
 
 func (f *serveFlags) drain(p *pod, log *slog.Logger) error {
 	log.Info("draining", "delay", f.drainDelay.String(), "spread", f.drainSpread.String())
-	ctx, cancel := context.WithTimeout(context.Background(), f.drainDelay+f.drainSpread+stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), f.drainDelay+f.drainSpread+settleTimeout)
 	defer cancel()
-	err := p.node.Load().Drain(ctx, f.drainDelay, f.drainSpread)
-	if err = errors.Join(err, p.stop(ctx)); err != nil {
+	_ = p.node.Load().Drain(ctx, f.drainDelay, f.drainSpread) // what it leaves, stop has to end
+	if err := p.stop(context.Background()); err != nil {
 		return fmt.Errorf("stopped, but not cleanly: %w", err)
 	}
 	log.Info("stopped")
