@@ -128,8 +128,9 @@ export const connect = (options) => {
     if (keys.every((key) => next[key] === connection.status[key])) return
     connection.status = Object.freeze(next)
     for (const listener of [...listeners]) {
+      if (connection.status !== next) return // by a listener, and all have been told
       try {
-        listener(next)
+        if (listeners.has(listener)) listener(next)
       } catch (error) {
         // The app's own trouble: reported as uncaught, without stopping the connection.
         setTimeout(() => { throw error }, 0)

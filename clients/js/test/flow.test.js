@@ -500,6 +500,31 @@ test('one status: what the app sees of a life', async (t) => {
   assert.ok(Object.isFrozen(l.connection.status))
 })
 
+test('listeners see the latest status last, and nothing after they were unsubscribed', async (t) => {
+  const l = lab(t)
+  await l.pass(0)
+  l.socket.sync()
+  const late = []
+  const gone = []
+  l.connection.subscribe(({ state }) => {
+    if (state !== 'waiting') return
+    leave()
+    l.connection.connect()
+  })
+  l.connection.subscribe(({ state }) => late.push(state))
+  const leave = l.connection.subscribe(({ state }) => gone.push(state))
+  l.socket.end(1006)
+  assert.equal(late.at(-1), 'connecting')
+  assert.deepEqual(gone, [])
+})
+
+test('a listener that destroys the connection while it starts keeps getToken from being called', async (t) => {
+  const l = lab(t)
+  l.connection.subscribe(({ state }) => { if (state === 'connecting') l.connection.destroy() })
+  await l.pass(60_000)
+  assert.deepEqual(l.tokens, [])
+})
+
 test('a listener that throws does not stop the connection', async (t) => {
   const l = lab(t)
   const thrown = []
