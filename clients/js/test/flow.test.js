@@ -518,11 +518,14 @@ test('listeners see the latest status last, and nothing after they were unsubscr
   assert.deepEqual(gone, [])
 })
 
-test('a listener that destroys the connection while it starts keeps getToken from being called', async (t) => {
-  const l = lab(t)
+test('a listener that destroys the connection as the next try begins keeps getToken from being called', async (t) => {
+  let calls = 0
+  const l = lab(t, { getToken: async () => { calls++; throw new Error('offline') } })
+  await l.pass(0)
   l.connection.subscribe(({ state }) => { if (state === 'connecting') l.connection.destroy() })
   await l.pass(60_000)
-  assert.deepEqual(l.tokens, [])
+  assert.equal(calls, 1)
+  assert.equal(l.connection.status.state, 'closed')
 })
 
 test('a listener that throws does not stop the connection', async (t) => {
