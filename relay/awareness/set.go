@@ -161,22 +161,24 @@ func (s *Set) remove(now time.Time, owned func(Owner) bool) (removed []Entry) {
 }
 
 // States returns the states of all clients that are present.
-func (s *Set) States() []Entry {
-	return s.states(func(Owner) bool { return true })
-}
-
-// StatesOf returns the states of the clients that a room owns.
-func (s *Set) StatesOf(room uint64) []Entry {
-	return s.states(func(o Owner) bool { return o.Room == room })
-}
-
-func (s *Set) states(owned func(Owner) bool) (present []Entry) {
+func (s *Set) States() (present []Entry) {
 	for id, c := range s.clients {
-		if c.state != nil && owned(c.owner) {
+		if c.state != nil {
 			present = append(present, s.entry(id))
 		}
 	}
 	return present
+}
+
+// EntriesOf returns the states of the clients that a room owns, and tombstones of
+// those that have left it within TombstoneFor.
+func (s *Set) EntriesOf(room uint64) (entries []Entry) {
+	for id, c := range s.clients {
+		if c.owner.Room == room {
+			entries = append(entries, s.entry(id))
+		}
+	}
+	return entries
 }
 
 // TombstonesOf returns tombstones, at their present clocks, of the clients that a

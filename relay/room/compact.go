@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -50,12 +51,14 @@ func (r *Room) compact(ctx context.Context) {
 }
 
 func (r *Room) compactOnce(ctx context.Context) error {
-	covered, err := r.read(ctx)
+	r.mu.Lock()
+	subject := r.at.updates
+	r.mu.Unlock()
+	covered, err := r.read(ctx, subject)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
-	subject := r.at.updates
 	messages, size, closed := r.log.messages, r.log.size, r.closed
 	r.mu.Unlock()
 	if closed { // its history may be removed already
@@ -66,6 +69,10 @@ func (r *Room) compactOnce(ctx context.Context) error {
 		return err
 	}
 	r.mu.Lock()
+	if r.at.updates != subject { // nothing was read of where the snapshot went
+		r.mu.Unlock()
+		return errRebased
+	}
 	r.log.messages = max(0, r.log.messages-messages)
 	r.log.size = max(0, r.log.size-size)
 	r.log.snapshotSize, r.log.snapshotAt = snapshot, time.Now()
@@ -76,13 +83,13 @@ func (r *Room) compactOnce(ctx context.Context) error {
 	return r.rooms.cfg.History.PurgeBelow(ctx, subject, covered+1)
 }
 
-// read applies the history to the store and returns the sequence up to which the
-// store contains it: the last one, or the one before the first part of a message
-// that is not complete.
-func (r *Room) read(ctx context.Context) (covered uint64, err error) {
-	r.mu.Lock()
-	subject := r.at.updates
-	r.mu.Unlock()
+// errRebased ends a compaction during which the room went over to another epoch.
+var errRebased = errors.New("the document went over to another epoch")
+
+// read applies the history on a subject to the store and returns the sequence up to
+// which the store contains it: the last one, or the one before the first part of a
+// message that may still be completed.
+func (r *Room) read(ctx context.Context, subject string) (covered uint64, err error) {
 	groups := map[groupKey]*group{}
 	starts := map[groupKey]uint64{}
 	messages, size := 0, 0
@@ -96,6 +103,12 @@ func (r *Room) read(ctx context.Context) (covered uint64, err error) {
 			return nil
 		}
 		messages, size = messages+1, size+len(m.body)
+		for key, g := range groups {
+			if key.room == m.room && m.counter >= key.first+uint64(len(g.parts)) { // given up by its room
+				delete(groups, key)
+				delete(starts, key)
+			}
+		}
 		if m.kind == kindPart {
 			key := groupKey{m.room, m.part.first}
 			if groups[key] == nil {
@@ -121,11 +134,32 @@ func (r *Room) read(ctx context.Context) (covered uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, seq := range starts {
-		last = min(last, seq-1)
-	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.log.messages, r.log.size = messages, size
-	r.mu.Unlock()
-	return last, nil
+	return min(last, r.log.beforeUnfinished(starts)), nil
+}
+
+// unfinishedFor is how long a message in parts may take to be appended: much longer
+// than its room waits for acknowledgements. What takes longer lost its room.
+const unfinishedFor = 2 * time.Minute
+
+// beforeUnfinished returns the sequence before the first of the messages that the
+// history holds the beginning of, given where each begins, and remembers since when
+// it is known. Those that will never be finished do not count.
+func (l *log) beforeUnfinished(starts map[groupKey]uint64) uint64 {
+	before := uint64(math.MaxUint64)
+	known := l.unfinished
+	l.unfinished = make(map[groupKey]time.Time, len(starts))
+	for key, seq := range starts {
+		since, old := known[key]
+		if !old {
+			since = time.Now()
+		}
+		l.unfinished[key] = since
+		if time.Since(since) < unfinishedFor {
+			before = min(before, seq-1)
+		}
+	}
+	return before
 }

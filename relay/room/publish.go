@@ -21,7 +21,7 @@ const maxRoomUnacked = 4 << 20
 type log struct {
 	room     *Room
 	counter  uint64 // of the last log message
-	flying   int    // appends whose outcome is open
+	flying   int    // appends whose outcome is open, and what is about to be appended
 	flyBytes int
 	failed   [][]byte // updates whose append failed; immutable
 	failedN  int      // their bytes
@@ -33,7 +33,8 @@ type log struct {
 	snapshotSize   int
 	snapshotAt     time.Time
 	compacting     bool
-	durable        time.Duration // of the last append, from publish to acknowledgement
+	unfinished     map[groupKey]time.Time // messages that lack parts, since when they are known
+	durable        time.Duration          // of the last append, from publish to acknowledgement
 }
 
 func (l *log) init(r *Room) {
@@ -51,6 +52,13 @@ func (l *log) settled() bool {
 func (l *log) took(size int) {
 	l.messages++
 	l.size += size
+}
+
+// snapshot notes that another room appended a snapshot of about that size, which
+// stands for all before it.
+func (l *log) snapshot(size int) {
+	l.messages, l.size = 0, 0
+	l.snapshotSize, l.snapshotAt = size, time.Now()
 }
 
 // keep remembers an update whose append failed.
@@ -155,7 +163,9 @@ func (r *Room) publish() {
 	}
 	at := r.at
 	recall := r.recallDue(time.Now())
+	r.log.flying++ // what was taken is not durable
 	r.mu.Unlock()
+	defer r.published()
 
 	if owed {
 		r.payDebt()
@@ -180,6 +190,14 @@ func (r *Room) publish() {
 	if recall {
 		r.recallAll()
 	}
+}
+
+// published ends the hold on durability that publish has while it appends.
+func (r *Room) published() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.flying--
+	r.log.release()
 }
 
 // payDebt appends the snapshot that is owed for updates that were let go.

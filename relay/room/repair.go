@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -44,6 +45,7 @@ func (r *Room) hear(id ID) (p *peer, isNew bool) {
 	if p == nil {
 		p, isNew = new(peer), true
 		r.peers[id] = p
+		r.missed = missed{}
 		// No longer alone: what was held back for a batch leaves now.
 		if len(r.out.updates) > 0 {
 			r.rooms.outbox.now(r)
@@ -53,10 +55,33 @@ func (r *Room) hear(id ID) (p *peer, isNew bool) {
 	return p, isNew
 }
 
+// missed says that all other pods fell silent without a word. Two rooms that lost
+// each other both have nobody to send beacons to: each calls for the other, ever
+// more rarely, until somebody is heard.
+type missed struct {
+	next time.Time
+	wait time.Duration // until the call after; 0: nobody is missed
+}
+
+const callMost = 5 * time.Minute
+
+// callDue reports whether the room, which hears nobody, is to say hello.
+func (r *Room) callDue(now time.Time) bool {
+	m := &r.missed
+	if len(r.peers) > 0 || m.wait == 0 || now.Before(m.next) {
+		return false
+	}
+	m.next, m.wait = now.Add(m.wait), min(2*m.wait, callMost)
+	return true
+}
+
 // dropPeer forgets a room on another pod. Its clients leave; the caller spreads
 // their tombstones.
 func (r *Room) dropPeer(id ID, now time.Time) []awareness.Entry {
 	delete(r.peers, id)
+	for _, groups := range []map[groupKey]*group{r.groups, r.answers} {
+		maps.DeleteFunc(groups, func(key groupKey, _ *group) bool { return key.room == id })
+	}
 	return r.aware.RemoveRoom(uint64(id), now)
 }
 
@@ -85,6 +110,16 @@ func (r *Room) announce(k kind) {
 	at, d := r.at, r.digest()
 	r.mu.Unlock()
 	_ = r.rooms.cfg.Bus.Publish(at.signals, appendDigest(appendTo(nil, k, r.id, at.tag), d))
+}
+
+// publishPresence tells the other pods of all clients of this room.
+func (r *Room) publishPresence() {
+	r.mu.Lock()
+	at, entries := r.at, r.aware.EntriesOf(uint64(r.id))
+	r.mu.Unlock()
+	if len(entries) > 0 {
+		_ = r.rooms.cfg.Bus.Publish(at.signals, appendStates(nil, r.id, at.tag, entries))
+	}
 }
 
 // Receive takes what other pods publish about the document. data is not kept.
@@ -128,16 +163,19 @@ func (r *Room) receiveLog(data []byte) {
 	gap := m.counter > p.counter+1
 	p.counter = max(p.counter, m.counter)
 	r.log.took(len(m.body))
-	if m.kind == kindPart {
-		m.body, m.kind = r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body), m.part.kind
-	}
 	switch {
-	case m.body == nil:
-	case m.kind == kindUpdates:
-		r.take(m.body)
 	case m.kind == kindSnapshot: // what it holds was published before
-		r.log.messages, r.log.size = 0, 0
-		r.log.snapshotSize, r.log.snapshotAt = len(m.body), time.Now()
+		r.log.snapshot(len(m.body))
+	case m.kind == kindPart && m.part.kind == kindSnapshot:
+		if m.part.index == m.part.count-1 {
+			r.log.snapshot(m.part.count * r.rooms.cfg.History.MaxPayload())
+		}
+	case m.kind == kindPart:
+		if whole := r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body); whole != nil {
+			r.take(whole)
+		}
+	default:
+		r.take(m.body)
 	}
 	r.mu.Unlock()
 	if !gap {
@@ -232,6 +270,9 @@ func (r *Room) receiveAddressed(k kind, from ID, rd *reader) {
 			return
 		}
 		r.mu.Lock()
+		if p := r.peers[from]; p != nil {
+			p.wantedAt, p.asked = time.Now(), 1 // it is on its way
+		}
 		whole := r.assemble(&r.answers, key, part{index: int(index), count: int(count)}, rd.b)
 		r.mu.Unlock()
 		if whole != nil {
@@ -274,7 +315,7 @@ func (r *Room) receiveDigest(k kind, from ID, rd *reader) {
 	var states []awareness.Entry
 	if k == kindHello || isNew {
 		answer = appendDigest(appendTo(nil, kindAnswer, r.id, uint64(from)), r.digest())
-		states = r.aware.StatesOf(uint64(r.id))
+		states = r.aware.EntriesOf(uint64(r.id))
 	}
 	r.mu.Unlock()
 	if answer != nil && k != kindAnswer {

@@ -54,7 +54,7 @@ type apart struct {
 
 func newApart(t *testing.T) *apart {
 	url := natstest.Server(t).URL
-	quick := func(c *Config) { c.BeaconEvery = 300 * time.Millisecond }
+	quick := func(c *Config) { c.BeaconEvery, c.PeerTimeout = 300*time.Millisecond, 2*time.Second }
 	p := &apart{lossy: new(lossy), writer: writer{client: 1}}
 	p.far = newPod(t, url, quick, func(c *Config) { p.lossy.Bus = c.Bus; c.Bus = p.lossy })
 	p.near = newPod(t, url, quick).open(t, "e1")
@@ -97,6 +97,16 @@ func TestARoomWhosePeersDoNotAnswerReadsTheHistory(t *testing.T) {
 	})
 }
 
+func TestRoomsThatLostEachOtherFindEachOtherAgain(t *testing.T) {
+	p := newApart(t)
+	p.drops(func(string) bool { return true })
+	p.send(t, p.writer.insert("c"))
+	far := p.far.all()[0]
+	eventually(t, "neither knows of the other", 20*time.Second, func() bool { return p.near.Brief().Peers == 0 && far.Brief().Peers == 0 })
+	p.drops(nil)
+	eventually(t, "the far room has what was typed meanwhile", 20*time.Second, p.equal)
+}
+
 func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 	for _, lost := range []string{"insertion", "deletion", "last", "part of a large insertion"} {
 		t.Run(lost, func(t *testing.T) {
@@ -127,5 +137,62 @@ func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 				t.Errorf("%d messages dropped", dropped)
 			}
 		})
+	}
+}
+
+// begin appends the first part of a message that its room never finishes.
+func begin(t *testing.T, r *Room, room ID, counter uint64) {
+	t.Helper()
+	data := appendPart(nil, room, counter, part{first: counter, index: 0, count: 2, kind: kindSnapshot}, []byte("half"))
+	appended := make(chan error, 1)
+	if err := r.rooms.cfg.History.Append(r.place().updates, data, func(_ uint64, err error) { appended <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-appended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAMessageThatIsNeverFinishedKeepsNoHistory(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	_, seat := join(t, r)
+	w := &writer{client: 1}
+	apply(t, seat, w.insert("a"))
+	durable(t, r)
+	begin(t, r, 99, 1)
+	apply(t, seat, w.insert("b"))
+	durable(t, r)
+	compacted := func() (first uint64) {
+		if err := r.compactOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.rooms.cfg.History.Load(t.Context(), r.place().updates, func(seq uint64, _ []byte) error {
+			if first == 0 {
+				first = seq
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return first
+	}
+	if first := compacted(); first != 2 {
+		t.Fatalf("the history begins at message %d, expected the one that may still be finished", first)
+	}
+	for key := range r.log.unfinished {
+		r.log.unfinished[key] = now().Add(-unfinishedFor)
+	}
+	if first := compacted(); first <= 3 {
+		t.Errorf("the history begins at message %d: what nobody will finish keeps it", first)
+	}
+
+	begin(t, r, 98, 1)
+	begin(t, r, 98, 3) // its room went on
+	apply(t, seat, w.insert("c"))
+	durable(t, r)
+	compacted()
+	if len(r.log.unfinished) != 1 {
+		t.Errorf("%d messages may still be finished, expected one", len(r.log.unfinished))
 	}
 }

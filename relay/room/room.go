@@ -56,6 +56,7 @@ type Room struct {
 	answers  map[groupKey]*group // parts of differences
 	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
 	beaconAt time.Time
+	missed   missed
 
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's
@@ -121,18 +122,41 @@ func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
 		if err != nil {
 			return err
 		}
-		at.subs = append(at.subs, sub)
-		r.mu.Lock()
-		r.at.subs = at.subs
-		r.mu.Unlock()
+		if !r.owns(sub) {
+			sub.Unsubscribe()
+			return ErrClosed
+		}
 	}
 	if fresh { // that there is nothing, the stream's leader says in one request
 		if last, err := cfg.History.Last(ctx, at.updates); err == nil && last == 0 {
 			return nil
 		}
 	}
-	_, err := r.read(ctx)
+	_, err := r.read(ctx, at.updates)
+	r.mu.Lock()
+	if every := cfg.SnapshotEvery; every > 0 && r.log.messages > 0 {
+		r.log.snapshotAt = time.Now().Add(rand.N(every/12) - every) // how old it is, nobody says
+	}
+	r.mu.Unlock()
 	return err
+}
+
+// owns makes a subscription the room's, unless it was closed meanwhile.
+func (r *Room) owns(sub *bus.Subscription) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.at.subs = append(r.at.subs, sub)
+	return true
+}
+
+// place returns where the room lives now.
+func (r *Room) place() place {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
 }
 
 func (r *Room) unsubscribe() {
@@ -191,7 +215,11 @@ func (r *Room) Restore(ctx context.Context) error {
 func (r *Room) Rebase(ctx context.Context, epoch string) error {
 	r.unsubscribe()
 	r.mu.Lock()
-	r.peers = nil
+	var removed []awareness.Entry
+	for id := range r.peers {
+		removed = append(removed, r.dropPeer(id, time.Now())...)
+	}
+	r.spreadAwareness(removed, nil)
 	r.mu.Unlock()
 	if err := r.settle(ctx, epoch, false); err != nil {
 		return fmt.Errorf("move %s to epoch %s: %w", r.doc, epoch, err)
@@ -313,9 +341,11 @@ func (r *Room) tick(now time.Time) {
 	for id, p := range r.peers {
 		if now.Sub(p.heard) > r.rooms.cfg.PeerTimeout {
 			removed = append(removed, r.dropPeer(id, now)...)
+			r.missed = missed{next: now, wait: r.rooms.cfg.BeaconEvery}
 		}
 	}
 	r.spreadAwareness(removed, nil)
+	call := r.callDue(now)
 	r.rate += rateShare * (float64(r.edits-r.rated)/tickEvery.Seconds() - r.rate)
 	r.rated = r.edits
 	beacon := len(r.peers) > 0 && now.Sub(r.beaconAt) >= r.rooms.cfg.BeaconEvery
@@ -343,6 +373,9 @@ func (r *Room) tick(now time.Time) {
 	}
 	if beacon {
 		r.sendBeacon(now)
+	}
+	if call {
+		r.hello()
 	}
 	if recall {
 		r.recallAll()

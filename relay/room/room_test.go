@@ -150,23 +150,23 @@ func TestStructsBehindAGapWaitForItsFillingButAreSafeMeanwhile(t *testing.T) {
 	eventually(t, "the other pod holds what waits", 5*time.Second, func() bool { return b.Stat().Store.Pending == 1 })
 	remote, remoteSeat := join(t, b)
 	for _, m := range []*member{author, late, remote} {
-		if got := clock(t, m, 7); got != 5 {
+		if got := clockOf(t, m, 7); got != 5 {
 			t.Fatalf("a member knows the client up to %d, expected 5", got)
 		}
 	}
 	apply(t, authorSeat, (&writer{client: 9}).insert("meanwhile"))
 	apply(t, remoteSeat, middle)
 	for _, m := range []*member{author, late, remote} { // remote too, which wrote only the middle
-		eventually(t, "a member has all", 5*time.Second, func() bool { return clock(t, m, 7) == 14 })
+		eventually(t, "a member has all", 5*time.Second, func() bool { return clockOf(t, m, 7) == 14 })
 	}
 	m, _ := join(t, newPod(t, url).open(t, "e1"))
-	if got := clock(t, m, 7); got != 14 {
+	if got := clockOf(t, m, 7); got != 14 {
 		t.Errorf("the history has the client up to %d, expected 14", got)
 	}
 }
 
-// clock is what a member knows of a client.
-func clock(t *testing.T, m *member, client uint64) uint64 {
+// clockOf is what a member knows of a client.
+func clockOf(t *testing.T, m *member, client uint64) uint64 {
 	t.Helper()
 	sv, _ := m.state()
 	clocks, err := stateVector([]byte(sv))
@@ -257,16 +257,41 @@ func TestAFrozenMemberIsSentTheDifferenceLater(t *testing.T) {
 		t.Fatalf("%d frames were sent to a full queue", slow.frames-frames)
 	}
 	slow.full = false
-	if _, err := slowSeat.Step1([]byte{0}); err != nil { // asked while frozen
-		t.Fatal(err)
+	for _, sv := range [][]byte{{0}, {1, 1, 1}} { // asked while frozen
+		if _, err := slowSeat.Step1(sv); err != nil {
+			t.Fatal(err)
+		}
 	}
 	slowSeat.Thaw()
-	if slow.frames != frames+1 || slow.step2 != 2 {
+	if slow.frames != frames+2 || slow.step2 != 3 {
 		t.Errorf("%d frames and %d SyncStep2 after the thaw", slow.frames-frames, slow.step2)
 	}
 	sv, deletions := slow.state()
 	if sv != string(r.Stat().StateVector) || deletions != r.store.DeleteDigest() {
 		t.Error("the member is not complete")
+	}
+}
+
+func TestAMemberThatTheEditsBeforeItsAnswerFreezeIsAnsweredLater(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	_, seat := join(t, r)
+	slow, slowSeat := join(t, r)
+	w := &writer{client: 1}
+	r.mu.Lock() // gathered, as in the rooms of a busy pod
+	update := w.insert("a")
+	if _, err := r.store.Apply(update); err != nil {
+		t.Fatal(err)
+	}
+	r.gathered.updates, r.gathered.from = [][]byte{update}, seat
+	r.mu.Unlock()
+	slow.full = true
+	if _, err := slowSeat.Step1([]byte{0}); err != nil {
+		t.Fatal(err)
+	}
+	slow.full = false
+	slowSeat.Thaw()
+	if slow.step2 != 2 {
+		t.Errorf("%d SyncStep2 for 2 SyncStep1", slow.step2)
 	}
 }
 
@@ -284,6 +309,57 @@ func TestAwarenessComesAndGoesOverPods(t *testing.T) {
 	eventually(t, "seen by a pod that opens later", 5*time.Second, func() bool { return late.present() == 1 })
 	seat.Leave()
 	eventually(t, "gone everywhere", 5*time.Second, func() bool { return remote.present() == 0 && late.present() == 0 })
+}
+
+func TestWhoLeftWhileNATSWasAwayIsGoneEverywhereAfterwards(t *testing.T) {
+	url := natstest.Server(t).URL
+	p := newPod(t, url)
+	a, b := p.open(t, "e1"), newPod(t, url).open(t, "e1")
+	_, seat := join(t, a)
+	_, staying := join(t, a)
+	remote, _ := join(t, b)
+	for i, s := range []*Seat{seat, staying} {
+		state := awareness.Append(nil, []awareness.Entry{{Client: uint64(5 + i), Clock: 1, State: []byte(`{}`)}})
+		if err := s.Awareness(state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 2 })
+	a.mu.Lock() // as if what is published was lost
+	a.aware.RemoveSession(seat.aware.Owner, now())
+	a.mu.Unlock()
+	p.Disturbed()
+	eventually(t, "gone", 5*time.Second, func() bool { return remote.present() == 1 })
+}
+
+func TestARoomThatGoesOverToAnotherEpochLeavesTheClientsOfOthersBehind(t *testing.T) {
+	url := natstest.Server(t).URL
+	a, b := newPod(t, url).open(t, "e1"), newPod(t, url).open(t, "e1")
+	_, seat := join(t, a)
+	remote, _ := join(t, b)
+	if err := seat.Awareness(awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{}`)}})); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 1 })
+	if err := b.Rebase(t.Context(), "e2"); err != nil {
+		t.Fatal(err)
+	}
+	if remote.present() != 0 {
+		t.Error("a client of the former epoch's rooms is still present")
+	}
+}
+
+func TestARoomThatIsClosedSubscribesToNothingMore(t *testing.T) {
+	p := newPod(t, natstest.Server(t).URL)
+	before := p.bus.Stats().Subscriptions
+	r := p.open(t, "e1")
+	r.Close()
+	if err := r.Rebase(t.Context(), "e2"); !errors.Is(err, ErrClosed) {
+		t.Errorf("it went over to another epoch: %v", err)
+	}
+	if n := p.bus.Stats().Subscriptions; n != before {
+		t.Errorf("%d subscriptions are left", n-before)
+	}
 }
 
 func TestTheClientsOfADeadPodLeave(t *testing.T) {

@@ -155,10 +155,11 @@ func (rs *Rooms) Close() {
 }
 
 // Disturbed tells the rooms that messages may have been lost: every room says
-// hello again and takes what it missed.
+// hello again and takes what it missed, and says who is here, and who left meanwhile.
 func (rs *Rooms) Disturbed() {
 	for _, r := range rs.all() {
 		r.hello()
+		r.publishPresence()
 	}
 }
 

@@ -28,11 +28,12 @@ type Seat struct {
 	member Member
 
 	// Guarded by room.mu.
-	index    int // in room.seats; -1 once left
-	aware    awareness.Session
-	frozen   bool
-	frozenAt []byte // the state vector that the member's queue leads up to
-	asked    []byte // the state vector of a SyncStep1 that came while frozen
+	index     int // in room.seats; -1 once left
+	aware     awareness.Session
+	frozen    bool
+	frozenAt  []byte // the state vector that the member's queue leads up to
+	asked     []byte // the state vector of the first SyncStep1 that came while frozen
+	questions int    // how many came
 }
 
 // NewSeat makes a seat for a member, who must know it before Join: what it is sent
@@ -108,20 +109,23 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.writeGathered() // which may freeze this member
 	if s.frozen {
-		s.asked = bytes.Clone(stateVector)
+		if s.questions++; s.questions == 1 {
+			s.asked = bytes.Clone(stateVector)
+		}
 		return 0, nil
 	}
 	if len(stateVector) == 1 && stateVector[0] == 0 {
 		whole := r.whole()
-		s.sendNow(whole)
+		s.send(whole)
 		return len(whole), nil
 	}
 	diff, err := r.store.DiffReady(stateVector)
 	if err != nil {
 		return 0, err
 	}
-	s.sendNow(yproto.Step2Frame(diff))
+	s.send(yproto.Step2Frame(diff))
 	return len(diff), nil
 }
 
@@ -208,30 +212,32 @@ func (s *Seat) Thaw() {
 	if !s.frozen || s.index < 0 {
 		return
 	}
-	s.frozen = false
-	since, asked := s.frozenAt, s.asked
-	s.frozenAt, s.asked = nil, nil
-	if asked != nil {
-		since = asked // older than frozenAt: the answer covers both
+	r.writeGathered() // the difference holds it
+	since, questions := s.frozenAt, s.questions
+	if questions > 0 {
+		since = s.asked // older than frozenAt: the answer covers both
 	}
+	s.frozen, s.frozenAt, s.asked, s.questions = false, nil, nil, 0
 	diff, err := r.store.DiffReady(since)
 	switch {
 	case err != nil:
 		s.member.Close(1007, "Malformed state vector")
-	case asked != nil:
-		s.sendNow(yproto.Step2Frame(diff))
+	case questions > 0:
+		s.send(yproto.Step2Frame(diff))
 	default:
-		s.sendNow(yproto.UpdateFrame(diff))
+		s.send(yproto.UpdateFrame(diff))
+	}
+	for ; questions > 1; questions-- { // each has its answer
+		if s.frozen {
+			s.asked, s.questions = s.frozenAt, questions-1
+			return
+		}
+		s.send(yproto.Step2Frame(nothing))
 	}
 }
 
-// sendNow sends a frame behind what the room has gathered: a member that this
-// frame freezes must have been handed everything that the store's state vector
-// covers.
-func (s *Seat) sendNow(f yproto.Frame) {
-	s.room.writeGathered()
-	s.send(f)
-}
+// nothing is an update without content.
+var nothing = []byte{0, 0}
 
 func (s *Seat) send(f yproto.Frame) {
 	if s.frozen {

@@ -24,6 +24,11 @@ const (
 	maxGathered = 64 << 10 // bytes that are written without waiting longer
 )
 
+// clock counts nanoseconds, and does not follow when the host's time is set.
+func clock() int64 { return int64(time.Since(began)) }
+
+var began = time.Now().Add(-time.Minute) // so that no clock reads zero
+
 // pace measures how busy the pod is. Its fields are atomic: rooms note their
 // deliveries under their own locks. A race between two rooms at the turn of a
 // period costs a little accuracy.
@@ -58,7 +63,7 @@ type gathered struct {
 	updates [][]byte // immutable
 	size    int      // their bytes
 	from    *Seat    // the author of all of them; nil: several
-	wrote   int64    // when the room wrote last, UnixNano
+	wrote   int64    // when the room wrote last, by clock
 	period  int64    // the pace's period in which the room was active last
 }
 
@@ -67,7 +72,7 @@ type gathered struct {
 func (r *Room) spread(update []byte, author *Seat) yproto.Frame {
 	frame := yproto.UpdateFrame(update)
 	g := &r.gathered
-	now := time.Now().UnixNano()
+	now := clock()
 	period := now / int64(pacePeriod)
 	window := int64(r.rooms.pace.note(period, max(len(r.seats)-1, 1), g.period != period))
 	g.period = period
@@ -99,7 +104,7 @@ func (r *Room) writeGathered() {
 		return
 	}
 	updates, from := g.updates, g.from
-	g.updates, g.size, g.from, g.wrote = nil, 0, nil, time.Now().UnixNano()
+	g.updates, g.size, g.from, g.wrote = nil, 0, nil, clock()
 	if merged, err := ystore.Merge(updates); err == nil {
 		r.write(yproto.UpdateFrame(merged), from)
 		return
@@ -132,7 +137,7 @@ type spreader struct {
 
 type dueRoom struct {
 	room *Room
-	at   int64 // UnixNano
+	at   int64 // by clock
 }
 
 func (s *spreader) later(r *Room, at int64) {
@@ -151,7 +156,7 @@ func (s *spreader) run(ctx context.Context) {
 	var ready []*Room
 	for {
 		var next int64
-		ready, next = s.take(ready[:0], time.Now().UnixNano())
+		ready, next = s.take(ready[:0], clock())
 		for i, r := range ready {
 			r.mu.Lock()
 			r.writeGathered()
@@ -162,7 +167,7 @@ func (s *spreader) run(ctx context.Context) {
 			continue
 		}
 		if next > 0 {
-			timer.Reset(time.Until(time.Unix(0, next)))
+			timer.Reset(time.Duration(next - clock()))
 		}
 		select {
 		case <-ctx.Done():

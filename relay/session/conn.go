@@ -19,7 +19,7 @@ import (
 type Conn struct {
 	net.Conn
 	raw     syscall.RawConn // nil: not a socket, always queue
-	lastIn  atomic.Int64    // UnixNano of the last bytes from the peer
+	lastIn  atomic.Int64    // when bytes last came from the peer, by clock
 	in, out atomic.Int64    // bytes, for operators
 
 	// owned by the reader
@@ -30,7 +30,8 @@ type Conn struct {
 	waking      bool // its session rested, and no message has come since
 	noWait      bool // what cannot be read at once ends in errRest
 
-	kicked atomic.Bool // the reader's deadline is only to make it look up
+	kicking sync.Mutex
+	kicked  bool // the reader's deadline is only to make it look up; guarded by kicking
 
 	mu       sync.Mutex
 	nonblock bool
@@ -70,7 +71,7 @@ func newConn(c net.Conn) *Conn {
 			conn.attempt, conn.attemptRead = conn.try, conn.tryRead
 		}
 	}
-	conn.lastIn.Store(time.Now().UnixNano())
+	conn.lastIn.Store(clock(time.Now()))
 	return conn
 }
 

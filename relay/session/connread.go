@@ -18,7 +18,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		n, err = c.Conn.Read(p)
 	}
 	if n > 0 {
-		c.lastIn.Store(time.Now().UnixNano())
+		c.lastIn.Store(clock(time.Now()))
 		c.in.Add(int64(n))
 	}
 	return n, err
@@ -27,17 +27,25 @@ func (c *Conn) Read(p []byte) (int, error) {
 var longAgo = time.Unix(1, 0)
 
 // kick makes the reader look up from waiting: if it is between messages, it rests.
+// The mark and the deadline change together, or a reader that was late for one kick
+// would take the deadline of the next for the end.
 func (c *Conn) kick() {
-	c.kicked.Store(true)
+	c.kicking.Lock()
+	defer c.kicking.Unlock()
+	c.kicked = true
 	_ = c.Conn.SetReadDeadline(longAgo)
 }
 
 // wasKicked reports whether a read failed because of a kick only.
 func (c *Conn) wasKicked(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.kicked.Swap(false) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
-	return c.Conn.SetReadDeadline(time.Time{}) == nil
+	c.kicking.Lock()
+	defer c.kicking.Unlock()
+	kicked := c.kicked
+	c.kicked = false
+	return kicked && c.Conn.SetReadDeadline(time.Time{}) == nil
 }
 
 // errRest is returned to a reader that is to rest.
@@ -79,7 +87,7 @@ func (c *Conn) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
 		}
 		return nil, nil, err
 	}
-	c.lastIn.Store(time.Now().UnixNano())
+	c.lastIn.Store(clock(time.Now()))
 	c.in.Add(int64(c.readN))
 	return buf, (*buf)[:c.readN], nil
 }

@@ -18,10 +18,15 @@ const (
 	firstFrame  = 30 * time.Second // a client that opens a connection has something to say
 )
 
+// clock is a time in nanoseconds that does not follow when the host's is set.
+func clock(t time.Time) int64 { return int64(t.Sub(began)) }
+
+var began = time.Now()
+
 // Pulse keeps the time of all sessions of a node with one goroutine instead of
 // timers of their own: its cost is a look at each session every second.
 type Pulse struct {
-	now atomic.Int64 // UnixNano, by the second: good enough for keepalives and cheap to read
+	now atomic.Int64 // by clock and by the second: good enough for keepalives and cheap to read
 
 	lot atomic.Pointer[lot] // nil: nobody rests
 
@@ -32,7 +37,7 @@ type Pulse struct {
 // NewPulse returns a pulse that beats while Run does.
 func NewPulse() *Pulse {
 	p := &Pulse{sessions: map[*Session]struct{}{}}
-	p.now.Store(time.Now().UnixNano())
+	p.now.Store(clock(time.Now()))
 	return p
 }
 
@@ -52,7 +57,7 @@ func (p *Pulse) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			p.now.Store(now.UnixNano())
+			p.now.Store(clock(now))
 			for _, s := range p.all() {
 				s.beat(now)
 			}
@@ -84,7 +89,7 @@ func (p *Pulse) remove(s *Session) {
 
 // beat pings, keeps alive and gives up.
 func (s *Session) beat(now time.Time) {
-	silent := now.UnixNano() - s.socket.conn.lastIn.Load()
+	silent := clock(now) - s.socket.conn.lastIn.Load()
 	if silent > int64(idleTimeout) {
 		s.End()
 		return
@@ -96,7 +101,7 @@ func (s *Session) beat(now time.Time) {
 	if silent > int64(restAfter) {
 		s.letRest()
 	}
-	if now.UnixNano()-s.lastData.Load() >= int64(keepAlive-time.Second) {
+	if clock(now)-s.lastData.Load() >= int64(keepAlive-time.Second) {
 		s.Send(yproto.KeepAlive)
 	}
 	if age := int(now.Sub(s.since) / time.Second); age > 0 && age%int(pingEvery/time.Second) == 0 {

@@ -20,7 +20,8 @@ func (s *Session) Send(f yproto.Frame) bool {
 	}
 	s.queue = append(s.queue, f)
 	s.queued += len(f)
-	s.full = s.full || s.queued > s.cfg.QueueBytes // until drained has asked for the difference
+	// Until drained has asked for the difference, which may itself be of any size.
+	s.full = s.full || s.queued > s.cfg.QueueBytes && len(s.queue) > 1
 	return !s.full
 }
 

@@ -233,15 +233,15 @@ func (s *Session) message(ctx context.Context, r io.Reader) error {
 		code, reason := s.explain(err)
 		s.Close(code, reason)
 	}
-	pause(ctx, wait)
+	if wait > 0 {
+		pause(ctx, wait)
+		s.socket.conn.lastIn.Store(clock(time.Now())) // not its fault
+	}
 	return nil
 }
 
 // pause slows a client down: what it sends meanwhile waits in its socket.
 func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
 	timer := time.NewTimer(min(d, maxPause))
 	defer timer.Stop()
 	select {

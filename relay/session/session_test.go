@@ -396,7 +396,7 @@ func TestARefusedSocketIsClosedWithinASecond(t *testing.T) {
 func TestAClientThatNeverSpeaksIsClosed(t *testing.T) {
 	s := serve(t, setup{})
 	now := s.since.Add(31 * time.Second)
-	s.socket.conn.lastIn.Store(now.UnixNano())
+	s.socket.conn.lastIn.Store(clock(now))
 	s.beat(now)
 	if code, reason := s.closed(t); code != 1008 || reason != "No message within 30 s" {
 		t.Errorf("got %d %q", code, reason)
@@ -407,8 +407,8 @@ func TestAClientThatNeverSpeaksIsClosed(t *testing.T) {
 func TestPulsePingsKeepsAliveAndGivesUp(t *testing.T) {
 	s := serve(t, setup{})
 	start := s.since
-	s.lastData.Store(start.UnixNano())
-	s.socket.conn.lastIn.Store(start.UnixNano())
+	s.lastData.Store(clock(start))
+	s.socket.conn.lastIn.Store(clock(start))
 	s.beat(start.Add(20 * time.Second))
 	if m := read(t, s.client); m.Kind != yproto.Awareness || len(m.Payload) != 1 {
 		t.Errorf("no keepalive: kind %d, % x", m.Kind, m.Payload)
