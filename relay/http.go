@@ -1,11 +1,13 @@
 package relay
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,7 +134,9 @@ func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address n
 }
 
 // locate returns the region of a document. Of one that nobody has open it is the
-// token's preference if that region is live, else this node's own.
+// token's preference if that region is live, else this node's own. What a region
+// left behind that is gone as a whole, nobody has open: the next client takes it
+// over, wherever it comes.
 func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docname.Document) (region kvpin.Region, isNew bool, err error) {
 	pin, state, err := n.cfg.Registry.Lookup(r.Context(), doc)
 	switch {
@@ -143,21 +147,25 @@ func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docname.Document)
 		return "", false, err
 	case err != nil:
 		return "", false, err
-	case state != kvpin.Free:
-		return pin.Region, false, nil
-	}
-	if preferred := kvpin.Region(grant.RegionCode); preferred != "" && preferred != n.cfg.Region {
-		known, err := n.cfg.Registry.Regions(r.Context())
-		if err != nil {
-			return n.cfg.Region, true, nil
+	case state == kvpin.Free || state == kvpin.Orphaned && !n.live(r.Context(), pin.Region):
+		preferred := kvpin.Region(grant.RegionCode)
+		if preferred == "" || !n.live(r.Context(), preferred) {
+			preferred = n.cfg.Region
 		}
-		for _, k := range known {
-			if k.Region == preferred && k.Status == kvpin.RegionLive {
-				return preferred, true, nil
-			}
-		}
+		return preferred, true, nil
 	}
-	return n.cfg.Region, true, nil
+	return pin.Region, false, nil
+}
+
+// live reports whether clients may be sent to a region, as far as is known.
+func (n *Node) live(ctx context.Context, region kvpin.Region) bool {
+	if region == n.cfg.Region {
+		return true
+	}
+	known, err := n.cfg.Registry.Regions(ctx)
+	return err == nil && slices.ContainsFunc(known, func(k kvpin.RegionInfo) bool {
+		return k.Region == region && k.Status == kvpin.RegionLive
+	})
 }
 
 // regions lists the regions that are known, as data.
