@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
@@ -295,60 +294,6 @@ func TestAMemberThatTheEditsBeforeItsAnswerFreezeIsAnsweredLater(t *testing.T) {
 	}
 }
 
-func TestAwarenessComesAndGoesOverPods(t *testing.T) {
-	url := natstest.Server(t).URL
-	a, b := newPod(t, url).open(t, "e1"), newPod(t, url).open(t, "e1")
-	_, seat := join(t, a)
-	remote, _ := join(t, b)
-	state := awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{"name":"Ada"}`)}})
-	if err := seat.Awareness(state); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "seen on the other pod", 5*time.Second, func() bool { return remote.present() == 1 })
-	late, _ := join(t, newPod(t, url).open(t, "e1"))
-	eventually(t, "seen by a pod that opens later", 5*time.Second, func() bool { return late.present() == 1 })
-	seat.Leave()
-	eventually(t, "gone everywhere", 5*time.Second, func() bool { return remote.present() == 0 && late.present() == 0 })
-}
-
-func TestWhoLeftWhileNATSWasAwayIsGoneEverywhereAfterwards(t *testing.T) {
-	url := natstest.Server(t).URL
-	p := newPod(t, url)
-	a, b := p.open(t, "e1"), newPod(t, url).open(t, "e1")
-	_, seat := join(t, a)
-	_, staying := join(t, a)
-	remote, _ := join(t, b)
-	for i, s := range []*Seat{seat, staying} {
-		state := awareness.Append(nil, []awareness.Entry{{Client: uint64(5 + i), Clock: 1, State: []byte(`{}`)}})
-		if err := s.Awareness(state); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 2 })
-	a.mu.Lock() // as if what is published was lost
-	a.aware.RemoveSession(seat.aware.Owner, now())
-	a.mu.Unlock()
-	p.Disturbed()
-	eventually(t, "gone", 5*time.Second, func() bool { return remote.present() == 1 })
-}
-
-func TestARoomThatGoesOverToAnotherEpochLeavesTheClientsOfOthersBehind(t *testing.T) {
-	url := natstest.Server(t).URL
-	a, b := newPod(t, url).open(t, "e1"), newPod(t, url).open(t, "e1")
-	_, seat := join(t, a)
-	remote, _ := join(t, b)
-	if err := seat.Awareness(awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{}`)}})); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 1 })
-	if err := b.Rebase(t.Context(), "e2"); err != nil {
-		t.Fatal(err)
-	}
-	if remote.present() != 0 {
-		t.Error("a client of the former epoch's rooms is still present")
-	}
-}
-
 func TestARoomThatIsClosedSubscribesToNothingMore(t *testing.T) {
 	p := newPod(t, natstest.Server(t).URL)
 	before := p.bus.Stats().Subscriptions
@@ -360,21 +305,6 @@ func TestARoomThatIsClosedSubscribesToNothingMore(t *testing.T) {
 	if n := p.bus.Stats().Subscriptions; n != before {
 		t.Errorf("%d subscriptions are left", n-before)
 	}
-}
-
-func TestTheClientsOfADeadPodLeave(t *testing.T) {
-	url := natstest.Server(t).URL
-	quick := func(c *Config) { c.BeaconEvery, c.PeerTimeout = 200*time.Millisecond, time.Second }
-	a, b := newPod(t, url), newPod(t, url, quick).open(t, "e1")
-	_, seat := join(t, a.open(t, "e1"))
-	remote, _ := join(t, b)
-	state := awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{}`)}})
-	if err := seat.Awareness(state); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 1 })
-	a.bus.Conn().Close() // it dies without a word
-	eventually(t, "gone", 5*time.Second, func() bool { return remote.present() == 0 })
 }
 
 func TestADocumentIsReadFromItsHistory(t *testing.T) {
