@@ -16,8 +16,8 @@ import { claimsOf, tokenSource } from './token.js'
  * @property {string} documentName
  * @property {import('yjs').Doc} doc
  * @property {import('./token.js').GetToken} getToken
- *   Called for the first connection, shortly before a token expires, and, with `force`, when the server refused the
- *   one it gave. Nothing (null, undefined, '') means that nobody is signed in: the connection stops with 4001. A
+ *   Called for the first connection and after `disconnect()`; with `force` shortly before a token expires, and when the
+ *   server refused the one it gave. Nothing (null, undefined, '') means that nobody is signed in: the connection stops with 4001. A
  *   rejection, or no answer within 15 s (`signal` tells), is taken for a passing trouble and tried again.
  * @property {'discovery' | 'catch'} [strategy]
  *   'discovery' (the default) asks where the document lives, then connects. 'catch' connects to the nearest region and

@@ -42,6 +42,8 @@ export const tokenSource = (getToken) => {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer
   let force = false
+  /** The renewal ahead of time. */
+  let renewal = new AbortController()
 
   const source = {
     /**
@@ -58,23 +60,11 @@ export const tokenSource = (getToken) => {
 
     /** @param {string} next */
     keep (next) {
+      source.stop()
       token = next
       force = false
-      clearTimeout(timer)
-      const wait = renewIn(claimsOf(next))
-      renewAt = Date.now() + wait
-      // Renewed ahead of time even while connected, so that a reconnect does not wait for the app's token endpoint.
-      // A longer wait than setTimeout can hold is left to the next get.
-      if (wait < 2 ** 31) timer = setTimeout(source.ahead, wait)
-    },
-
-    async ahead () {
-      try {
-        const next = await getToken({ force: true, signal: new AbortController().signal })
-        if (next && timer) source.keep(next)
-      } catch {
-        // get tries again when the token is needed
-      }
+      renewAt = Date.now() + renewIn(claimsOf(next))
+      plan()
     },
 
     /** The server refused the token. */
@@ -82,9 +72,30 @@ export const tokenSource = (getToken) => {
       force = true
     },
 
+    /** Ends what is planned and under way, and forgets the token: the next one may be another user's. */
     stop () {
       clearTimeout(timer)
-      timer = undefined
+      renewal.abort()
+      token = ''
+    }
+  }
+
+  /**
+   * Renews ahead of time even while connected, so that a reconnect does not wait for the app's token endpoint. A longer
+   * wait than setTimeout can hold is left to the next get.
+   */
+  const plan = () => {
+    const wait = renewIn(claimsOf(token))
+    if (wait < 2 ** 31) timer = setTimeout(ahead, wait)
+  }
+
+  const ahead = async () => {
+    const { signal } = renewal = new AbortController()
+    try {
+      const next = await getToken({ force: true, signal })
+      if (next && !signal.aborted) source.keep(next)
+    } catch {
+      if (!signal.aborted) plan()
     }
   }
   return source

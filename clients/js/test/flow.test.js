@@ -243,6 +243,59 @@ test('a token that the app keeps giving until it expires is not asked for in a t
   assert.ok(calls < 20, String(calls))
 })
 
+test('a renewal under way ends with its connection, and is not taken for the next one', async (t) => {
+  const asked = []
+  const l = lab(t, { getToken: (request) => new Promise((resolve) => asked.push({ ...request, resolve })) })
+  await l.pass(0)
+  asked[0].resolve(jwt({ sub: 'ada' }))
+  await l.pass(0)
+  l.socket.sync()
+  await l.pass(3540_000)
+  assert.equal(asked.length, 2)
+  l.connection.disconnect()
+  assert.ok(asked[1].signal.aborted)
+  l.connection.connect()
+  await l.pass(0)
+  asked[2].resolve(jwt({ sub: 'bob' }))
+  await l.pass(0)
+  asked[1].resolve(jwt({ sub: 'ada' }))
+  await l.pass(0)
+  assert.equal(claimsOf(l.socket.protocols[1]).sub, 'bob')
+  l.socket.sync()
+  l.socket.end(1006)
+  await l.pass(400)
+  assert.equal(claimsOf(l.socket.protocols[1]).sub, 'bob')
+  l.connection.destroy()
+})
+
+test('after disconnect and connect the app is asked who is signed in, and its token renewed as before', async (t) => {
+  const l = lab(t)
+  await l.pass(0)
+  l.socket.sync()
+  l.connection.disconnect()
+  l.connection.connect()
+  await l.pass(0)
+  l.socket.sync()
+  assert.deepEqual(l.tokens.map(({ force }) => force), [false, false])
+  assert.equal(claimsOf(l.socket.protocols[1]).n, 2)
+  await l.pass(3540_000)
+  assert.equal(l.tokens.length, 3)
+})
+
+test('a renewal ahead of time that fails is tried again while the token lasts', async (t) => {
+  let calls = 0
+  const l = lab(t, { getToken: async () => { if (++calls === 2) throw new Error('offline'); return jwt({ n: calls }) } })
+  await l.pass(0)
+  l.socket.sync()
+  await l.pass(3540_000)
+  assert.equal(calls, 2)
+  await l.pass(30_000)
+  assert.equal(calls, 3)
+  l.socket.end(1006)
+  await l.pass(400)
+  assert.equal(claimsOf(l.socket.protocols[1]).n, 3)
+})
+
 test('when a token is renewed', () => {
   const now = Date.now() / 1000
   const minutes = (claims) => Math.round(renewIn(claims) / 6000) / 10
