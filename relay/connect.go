@@ -50,8 +50,12 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	v := &visit{node: n, remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
 	name := strings.Clone(target.Name) // the request line, of which it is a part, holds the token
 	v.doc.Name = withoutTokens(name)   // until the token says whose it is
-	if n.gate.rates.Blocked(address, credentials.Token) {
+	switch {
+	case n.gate.rates.Blocked(address, credentials.Token):
 		n.tooMany(w, v, "refused too often, this address or this token")
+		return
+	case n.gate.full(address):
+		n.tooMany(w, v, "too many connects from this address")
 		return
 	}
 
@@ -62,11 +66,9 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
 	switch {
-	case err == nil && !n.gate.admits(address):
-		v.leave()
-		n.tooMany(w, v, "too many connects from this address")
-		return
-	case err != nil && answer(err).counts():
+	case err == nil:
+		n.gate.admits(address) // it is in, even if others came at the same moment
+	case answer(err).counts():
 		n.gate.rates.Refuse(address, credentials.Token)
 	}
 

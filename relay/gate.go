@@ -108,7 +108,12 @@ func (g *gate) queue(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// admits counts a client that may come in.
+// full reports whether no more clients may come from the address.
+func (g *gate) full(address netip.Addr) bool {
+	return g.rates != nil && g.rates.Admitted.Full(address)
+}
+
+// admits counts a client that may come in, and reports whether there was room.
 func (g *gate) admits(address netip.Addr) bool {
 	return g.rates == nil || g.rates.Admitted.Take(address)
 }

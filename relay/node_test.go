@@ -436,6 +436,26 @@ func TestRefusalsArePacedPerAddress(t *testing.T) {
 	}
 }
 
+func TestAClientThatComesTooOftenOpensNothing(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", func(c *Config) {
+		c.Limits.Rates.Admitted.Count, c.Limits.Rates.Admitted.Per = 2, time.Minute
+	})
+	token := w.token(authn.Subject{})
+	open(t, n, "one", token)
+	open(t, n, "two", token)
+	_, response, err := dial(t, n.addr, "/three", token, nil)
+	if err == nil || response.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("the third got %v, %v", response, err)
+	}
+	if docs := n.docs.count(); docs != 2 {
+		t.Errorf("%d documents are live, two were let in", docs)
+	}
+	if got := n.recent.counts(); got[admitted] != 2 || got[rateLimited] != 1 {
+		t.Errorf("outcomes: %v", got)
+	}
+}
+
 func (ds *documents) count() int {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
