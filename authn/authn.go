@@ -140,7 +140,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, err := v.keys.source(grant.Tenant)
+	from, err := v.keys.source(ctx, grant.Tenant)
 	if err != nil {
 		return nil, err
 	}

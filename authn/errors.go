@@ -15,6 +15,10 @@ var ErrMissing = errors.New("missing token")
 // code 1013, HTTP 503). Errors that wrap it tell the operator why.
 var ErrUnavailable = errors.New("issuer unavailable")
 
+// ErrTooManyIssuers comes with ErrUnavailable when the client may not cause the
+// fetch that its token needs: see WithFetches.
+var ErrTooManyIssuers = errors.New("this client named too many issuers that are not known")
+
 // A Reason says in a word or two why a token is refused. Clients read it: it is
 // part of the contract.
 type Reason string

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // web is the transport of a verifier under test: the issuers' servers. In a
@@ -446,6 +447,41 @@ func TestMadeUpTenantsDoNotLockOutRealOnes(t *testing.T) {
 		time.Sleep(time.Second)
 		if got := verdict(t, v, issuer, with(map[string]any{"tenantId": "real2"})); got != "" {
 			t.Errorf("new tenant after the flood: %q", got)
+		}
+	})
+}
+
+func TestAClientThatMayCauseNoFetchReachesOnlyKnownIssuers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newIssuer(t)
+		w := &web{serve: publish(issuer.JWKS())}
+		v := fetching(t, w, func(c *authn.Config) { c.JWKSURL = "https://issuer.example/{tenantId}/jwks" })
+		defer v.Close()
+		tenant := func(name string) string {
+			s := subject
+			s.Tenant = docname.Tenant(name)
+			return mint(t, issuer, s)
+		}
+		if got := outcome(t, v, tenant("known")); got != "" {
+			t.Fatalf("got %q", got)
+		}
+		w.count()
+		asked := 0
+		ctx := authn.WithFetches(t.Context(), func() bool { asked++; return false })
+		if _, err := v.Verify(ctx, tenant("known")); err != nil || asked != 0 {
+			t.Errorf("known keys: %v, asked %d times", err, asked)
+		}
+		for i := range 200 { // more than all may cause at once
+			_, err := v.Verify(ctx, tenant(fmt.Sprint("made-up-", i)))
+			if !errors.Is(err, authn.ErrUnavailable) || !errors.Is(err, authn.ErrTooManyIssuers) {
+				t.Fatalf("unknown keys: %v", err)
+			}
+		}
+		if n := w.count(); n != 0 || asked != 200 {
+			t.Errorf("%d fetches, asked %d times", n, asked)
+		}
+		if got := outcome(t, v, tenant("other")); got != "" {
+			t.Errorf("somebody else: %q", got)
 		}
 	})
 }

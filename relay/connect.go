@@ -62,13 +62,13 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	v.span = n.cfg.Traces.Start(admin.ConnectSpan, r.Header.Get("Traceparent"))
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
-	err := v.admit(ctx, credentials.Token, v.origin, name, nameErr)
+	err := v.admit(n.gate.answerable(ctx, address), credentials.Token, v.origin, name, nameErr)
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
 	switch {
 	case err == nil:
 		n.gate.admits(address) // it is in, even if others came at the same moment
-	case answer(err).counts():
+	case counts(err):
 		n.gate.rates.Refuse(address, credentials.Token)
 	}
 

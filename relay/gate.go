@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -118,6 +119,15 @@ func (g *gate) admits(address netip.Addr) bool {
 	return g.rates == nil || g.rates.Admitted.Take(address)
 }
 
+// answerable has the address answer for the issuers that its tokens name: their
+// keys are fetched before anything in a token is proven.
+func (g *gate) answerable(ctx context.Context, address netip.Addr) context.Context {
+	if g.rates == nil {
+		return ctx
+	}
+	return authn.WithFetches(ctx, func() bool { return g.rates.Issuers.Take(address) })
+}
+
 // plan is what the token's app may have.
 func plan(grant *authn.Grant) limits.Plan {
 	return limits.Plan{
@@ -170,6 +180,7 @@ func tooMany(w http.ResponseWriter) {
 
 // counts reports whether a refusal counts against the client: what the service
 // itself cannot do at the moment, and a redirect, do not.
-func (a refusal) counts() bool {
-	return a.code != closeRedirect && a.code != closeRestart && a.code != closeAgain
+func counts(err error) bool {
+	a := answer(err)
+	return errors.Is(err, authn.ErrTooManyIssuers) || a.code != closeRedirect && a.code != closeRestart && a.code != closeAgain
 }

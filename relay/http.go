@@ -93,7 +93,7 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		tooMany(w)
 		return
 	}
-	grant, err := n.verify(r.Context(), credentials.Token)
+	grant, err := n.verify(n.gate.answerable(r.Context(), address), credentials.Token)
 	if err != nil {
 		n.refuseDiscovery(w, r, address, credentials.Token, err)
 		return
@@ -127,7 +127,7 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 // refuseDiscovery answers a failed discovery, and counts it if it is the client's
 // doing.
 func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, err error) {
-	if answer(err).counts() {
+	if counts(err) {
 		n.gate.rates.Refuse(address, token)
 	}
 	n.writeRefusal(w, r, err)

@@ -2,12 +2,19 @@ package relay
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/limits"
 )
 
 // registry opens what another node knows of the pins. Closing it gives its lease
@@ -70,5 +77,53 @@ func TestDiscoverySendsNobodyToARegionThatIsGone(t *testing.T) {
 	eventually(t, "clients are sent to a region that is there", func() bool { return discover(t, n, token, "todo") == here })
 	if !orphaned() {
 		t.Error("the document is an orphan no more: this shows nothing")
+	}
+}
+
+func TestAnAddressThatNamesUnknownIssuersLeavesTheOthersTheirs(t *testing.T) {
+	const may = 3
+	w := newWorld(t)
+	var fetches atomic.Int64
+	issuers := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if fetches.Add(1); strings.HasPrefix(r.URL.Path, "/real") {
+			_, _ = rw.Write(w.issuer.JWKS())
+			return
+		}
+		rw.WriteHeader(http.StatusInternalServerError) // as DNS fails for a host that is made up
+	}))
+	t.Cleanup(issuers.Close)
+	verifier, err := authn.New(authn.Config{JWKSURL: issuers.URL + "/{tenantId}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(verifier.Close)
+	n := w.node("eu-central-1", "a", func(c *Config) {
+		c.Verifier = verifier
+		c.Limits.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		c.Limits.Rates.Refused = limits.Rate{Count: may, Per: time.Hour}
+	})
+	ask := func(address, tenant string) int {
+		token := w.token(authn.Subject{Tenant: docname.Tenant(tenant), App: "notes", License: license})
+		r := httptest.NewRequest(http.MethodGet, "/discovery?documentName=todo", nil)
+		r.RemoteAddr = "127.0.0.1:1"
+		r.Header.Set("X-Forwarded-For", address)
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer := httptest.NewRecorder()
+		n.ServeHTTP(answer, r)
+		return answer.Code
+	}
+	for i := range 2 * may {
+		if got := ask("192.0.2.1", fmt.Sprint("made-up-", i)); got != http.StatusServiceUnavailable {
+			t.Errorf("made-up tenant %d: %d", i, got)
+		}
+	}
+	if got := fetches.Load(); got != may {
+		t.Errorf("one address caused %d fetches, it may cause %d", got, may)
+	}
+	if got := ask("192.0.2.1", "made-up"); got != http.StatusTooManyRequests {
+		t.Errorf("it goes on: %d", got)
+	}
+	if got := ask("192.0.2.2", "real"); got != http.StatusOK {
+		t.Errorf("somebody else: %d", got)
 	}
 }

@@ -46,6 +46,7 @@ const RetryAfter = 60
 // everybody out. Nil Rates allow everything. It is safe for concurrent use.
 type Rates struct {
 	Refused  *Window[netip.Addr]
+	Issuers  *Window[netip.Addr] // that are not known, named by tokens; as many as may be refused
 	Admitted *Window[netip.Addr]
 	Usage    *Window[netip.Addr]
 	Health   *Window[netip.Addr]
@@ -58,6 +59,7 @@ type Rates struct {
 func NewRates(c RateConfig) *Rates {
 	return &Rates{
 		Refused:  NewWindow[netip.Addr](c.Refused, c.MaxEntries),
+		Issuers:  NewWindow[netip.Addr](c.Refused, c.MaxEntries),
 		Admitted: NewWindow[netip.Addr](c.Admitted, c.MaxEntries),
 		Usage:    NewWindow[netip.Addr](c.Usage, c.MaxEntries),
 		Health:   NewWindow[netip.Addr](c.Health, c.MaxEntries),
