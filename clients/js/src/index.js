@@ -117,6 +117,8 @@ export const connect = (options) => {
   let hops = 0
   let overloads = 0
   let refused = false
+  /** The channel between tabs is wanted, and has a name of its own. */
+  let scoped = false
   /** What is planned may happen sooner. */
   let shortenable = false
   let syncedAt = 0
@@ -152,6 +154,7 @@ export const connect = (options) => {
   const stop = (code, reason) => {
     wanted = false
     cancel()
+    part()
     tokens.stop()
     tokens.drop()
     show({ state: 'stopped', code, reason })
@@ -249,9 +252,7 @@ export const connect = (options) => {
     provider.protocols = ['access_token', token]
     scope(claims)
     syncedAt = 0
-    // A raised clock: peers that were cut off as well have removed this client, and would ignore its unchanged state.
-    const { awareness } = provider
-    if (awareness.getLocalState()) awareness.setLocalState(awareness.getLocalState())
+    raise()
     timer = setTimeout(() => provider.ws?.close(), patience)
     try {
       inherited.connect.call(provider)
@@ -263,16 +264,29 @@ export const connect = (options) => {
     }
   }
 
+  /** Raises the clock: peers that have removed this client would ignore its unchanged state. */
+  const raise = () => {
+    const { awareness } = provider
+    if (awareness.getLocalState()) awareness.setLocalState(awareness.getLocalState())
+  }
+
   /**
    * y-websocket's channel between tabs is named after URL and document: two tenants' documents of one name would merge.
+   * It is joined when the server has let this session in.
    * @param {import('./token.js').Claims} claims
    */
   const scope = (claims) => {
     const names = [claims.dbCode ?? claims.licenseRegionCode, claims.tenantId ?? claims.tenantid, claims.appId]
     const channel = JSON.stringify(['wsnode', ...names, documentName])
-    if (provider.bcconnected && provider.bcChannel !== channel) provider.disconnectBc()
+    if (provider.bcChannel !== channel || connection.status.readOnly) part()
     provider.bcChannel = channel
-    provider.disableBc = !options.broadcastChannel || !names.every(Boolean)
+    provider.disableBc = true
+    scoped = Boolean(options.broadcastChannel) && names.every(Boolean)
+  }
+
+  /** Leaves the channel between tabs. */
+  const part = () => {
+    if (provider.bcconnected) provider.disconnectBc()
   }
 
   provider.on('status', (/** @type {{ status: string }} */ { status }) => {
@@ -284,6 +298,11 @@ export const connect = (options) => {
     syncedAt = Date.now()
     blind = false
     overloads = 0
+    // Other tabs would send on what the server does not take from this one.
+    if (scoped && !connection.status.readOnly) {
+      provider.disableBc = false
+      provider.connectBc()
+    }
     show({ state: 'synced' })
   })
 
@@ -314,7 +333,11 @@ export const connect = (options) => {
   })
 
   // Read-only sessions learn that an edit was not taken; y-websocket only writes to the console.
-  provider.messageHandlers[2] = () => show({ ...connection.status, readOnly: true })
+  provider.messageHandlers[2] = () => {
+    part()
+    raise()
+    show({ ...connection.status, readOnly: true })
+  }
 
   /** The network or the tab came back: a wait that only hoped for that ends now. */
   const wake = () => {

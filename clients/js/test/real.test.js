@@ -5,7 +5,7 @@ import { WebSocket } from 'ws'
 import { IndexeddbPersistence } from 'y-indexeddb'
 import * as Y from 'yjs'
 import { connect } from '../src/index.js'
-import { jwt } from './lab.js'
+import { frames, jwt } from './lab.js'
 import { Region } from './region.js'
 
 /** @param {() => any} check */
@@ -148,6 +148,40 @@ test('BroadcastChannel merges tabs of one tenant and keeps two tenants apart', a
   await new Promise((resolve) => setTimeout(resolve, 100))
   assert.equal(other.text.toString(), '')
   assert.equal(other.awareness.getStates().size, 1)
+})
+
+test('BroadcastChannel is joined once the server has said yes, and left when it says no', async (t) => {
+  const [{ regions: a, eu }, { regions: b }] = [await twoRegions(t), await twoRegions(t)]
+  const tab = (regions) => client(t, { regions, broadcastChannel: true, strategy: 'catch' })
+  eu.refuse = () => [4003, 'Forbidden: document']
+  const refused = tab(a)
+  refused.text.insert(0, 'forged ')
+  await assert.rejects(refused.whenSynced(), { code: 4003 })
+  const other = tab(b)
+  await other.whenSynced()
+  assert.equal(refused.provider.bcconnected, false)
+
+  eu.refuse = () => undefined
+  refused.connect()
+  await refused.whenSynced()
+  await until(() => other.text.toString() === 'forged ')
+  for (const socket of eu.wss.clients) socket.close(4403, 'ended by the operator')
+  await until(() => refused.status.state === 'stopped')
+  assert.equal(refused.provider.bcconnected, false)
+  other.text.insert(0, 'secret ')
+  assert.equal(refused.text.toString(), 'forged ')
+})
+
+test('a session that may only read shares nothing over BroadcastChannel', async (t) => {
+  const { regions } = await twoRegions(t)
+  const reader = client(t, { regions, broadcastChannel: true, getToken: () => jwt({ access: 'readonly' }) })
+  await reader.whenSynced()
+  assert.equal(reader.provider.bcconnected, false)
+  const late = client(t, { regions, broadcastChannel: true })
+  await late.whenSynced()
+  assert.equal(late.provider.bcconnected, true)
+  late.provider.ws.onmessage({ data: frames.denied.slice().buffer })
+  assert.deepEqual([late.status.readOnly, late.provider.bcconnected], [true, false])
 })
 
 test('without claims there is no scope, and no BroadcastChannel', async (t) => {
