@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/limits"
 )
 
 func ids[T any](entries []entry[T]) (ids []uint64) {
@@ -156,6 +157,33 @@ func TestAClientThatKnocksAgainAndAgainIsRememberedOnce(t *testing.T) {
 	m.refuse(knock("quiet", "192.0.2.1:2"))
 	if rows := m.since(control.RecentRequest{AfterRefusal: last}).Refusals.Rows; len(rows) != 1 || rows[0].Count != 2 || rows[0].First.After(rows[0].Last) {
 		t.Errorf("%+v", rows)
+	}
+}
+
+func TestWhatChangesFromTryToTryMakesNoNewRefusal(t *testing.T) {
+	var m recent
+	m.init()
+	for i := range 100 {
+		expired := knock("todo", "192.0.2.1:1")
+		expired.Detail = fmt.Sprintf("invalid token: expired: %ds ago", i)
+		full := knock("todo", "192.0.2.1:1")
+		exceeded := &limits.ExceededError{Kind: limits.Documents, Limit: 50, Active: 50 + i}
+		full.Code, full.Reason, full.Detail = closeDocs, exceeded.Error(), exceeded.Error()
+		m.refuse(expired)
+		m.refuse(full)
+	}
+	rows := m.since(control.RecentRequest{}).Refusals.Rows
+	if len(rows) != 2 || rows[0].Count != 100 || rows[1].Count != 100 {
+		t.Fatalf("%d refusals: %+v", len(rows), rows)
+	}
+	if rows[0].Detail != "invalid token: expired: 99s ago" || rows[1].Reason != "Document limit exceeded: 50 (active: 149)" {
+		t.Errorf("not what the client was told last: %+v", rows)
+	}
+	other := knock("todo", "192.0.2.1:1")
+	other.Reason = "Invalid token: signature"
+	m.refuse(other)
+	if rows := m.since(control.RecentRequest{}).Refusals.Rows; len(rows) != 3 {
+		t.Errorf("another reason is another refusal: %+v", rows)
 	}
 }
 

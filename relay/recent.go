@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"maps"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,13 +40,14 @@ var outcomes = []string{
 	admitted, redirected, rateLimited, "missing_token", "invalid_token", "forbidden", "invalid_document_name", "limit_exceeded", "overloaded", "unavailable",
 }
 
-// refusalKey makes two refusals one entry.
+// refusalKey makes two refusals one entry: nothing in it changes from one try of a
+// client to the next.
 type refusalKey struct {
-	doc            docname.Document
-	remote         string // without the port
-	code           int
-	reason, detail string
-	request        string
+	doc     docname.Document
+	remote  string // without the port
+	code    int
+	reason  string // without counts
+	request string
 }
 
 func (m *recent) init() {
@@ -77,7 +79,8 @@ func (m *recent) refuse(r control.Refusal) {
 		r.Remote = host
 	}
 	r.Document.Name = r.Document.Name[:min(len(r.Document.Name), maxName)]
-	key := refusalKey{r.Document.Docname(), r.Remote, r.Code, r.Reason, r.Detail, r.Request}
+	reason, _, _ := strings.Cut(r.Reason, " (active: ")
+	key := refusalKey{r.Document.Docname(), r.Remote, r.Code, reason, r.Request}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.seq++
@@ -93,6 +96,7 @@ func (m *recent) refuse(r control.Refusal) {
 		m.refusals[key] = e
 	}
 	k := e.Value.(*kept)
+	k.Reason, k.Detail = r.Reason, r.Detail
 	k.UserAgent, k.Origin = clip(r.UserAgent), clip(r.Origin)
 	k.Seq, k.Last = m.seq, now
 	k.Count++
