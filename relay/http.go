@@ -225,12 +225,13 @@ func (n *Node) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	if a.status == http.StatusServiceUnavailable {
 		setRetryAfter(w)
 	}
+	client := remote(r, limits.ClientIP(r, n.gate.limits.TrustedProxies))
 	n.recent.refuse(control.Refusal{
 		Code: a.status, Reason: a.reason, Detail: err.Error(), Request: strings.TrimPrefix(r.URL.Path, "/"),
-		Remote: r.RemoteAddr, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),
+		Remote: client, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),
 		Document: control.Document{Name: withoutTokens(docname.ParseQuery(r.URL.RawQuery).Get("documentName"))},
 	})
-	n.log.Debug("refused", "path", r.URL.Path, "status", a.status, "reason", a.reason, "remote", r.RemoteAddr, "err", err)
+	n.log.Debug("refused", "path", r.URL.Path, "status", a.status, "reason", a.reason, "remote", client, "err", err)
 	writeError(w, a.status, a.kind, a.reason)
 }
 

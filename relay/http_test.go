@@ -13,6 +13,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 )
@@ -80,6 +81,22 @@ func TestDiscoverySendsNobodyToARegionThatIsGone(t *testing.T) {
 	}
 }
 
+// trustLoopback makes loopback a trusted proxy.
+func trustLoopback(c *Config) {
+	c.Limits.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+}
+
+// forwarded has a trusted proxy ask for a client, and returns the status.
+func (n *testNode) forwarded(client, target, token string) int {
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header.Set("X-Forwarded-For", client)
+	r.Header.Set("Authorization", "Bearer "+token)
+	answer := httptest.NewRecorder()
+	n.ServeHTTP(answer, r)
+	return answer.Code
+}
+
 func TestAnAddressThatNamesUnknownIssuersLeavesTheOthersTheirs(t *testing.T) {
 	const may = 3
 	w := newWorld(t)
@@ -99,18 +116,11 @@ func TestAnAddressThatNamesUnknownIssuersLeavesTheOthersTheirs(t *testing.T) {
 	t.Cleanup(verifier.Close)
 	n := w.node("eu-central-1", "a", func(c *Config) {
 		c.Verifier = verifier
-		c.Limits.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		trustLoopback(c)
 		c.Limits.Rates.Refused = limits.Rate{Count: may, Per: time.Hour}
 	})
 	ask := func(address, tenant string) int {
-		token := w.token(authn.Subject{Tenant: docname.Tenant(tenant), App: "notes", License: license})
-		r := httptest.NewRequest(http.MethodGet, "/discovery?documentName=todo", nil)
-		r.RemoteAddr = "127.0.0.1:1"
-		r.Header.Set("X-Forwarded-For", address)
-		r.Header.Set("Authorization", "Bearer "+token)
-		answer := httptest.NewRecorder()
-		n.ServeHTTP(answer, r)
-		return answer.Code
+		return n.forwarded(address, "/discovery?documentName=todo", w.token(authn.Subject{Tenant: docname.Tenant(tenant), App: "notes", License: license}))
 	}
 	for i := range 2 * may {
 		if got := ask("192.0.2.1", fmt.Sprint("made-up-", i)); got != http.StatusServiceUnavailable {
@@ -125,5 +135,19 @@ func TestAnAddressThatNamesUnknownIssuersLeavesTheOthersTheirs(t *testing.T) {
 	}
 	if got := ask("192.0.2.2", "real"); got != http.StatusOK {
 		t.Errorf("somebody else: %d", got)
+	}
+}
+
+func TestARefusedRequestIsToldOfItsClientAndNotOfTheProxy(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", trustLoopback)
+	for _, client := range []string{"192.0.2.1", "192.0.2.2"} {
+		if got := n.forwarded(client, "/discovery?documentName=todo", "garbage"); got != http.StatusUnauthorized {
+			t.Errorf("%s: %d", client, got)
+		}
+	}
+	rows := n.recent.since(control.RecentRequest{}).Refusals.Rows
+	if len(rows) != 2 || rows[0].Remote != "192.0.2.1" || rows[1].Remote != "192.0.2.2" || rows[0].Request != "discovery" {
+		t.Errorf("%+v", rows)
 	}
 }
