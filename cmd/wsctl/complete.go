@@ -126,7 +126,7 @@ func (c *cli) completeFlags(cmd *cobra.Command) {
 }
 
 func (c *cli) licenseNames(ctx context.Context, _ string, add func(string) bool) {
-	sources, err := c.reach.sources(ctx)
+	sources, _, err := c.reach.sources(ctx)
 	if err != nil {
 		return
 	}

@@ -48,9 +48,10 @@ agree. Unlike other commands this one knows nothing that a client does not.`,
 			if err != nil {
 				return err
 			}
+			var lost error
 			if len(urls) == 0 {
-				if urls, err = c.publicURLs(ctx); err != nil {
-					return err
+				if urls, lost = c.publicURLs(ctx); len(urls) == 0 {
+					return lost
 				}
 			}
 			return printRows(c, discoveryColumns, func(yield func(discovery, error) bool) {
@@ -60,6 +61,9 @@ agree. Unlike other commands this one knows nothing that a client does not.`,
 						return
 					}
 				}
+				if lost != nil {
+					yield(discovery{}, lost)
+				}
 			})
 		},
 	}
@@ -68,7 +72,7 @@ agree. Unlike other commands this one knows nothing that a client does not.`,
 	return cmd
 }
 
-// publicURLs are those of all live regions.
+// publicURLs are those of all live regions, and what hides others.
 func (c *cli) publicURLs(ctx context.Context) (urls []string, err error) {
 	err = c.withRegistries(ctx, func(r *registries) error {
 		rows, err := r.regions(ctx)

@@ -71,12 +71,12 @@ func (c *cli) listDocsCommand() *cobra.Command {
 			return c.withFleet(func(fl *fleet) error {
 				return c.repeat(ctx, &w, func() error {
 					nodes, err := fl.some(ctx, f.nodes)
-					if err != nil {
+					if len(nodes) == 0 {
 						return err
 					}
-					return printRows(c, documentColumns, each(nodes, func(n node) iter.Seq2[control.DocumentRow, error] {
+					return errors.Join(err, printRows(c, documentColumns, each(nodes, func(n node) iter.Seq2[control.DocumentRow, error] {
 						return n.Documents(ctx, n.Node, filter)
-					}, newDocumentRow))
+					}, newDocumentRow)))
 				})
 			})
 		},
@@ -125,10 +125,7 @@ func (c *cli) findDocument(ctx context.Context, fl *fleet, arg, license string) 
 	if doc.License == "" {
 		return nil, pinErr
 	}
-	nodes, err := fl.nodes(ctx)
-	if err != nil {
-		return nil, err
-	}
+	nodes, lost := fl.nodes(ctx)
 	type answer struct {
 		node
 		stat control.DocumentStat
@@ -145,7 +142,7 @@ func (c *cli) findDocument(ctx context.Context, fl *fleet, arg, license string) 
 			f.stats, f.nodes = append(f.stats, a.stat), append(f.nodes, a.node)
 		}
 	}
-	if err = errors.Join(pinErr, err); err != nil && len(f.stats) > 0 {
+	if err = errors.Join(pinErr, lost, err); err != nil && len(f.stats) > 0 {
 		c.done("wsctl: not all is known of %s: %v", doc, err)
 		return &f, nil
 	}

@@ -41,12 +41,12 @@ func (r *registries) resolve(ctx context.Context, d docname.Document, license st
 		return d, nil
 	}
 	known := r.licenses()
-	if len(known) == 1 {
+	if len(known) == 1 && r.lost == nil {
 		d.License = known[0]
 		return d, nil
 	}
 	var pinned []docname.LicenseRegion
-	var errs []error
+	errs := []error{r.lost}
 	for _, license := range known {
 		d.License = license
 		info, err := r.pin(ctx, d)

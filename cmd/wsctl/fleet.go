@@ -20,6 +20,7 @@ type fleet struct {
 	urls    []string
 	clients []*control.Client
 	conns   []*nats.Conn
+	lost    error // says which NATS are not reached: they hide no other
 }
 
 // node is one node and the way to it.
@@ -45,14 +46,17 @@ func (c *cli) openFleet() (*fleet, error) {
 	}
 	fl := &fleet{}
 	for _, t := range targets {
+		fl.urls = append(fl.urls, redact(t.url))
 		nc, err := c.reach.connect(t)
 		if err != nil {
-			fl.close()
-			return nil, err
+			fl.lost = errors.Join(fl.lost, err)
+			continue
 		}
-		fl.urls = append(fl.urls, redact(t.url))
 		fl.conns = append(fl.conns, nc)
 		fl.clients = append(fl.clients, control.NewClient(nc, c.reach.timeout))
+	}
+	if len(fl.conns) == 0 {
+		return nil, fl.lost
 	}
 	return fl, nil
 }
@@ -64,6 +68,7 @@ func (fl *fleet) close() {
 }
 
 // nodes finds the nodes that answer, sorted by region and node. There may be none.
+// The error says what may hide others.
 func (fl *fleet) nodes(ctx context.Context) (all []node, err error) {
 	found := make([][]control.Identity, len(fl.clients))
 	errs := make([]error, len(fl.clients))
@@ -82,24 +87,25 @@ func (fl *fleet) nodes(ctx context.Context) (all []node, err error) {
 		}
 	}
 	slices.SortFunc(all, func(a, b node) int { return strings.Compare(a.Region+" "+a.Node, b.Region+" "+b.Node) })
-	return all, errors.Join(errs...)
+	return all, errors.Join(append(errs, fl.lost)...)
 }
 
-// some are the nodes of those names, or all; it is an error if there are none.
+// some are the nodes of those names, or all; it is an error if there are none. If
+// all are asked for, there may be nodes and an error that says what hides others.
 func (fl *fleet) some(ctx context.Context, names []string) ([]node, error) {
 	all, err := fl.nodes(ctx)
-	if err != nil {
-		return nil, err
+	if len(all) == 0 && err == nil {
+		err = failed(exitUnavailable, "no node answers on %s", strings.Join(fl.urls, ", "))
 	}
-	if len(all) == 0 {
-		return nil, failed(exitUnavailable, "no node answers on %s", strings.Join(fl.urls, ", "))
-	}
-	if len(names) == 0 {
-		return all, nil
+	if len(all) == 0 || len(names) == 0 {
+		return all, err
 	}
 	chosen := make([]node, 0, len(names))
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(n node) bool { return n.Node == name })
+		if i < 0 && err != nil {
+			return nil, fmt.Errorf("no node %s answers elsewhere: %w", name, err)
+		}
 		if i < 0 {
 			return nil, failed(exitNotFound, "no node %s answers on %s", name, strings.Join(fl.urls, ", "))
 		}

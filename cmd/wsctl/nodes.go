@@ -82,10 +82,7 @@ func (r nodeRow) leases() string {
 // keeps the registries from saying so is not in the way of the nodes: it comes as
 // the error beside the rows.
 func (c *cli) nodeRows(ctx context.Context, fl *fleet, region string) ([]nodeRow, error) {
-	nodes, err := fl.nodes(ctx)
-	if err != nil {
-		return nil, err
-	}
+	nodes, lost := fl.nodes(ctx)
 	infos, err := gather(nodes, func(n node) (control.Info, error) { return n.Info(ctx, n.Node) })
 	rows := map[string]*nodeRow{}
 	reached := map[string]bool{}
@@ -105,7 +102,7 @@ func (c *cli) nodeRows(ctx context.Context, fl *fleet, region string) ([]nodeRow
 	slices.SortFunc(list, func(a, b nodeRow) int {
 		return cmp.Or(strings.Compare(a.Region, b.Region), strings.Compare(a.Node, b.Node))
 	})
-	return list, err
+	return list, errors.Join(lost, err)
 }
 
 func addLeases(ctx context.Context, r *registries, rows map[string]*nodeRow, reached map[string]bool) error {

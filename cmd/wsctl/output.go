@@ -27,7 +27,9 @@ type column[T any] struct {
 func printRows[T any](c *cli, columns []column[T], rows iter.Seq2[T, error]) error {
 	var errs []error
 	if c.output == "json" {
-		errs = append(errs, printJSON(c.out, rows, &errs))
+		if err := printJSON(c.out, rows, &errs); err != nil {
+			return closedError{err}
+		}
 		return errors.Join(errs...)
 	}
 	var shown []column[T]
@@ -50,10 +52,13 @@ func printRows[T any](c *cli, columns []column[T], rows iter.Seq2[T, error]) err
 			cells[i] = col.text(row)
 		}
 		if err := t.row(cells); err != nil {
-			return err // nobody reads on
+			return closedError{err}
 		}
 	}
-	return errors.Join(append(errs, t.close())...)
+	if err := t.close(); err != nil {
+		return closedError{err}
+	}
+	return errors.Join(errs...)
 }
 
 // printOne prints one row.

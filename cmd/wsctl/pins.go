@@ -239,13 +239,14 @@ func (c *cli) watchPins(ctx context.Context, r *registries, f *pinFlags) error {
 	errs := make(chan error, len(r.sources))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	lost, watched := r.lost, 0
 	for _, license := range r.chosen(f.license) {
 		i, err := r.inspector(license)
 		if err != nil {
-			errs <- err
-			cancel()
-			break
+			lost = errors.Join(lost, err)
+			continue
 		}
+		watched++
 		wait.Go(func() {
 			err := i.WatchPins(ctx, license, f.filter(), func(info kvpin.PinInfo) {
 				if f.state == "" || f.state == info.State.String() || info.State == kvpin.Free {
@@ -259,6 +260,12 @@ func (c *cli) watchPins(ctx context.Context, r *registries, f *pinFlags) error {
 				cancel()
 			}
 		})
+	}
+	switch {
+	case watched == 0:
+		return lost
+	case lost != nil:
+		c.done("wsctl: %v", lost)
 	}
 	wait.Wait()
 	select {

@@ -153,17 +153,17 @@ func redact(urls string) string {
 }
 
 // sources are the registries: those that are named, and those whose buckets are
-// on the targets.
-func (f *reachFlags) sources(ctx context.Context) (map[docname.LicenseRegion]kvpin.Source, error) {
+// on the targets. Which targets are not reached is in lost: they hide no other.
+func (f *reachFlags) sources(ctx context.Context) (sources map[docname.LicenseRegion]kvpin.Source, lost, err error) {
 	targets, err := f.targets()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	sources := map[docname.LicenseRegion]kvpin.Source{}
+	sources = map[docname.LicenseRegion]kvpin.Source{}
 	for _, value := range f.registries {
 		license, where, ok := strings.Cut(value, "=")
 		if !ok || where == "" || !docname.ValidRegion(license) {
-			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
+			return nil, nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
 		}
 		t := target{url: where}
 		if name, ok := strings.CutPrefix(where, "@"); ok {
@@ -172,25 +172,26 @@ func (f *reachFlags) sources(ctx context.Context) (map[docname.LicenseRegion]kvp
 			t.options, err = f.options()
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		sources[docname.LicenseRegion(license)] = t.source()
 	}
 	for _, t := range targets {
 		found, err := f.find(ctx, t)
-		if err != nil {
-			return nil, err
-		}
+		lost = errors.Join(lost, err)
 		for _, license := range found {
 			if _, named := sources[license]; !named {
 				sources[license] = t.source()
 			}
 		}
 	}
-	if len(sources) == 0 {
-		return nil, failed(exitNotFound, "no registry on %s: name the NATS that holds it by --registry", redact(targets[0].url))
+	if len(sources) > 0 {
+		return sources, lost, nil
 	}
-	return sources, nil
+	if lost == nil {
+		lost = failed(exitNotFound, "no registry on %s: name the NATS that holds it by --registry", redact(targets[0].url))
+	}
+	return nil, nil, lost
 }
 
 func (t target) source() kvpin.Source {

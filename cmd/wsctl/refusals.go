@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"time"
@@ -84,10 +85,10 @@ remembers the last 1000 since its start.`,
 			return c.withFleet(func(fl *fleet) error {
 				return c.repeat(ctx, &w, func() error {
 					nodes, err := fl.some(ctx, f.nodes)
-					if err != nil {
+					if len(nodes) == 0 {
 						return err
 					}
-					return printRows(c, refusalColumns, func(yield func(refusalRow, error) bool) {
+					return errors.Join(err, printRows(c, refusalColumns, func(yield func(refusalRow, error) bool) {
 						for row, err := range refusals(ctx, nodes, map[string]uint64{}) {
 							if err == nil && !f.takes(row) {
 								continue
@@ -96,7 +97,7 @@ remembers the last 1000 since its start.`,
 								return
 							}
 						}
-					})
+					}))
 				})
 			})
 		},

@@ -19,6 +19,7 @@ type registries struct {
 	sources    map[docname.LicenseRegion]kvpin.Source
 	inspectors map[docname.LicenseRegion]*kvpin.Inspector
 	failed     map[docname.LicenseRegion]error
+	lost       error // says which NATS, that may hold more registries, are not reached
 }
 
 // withRegistries opens the registries for the time of f.
@@ -32,13 +33,13 @@ func (c *cli) withRegistries(ctx context.Context, f func(*registries) error) err
 }
 
 func (c *cli) openRegistries(ctx context.Context) (*registries, error) {
-	sources, err := c.reach.sources(ctx)
+	sources, lost, err := c.reach.sources(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.reach.timeout)
 	defer cancel()
-	r := &registries{sources: sources, inspectors: map[docname.LicenseRegion]*kvpin.Inspector{}, failed: map[docname.LicenseRegion]error{}}
+	r := &registries{sources: sources, inspectors: map[docname.LicenseRegion]*kvpin.Inspector{}, failed: map[docname.LicenseRegion]error{}, lost: lost}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	for license, source := range sources {
@@ -72,6 +73,9 @@ func (r *registries) inspector(license docname.LicenseRegion) (*kvpin.Inspector,
 	}
 	if err := r.failed[license]; err != nil {
 		return nil, err
+	}
+	if r.lost != nil {
+		return nil, fmt.Errorf("no registry of license region %q elsewhere: %w", license, r.lost)
 	}
 	return nil, failed(exitNotFound, "no registry of license region %q: name the NATS that holds it by --registry", license)
 }
@@ -110,6 +114,9 @@ func (r *registries) pins(ctx context.Context, license string, f kvpin.PinFilter
 				}
 			}
 		}
+		if license == "" && r.lost != nil {
+			yield(kvpin.PinInfo{}, r.lost)
+		}
 	}
 }
 
@@ -117,7 +124,7 @@ func (r *registries) pins(ctx context.Context, license string, f kvpin.PinFilter
 // answer are in the error.
 func (r *registries) leases(ctx context.Context) (map[docname.LicenseRegion][]kvpin.Lease, error) {
 	leases := map[docname.LicenseRegion][]kvpin.Lease{}
-	var errs []error
+	errs := []error{r.lost}
 	for _, license := range r.licenses() {
 		i, err := r.inspector(license)
 		if err == nil {

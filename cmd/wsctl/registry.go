@@ -128,7 +128,7 @@ func (k *check) measured(figures map[string]float64) { k.findings[len(k.findings
 func inMS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (c *cli) checkRegistries(ctx context.Context, monitors []string) (findings []finding, err error) {
-	twice, err := c.checkTwice(ctx)
+	targets, err := c.checkTargets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (c *cli) checkRegistries(ctx context.Context, monitors []string) (findings 
 	if err != nil {
 		return nil, err
 	}
-	findings = append(findings, twice...)
+	findings = append(findings, targets...)
 	if len(monitors) == 0 {
 		findings = append(findings, finding{Check: "fsync", Result: resultUnknown, Detail: "clients of NATS are not told", Mend: "name the monitoring URLs of its servers by --monitor"})
 	}
@@ -346,9 +346,9 @@ func (r *registries) checkURLs(ctx context.Context) []finding {
 	return findings
 }
 
-// checkTwice looks for license regions with a registry on more than one of the
-// clusters that wsctl was pointed at: each would pin every document by itself.
-func (c *cli) checkTwice(ctx context.Context) (findings []finding, err error) {
+// checkTargets looks for clusters that are not reached, and for license regions with
+// a registry on more than one: each would pin every document by itself.
+func (c *cli) checkTargets(ctx context.Context) (findings []finding, err error) {
 	targets, err := c.reach.targets()
 	if err != nil {
 		return nil, err
@@ -359,32 +359,17 @@ func (c *cli) checkTwice(ctx context.Context) (findings []finding, err error) {
 	}
 	places := map[docname.LicenseRegion][]place{}
 	for _, t := range targets {
-		licenses, err := c.reach.find(ctx, t)
+		url := redact(t.url)
+		found, err := c.registriesOn(ctx, t)
 		if err != nil {
-			return nil, err
+			findings = append(findings, finding{Check: "NATS " + url, Result: resultWrong, Detail: err.Error(),
+				Mend: "see whether it runs, and whether the network and the credentials allow it"})
 		}
-		nc, err := c.reach.connect(t)
-		if err != nil {
-			return nil, err
-		}
-		k := &check{nc: nc, domain: t.domain}
-		js, err := k.jetstream()
-		for _, license := range licenses {
-			if err != nil {
-				break
+		for license, created := range found {
+			// Two URLs may lead to one cluster: its stream was created once.
+			if !slices.ContainsFunc(places[license], func(p place) bool { return p.created.Equal(created) }) {
+				places[license] = append(places[license], place{url, created})
 			}
-			var stream jetstream.Stream
-			if stream, err = js.Stream(ctx, kvpin.StreamName(license)); err == nil {
-				// Two URLs may lead to one cluster: its stream was created once.
-				p := place{redact(t.url), stream.CachedInfo().Created}
-				if !slices.ContainsFunc(places[license], func(o place) bool { return o.created.Equal(p.created) }) {
-					places[license] = append(places[license], p)
-				}
-			}
-		}
-		nc.Close()
-		if err != nil {
-			return nil, fmt.Errorf("look for registries on %s: %w", redact(t.url), err)
 		}
 	}
 	for license, found := range places {
@@ -396,6 +381,32 @@ func (c *cli) checkTwice(ctx context.Context) (findings []finding, err error) {
 	}
 	slices.SortFunc(findings, func(a, b finding) int { return cmp.Compare(a.License, b.License) })
 	return findings, nil
+}
+
+// registriesOn returns when the buckets of a cluster were created.
+func (c *cli) registriesOn(ctx context.Context, t target) (map[docname.LicenseRegion]time.Time, error) {
+	licenses, err := c.reach.find(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := c.reach.connect(t)
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	js, err := (&check{nc: nc, domain: t.domain}).jetstream()
+	if err != nil {
+		return nil, err
+	}
+	created := map[docname.LicenseRegion]time.Time{}
+	for _, license := range licenses {
+		stream, err := js.Stream(ctx, kvpin.StreamName(license))
+		if err != nil {
+			return created, fmt.Errorf("look at the registry %s: %w", license, err)
+		}
+		created[license] = stream.CachedInfo().Created
+	}
+	return created, nil
 }
 
 // checkSync asks a server's monitoring whether it syncs every write.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,10 +128,10 @@ func (c *cli) listSessionsCommand() *cobra.Command {
 			return c.withFleet(func(fl *fleet) error {
 				return c.repeat(ctx, &w, func() error {
 					nodes, err := fl.some(ctx, f.nodes)
-					if err != nil {
+					if len(nodes) == 0 {
 						return err
 					}
-					return printRows(c, sessionColumns, sessionsOf(ctx, nodes, filter))
+					return errors.Join(err, printRows(c, sessionColumns, sessionsOf(ctx, nodes, filter)))
 				})
 			})
 		},
@@ -306,7 +309,11 @@ func (c *cli) kick(ctx context.Context, fl *fleet, args []string, f *sessionFlag
 		}
 		named[node] = append(named[node], id)
 	}
-	nodes, err := fl.some(ctx, f.nodes)
+	names := f.nodes
+	if len(names) == 0 { // those named, if any: others may be out of reach
+		names = slices.Collect(maps.Keys(named))
+	}
+	nodes, err := fl.some(ctx, names)
 	if err != nil {
 		return err
 	}

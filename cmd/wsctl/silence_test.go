@@ -92,6 +92,16 @@ func TestANodeThatWasStoppedIsDrained(t *testing.T) {
 // holder is a node that has every document open.
 type holder struct{ crowd }
 
+var todo = control.DocumentRow{ID: 1, Document: control.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "todo"}}
+
+func (h holder) Documents(*control.Filter, uint64, int) control.Page[control.DocumentRow] {
+	return control.Page[control.DocumentRow]{Rows: []control.DocumentRow{todo}, Next: 1}
+}
+
+func (h holder) Busiest(*control.Filter, int) []control.DocumentRow {
+	return []control.DocumentRow{todo}
+}
+
 func (h holder) Stat(_ context.Context, d control.Document) (control.DocumentStat, error) {
 	return control.DocumentStat{Node: h.name, DocumentRow: control.DocumentRow{Document: d}}, nil
 }
@@ -106,5 +116,93 @@ func TestADocumentWhosePinIsNotKnownIsNotSaidToBeFree(t *testing.T) {
 		if code != 0 || strings.Contains(said, "free") || !strings.Contains(said, unknown) || !strings.Contains(said, "n1") {
 			t.Errorf("exit code %d: %s", code, said)
 		}
+	}
+}
+
+func TestALostNATSHidesNoOther(t *testing.T) {
+	i := natstest.Server(t)
+	serve(t, i, holder{crowd{name: "n1"}})
+	fillRegistry(t, i, "aws-eu-west-1", 1)
+	lost := natstest.NewProxy(t, i.URL)
+	lost.Refuse()
+	for _, c := range []struct {
+		command string
+		shows   string
+		code    int
+	}{
+		{"nodes list", "n1", exitUnavailable},
+		{"nodes get n1", "n1", 0},
+		{"nodes get n2", lost.URL, exitUnavailable},
+		{"docs list", "acme/notes/todo", exitUnavailable},
+		{"docs get aws-eu-west-1/acme/notes/todo", "n1", 0},
+		{"top --once --interval 100ms", "n1", 0},
+		{"regions list", "wss://eu.example", exitUnavailable},
+		{"pins list", "document-0", exitUnavailable},
+		{"pins get aws-eu-west-1/acme/notes/document-0", "document-0", 0},
+		{"pins get acme/notes/document-0", "document-0", 0},
+		{"pins get acme/notes/nothing", lost.URL, exitUnavailable},
+		{"pins list --license aws-us-east-1", lost.URL, exitUnavailable},
+		{"regions set eu-central-1 wss://other.example --yes", lost.URL, exitUnavailable},
+		{"registry check", "KV_wsnode-aws-eu-west-1", exitUnhealthy},
+	} {
+		code, said := ctl(t, i.URL, append(strings.Fields(c.command), "--nats-url", lost.URL)...)
+		if code != c.code || !strings.Contains(said, c.shows) {
+			t.Errorf("%s: exit code %d, expected %d, and %q:\n%s", c.command, code, c.code, c.shows, said)
+		}
+		if (code != 0 || strings.HasPrefix(c.command, "top")) && !strings.Contains(said, "connect to NATS at "+lost.URL) {
+			t.Errorf("%s does not say what is missing:\n%s", c.command, said)
+		}
+	}
+}
+
+// screen is what wsctl wrote so far.
+type screen struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	grown chan struct{} // holds one
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.grown <- struct{}{}:
+	default:
+	}
+	return s.text.Write(p)
+}
+
+func (s *screen) wait(t *testing.T, word string) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		s.mu.Lock()
+		text := s.text.String()
+		s.mu.Unlock()
+		if strings.Contains(text, word) {
+			return
+		}
+		select {
+		case <-s.grown:
+		case <-deadline:
+			t.Fatalf("never said %q:\n%s", word, text)
+		}
+	}
+}
+
+func TestAWatchedListingSeesNodesComeBack(t *testing.T) {
+	i := natstest.Server(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	out, ended := &screen{grown: make(chan struct{}, 1)}, make(chan int, 1)
+	go func() {
+		args := []string{"docs", "list", "-w", "--interval", "100ms", "--nats-url", i.URL}
+		ended <- run(ctx, args, strings.NewReader(""), out, out)
+	}()
+	out.wait(t, "no node answers")
+	serve(t, i, holder{crowd{name: "n1"}})
+	out.wait(t, "acme/notes/todo")
+	interrupt()
+	if code := <-ended; code != 0 {
+		t.Errorf("exit code %d after Ctrl-C", code)
 	}
 }

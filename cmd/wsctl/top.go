@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -101,11 +102,11 @@ func (c *cli) top(ctx context.Context, fl *fleet, f *topFlags) error {
 	}
 }
 
-// look asks all nodes. Nodes that fail are named on the screen instead of ending it.
+// look asks all nodes. What is not reached is named on the screen instead of ending it.
 func look(ctx context.Context, fl *fleet, most int, before *topView) (*topView, error) {
-	nodes, err := fl.some(ctx, nil)
-	if err != nil {
-		return nil, err
+	nodes, lost := fl.some(ctx, nil)
+	if len(nodes) == 0 {
+		return nil, lost
 	}
 	type answer struct {
 		info control.Info
@@ -118,7 +119,7 @@ func look(ctx context.Context, fl *fleet, most int, before *topView) (*topView, 
 		}
 		return a, err
 	})
-	if err != nil {
+	if err = errors.Join(lost, err); err != nil {
 		v.Failures = strings.Split(err.Error(), "\n")
 	}
 	documents := map[string]*topDocument{}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -75,9 +76,9 @@ func (c *cli) documentToTrace(ctx context.Context, arg, license string) (doc doc
 }
 
 func (c *cli) trace(ctx context.Context, fl *fleet, names []string, all bool, r control.TraceRequest) error {
-	nodes, err := fl.some(ctx, names)
-	if err != nil {
-		return err
+	nodes, lost := fl.some(ctx, names)
+	if len(nodes) == 0 {
+		return lost
 	}
 	if len(names) == 0 && !all {
 		nodes = oneOfEachRegion(nodes)
@@ -106,7 +107,7 @@ func (c *cli) trace(ctx context.Context, fl *fleet, names []string, all bool, r 
 	if open == 0 && err == nil {
 		err = failed(exitFailed, "no node that was asked would admit the client")
 	}
-	return err
+	return errors.Join(err, lost)
 }
 
 func oneOfEachRegion(nodes []node) (some []node) {

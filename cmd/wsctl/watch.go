@@ -31,24 +31,17 @@ func (c *cli) repeat(ctx context.Context, f *watchFlags, list func() error) erro
 	if !f.watch {
 		return list()
 	}
-	if f.interval < minInterval {
-		return wrongFlag("interval", "%s: expected at least %s", f.interval, minInterval)
-	}
-	terminal := isTerminal(c.out)
-	for first := true; ; first = false {
+	terminal, first := isTerminal(c.out), true
+	return c.again(ctx, f.interval, terminal, func() error {
 		switch {
 		case terminal:
 			fmt.Fprint(c.out, clearScreen)
 		case !first && c.output != "json":
 			fmt.Fprintln(c.out)
 		}
-		if err := list(); err != nil {
-			return err
-		}
-		if !pause(ctx, f.interval) {
-			return context.Canceled
-		}
-	}
+		first = false
+		return list()
+	})
 }
 
 // clearScreen moves to the upper left corner of a terminal and clears it.
@@ -78,28 +71,35 @@ func pause(ctx context.Context, d time.Duration) bool {
 // closedError says that nobody reads what is printed any more.
 type closedError struct{ error }
 
-// follow asks the nodes again and again until ctx ends. What goes wrong is said
-// and does not end it: an operator who watches wants to see the nodes come back.
+// follow asks the nodes again and again until ctx ends.
 func (c *cli) follow(ctx context.Context, fl *fleet, names []string, interval time.Duration, look func(node) error) error {
+	return c.again(ctx, interval, false, func() error {
+		nodes, err := fl.some(ctx, names)
+		for _, n := range nodes {
+			err = errors.Join(err, look(n))
+		}
+		return err
+	})
+}
+
+// again looks again and again until ctx ends. What goes wrong is said, at each change
+// or each time, and does not end it: an operator who watches wants to see the nodes
+// come back.
+func (c *cli) again(ctx context.Context, interval time.Duration, eachTime bool, look func() error) error {
 	if interval < minInterval {
 		return wrongFlag("interval", "%s: expected at least %s", interval, minInterval)
 	}
 	said := ""
 	for {
-		nodes, err := fl.some(ctx, names)
-		for _, n := range nodes {
-			lookErr := look(n)
-			if closed := (closedError{}); errors.As(lookErr, &closed) {
-				return closed
-			}
-			err = errors.Join(err, lookErr)
-		}
+		err := look()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
 			said = ""
-		case err.Error() != said:
+		case errors.As(err, new(closedError)), exitCode(err) == exitUsage:
+			return err
+		case eachTime || err.Error() != said:
 			said = err.Error()
 			c.done("wsctl: %s", said)
 		}
