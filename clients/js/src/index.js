@@ -6,7 +6,7 @@
 import { WebsocketProvider } from 'y-websocket'
 import { backoff, verdict, INVALID_TOKEN, LOST, MISSING_TOKEN, OVERLOADED, REDIRECT } from './closes.js'
 import { atlas, discover, pathOf } from './regions.js'
-import { claimsOf, tokenSource } from './token.js'
+import { claimsOf, readOnly, tokenSource } from './token.js'
 
 /**
  * @typedef {object} Options
@@ -246,7 +246,7 @@ export const connect = (options) => {
   const open = (token, signal) => {
     const claims = claimsOf(token)
     const region = regions.list[regions.find(target)]
-    show({ ...connection.status, region: region ? region.name : target, readOnly: claims.access === 'readonly' })
+    show({ ...connection.status, region: region ? region.name : target, readOnly: readOnly(claims, documentName) })
     if (signal.aborted) return // by a listener
     provider.serverUrl = target
     provider.protocols = ['access_token', token]

@@ -21,6 +21,28 @@ export const claimsOf = (token) => {
 }
 
 /**
+ * Whether a token lets its user only read the document: by the server's rule, of the entries that fit the most specific
+ * decides, and of two that are equal the stricter.
+ *
+ * @param {Claims} claims
+ * @param {string} documentName
+ */
+export const readOnly = ({ access, documents }, documentName) => {
+  let best = -1
+  let only = false
+  for (const entry of Array.isArray(documents) ? documents : []) {
+    const name = String(entry?.name ?? entry)
+    const prefix = /^(.*\/)?(?=\*$)/.exec(name)?.[0]
+    const fits = prefix === undefined ? name === documentName : documentName.startsWith(prefix)
+    const weight = prefix?.length ?? Infinity
+    if (!fits || weight < best) continue
+    only = entry.access === 'readonly' || (weight === best && only)
+    best = weight
+  }
+  return only || access === 'readonly'
+}
+
+/**
  * When to replace a token, in milliseconds from now: a minute before it expires, or at half its life when that is later
  * (tokens of a minute or two), but never in a tight loop. The lifetime comes from `iat` where this machine's clock cannot
  * be right.

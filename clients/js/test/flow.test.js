@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import * as Y from 'yjs'
 import { connect } from '../src/index.js'
 import { pathOf } from '../src/regions.js'
-import { claimsOf, renewIn } from '../src/token.js'
+import { claimsOf, readOnly, renewIn } from '../src/token.js'
 import { jwt, lab, settle } from './lab.js'
 
 const found = (region, isNew = false) => [200, { region, url: `wss://${region}.example/todo`, isNew }]
@@ -607,6 +607,33 @@ test('a read-only token shows from the start', async (t) => {
   const l = lab(t, { getToken: () => jwt({ access: 'readonly' }) })
   await l.pass(0)
   assert.equal(l.connection.status.readOnly, true)
+})
+
+for (const [documents, expected] of [
+  [['todo'], false],
+  [[{ name: 'todo', access: 'readonly' }], true],
+  [[{ name: '*', access: 'readonly' }], true],
+  [[{ name: 'to*', access: 'readonly' }], false],
+  [[{ name: '*', access: 'readonly' }, 'todo'], false],
+  [['todo', { name: 'todo', access: 'readonly' }], true],
+  [[{ name: 'todo', access: 'readonly' }, 'todo', 'other'], true],
+  ['todo', false],
+  [[null, 7, {}], false]
+]) {
+  test(`documents: ${JSON.stringify(documents)} shows ${expected ? 'read-only' : 'writable'} from the start`, async (t) => {
+    const l = lab(t, { getToken: () => jwt({ documents }) })
+    await l.pass(0)
+    assert.equal(l.connection.status.readOnly, expected)
+  })
+}
+
+test('of prefixes the longest decides, of equal ones the stricter', () => {
+  const only = (...documents) => readOnly({ documents }, 'a/b/c')
+  assert.equal(only({ name: 'a/*', access: 'readonly' }, { name: 'a/b/*' }), false)
+  assert.equal(only({ name: 'a/b/*', access: 'readonly' }, 'a/*', '*'), true)
+  assert.equal(only('a/b/*', { name: 'a/b/*', access: 'readonly' }, 'a/b/*'), true)
+  assert.equal(only({ name: 'b/*', access: 'readonly' }), false)
+  assert.equal(readOnly({ access: 'readonly', documents: ['x'] }, 'x'), true)
 })
 
 test('names reach the server as they are', () => {
