@@ -59,7 +59,11 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	v.span = n.cfg.Traces.Start(admin.ConnectSpan, r.Header.Get("Traceparent"))
+	var trace string // a client could have itself traced, and everybody else not
+	if limits.FromProxy(r, n.gate.limits.TrustedProxies) {
+		trace = r.Header.Get("Traceparent")
+	}
+	v.span = n.cfg.Traces.Start(admin.ConnectSpan, trace)
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
 	err := v.admit(n.gate.answerable(ctx, address), credentials.Token, v.origin, name, nameErr)

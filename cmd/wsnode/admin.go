@@ -39,7 +39,7 @@ func (f *adminFlags) register(fl *pflag.FlagSet, listen string) {
 func (f *adminFlags) registerTraces(fl *pflag.FlagSet) {
 	fl.StringVar(&f.otlp, "otlp-endpoint", "", "URL of an OpenTelemetry collector that takes traces of connects, such as http://127.0.0.1:4318")
 	fl.StringArrayVar(&f.otlpHeaders, "otlp-header", nil, "header of requests to the collector, as name=value; repeat for more")
-	fl.Float64Var(&f.otlpRatio, "otlp-ratio", 1, "share of the connects that are traced, 0 to 1; a proxy's decision goes before it")
+	fl.Float64Var(&f.otlpRatio, "otlp-ratio", 1, "share of the connects that are traced, 0 to 1; a trusted proxy's decision goes before it")
 }
 
 // tracer sends traces; nil if there is nobody to send them to.

@@ -34,6 +34,12 @@ func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return group(client)
 }
 
+// FromProxy reports whether a trusted proxy sent the request, so that its word
+// counts in what it adds.
+func FromProxy(r *http.Request, trusted []netip.Prefix) bool {
+	return isTrusted(parseHop(r.RemoteAddr), trusted)
+}
+
 func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
 	for _, prefix := range trusted {
 		if prefix.Contains(addr) {

@@ -27,7 +27,7 @@ func TestConnectsAreTracedByACollector(t *testing.T) {
 	keys := issuer.New(t)
 	node := cluster.Serve{
 		Name: "traced", Region: "eu-central-1", JWKS: keys.JWKS,
-		Flags: []string{"--otlp-endpoint", collector.URL, "--admin-listen", "off"},
+		Flags: []string{"--otlp-endpoint", collector.URL, "--trusted-proxy", "127.0.0.0/8", "--admin-listen", "off"},
 	}.StartHealthy(t)
 	token := keys.Token(nil)
 	header := http.Header{
