@@ -81,6 +81,24 @@ func TestTheTimeSinceTheLastSessionCountsTowardsTheGracePeriod(t *testing.T) {
 	})
 }
 
+func TestGracePeriodCountsFromTheLastSessionOnAnyNode(t *testing.T) {
+	worlds(t, func(w *world) {
+		a, b := w.node("eu-central-1", "a"), w.node("eu-central-1", "b")
+		doc := testDoc("x")
+		slow, quick := a.hold(doc), b.hold(doc)
+		start := time.Now()
+		release(w.t, quick)
+		// This one left first and is the last to say so.
+		if last, err := slow.Release(context.Background(), start.Add(-worldGrace)); !last || err != nil {
+			w.t.Fatalf("the last release: %v, %v", last, err)
+		}
+		eventually(w.t, worldGrace+worldLate, "unpinned", func() bool { _, s := a.lookup(doc); return s == Free })
+		if d := time.Since(start); d < worldGrace {
+			w.t.Fatalf("unpinned %s after the last session", d)
+		}
+	})
+}
+
 func TestReconnectWithinTheGracePeriodKeepsTheEpochOnAnyNodeOfTheRegion(t *testing.T) {
 	worlds(t, func(w *world) {
 		a, b := w.node("eu-central-1", "a"), w.node("eu-central-1", "b")

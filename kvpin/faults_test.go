@@ -54,6 +54,24 @@ func TestClaimWithoutAnAnswerIsUndone(t *testing.T) {
 	}
 }
 
+func TestClaimWithoutAnAnswerInTheGracePeriodLeavesTheRestOfIt(t *testing.T) {
+	inVirtualTime(t, func(w *world) {
+		a, b := w.node("eu-central-1", "a"), w.node("eu-central-1", "b")
+		doc := testDoc("x")
+		h := a.hold(doc)
+		start := time.Now()
+		release(w.t, h)
+		b.link.once(replyLost, true, "pin.")
+		if _, err := b.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
+			w.t.Fatalf("claim: %v", err)
+		}
+		eventually(w.t, worldGrace+worldLate, "unpinned", func() bool { _, ok := w.pin(doc); return !ok })
+		if d := time.Since(start); d < worldGrace {
+			w.t.Fatalf("unpinned %s after the last session", d)
+		}
+	})
+}
+
 func TestClaimThatLandsMinutesLaterIsUndone(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")

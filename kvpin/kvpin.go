@@ -50,6 +50,9 @@ type Pin struct {
 	Holders []Holder
 	// Since is when the document was claimed, by the clock of the claiming node.
 	Since time.Time
+	// Left is when the last session ended on those nodes that have left since the
+	// claim, by the clocks of these nodes; zero if none has.
+	Left time.Time
 	// Revision is the revision of the pin's key. Of a document without a pin it is
 	// the revision of what its expiry left, or 0.
 	Revision uint64

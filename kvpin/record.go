@@ -24,10 +24,11 @@ type pinRecord struct {
 	Epoch   Epoch     `json:"epoch"`
 	Holders []Holder  `json:"holders"`
 	Since   time.Time `json:"since"`
+	Left    time.Time `json:"left,omitzero"`
 }
 
 func (p Pin) encode() []byte {
-	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC()})
+	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC(), p.Left.UTC()})
 	if err != nil {
 		panic(err) // nothing in the record can fail
 	}
@@ -39,7 +40,7 @@ func decodePin(e entry) (Pin, error) {
 	if err := json.Unmarshal(e.Value, &r); err != nil {
 		return Pin{}, fmt.Errorf("%w: %s at revision %d is not readable: %w", ErrUnavailable, e.Key, e.Revision, err)
 	}
-	return Pin{r.Region, r.Epoch, r.Holders, r.Since, e.Revision}, nil
+	return Pin{r.Region, r.Epoch, r.Holders, r.Since, r.Left, e.Revision}, nil
 }
 
 // lists reports whether the node is among the holders, under any lease.

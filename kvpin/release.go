@@ -9,8 +9,8 @@ import (
 
 // Release takes this node out of the document's holders; lastLeft is when its last
 // session ended. If it was the last holder, last is true and the pin stays for the
-// rest of the grace period, counted from lastLeft, in whole seconds and at least
-// one. Releasing again, or after the document has moved, does nothing.
+// rest of the grace period, counted from when the last session on any node ended, in
+// whole seconds and at least one. Releasing again, or after the document has moved, does nothing.
 //
 // An error that wraps ErrUnavailable says that the release is owed: it is worked
 // off in the background, and Config.Unpinned is told if the node turns out to have
@@ -108,9 +108,12 @@ func (b *bucket) leave(ctx context.Context, d *document, p Pin) (last bool, left
 		if next, err = b.withoutDead(ctx, next); err != nil {
 			return false, Pin{}, err
 		}
+		if d.lastLeft.After(next.Left) {
+			next.Left = d.lastLeft
+		}
 		ttl := b.cfg.Backstop
 		if len(next.Holders) == 0 {
-			ttl = b.restOfGrace(d.lastLeft)
+			ttl = b.restOfGrace(next.Left)
 		}
 		next, err = b.writePin(ctx, d, next, p.Revision, ttl)
 		if err == nil || !errors.Is(err, ErrConflict) {
@@ -138,11 +141,13 @@ func (b *bucket) withoutDead(ctx context.Context, p Pin) (Pin, error) {
 }
 
 // restOfGrace is what is left of the grace period, in the whole seconds that the
-// server counts in. A claim that no session ever used has none.
+// server counts in. A claim that no session ever used has none; one that was made in
+// a grace period leaves the rest of that.
 func (b *bucket) restOfGrace(lastLeft time.Time) time.Duration {
 	if lastLeft.IsZero() {
 		return time.Second
 	}
-	rest := b.cfg.Grace - time.Since(lastLeft)
+	// Never more than the whole: the clock of the node that left may be ahead.
+	rest := min(b.cfg.Grace-time.Since(lastLeft), b.cfg.Grace)
 	return max((rest + time.Second - 1).Truncate(time.Second), time.Second)
 }

@@ -221,7 +221,7 @@ func (ds *documents) unload(d *document, left time.Time, delay time.Duration) {
 	if d.err != nil || !ds.abandoned(d, left, false) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ds.node.ctx), durableWait)
+	ctx, cancel := context.WithTimeout(ds.node.patience, durableWait)
 	defer cancel()
 	if err := d.room.Durable(ctx); err != nil {
 		ds.node.log.Error("a document is given up with edits that the history has not acknowledged; its clients bring them back", "document", d.doc.String(), "err", err)
@@ -255,7 +255,12 @@ func (ds *documents) close(d *document) {
 	}
 	d.room.Close()
 	if last {
-		ds.node.cleanup.owe(d.doc, epoch, d.lastLeft.Add(ds.node.cfg.Grace))
+		// The pin lives for a second at least, however late it was left.
+		expiry := d.lastLeft.Add(ds.node.cfg.Grace)
+		if soon := time.Now().Add(time.Second); expiry.Before(soon) {
+			expiry = soon
+		}
+		ds.node.cleanup.owe(d.doc, epoch, expiry)
 	}
 	ds.remove(d)
 }

@@ -70,9 +70,11 @@ type Node struct {
 	draining atomic.Bool // no new clients are taken
 	started  time.Time
 
-	ctx    context.Context // ends with the node
-	cancel context.CancelFunc
-	done   sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
+	ctx      context.Context // ends with the node
+	cancel   context.CancelFunc
+	patience context.Context // for what is being given up when the node ends; ends when Close is out of time
+	hurry    context.CancelFunc
+	done     sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
 
 	sessions roster[*visit]
 	recent   recent
@@ -100,6 +102,7 @@ func Open(cfg Config) (*Node, error) {
 	n.sessions.init(n.started)
 	n.recent.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.patience, n.hurry = context.WithCancel(context.Background())
 	n.docs.init(n)
 	n.cleanup.init(n)
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
@@ -110,10 +113,12 @@ func Open(cfg Config) (*Node, error) {
 	var err error
 	if n.gate, err = openGate(&n.cfg); err != nil {
 		n.cancel()
+		n.hurry()
 		return nil, err
 	}
 	if n.rooms, err = room.Open(rooms); err != nil {
 		n.cancel()
+		n.hurry()
 		err = errors.Join(err, n.gate.close(n.ctx))
 		return nil, err
 	}
@@ -196,6 +201,9 @@ func (n *Node) Close(ctx context.Context) error {
 		}
 	})
 	defer hurry.Stop()
+	stop := context.AfterFunc(ctx, n.hurry)
+	defer n.hurry()
+	defer stop()
 	err := n.docs.settle(ctx)
 	n.cancel()
 	n.done.Wait()
