@@ -52,10 +52,10 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	v.doc.Name = withoutTokens(name)   // until the token says whose it is
 	switch {
 	case n.gate.rates.Blocked(address, credentials.Token):
-		n.tooMany(w, v, "refused too often, this address or this token")
+		n.tooMany(w, v, blockedDetail)
 		return
 	case n.gate.full(address):
-		n.tooMany(w, v, "too many connects from this address")
+		n.tooMany(w, v, fullDetail)
 		return
 	}
 
@@ -107,7 +107,7 @@ const rateLimited = "rate_limited"
 func (n *Node) tooMany(w http.ResponseWriter, v *visit, why string) {
 	n.recent.count(rateLimited)
 	n.recent.refuse(control.Refusal{
-		Code: http.StatusTooManyRequests, Reason: "rate limit", Detail: why, Document: control.NewDocument(v.doc),
+		Code: http.StatusTooManyRequests, Reason: tooOften, Detail: why, Document: control.NewDocument(v.doc),
 		Remote: v.remote, UserAgent: v.userAgent, Origin: v.origin, Request: "connect",
 	})
 	tooMany(w)

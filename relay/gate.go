@@ -171,6 +171,13 @@ func (q *guard) Operation() (reason string) {
 	return ""
 }
 
+// Why a client hears 429, for operators.
+const (
+	tooOften      = "rate limit"
+	blockedDetail = "refused too often, this address or this token"
+	fullDetail    = "too many connects and discoveries from this address"
+)
+
 // tooMany answers 429. Browsers show a WebSocket handshake that is answered so as
 // a failed connection.
 func tooMany(w http.ResponseWriter) {

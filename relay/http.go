@@ -45,7 +45,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Allow", "GET, OPTIONS")
 		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Only GET is allowed here")
 	case !n.allowed(path, address):
-		tooMany(w)
+		n.tooManyRequests(w, r, "too many requests of this kind from this address")
 	default:
 		endpoint(w, r)
 	}
@@ -89,8 +89,12 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 	query := docname.ParseQuery(r.URL.RawQuery)
 	credentials := authn.FromRequest(r, query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
-	if n.gate.rates.Blocked(address, credentials.Token) || !n.gate.admits(address) {
-		tooMany(w)
+	switch {
+	case n.gate.rates.Blocked(address, credentials.Token):
+		n.tooManyRequests(w, r, blockedDetail)
+		return
+	case !n.gate.admits(address):
+		n.tooManyRequests(w, r, fullDetail)
 		return
 	}
 	grant, err := n.verify(n.gate.answerable(r.Context(), address), credentials.Token)
@@ -225,14 +229,25 @@ func (n *Node) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	if a.status == http.StatusServiceUnavailable {
 		setRetryAfter(w)
 	}
+	n.remember(r, a.status, a.reason, err.Error())
+	writeError(w, a.status, a.kind, a.reason)
+}
+
+// tooManyRequests refuses a client that comes too often.
+func (n *Node) tooManyRequests(w http.ResponseWriter, r *http.Request, why string) {
+	n.remember(r, http.StatusTooManyRequests, tooOften, why)
+	tooMany(w)
+}
+
+// remember notes a refusal for operators.
+func (n *Node) remember(r *http.Request, status int, reason, detail string) {
 	client := remote(r, limits.ClientIP(r, n.gate.limits.TrustedProxies))
 	n.recent.refuse(control.Refusal{
-		Code: a.status, Reason: a.reason, Detail: err.Error(), Request: strings.TrimPrefix(r.URL.Path, "/"),
+		Code: status, Reason: reason, Detail: detail, Request: strings.TrimPrefix(r.URL.Path, "/"),
 		Remote: client, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),
 		Document: control.Document{Name: withoutTokens(docname.ParseQuery(r.URL.RawQuery).Get("documentName"))},
 	})
-	n.log.Debug("refused", "path", r.URL.Path, "status", a.status, "reason", a.reason, "remote", client, "err", err)
-	writeError(w, a.status, a.kind, a.reason)
+	n.log.Debug("refused", "path", r.URL.Path, "status", status, "reason", reason, "remote", client, "err", detail)
 }
 
 func writeError(w http.ResponseWriter, status int, kind, message string) {

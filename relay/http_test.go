@@ -151,3 +151,29 @@ func TestARefusedRequestIsToldOfItsClientAndNotOfTheProxy(t *testing.T) {
 		t.Errorf("%+v", rows)
 	}
 }
+
+func TestARequestThatComesTooOftenIsRemembered(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", trustLoopback, func(c *Config) {
+		one := limits.Rate{Count: 1, Per: time.Hour}
+		c.Limits.Rates = limits.RateConfig{Refused: one, Admitted: one, Usage: one, Health: one}
+	})
+	good := w.token(authn.Subject{})
+	for i, c := range []struct{ target, token, detail string }{
+		{"/usage", good, "too many requests of this kind from this address"},
+		{"/health", "", "too many requests of this kind from this address"},
+		{"/discovery?documentName=todo", good, fullDetail},
+		{"/discovery?documentName=todo", "", blockedDetail},
+	} {
+		client := fmt.Sprintf("192.0.2.%d", i+1)
+		n.forwarded(client, c.target, c.token)
+		if got := n.forwarded(client, c.target, c.token); got != http.StatusTooManyRequests {
+			t.Errorf("%s again: %d", c.target, got)
+		}
+		rows := n.recent.since(control.RecentRequest{}).Refusals.Rows
+		request, _, _ := strings.Cut(c.target[1:], "?")
+		if last := rows[len(rows)-1]; last.Code != http.StatusTooManyRequests || last.Remote != client || last.Request != request || last.Detail != c.detail {
+			t.Errorf("%s: remembered as %+v", c.target, last)
+		}
+	}
+}
