@@ -104,7 +104,8 @@ func (s *Session) beat(now time.Time) {
 	if clock(now)-s.lastData.Load() >= int64(keepAlive-time.Second) {
 		s.Send(yproto.KeepAlive)
 	}
-	if age := int(now.Sub(s.since) / time.Second); age > 0 && age%int(pingEvery/time.Second) == 0 {
+	if due := int(now.Sub(s.since) / pingEvery); due > s.pings {
+		s.pings = due // beats that came late are not made up for
 		s.ping()
 	}
 }

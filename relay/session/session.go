@@ -91,6 +91,7 @@ type Session struct {
 	lastData atomic.Int64
 	frames   struct{ in, out atomic.Int64 }
 	held     int64 // of Config.incoming; owned by the reader
+	pings    int   // that were due; owned by the pulse
 
 	mu      sync.Mutex
 	behind  bool // the socket does not keep up: everything is queued
