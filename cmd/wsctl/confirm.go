@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,6 +33,32 @@ func (c *cli) confirm(f *confirmFlag, format string, args ...any) error {
 		return failed(exitDeclined, "nothing was changed: nobody answered, use --yes")
 	}
 	return failed(exitDeclined, "nothing was changed")
+}
+
+// input is standard input, from which Ctrl-C interrupts a read. The read itself cannot
+// be ended: it goes on until the process ends, or somebody types.
+type input struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (i input) Read(p []byte) (int, error) {
+	type answer struct {
+		bytes []byte
+		err   error
+	}
+	read := make(chan answer, 1)
+	go func() {
+		bytes := make([]byte, len(p))
+		n, err := i.in.Read(bytes)
+		read <- answer{bytes[:n], err}
+	}()
+	select {
+	case a := <-read:
+		return copy(p, a.bytes), a.err
+	case <-i.ctx.Done():
+		return 0, i.ctx.Err()
+	}
 }
 
 // done tells what was changed: on standard error, so that -o json stays JSON.

@@ -59,15 +59,12 @@ type cli struct {
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
-	c := &cli{in: in, out: out, err: errs}
+	c := &cli{in: input{ctx, in}, out: out, err: errs}
 	root := c.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	if err == nil || errors.Is(err, errWatchEnded) {
 		return 0
-	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return 0 // Ctrl-C is how a watch ends
 	}
 	fmt.Fprintln(errs, "wsctl:", c.conceal(err.Error()))
 	return exitCode(err)

@@ -236,9 +236,8 @@ func (c *cli) watchPins(ctx context.Context, r *registries, f *pinFlags) error {
 	columns := append([]column[pinChange]{{"AT", false, func(p pinChange) string { return clockTime(p.At) }}}, widen(pinColumns, func(p pinChange) pinRow { return p.pinRow })...)
 	changes := newEvents(c, columns)
 	var wait sync.WaitGroup
-	errs := make(chan error, len(r.sources))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	lost, watched := r.lost, 0
 	for _, license := range r.chosen(f.license) {
 		i, err := r.inspector(license)
@@ -250,14 +249,13 @@ func (c *cli) watchPins(ctx context.Context, r *registries, f *pinFlags) error {
 		wait.Go(func() {
 			err := i.WatchPins(ctx, license, f.filter(), func(info kvpin.PinInfo) {
 				if f.state == "" || f.state == info.State.String() || info.State == kvpin.Free {
-					if changes.print(pinChange{time.Now(), newPinRow(info)}) != nil {
-						cancel() // nobody reads on
+					if err := changes.print(pinChange{time.Now(), newPinRow(info)}); err != nil {
+						cancel(closedError{err})
 					}
 				}
 			})
 			if err != nil {
-				errs <- err
-				cancel()
+				cancel(err)
 			}
 		})
 	}
@@ -268,10 +266,8 @@ func (c *cli) watchPins(ctx context.Context, r *registries, f *pinFlags) error {
 		c.done("wsctl: %v", lost)
 	}
 	wait.Wait()
-	select {
-	case err := <-errs:
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
-	default:
-		return ctx.Err()
 	}
+	return errWatchEnded
 }

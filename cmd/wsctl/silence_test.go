@@ -102,6 +102,8 @@ func (h holder) Busiest(*control.Filter, int) []control.DocumentRow {
 	return []control.DocumentRow{todo}
 }
 
+func (h holder) Recent(control.RecentRequest) control.Recent { return control.Recent{} }
+
 func (h holder) Stat(_ context.Context, d control.Document) (control.DocumentStat, error) {
 	return control.DocumentStat{Node: h.name, DocumentRow: control.DocumentRow{Document: d}}, nil
 }

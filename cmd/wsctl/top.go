@@ -83,10 +83,13 @@ func (c *cli) top(ctx context.Context, fl *fleet, f *topFlags) error {
 	}
 	for {
 		if !pause(ctx, f.interval) {
-			return context.Canceled
+			return errWatchEnded
 		}
 		view, err := look(ctx, fl, f.rows, before)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return errWatchEnded
+		case err != nil:
 			return err
 		}
 		before = view

@@ -68,6 +68,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// errWatchEnded says that Ctrl-C ended a watch, which is how it ends. Whatever else is
+// interrupted has failed.
+var errWatchEnded = errors.New("the watch was ended")
+
 // closedError says that nobody reads what is printed any more.
 type closedError struct{ error }
 
@@ -94,7 +98,7 @@ func (c *cli) again(ctx context.Context, interval time.Duration, eachTime bool, 
 		err := look()
 		switch {
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return errWatchEnded
 		case err == nil:
 			said = ""
 		case errors.As(err, new(closedError)), exitCode(err) == exitUsage:
@@ -104,7 +108,7 @@ func (c *cli) again(ctx context.Context, interval time.Duration, eachTime bool, 
 			c.done("wsctl: %s", said)
 		}
 		if !pause(ctx, interval) {
-			return context.Canceled
+			return errWatchEnded
 		}
 	}
 }
