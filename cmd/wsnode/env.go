@@ -3,27 +3,51 @@ package main
 import (
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
 // fromEnvironment sets each flag that was not given from WSNODE_<FLAG>, and says
-// so in the flag's help. A repeatable flag takes its values separated by commas.
+// so in the flag's help.
 func fromEnvironment(cmd *cobra.Command) {
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage += " [$" + variable(f.Name) + "]" })
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		_, separated := separator(f)
+		f.Usage += " [$" + variable(f.Name) + separated + "]"
+	})
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) (err error) {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			value, set := os.LookupEnv(variable(f.Name))
 			if !set || f.Changed || err != nil {
 				return
 			}
-			if setErr := cmd.Flags().Set(f.Name, value); setErr != nil {
-				err = wrongFlag(f.Name, "%s holds %q: expected a %s", variable(f.Name), value, f.Value.Type())
+			values := []string{value}
+			if separates, _ := separator(f); separates != nil {
+				values = strings.FieldsFunc(value, separates)
+			}
+			for _, v := range values {
+				if err == nil && cmd.Flags().Set(f.Name, v) != nil {
+					err = wrongFlag(f.Name, "%s holds %q: expected a %s", variable(f.Name), value, f.Value.Type())
+				}
 			}
 		})
 		return err
 	}
+}
+
+// separator tells what separates the values of a repeatable flag, nil for any other:
+// white space, since commas separate the servers of one cluster. A header may hold
+// spaces, so each has a line.
+func separator(f *pflag.Flag) (separates func(rune) bool, inWords string) {
+	_, repeatable := f.Value.(pflag.SliceValue)
+	switch {
+	case !repeatable:
+		return nil, ""
+	case f.Name == "otlp-header":
+		return func(r rune) bool { return r == '\n' || r == '\r' }, ", one a line"
+	}
+	return unicode.IsSpace, ", separated by spaces"
 }
 
 func variable(flag string) string {
