@@ -228,9 +228,9 @@ func (s *Server) export(_ context.Context, r ExportRequest) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		id = s.exports.keep(state, time.Now())
+		id = s.exports.keep(state)
 	}
-	state, ok := s.exports.take(id, time.Now())
+	state, ok := s.exports.take(id)
 	if !ok {
 		return nil, NotFound("the export has run out: begin again")
 	}
@@ -245,16 +245,18 @@ func (s *Server) export(_ context.Context, r ExportRequest) (any, error) {
 	return Export{Export: id, Size: len(state), Data: part}, nil
 }
 
-// exports are the states that operators are fetching.
+// exports are the states that operators are fetching. One that is not fetched to its
+// end is forgotten after a while: it may be that of a large document, closed since.
 type exports struct {
 	mu   sync.Mutex
 	last uint64
-	kept map[uint64]kept
+	kept map[uint64]*kept
 }
 
 type kept struct {
-	state []byte // shared with the document's store, immutable
-	used  time.Time
+	state  []byte // shared with the document's store, immutable
+	used   time.Time
+	forget *time.Timer
 }
 
 const (
@@ -263,11 +265,11 @@ const (
 )
 
 // keep makes room for a state by dropping the one that was not asked for longest.
-func (e *exports) keep(state []byte, now time.Time) uint64 {
+func (e *exports) keep(state []byte) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.kept == nil {
-		e.kept = map[uint64]kept{}
+		e.kept = map[uint64]*kept{}
 	}
 	for len(e.kept) >= maxExports {
 		var oldest uint64
@@ -276,32 +278,37 @@ func (e *exports) keep(state []byte, now time.Time) uint64 {
 				oldest = id
 			}
 		}
-		delete(e.kept, oldest)
+		e.dropLocked(oldest)
 	}
 	e.last++
-	e.kept[e.last] = kept{state, now}
-	return e.last
+	id := e.last
+	e.kept[id] = &kept{state, time.Now(), time.AfterFunc(exportLife, func() { e.drop(id) })}
+	return id
 }
 
-func (e *exports) take(id uint64, now time.Time) ([]byte, bool) {
+func (e *exports) take(id uint64) ([]byte, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for other, k := range e.kept {
-		if now.Sub(k.used) > exportLife {
-			delete(e.kept, other)
-		}
+	k := e.kept[id]
+	if k == nil {
+		return nil, false
 	}
-	k, ok := e.kept[id]
-	if ok {
-		e.kept[id] = kept{k.state, now}
-	}
-	return k.state, ok
+	k.used = time.Now()
+	k.forget.Reset(exportLife)
+	return k.state, true
 }
 
 func (e *exports) drop(id uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.kept, id)
+	e.dropLocked(id)
+}
+
+func (e *exports) dropLocked(id uint64) {
+	if k := e.kept[id]; k != nil {
+		k.forget.Stop()
+		delete(e.kept, id)
+	}
 }
 
 var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
