@@ -3,12 +3,15 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/room"
 )
 
 // cleanup removes the history of documents whose pin is gone. The node that took
@@ -142,8 +145,13 @@ func (c *cleanup) remove(ctx context.Context, o owed) error {
 	return h.PurgeBelow(ctx, subject, last+1)
 }
 
+// errNoWord: somebody in the region has a room of the document, and did not say in
+// time which.
+var errNoWord = errors.New("a room does not answer")
+
 // gone reports whether the epoch has ended: neither the registry nor a room of
-// the region knows it.
+// the region knows it. A registry that lost its pins knows of none, so silence of
+// the rooms is no answer either.
 func (c *cleanup) gone(ctx context.Context, o owed) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
@@ -157,6 +165,18 @@ func (c *cleanup) gone(ctx context.Context, o owed) (bool, error) {
 	if state != kvpin.Free && string(pin.Epoch) == o.epoch {
 		return false, nil // somebody came back; who leaves last will owe it
 	}
-	epoch, ok := c.node.who(ctx, o.doc)
-	return !ok || epoch != o.epoch, nil
+	if d := c.node.docs.get(o.doc); d != nil {
+		return d.room.Epoch() != o.epoch, nil
+	}
+	ctx, cancel = context.WithTimeout(ctx, whoTimeout)
+	defer cancel()
+	answer, err := c.node.cfg.Bus.Request(ctx, o.doc.SignalsSubject(), room.Who())
+	switch {
+	case errors.Is(err, bus.ErrNobody):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("%w: %w", errNoWord, err)
+	}
+	epoch, ok := room.ReadWho(answer)
+	return ok && epoch != o.epoch, nil
 }

@@ -90,7 +90,10 @@ func (s *sweep) look(ctx context.Context) error {
 		}
 		o := owed{doc, epoch}
 		gone, err := n.cleanup.gone(ctx, o)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoWord):
+			continue // perhaps of a node that NATS has yet to find dead
+		case err != nil:
 			return err
 		}
 		if !gone || !n.cleanup.suspect(o, time.Now().Add(s.confirmAfter())) {
