@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -23,7 +25,8 @@ func (c *cli) traceCommand() *cobra.Command {
 		Short: "Show what happens to a client that connects now, step by step",
 		Long: `Have a node of each region go through a connect without making one: token, pin,
 node, limits, history, with times. With a token DOCUMENT is the name that the
-client uses; without one it is tenant/app/name, and the token is taken as good.
+client uses, or the whole document if it is the token's; without one it is
+tenant/app/name, and the token is taken as good.
 The exit code is 1 when no node would admit the client.`,
 		Args:              exactly("DOCUMENT"),
 		ValidArgsFunction: c.completeDocuments,
@@ -33,13 +36,16 @@ The exit code is 1 when no node would admit the client.`,
 			if err != nil {
 				return err
 			}
-			request := control.TraceRequest{Token: token, Origin: origin, Name: args[0]}
-			if token == "" {
-				doc, err := c.documentToTrace(ctx, args[0], license)
-				if err != nil {
-					return err
-				}
+			request := control.TraceRequest{Token: token, Origin: origin}
+			if token != "" {
+				request.Name, err = c.nameToTrace(args[0], token)
+			} else {
+				var doc docname.Document
+				doc, err = c.documentToTrace(ctx, args[0], license)
 				request = control.TraceRequest{Document: control.NewDocument(doc)}
+			}
+			if err != nil {
+				return err
 			}
 			return c.withFleet(func(fl *fleet) error { return c.trace(ctx, fl, names, all, request) })
 		},
@@ -51,6 +57,35 @@ The exit code is 1 when no node would admit the client.`,
 	fl.StringVar(&origin, "origin", "", "origin of the page that connects")
 	c.licenseFlag(cmd, &license)
 	return cmd
+}
+
+// nameToTrace is the name by which the token's client asks for a document. The token
+// may come from the environment, unthought of: who gives a whole document means that
+// one. A name may look like one, though; what it is taken for is said then.
+func (c *cli) nameToTrace(arg, token string) (name string, err error) {
+	doc, err := parseDocument(arg)
+	if err != nil {
+		return arg, nil
+	}
+	var claims struct {
+		Tenant      docname.Tenant        `json:"tenantId"`
+		App         docname.App           `json:"appId"`
+		License     docname.LicenseRegion `json:"dbCode"`
+		LicenseCode docname.LicenseRegion `json:"licenseRegionCode"`
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 || decodePart(parts[1], &claims) != nil {
+		return arg, nil // the nodes say what is wrong with it
+	}
+	license := cmp.Or(claims.License, claims.LicenseCode)
+	switch {
+	case doc.Tenant == claims.Tenant && doc.App == claims.App && (doc.License == "" || doc.License == license):
+		return doc.Name, nil
+	case doc.License != "":
+		return "", failed(exitUsage, "%s is not of the token, which is for %s/%s/%s: trace it without the token", doc, license, claims.Tenant, claims.App)
+	}
+	c.done("wsctl: %q is taken as a name in the token's %s/%s", arg, claims.Tenant, claims.App)
+	return arg, nil
 }
 
 // documentToTrace is a document that need not be pinned; its license region must
