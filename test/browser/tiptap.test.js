@@ -102,7 +102,11 @@ for (const version of [3, 2]) {
     await type(ada, 'bold')
     await ada.keyboard.press('Control+b')
     await shows(bob, 'plain bold')
-    assert.equal(await area(bob).locator('strong').textContent(), 'bold')
+    await bob.waitForFunction(() => { // without Ada's cursor, which may lie in it
+      const bold = document.querySelector('.ProseMirror strong')?.cloneNode(true)
+      bold?.querySelectorAll('[class^=collaboration]').forEach((cursor) => cursor.remove())
+      return bold?.textContent.replace(/\u2060/g, '') === 'bold'
+    })
     await area(bob).click()
     await bob.keyboard.press('Control+End')
     await bob.keyboard.press('Enter')
@@ -126,7 +130,7 @@ for (const version of [3, 2]) {
 
     await bob.close()
     await ada.waitForFunction(() => window.app.connection.awareness.getStates().size === 1, null, { timeout: 5000 })
-    assert.equal(await area(ada).getByText('Bob', { exact: true }).count(), 0)
+    await area(ada).getByText('Bob', { exact: true }).waitFor({ state: 'detached' })
   })
 
   for (const strategy of ['discovery', 'catch']) {
@@ -144,13 +148,13 @@ for (const version of [3, 2]) {
 }
 
 test('a document that has moved meanwhile: redirected long after the first connect, nothing is lost', { timeout: 120_000 }, async (t) => {
-  const { come } = await stage(t, 3)
+  const { come, doc } = await stage(t, 3)
   const ada = await come(0, { region: 'us-east-1' })
   await synced(ada, 'us-east-1')
   await type(ada, 'one ')
   await ada.evaluate(() => window.app.connection.disconnect())
   await type(ada, 'two ')
-  await ada.waitForTimeout(2500) // the grace period of 1 s, and the registry's up to 1 s more
+  await cluster.unpinned(doc)
   const bob = await come(1, { region: 'eu-central-1', strategy: 'catch' })
   await synced(bob, 'eu-central-1')
   await type(bob, 'three')
@@ -162,15 +166,22 @@ test('a document that has moved meanwhile: redirected long after the first conne
 })
 
 test('offline and back: what both typed meanwhile is there', { timeout: 120_000 }, async (t) => {
-  const { come } = await stage(t, 3, { tolerate: networkNoise })
+  const { come, doc } = await stage(t, 3, { tolerate: networkNoise })
   const [ada, bob] = [await come(0), await come(1)]
   await Promise.all([synced(ada), synced(bob)])
   await type(ada, 'start')
   await shows(bob, 'start')
+  await sees(bob, 'Ada')
+  // Chromium lets open sockets live when it goes offline: hers is cut as well, and a new one cannot be opened.
   await ada.context().setOffline(true)
+  await cluster.order('sessions/drop', { document: doc, client: await ada.evaluate(() => window.app.connection.doc.clientID) })
+  await ada.waitForFunction(() => window.app.connection.status.state === 'waiting')
+  await area(bob).getByText('Ada', { exact: true }).waitFor({ state: 'detached' })
   await type(ada, ' offline')
   await type(bob, 'online ')
-  await ada.waitForTimeout(500)
+  assert.ok(!(await content(bob)).includes('offline'))
+  assert.ok(!(await content(ada)).includes('online'))
+  assert.notEqual((await state(ada)).state, 'synced')
   await ada.context().setOffline(false)
   await same([ada, bob], ['offline', 'online'])
   await sees(bob, 'Ada')

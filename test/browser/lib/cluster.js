@@ -55,7 +55,7 @@ export const daemon = async (args, ready, env = {}) => {
   return {
     output,
     async stop () {
-      if (child.exitCode !== null) return
+      if (child.exitCode !== null || child.signalCode !== null) return
       const ended = new Promise((resolve) => child.once('exit', resolve))
       child.kill('SIGTERM')
       const late = setTimeout(() => child.kill('SIGKILL'), 10_000)
@@ -80,6 +80,17 @@ export const startDev = async (...flags) => {
     seconds: { 'eu-central-1': at(1), 'us-east-1': at(11) },
     async token (parameters = {}) {
       return (await fetch(`http://${at(0)}/dev/token?${new URLSearchParams(parameters)}`)).text()
+    },
+    /** Resolves when the grace period of a document has passed. @param {string} documentName */
+    async unpinned (documentName) {
+      const headers = { Authorization: 'Bearer ' + await this.token() }
+      const deadline = Date.now() + 30_000
+      for (;;) {
+        const answer = await fetch(`http://${at(0)}/discovery?${new URLSearchParams({ documentName })}`, { headers })
+        if (answer.ok && (await answer.json()).isNew) return
+        if (Date.now() > deadline) throw new Error(documentName + ' is still pinned')
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
     },
     /** A development order, such as `nodes/eu-central-1-0/stop`. */
     async order (path, parameters = {}) {
