@@ -41,7 +41,6 @@ test('notes: two people share a note, which is still there after everything was 
   }
 
   const browser = await launch()
-  t.after(() => browser.close())
   const url = `http://127.0.0.1:${port}/#groceries`
   const note = (page) => page.getByRole('textbox', { name: 'Note' })
 
@@ -51,6 +50,7 @@ test('notes: two people share a note, which is still there after everything was 
     rmSync(folder, { recursive: true })
   })
   const visit = visitors(t, browser, { tolerate: /^WebSocket connection to/ })
+  t.after(() => browser.close()) // after the screenshots
   const [ada, bob] = [await visit(url), await visit(url)]
   await note(ada).pressSequentially('Milk', { delay: 20 })
   await note(bob).getByText('Milk').waitFor()

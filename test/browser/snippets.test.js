@@ -87,8 +87,8 @@ for (const [name, { area, caret, modules }] of Object.entries(editors)) {
     await write(ada, '!')
     await shows(bob, '!')
     await ada.keyboard.press('Control+z')
-    await ada.waitForTimeout(200)
-    assert.match(await bob.locator('#editor ' + area).first().textContent(), /world/)
+    await bob.waitForFunction((area) => !document.querySelector('#editor ' + area).textContent.includes('!'), area, { timeout: 15_000 })
+    await Promise.all([shows(ada, 'world'), shows(bob, 'world')])
   })
 }
 
@@ -163,17 +163,26 @@ const node = (dir, file, env = {}) => {
   return { child, ended }
 }
 
+/** @param {() => boolean} check */
+const until = async (check) => {
+  for (const deadline = Date.now() + 20_000; !check();) {
+    assert.ok(Date.now() < deadline, 'in vain: ' + check)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
 test('node: a script joins, writes and ends', { timeout: 120_000 }, async (t) => {
   ran.add('node')
   const bob = await colleague(t, 'docs-node')
   const dir = project(t, { 'app.js': placed(snippets.node, cluster) })
   const out = await node(dir, 'app.js', { SYNC_TOKEN: await cluster.token({ tenant: 'docs-node' }) }).ended
   assert.equal(out, 'from a script\n\n')
-  assert.equal(bob.doc.getText('text').toString(), 'from a script\n')
+  await until(() => bob.doc.getText('text').toString() === 'from a script\n')
 })
 
 test('keeper: a document outlives everybody who edited it', { timeout: 120_000 }, async (t) => {
   ran.add('keeper')
+  const Y = await import(pathTo('yjs/dist/yjs.mjs'))
   const dir = project(t, { 'keeper.js': snippets.keeper })
   const { keep } = await import(join(dir, 'keeper.js'))
   const database = new Map()
@@ -187,11 +196,15 @@ test('keeper: a document outlives everybody who edited it', { timeout: 120_000 }
   const leave = await keep('minutes', backend('docs-keeper-1'))
   const ada = await colleague(t, 'docs-keeper-1')
   ada.doc.getText('text').insert(0, 'kept')
-  await new Promise((resolve) => setTimeout(resolve, 300))
+  await until(() => { // saved a second after the change
+    const saved = new Y.Doc()
+    if (database.has('minutes')) Y.applyUpdate(saved, database.get('minutes'))
+    return saved.getText('text').toString() === 'kept'
+  })
   await leave()
   const leaveAgain = await keep('minutes', backend('docs-keeper-2'))
   const bob = await colleague(t, 'docs-keeper-2')
-  assert.equal(bob.doc.getText('text').toString(), 'kept')
+  await until(() => bob.doc.getText('text').toString() === 'kept')
   await leaveAgain()
 })
 
