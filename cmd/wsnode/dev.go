@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,8 +47,9 @@ func newDevCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run regions, nodes and NATS in one process, for development",
 		Long: `Run everything in one process: an embedded NATS per region, the nodes of each
-region, all license regions, and an issuer of tokens at /dev/token. Nothing of
-it is meant to be reached from another machine.`,
+region, all license regions, and an issuer of tokens at /dev/token, which gives
+one to everybody who asks. It listens on loopback only, unless --host opens it
+to the devices of your own network.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
@@ -113,8 +115,15 @@ func (f *devFlags) check() error {
 	case f.port < 1 || last > 65535:
 		return wrongFlag("port", "%d: expected the ports up to %d to lie between 1 and 65535", f.port, last)
 	}
+	// Browsers write host names in lower case.
+	f.host = strings.ToLower(f.host)
+	if f.host != "" && net.ParseIP(f.host) == nil && !hostName.MatchString(f.host) {
+		return wrongFlag("host", "%q: expected a host name or an IP address, without scheme, port and brackets", f.host)
+	}
 	return checkGrace(f.grace)
 }
+
+var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
 
 // dev is the running whole.
 type dev struct {
@@ -290,5 +299,11 @@ func (d *dev) describe(out io.Writer) {
 	}
 	_ = w.Flush()
 	fmt.Fprintf(out, "\npage    %s/playground/\n", strings.Replace(base, "127.0.0.1", "localhost", 1))
+	if d.tls != nil {
+		fmt.Fprintln(out, "trust   browsers ask before they trust the certificate, some for every port:")
+		for _, n := range d.nodes() {
+			fmt.Fprintf(out, "        https%s/health\n", strings.TrimPrefix(n.url, "wss"))
+		}
+	}
 	fmt.Fprintf(out, "token   curl '%s/dev/token?tenant=dev&app=demo'\nwhere   curl '%s/discovery?documentName=todo' -H \"Authorization: Bearer $TOKEN\"\nend     Ctrl-C\n\nready\n", base, base)
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// ownCertificate makes a certificate for this machine and the host, valid for as
-// long as a day's work. Browsers ask before they trust it.
+// ownCertificate makes a certificate for this machine and the host, valid for
+// 30 days. Browsers ask before they trust it.
 func ownCertificate(host string) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

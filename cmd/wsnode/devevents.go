@@ -30,6 +30,7 @@ type devEvents struct {
 	before  map[docname.Document]devDocument
 	nodes   map[string]string // states by node, as told
 	cuts    map[string]string // registries by region, as told
+	resumed bool              // nobody has looked for a while: what is found now is no news
 }
 
 // leaving is a document in its grace period.
@@ -65,7 +66,7 @@ const (
 func newDevEvents(d *dev) *devEvents {
 	return &devEvents{
 		dev: d, readers: map[chan []byte]struct{}{}, leaving: map[docname.Document]*leaving{},
-		before: map[docname.Document]devDocument{}, nodes: map[string]string{}, cuts: map[string]string{},
+		nodes: map[string]string{}, cuts: map[string]string{},
 	}
 }
 
@@ -113,12 +114,23 @@ func (e *devEvents) join() chan []byte {
 	if e.stop == nil {
 		var ctx context.Context
 		ctx, e.stop = context.WithCancel(context.Background())
-		e.state = nil
+		e.resume(time.Now())
 		e.done.Go(func() { e.look(ctx) })
 	} else if e.state != nil {
 		events <- e.state
 	}
 	return events
+}
+
+// resume forgets what was told before the last reader left. Documents that were
+// pinned then may still be: the registry is asked at the first look.
+func (e *devEvents) resume(now time.Time) {
+	for d, before := range e.before {
+		e.leaving[d] = &leaving{region: before.Region, since: now}
+	}
+	e.state, e.before = nil, nil
+	e.nodes, e.cuts = map[string]string{}, map[string]string{}
+	e.resumed = true
 }
 
 func (e *devEvents) leave(events chan []byte) {
@@ -170,6 +182,7 @@ func (e *devEvents) once(ctx context.Context) {
 	defer e.mu.Unlock()
 	e.compare(present, expired, now)
 	e.steered(topology)
+	e.resumed = false
 	state, err := json.Marshal(struct {
 		Regions   []topologyRegion `json:"regions"`
 		Documents []devDocument    `json:"documents"`
@@ -220,7 +233,7 @@ func (e *devEvents) expired(ctx context.Context, present map[docname.Document]de
 	e.mu.Lock()
 	var due []docname.Document
 	for d, l := range e.leaving {
-		if _, back := present[d]; !back && now.Sub(l.since) >= e.dev.flags.grace {
+		if _, back := present[d]; !back && (e.resumed || now.Sub(l.since) >= e.dev.flags.grace) {
 			due = append(due, d)
 		}
 	}
@@ -250,6 +263,9 @@ func (e *devEvents) compare(present map[docname.Document]devDocument, expired ma
 			known = true
 			delete(e.leaving, d)
 		}
+		if e.resumed {
+			continue
+		}
 		if !known {
 			e.happened("pinned", d.Name, "region", document.Region)
 		}
@@ -263,7 +279,9 @@ func (e *devEvents) compare(present map[docname.Document]devDocument, expired ma
 	}
 	for d := range expired {
 		if l := e.leaving[d]; l != nil && expired[d] {
-			e.happened("unpinned", d.Name, "region", l.region)
+			if !e.resumed {
+				e.happened("unpinned", d.Name, "region", l.region)
+			}
 			delete(e.leaving, d)
 		}
 	}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+func flagsWithHost(host string) (*devFlags, error) {
+	f := &devFlags{regions: []string{"eu-central-1"}, nodes: 1, port: 8080, grace: time.Second, host: host}
+	return f, f.check()
+}
+
+func TestHostIsANameOrAnAddressAndNothingElse(t *testing.T) {
+	for host, want := range map[string]string{
+		"Annas-MacBook.local": "ws://annas-macbook.local:8080",
+		"192.168.1.5":         "ws://192.168.1.5:8080",
+		"fd00::5":             "ws://[fd00::5]:8080",
+	} {
+		f, err := flagsWithHost(host)
+		if err != nil || f.url(0, 0) != want {
+			t.Errorf("%s: %v, %v; expected %s", host, f.url(0, 0), err, want)
+		}
+	}
+	for _, host := range []string{"192.168.1.5:8080", "[::1]", "https://example.com", "example.com/", "a b", "-x"} {
+		if _, err := flagsWithHost(host); err == nil || !strings.HasPrefix(err.Error(), "--host: ") {
+			t.Errorf("%s is taken: %v", host, err)
+		}
+	}
+}
+
+func TestBrowsersReachTheHostByItsName(t *testing.T) {
+	f, err := flagsWithHost("Annas-MacBook.local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dev{flags: f, regions: []*devRegion{{nodes: []*devNode{{addr: ":8080"}}}}}
+	for host, want := range map[string]bool{"annas-macbook.local:8080": true, "evil.example:8080": false} {
+		r := httptest.NewRequest("POST", "/dev/sessions/drop", nil)
+		r.Host = host
+		r.Header.Set("Origin", "http://"+host)
+		if got := d.admit(httptest.NewRecorder(), r); got != want {
+			t.Errorf("%s: admitted: %v", host, got)
+		}
+	}
+}
+
+func TestEventsTellNoOldNewsAfterNobodyLooked(t *testing.T) {
+	e := newDevEvents(&dev{flags: &devFlags{grace: time.Second}})
+	name := func(name string) docname.Document {
+		return docname.Document{License: "aws-eu-west-1", Tenant: "dev", App: "demo", Name: name}
+	}
+	open := func(names ...string) map[docname.Document]devDocument {
+		present := map[docname.Document]devDocument{}
+		for _, n := range names {
+			d := describeDocument(name(n), "eu-central-1")
+			d.Nodes = []devPresence{{Node: "eu-central-1-0", Sessions: 1}}
+			present[name(n)] = d
+		}
+		return present
+	}
+	heard := make(chan []byte, 100)
+	e.readers[heard] = struct{}{}
+	now := time.Now()
+	look := func(present map[docname.Document]devDocument, expired ...string) []string {
+		gone := map[docname.Document]bool{}
+		for _, n := range expired {
+			gone[name(n)] = true
+		}
+		e.compare(present, gone, now)
+		e.resumed = false
+		var events []string
+		for len(heard) > 0 {
+			_, what, _ := strings.Cut(string(<-heard), `"what":"`)
+			what, _, _ = strings.Cut(what, `"`)
+			events = append(events, what)
+		}
+		slices.Sort(events)
+		return events
+	}
+	expect := func(what string, got []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, expected %v", what, got, want)
+		}
+	}
+
+	e.resume(now)
+	expect("the first look", look(open("stays", "ends")))
+	expect("a newcomer", look(open("stays", "ends", "new")), "joined", "pinned")
+	// Nobody looks, while "ends" is left and unpinned, and "new" is left only.
+	e.resume(now)
+	expect("the next first look", look(open("stays"), "ends"))
+	if _, listed := e.leaving[name("ends")]; listed {
+		t.Error("a document that was unpinned while nobody looked is listed")
+	}
+	expect("back in the grace period", look(open("stays", "new")), "joined")
+	expect("a new life", look(open("stays", "new", "ends")), "joined", "pinned")
+}
