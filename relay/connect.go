@@ -114,9 +114,21 @@ func (n *Node) tooMany(w http.ResponseWriter, v *visit, why string) {
 }
 
 // admit goes from the token to a place in the document.
-func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr error) (err error) {
+func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr error) error {
+	if err := v.qualify(ctx, token, origin, name, nameErr); err != nil {
+		return err
+	}
+	err := v.enter(ctx)
+	if err != nil {
+		v.leave()
+	}
+	return err
+}
+
+// qualify goes from the token to a place in the app's limits.
+func (v *visit) qualify(ctx context.Context, token, origin, name string, nameErr error) (err error) {
 	n := v.node
-	done, err := n.gate.queue(ctx)
+	done, err := queue(ctx, n.gate.slots)
 	if err != nil {
 		return err
 	}
@@ -149,14 +161,24 @@ func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr e
 	}
 	step = v.span.Child("reserve place")
 	v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant))
-	if step.End(err); err != nil {
-		return err
+	step.End(err)
+	return err
+}
+
+// enter goes from there into the document. While the region's history does not
+// answer, those who wait for it must not keep out whose documents are open.
+func (v *visit) enter(ctx context.Context) (err error) {
+	n := v.node
+	if n.docs.get(v.doc) == nil {
+		done, err := queue(ctx, n.gate.loads)
+		if err != nil {
+			return err
+		}
+		defer done()
 	}
-	step = v.span.Child("enter document")
+	step := v.span.Child("enter document")
 	v.live, err = n.docs.enter(ctx, v.doc)
-	if step.End(err); err != nil {
-		v.leave()
-	}
+	step.End(err)
 	return err
 }
 

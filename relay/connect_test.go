@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/docname"
 )
 
 func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
@@ -51,4 +54,40 @@ func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhoWaitsForADocumentToOpenKeepsNobodyElseOut(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", func(c *Config) { c.Limits.Handshakes = 1 })
+	token := w.token(authn.Subject{})
+	open(t, n, "open", token)
+
+	// A document that is being opened, for as long as the test likes.
+	d := &document{doc: docname.Document{License: license, Tenant: "acme", App: "notes", Name: "stuck"}, opened: make(chan struct{})}
+	n.docs.mu.Lock()
+	n.docs.live[d.doc], d.id = d, n.docs.list.add(d)
+	n.docs.mu.Unlock()
+	var waits sync.WaitGroup
+	waits.Go(func() {
+		conn, _, err := dial(t, n.addr, "/stuck", token, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if code, _ := closeOf(t, conn); code != closeAgain {
+			t.Errorf("the one that waited was closed with %d", code)
+		}
+	})
+	defer waits.Wait()
+	defer func() {
+		d.err = errOverloaded
+		n.docs.remove(d)
+		close(d.opened)
+	}()
+	eventually(t, "somebody waits", func() bool {
+		n.docs.mu.Lock()
+		defer n.docs.mu.Unlock()
+		return d.users == 1
+	})
+	open(t, n, "open", token)
 }

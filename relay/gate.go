@@ -40,7 +40,8 @@ type gate struct {
 	ask    *limits.NATSExchange
 	ops    *limits.Ops
 	claims *limits.Window[docname.AppID] // nil: off
-	slots  chan struct{}
+	slots  chan struct{}                 // of handshakes
+	loads  chan struct{}                 // of those whose document is not open here, which may take long
 	gossip *bus.Subscription
 }
 
@@ -66,6 +67,7 @@ func openGate(cfg *Config) (*gate, error) {
 		}),
 		ops:   limits.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
 		slots: make(chan struct{}, l.Handshakes),
+		loads: make(chan struct{}, l.Handshakes),
 	}
 	if l.Rates != (limits.RateConfig{}) {
 		g.rates = limits.NewRates(l.Rates)
@@ -88,19 +90,19 @@ func (g *gate) close(ctx context.Context) error {
 	return err
 }
 
-// queue takes one of the handshake slots, so that a storm does not starve the
-// sessions that are there.
-func (g *gate) queue(ctx context.Context) (leave func(), err error) {
-	leave = func() { <-g.slots }
+// queue takes one of the slots, so that a storm does not starve the sessions that
+// are there.
+func queue(ctx context.Context, slots chan struct{}) (leave func(), err error) {
+	leave = func() { <-slots }
 	select {
-	case g.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return leave, nil
 	default:
 	}
 	timer := time.NewTimer(queueTimeout)
 	defer timer.Stop()
 	select {
-	case g.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return leave, nil
 	case <-timer.C:
 		return nil, errOverloaded
