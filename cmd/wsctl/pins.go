@@ -188,10 +188,7 @@ told and pin the document again within seconds.`,
 				if err := c.confirm(&yes, "Release the %s pin of %s in %s?", info.State, info.Document, info.Pin.Region); err != nil {
 					return err
 				}
-				i, err := r.inspector(info.Document.License)
-				if err == nil {
-					err = i.Unpin(cmd.Context(), info.Document, info.Pin.Revision)
-				}
+				err := r.unpin(cmd.Context(), info)
 				if errors.Is(err, kvpin.ErrConflict) {
 					return failed(exitDeclined, "%s has changed meanwhile: look again", info.Document)
 				}

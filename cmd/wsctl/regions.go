@@ -171,11 +171,7 @@ func (c *cli) setRegion(ctx context.Context, r *registries, region kvpin.Region,
 		return err
 	}
 	for _, license := range r.licenses() {
-		i, err := r.inspector(license)
-		if err == nil {
-			err = i.SetRegionURL(ctx, license, region, address)
-		}
-		if err != nil {
+		if err := r.setURL(ctx, license, region, address); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/docname"
@@ -19,7 +20,8 @@ type registries struct {
 	sources    map[docname.LicenseRegion]kvpin.Source
 	inspectors map[docname.LicenseRegion]*kvpin.Inspector
 	failed     map[docname.LicenseRegion]error
-	lost       error // says which NATS, that may hold more registries, are not reached
+	timeout    time.Duration // of one look or change, which have none of their own
+	lost       error         // says which NATS, that may hold more registries, are not reached
 }
 
 // withRegistries opens the registries for the time of f.
@@ -39,7 +41,7 @@ func (c *cli) openRegistries(ctx context.Context) (*registries, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.reach.timeout)
 	defer cancel()
-	r := &registries{sources: sources, inspectors: map[docname.LicenseRegion]*kvpin.Inspector{}, failed: map[docname.LicenseRegion]error{}, lost: lost}
+	r := &registries{sources: sources, inspectors: map[docname.LicenseRegion]*kvpin.Inspector{}, failed: map[docname.LicenseRegion]error{}, timeout: c.reach.timeout, lost: lost}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	for license, source := range sources {
@@ -94,7 +96,31 @@ func (r *registries) pin(ctx context.Context, d docname.Document) (kvpin.PinInfo
 	if err != nil {
 		return kvpin.PinInfo{Document: d}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
 	return i.Pin(ctx, d)
+}
+
+// unpin deletes a pin as it was seen.
+func (r *registries) unpin(ctx context.Context, info kvpin.PinInfo) error {
+	i, err := r.inspector(info.Document.License)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	return i.Unpin(ctx, info.Document, info.Pin.Revision)
+}
+
+// setURL writes a region's public URL into one registry.
+func (r *registries) setURL(ctx context.Context, license docname.LicenseRegion, region kvpin.Region, url string) error {
+	i, err := r.inspector(license)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	return i.SetRegionURL(ctx, license, region, url)
 }
 
 // pins streams the pins of one registry or of all.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -206,5 +207,33 @@ func TestAWatchedListingSeesNodesComeBack(t *testing.T) {
 	interrupt()
 	if code := <-ended; code != 0 {
 		t.Errorf("exit code %d after Ctrl-C", code)
+	}
+}
+
+func TestARegistryThatFallsSilentAtThePromptIsNotAwaitedForEver(t *testing.T) {
+	i := natstest.Server(t)
+	fillRegistry(t, i, "aws-eu-west-1", 1)
+	for _, command := range []string{
+		"pins release aws-eu-west-1/acme/notes/document-0 --force",
+		"regions set eu-central-1 wss://other.example",
+	} {
+		p := natstest.NewProxy(t, i.URL)
+		terminal, keys := io.Pipe()
+		out, ended := &screen{grown: make(chan struct{}, 1)}, make(chan int, 1)
+		go func() {
+			ended <- run(t.Context(), append(strings.Fields(command), "--timeout", "2s", "--nats-url", p.URL), terminal, out, out)
+		}()
+		out.wait(t, "[y/N]")
+		p.Cut()
+		keys.Write([]byte("y\n"))
+		select {
+		case code := <-ended:
+			if code != exitUnavailable {
+				t.Errorf("%s: exit code %d: %s", command, code, out.text.String())
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s goes on without end", command)
+		}
+		keys.Close()
 	}
 }
