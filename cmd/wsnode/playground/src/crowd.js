@@ -20,7 +20,7 @@ export const invite = async ({ documentName, regions, limit, tell }) => {
   try {
     for (let i = 1; i <= limit + 1; i++) {
       const guest = connect({
-        regions: Object.fromEntries(regions.map(({ name, url }) => [name, url])),
+        regions: dev.entries(regions),
         documentName,
         doc: new Y.Doc(),
         getToken: ({ signal }) => dev.token({ maxUsersPerDoc: limit }, signal)

@@ -15,6 +15,13 @@ const query = (parameters) => {
 
 export const topology = async () => (await checked(await fetch('/dev/topology'))).json()
 
+/**
+ * Where clients that go by discovery may come in: at each region's URL, which is its first node's, and at its other nodes
+ * while that one is stopped.
+ */
+export const entries = (regions) => Object.fromEntries(
+  regions.flatMap((region) => [region, ...region.nodes.slice(1)]).map(({ name, url }) => [name, url]))
+
 /** @returns {Promise<string>} */
 export const token = async (parameters = {}, signal) =>
   (await checked(await fetch('/dev/token' + query(parameters), { signal }))).text()

@@ -114,7 +114,7 @@ const start = async () => {
     people = first
     byId('document').value = documentName
     const host = add(regions[0].nodes[0].name)
-    await Promise.race([host.settled(), new Promise((resolve) => setTimeout(resolve, 3000))])
+    await host.settled()
     if (panes.length === 1 && panes[0] === host) add((regions[1] ?? regions[0]).nodes[0].name)
   }
 
@@ -135,6 +135,10 @@ const start = async () => {
     const other = byId('tabs').querySelector('[aria-selected=false]')
     other.focus()
     other.click()
+  })
+  byId('skip').addEventListener('click', (event) => {
+    event.preventDefault() // its address would be another document's
+    home.focus()
   })
   byId('add-pane').addEventListener('click', () => add(regions[panes.length % regions.length].name))
   byId('all-offline').addEventListener('click', ({ currentTarget }) => {

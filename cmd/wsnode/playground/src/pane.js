@@ -104,12 +104,11 @@ export const makePane = ({ user, documentName, cluster, target, changed, tell, r
   /** Connects to another place; what was typed, and who typed it, stays. @param {string} next */
   const open = (next) => {
     where.value = next
-    const region = cluster.regions.find(({ name }) => name === next)
-    const choices = region ? cluster.regions : nodes
-    const first = choices.find(({ name }) => name === next) ?? choices[0]
+    const first = (all) => [...all].sort((a, b) => (b.name === next) - (a.name === next))
+    const region = cluster.regions.some(({ name }) => name === next)
     connection?.destroy()
     connection = connect({
-      regions: Object.fromEntries([first, ...choices].map(({ name, url }) => [name, url])),
+      regions: region ? dev.entries(first(cluster.regions)) : Object.fromEntries(first(nodes).map(({ name, url }) => [name, url])),
       documentName,
       doc,
       awareness,
@@ -153,7 +152,11 @@ export const makePane = ({ user, documentName, cluster, target, changed, tell, r
       mounted = mount(place, { doc, awareness }, user)
     },
     /** Resolves once it is clear whether it can connect. */
-    settled: () => connection.whenSynced().catch(() => {}),
+    settled: () => new Promise((resolve) => {
+      const check = ({ state }) => { if (state !== 'connecting') resolve() }
+      connection.subscribe(check)
+      check(connection.status)
+    }),
     offline: () => connection.disconnect(),
     online: () => connection.connect(),
     destroy () {
