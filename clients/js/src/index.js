@@ -43,7 +43,7 @@ import { claimsOf, readOnly, tokenSource } from './token.js'
  *
  * @typedef {object} Status An immutable snapshot.
  * @property {State} state
- * @property {string} region the region's name, '' while it is not known
+ * @property {string} region the region's name, or its host when it is not in `regions`; '' while it is not known
  * @property {number} code the close code that led here, 0 for none
  * @property {string} reason
  * @property {number} retryAt when the next try comes, in milliseconds since 1970; 0 outside 'waiting'
@@ -182,6 +182,15 @@ export const connect = (options) => {
     blind = !blind
   }
 
+  /** Whether the token may go there; a `trust` that throws does not say so. @param {string} url */
+  const trusted = (url) => {
+    try {
+      return url && (regions.find(url) >= 0 || trust(url))
+    } catch {
+      return false
+    }
+  }
+
   /**
    * @param {string} token
    * @param {AbortSignal} signal
@@ -196,7 +205,7 @@ export const connect = (options) => {
       try {
         const url = regions.follow(
           await discover(options.fetch ?? fetch, list[(first + i) % list.length].url, documentName, token, signal))
-        if (url && (regions.find(url) >= 0 || trust(url))) return url
+        if (trusted(url)) return url
         failure = new Error('discovery: untrusted region')
       } catch (/** @type {any} */ error) {
         if (error.closeCode || signal.aborted) throw error
@@ -246,7 +255,7 @@ export const connect = (options) => {
   const open = (token, signal) => {
     const claims = claimsOf(token)
     const region = regions.list[regions.find(target)]
-    show({ ...connection.status, region: region ? region.name : target, readOnly: readOnly(claims, documentName) })
+    show({ ...connection.status, region: region ? region.name : target.split('/')[2], readOnly: readOnly(claims, documentName) })
     if (signal.aborted) return // by a listener
     provider.serverUrl = target
     provider.protocols = ['access_token', token]
@@ -321,7 +330,7 @@ export const connect = (options) => {
     if (next.do === 'renew') return refused ? stop(code, reason) : renew(reason)
     if (code === REDIRECT) {
       const url = regions.follow(reason.replace(/^REDIRECT:/, ''))
-      if (url && (regions.find(url) >= 0 || trust(url))) {
+      if (trusted(url)) {
         target = url
         return again(++hops > freeHops ? backoff(400, tries++) : 0, code, reason)
       }

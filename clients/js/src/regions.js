@@ -27,8 +27,9 @@ export const atlas = (regions) => {
     .map(([name, url]) => ({ name, url: url.replace(/^http/, 'ws').replace(/\/+$/, '') }))
   if (!list.length) throw new TypeError('regions: at least one is needed')
 
-  /** @param {string} url */
-  const find = (url) => list.findIndex((region) => (url + '/').startsWith(region.url + '/'))
+  /** Of regions that live below one another the nearer one. @param {string} url */
+  const find = (url) => list.reduce((best, region, i) =>
+    (url + '/').startsWith(region.url + '/') && !(list[best]?.url.length >= region.url.length) ? i : best, -1)
 
   return {
     list,
@@ -84,7 +85,7 @@ export const discover = async (request, base, documentName, token, signal) => {
     throw new DiscoveryError(
       body.message || 'discovery: HTTP ' + answer.status,
       refusals[answer.status],
-      Number(answer.headers.get('Retry-After')) * 1000 || 0
+      Math.min(Number(answer.headers.get('Retry-After')) * 1000 || 0, 600_000)
     )
   } finally {
     clearTimeout(timer)

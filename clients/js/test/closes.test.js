@@ -161,6 +161,7 @@ test('4009 without the document name, and to a region that the app does not know
   l.socket.refuse(4009, 'REDIRECT:wss://sa.example/todo')
   await l.pass(0)
   assert.equal(l.socket.url, 'wss://sa.example/todo/todo') // the same document, by the service's contract
+  assert.equal(l.connection.status.region, 'sa.example')
 })
 
 for (const reason of ['REDIRECT:ws://us.example/todo', 'REDIRECT:https://us.example', 'REDIRECT:', '']) {
@@ -184,6 +185,15 @@ test('4009 to a region that the app does not trust is not followed', async (t) =
   l.socket.refuse(4009, 'REDIRECT:wss://sa.example/todo')
   await l.pass(0)
   assert.equal(l.hosts().at(-1), 'sa.example')
+})
+
+test('4009 to a region about which the app cannot decide is not followed', async (t) => {
+  const l = lab(t, { trust: (url) => new URL('?', url.slice(4)).host === 'sa.example' })
+  await l.pass(0)
+  l.socket.refuse(4009, 'REDIRECT:wss://evil.example/todo')
+  assert.equal(l.connection.status.state, 'waiting')
+  await l.pass(400)
+  assert.deepEqual(l.hosts(), ['eu.example', 'us.example'])
 })
 
 for (const before of ['open', 'sync']) {

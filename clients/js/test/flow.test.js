@@ -117,6 +117,17 @@ test('discovery that fails everywhere is tried again, no sooner than Retry-After
   assert.equal(l.asked.length, 6)
 })
 
+test('no Retry-After makes a client wait for longer than ten minutes', async (t) => {
+  for (const seconds of ['86400', '9999999999']) {
+    const l = lab(t, { strategy: 'discovery' }, () => [503, {}, { 'Retry-After': seconds }])
+    await l.pass(0)
+    assert.equal(l.connection.status.retryAt - Date.now(), 600_000)
+    await l.pass(60_000)
+    assert.equal(l.asked.length, 3)
+    mock.timers.reset()
+  }
+})
+
 test('discovery that does not answer is given up after 5 s', async (t) => {
   const hang = (url, { signal }) => new Promise((resolve, reject) => {
     if (url.includes('us.')) return resolve(Response.json({ url: 'wss://us.example/todo' }))
@@ -663,6 +674,14 @@ test('an address that is none is a region that is down', async (t) => {
   assert.equal(l.connection.status.state, 'waiting')
   await l.pass(400)
   assert.deepEqual(l.hosts(), ['eu.example'])
+})
+
+test('of regions that live below one another the nearer one is meant', async (t) => {
+  const l = lab(t, { regions: { a: 'wss://example.com', b: 'wss://example.com/eu' } })
+  await l.pass(0)
+  l.socket.refuse(4009, 'REDIRECT:wss://example.com/eu/todo')
+  await l.pass(0)
+  assert.deepEqual([l.socket.url, l.connection.status.region], ['wss://example.com/eu/todo', 'b'])
 })
 
 test('regions may be given as https URLs, and one as a mere URL', async (t) => {

@@ -215,7 +215,7 @@ test('a Node process that destroys its connection ends', async (t) => {
     console.log('bye')`
   const out = await new Promise((resolve, reject) => {
     execFile(process.execPath, [...process.execArgv.filter((arg) => !arg.startsWith('--test')), '--input-type=module', '-e', script],
-      { cwd: new URL('..', import.meta.url), timeout: 20_000 }, (error, stdout) => error ? reject(error) : resolve(stdout))
+      { cwd: new URL('..', import.meta.url), timeout: 60_000 }, (error, stdout) => error ? reject(error) : resolve(stdout))
   })
   assert.equal(out.trim(), 'bye')
 })
