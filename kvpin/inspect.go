@@ -221,7 +221,8 @@ func (i *Inspector) WatchPins(ctx context.Context, license docname.LicenseRegion
 	return nil
 }
 
-// Pin returns one document's pin as the leader has it.
+// Pin returns one document's pin as the leader has it. Of one that cannot be read
+// there is the revision beside the error, for Unpin.
 func (i *Inspector) Pin(ctx context.Context, doc docname.Document) (PinInfo, error) {
 	s, err := i.store(doc.License)
 	if err != nil {
@@ -233,7 +234,7 @@ func (i *Inspector) Pin(ctx context.Context, doc docname.Document) (PinInfo, err
 	}
 	p, err := decodePin(e)
 	if err != nil {
-		return PinInfo{}, err
+		return PinInfo{Document: doc, Pin: Pin{Revision: e.Revision}}, err
 	}
 	leases := make(leaseTable)
 	for _, h := range p.Holders {
