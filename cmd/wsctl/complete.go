@@ -48,8 +48,8 @@ func (c *cli) completeDocuments(cmd *cobra.Command, args []string, typed string)
 	}
 	return c.names(func(ctx context.Context, typed string, add func(string) bool) {
 		c.eachPin(ctx, kvpin.PinFilter{}, func(row pinRow) bool {
-			if strings.HasPrefix(typed, string(row.License)[:4]) || typed == "" {
-				return add(row.Document)
+			if more := add(row.Document); typed == "" || !more {
+				return more
 			}
 			return add(strings.TrimPrefix(row.Document, string(row.License)+"/"))
 		})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/docname"
 )
 
@@ -50,10 +49,10 @@ func (r *registries) resolve(ctx context.Context, d docname.Document, license st
 	for _, license := range known {
 		d.License = license
 		info, err := r.pin(ctx, d)
-		if err != nil {
-			errs = append(errs, err)
-		} else if info.State != kvpin.Free {
+		if info.Pin.Revision > 0 {
 			pinned = append(pinned, license)
+		} else if err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if len(pinned) == 1 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -131,7 +132,10 @@ func (c *cli) getPinCommand() *cobra.Command {
 		Args:              exactly("DOCUMENT"),
 		ValidArgsFunction: c.completeDocuments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withPin(cmd.Context(), args[0], license, func(_ *registries, info kvpin.PinInfo) error {
+			return c.withPin(cmd.Context(), args[0], license, func(_ *registries, info kvpin.PinInfo, unreadable error) error {
+				if unreadable != nil {
+					return unreadable
+				}
 				return printOne(c, pinColumns, newPinRow(info))
 			})
 		},
@@ -145,8 +149,9 @@ func (c *cli) licenseFlag(cmd *cobra.Command, license *string) {
 	c.completeFlags(cmd)
 }
 
-// withPin looks a document's pin up; it is an error if there is none.
-func (c *cli) withPin(ctx context.Context, arg, license string, f func(*registries, kvpin.PinInfo) error) error {
+// withPin looks a document's pin up; it is an error if there is none. There may be
+// one that cannot be read.
+func (c *cli) withPin(ctx context.Context, arg, license string, f func(r *registries, info kvpin.PinInfo, unreadable error) error) error {
 	doc, err := parseDocument(arg)
 	if err != nil {
 		return err
@@ -156,13 +161,13 @@ func (c *cli) withPin(ctx context.Context, arg, license string, f func(*registri
 			return err
 		}
 		info, err := r.pin(ctx, doc)
-		if err != nil {
-			return err
+		switch {
+		case info.Pin.Revision > 0:
+			return f(r, info, err)
+		case err == nil:
+			err = failed(exitNotFound, "%s is not pinned", doc)
 		}
-		if info.State == kvpin.Free {
-			return failed(exitNotFound, "%s is not pinned", doc)
-		}
-		return f(r, info)
+		return err
 	})
 }
 
@@ -173,19 +178,23 @@ func (c *cli) releasePinCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release DOCUMENT",
 		Short: "Delete a pin that is stuck; a live one only with --force",
-		Long: `Delete a pin that is stuck: an orphan that no region takes up, or a grace period
-that need not be awaited. The document's content is gone with it, unless clients
+		Long: `Delete a pin that is stuck: an orphan that no region takes up, a grace period that
+need not be awaited, or one that cannot be read. The document's content is gone with it, unless clients
 bring it back. A live pin is refused without --force: the nodes that hold it are
 told and pin the document again within seconds.`,
 		Args:              exactly("DOCUMENT"),
 		ValidArgsFunction: c.completeDocuments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withPin(cmd.Context(), args[0], license, func(r *registries, info kvpin.PinInfo) error {
+			return c.withPin(cmd.Context(), args[0], license, func(r *registries, info kvpin.PinInfo, unreadable error) error {
+				what := fmt.Sprintf("%s pin of %s in %s", info.State, info.Document, info.Pin.Region)
+				if unreadable != nil {
+					what = fmt.Sprintf("pin of %s, which cannot be read", info.Document)
+				}
 				if info.State == kvpin.Live && !force {
 					return failed(exitDeclined, "%s is live on %s: nothing was changed; --force releases it all the same",
 						info.Document, joinNodes(newPinRow(info).Nodes))
 				}
-				if err := c.confirm(&yes, "Release the %s pin of %s in %s?", info.State, info.Document, info.Pin.Region); err != nil {
+				if err := c.confirm(&yes, "Release the %s?", what); err != nil {
 					return err
 				}
 				err := r.unpin(cmd.Context(), info)

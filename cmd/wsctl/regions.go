@@ -170,11 +170,17 @@ func (c *cli) setRegion(ctx context.Context, r *registries, region kvpin.Region,
 	if err := c.confirm(yes, "Set the URL of %s, %s, to %s in %d registries?", region, before, address, len(r.sources)); err != nil {
 		return err
 	}
+	var changed []docname.LicenseRegion
+	var errs []error
 	for _, license := range r.licenses() {
 		if err := r.setURL(ctx, license, region, address); err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
+		changed = append(changed, license)
 	}
-	c.done("%s is at %s", region, address)
-	return nil
+	if len(changed) > 0 {
+		c.done("%s is at %s in %v", region, address, changed)
+	}
+	return errors.Join(errs...)
 }

@@ -78,7 +78,7 @@ func (f *sessionFlags) register(c *cli, cmd *cobra.Command) {
 	fl.StringVar(&f.tenant, "tenant", "", "only this tenant")
 	fl.StringVar(&f.app, "app", "", "only this app")
 	fl.StringVar(&f.license, "license", "", "only this license region (dbCode)")
-	fl.StringVar(&f.document, "document", "", "only this document, as tenant/app/name, dbCode/tenant/app/name or just the name")
+	fl.StringVar(&f.document, "document", "", "only this document, as tenant/app/name, dbCode/tenant/app/name or just the name, with --app if it could be a whole document")
 	fl.StringVar(&f.remote, "remote", "", "only clients of this IP address")
 	c.completeFlags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("document", c.completeDocuments) // fails only for a flag that has one
@@ -93,7 +93,8 @@ func (f *sessionFlags) filter() (control.Filter, error) {
 		return filter, nil
 	}
 	doc, err := parseDocument(f.document)
-	if err != nil { // not a whole document: a name, which may hold slashes too
+	other := f.tenant != "" && f.tenant != string(doc.Tenant) || f.app != "" && f.app != string(doc.App)
+	if err != nil || other { // not a whole document: a name, which may hold slashes too
 		name, err := docname.Parse(f.document)
 		if err != nil {
 			return filter, wrongFlag("document", "%q: %v", f.document, err)

@@ -23,10 +23,10 @@ func (c *cli) traceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace DOCUMENT",
 		Short: "Show what happens to a client that connects now, step by step",
-		Long: `Have a node of each region go through a connect without making one: token, pin,
-node, limits, history, with times. With a token DOCUMENT is the name that the
-client uses, or the whole document if it is the token's; without one it is
-tenant/app/name, and the token is taken as good.
+		Long: `Have a node of each region go through a connect without making one: token,
+document, node, pin, limits, history, room, with times. With a token DOCUMENT is
+the name that the client uses, or the whole document if it is the token's; without
+one it is tenant/app/name, and the token is taken as good.
 The exit code is 1 when no node would admit the client.`,
 		Args:              exactly("DOCUMENT"),
 		ValidArgsFunction: c.completeDocuments,

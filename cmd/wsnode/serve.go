@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,8 +194,8 @@ func (f *serveFlags) identity(c *podConfig) error {
 		return wrongFlag("region", "missing: expected the name of this WebSocket region, such as eu-central-1")
 	case !docname.ValidRegion(f.region) || strings.HasPrefix(f.region, "aws-"):
 		return wrongFlag("region", "%q: expected lower-case letters, digits and '-', not beginning with aws-", f.region)
-	case !docname.ValidID(f.node):
-		return wrongFlag("node", "%q: expected 1 to 64 of letters, digits, '.', '_' and '-'", f.node)
+	case !docname.ValidID(f.node) || slices.Contains(strings.Split(f.node, "."), ""):
+		return wrongFlag("node", "%q: expected 1 to 64 of letters, digits, '_', '-' and single dots inside", f.node)
 	}
 	u, err := url.Parse(c.publicURL)
 	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {

@@ -38,3 +38,16 @@ func TestTheEnvironmentGivesRepeatableFlagsSeveralValues(t *testing.T) {
 		t.Errorf("regions: %q %v", got, err)
 	}
 }
+
+func TestANodeIDThatTheRegistryWouldNotTakeIsNamed(t *testing.T) {
+	for _, id := range []string{".a", "a.", "a..b", ".", "a b", strings.Repeat("a", 65)} {
+		f := serveFlags{region: "eu-central-1", node: id, publicURL: "wss://eu.example", listen: ":0"}
+		if err := f.identity(&podConfig{publicURL: f.publicURL}); err == nil || !strings.Contains(err.Error(), "--node") {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	f := serveFlags{region: "eu-central-1", node: "a.b-c_1", listen: ":0"}
+	if err := f.identity(&podConfig{publicURL: "wss://eu.example"}); err != nil {
+		t.Error(err)
+	}
+}
