@@ -71,10 +71,17 @@ func TestCtrlCIsHowAWatchEnds(t *testing.T) {
 		"docs list -w":         "acme/notes/todo",
 		"top --interval 100ms": "acme/notes/todo",
 		"refusals watch":       "REASON",
+		"regions list -w":      "wss://eu.example",
 	} {
 		code := interrupted(t, func(s *screen) { s.wait(t, shows) }, append(strings.Fields(command), "--nats-url", i.URL)...)
 		if code != 0 {
 			t.Errorf("%s: exit code %d", command, code)
+		}
+		ctx, interrupt := context.WithCancel(t.Context())
+		interrupt()
+		var out strings.Builder
+		if code := run(ctx, append(strings.Fields(command), "--nats-url", i.URL), strings.NewReader(""), &out, &out); code != 0 {
+			t.Errorf("%s, which was still on its way: exit code %d: %s", command, code, out.String())
 		}
 	}
 }

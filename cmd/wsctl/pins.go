@@ -230,7 +230,8 @@ func (c *cli) watchPinsCommand() *cobra.Command {
 			if err := f.check(); err != nil {
 				return err
 			}
-			return c.withRegistries(cmd.Context(), func(r *registries) error { return c.watchPins(cmd.Context(), r, &f) })
+			ctx := cmd.Context()
+			return watchError(ctx, c.withRegistries(ctx, func(r *registries) error { return c.watchPins(ctx, r, &f) }))
 		},
 	}
 	f.register(cmd)
@@ -272,8 +273,5 @@ func (c *cli) watchPins(ctx context.Context, r *registries, f *pinFlags) error {
 		c.done("wsctl: %v", lost)
 	}
 	wait.Wait()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return errWatchEnded
+	return context.Cause(ctx)
 }

@@ -57,7 +57,7 @@ func (c *cli) listRegionsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			return c.withRegistries(ctx, func(r *registries) error {
+			err := c.withRegistries(ctx, func(r *registries) error {
 				return c.repeat(ctx, &w, func() error {
 					rows, err := r.regions(ctx)
 					return printRows(c, regionColumns, func(yield func(regionRow, error) bool) {
@@ -72,6 +72,10 @@ func (c *cli) listRegionsCommand() *cobra.Command {
 					})
 				})
 			})
+			if w.watch {
+				err = watchError(ctx, err)
+			}
+			return err
 		},
 	}
 	w.register(cmd)

@@ -66,7 +66,8 @@ func (c *cli) topCommand() *cobra.Command {
 			if f.interval < minInterval || f.rows < 1 {
 				return failed(exitUsage, "top: expected an --interval of at least 100ms and at least one of --rows")
 			}
-			return c.withFleet(func(fl *fleet) error { return c.top(cmd.Context(), fl, &f) })
+			ctx := cmd.Context()
+			return watchError(ctx, c.withFleet(func(fl *fleet) error { return c.top(ctx, fl, &f) }))
 		},
 	}
 	fl := cmd.Flags()
@@ -83,13 +84,10 @@ func (c *cli) top(ctx context.Context, fl *fleet, f *topFlags) error {
 	}
 	for {
 		if !pause(ctx, f.interval) {
-			return errWatchEnded
+			return ctx.Err()
 		}
 		view, err := look(ctx, fl, f.rows, before)
-		switch {
-		case ctx.Err() != nil:
-			return errWatchEnded
-		case err != nil:
+		if err != nil {
 			return err
 		}
 		before = view

@@ -72,6 +72,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 // interrupted has failed.
 var errWatchEnded = errors.New("the watch was ended")
 
+// watchError is the error of a watch, whatever Ctrl-C met it at.
+func watchError(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errWatchEnded
+	}
+	return err
+}
+
 // closedError says that nobody reads what is printed any more.
 type closedError struct{ error }
 
