@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
+import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 import { verdict } from '../src/closes.js'
 import { connect } from '../src/index.js'
@@ -37,6 +38,54 @@ for (const [name, page, column] of [['docs/clients.md', docs, 1], ['README.md', 
 test('the plain client of the docs stops where the package stops', () => {
   const [, list] = /const final = \[(.*)\]/.exec(snippet('plain'))
   assert.deepEqual(list.split(', ').map(Number).sort(), final.filter((code) => code !== 4403)) // y-websocket itself stops with that
+})
+
+const until = async (check) => { while (!check()) await new Promise((resolve) => setTimeout(resolve, 5)) }
+
+test('the plain client of the docs follows redirects, renews a refused token once, and stops', { timeout: 60_000 }, async (t) => {
+  const pins = new Map()
+  const [eu, us] = [await new Region('eu', pins).start(), await new Region('us', pins).start()]
+  t.after(() => Promise.all([eu.kill(), us.kill()]))
+  const tokens = []
+  const app = async (url, ...rest) => {
+    if (url !== '/api/sync-token') return fetch(url, ...rest)
+    tokens.push('token-' + tokens.length)
+    return new Response(tokens.at(-1))
+  }
+  class Provider extends WebsocketProvider {
+    constructor (url, name, doc, options) { super(url, name, doc, { ...options, WebSocketPolyfill: WebSocket }) }
+  }
+  const run = new (async () => {}).constructor('Y', 'WebsocketProvider', 'fetch', 'document',
+    snippet('plain').replace(/^import .*$/gm, '').replace('https://eu-central-1.example.com', eu.url.replace('ws', 'http')) + 'return provider')
+  const provider = await run(Y, Provider, app, { querySelector: () => ({}) })
+  t.after(() => provider.destroy())
+  await until(() => provider.synced)
+  eu.move('minutes', us)
+  await until(() => provider.synced && provider.url.startsWith(us.url))
+
+  us.refuse = (url, token) => token === 'token-0' ? [4002, 'Invalid token: expired'] : undefined
+  for (const socket of us.wss.clients) socket.terminate()
+  await until(() => !provider.synced)
+  await until(() => provider.synced)
+  assert.deepEqual(tokens, ['token-0', 'token-1'])
+
+  us.refuse = () => [4002, 'Invalid token: signature']
+  for (const socket of us.wss.clients) socket.terminate()
+  await until(() => tokens.length === 3 && provider.ws === null && !provider.shouldConnect)
+  const { handshakes } = us
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  assert.deepEqual([us.handshakes, tokens.length], [handshakes, 3])
+})
+
+test('the keeper of the docs leaves nothing open when it is refused', { timeout: 60_000 }, async (t) => {
+  const region = await new Region('eu').start()
+  t.after(() => region.kill())
+  region.refuse = () => [4003, 'Forbidden: document']
+  let connection
+  const keep = new Function('WebSocket', 'Y', 'connect', snippet('keeper').replace(/^import .*$/gm, '').replace('export const keep =', 'return'))(
+    WebSocket, Y, (options) => { connection = connect(options); return connection })
+  await assert.rejects(keep('minutes', { regions: region.url, getToken: () => jwt(), load: async () => null }), { code: 4003 })
+  assert.equal(connection.status.state, 'closed')
 })
 
 test('the user of the docs reads something in every state, and of every refusal what to do', () => {
