@@ -1,0 +1,81 @@
+package relay
+
+import (
+	"context"
+	"errors"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
+)
+
+// Open documents follow what becomes of their pins.
+
+// Moved implements kvpin.Rooms: the document lives in another region now. Its
+// members are sent there and take along what they typed; nobody joins them any
+// more. Who is between entering and joining, or comes while the document is being
+// opened, finds out by away.
+func (ds *documents) Moved(doc docname.Document, pin kvpin.Pin) {
+	err := ds.node.redirect(ds.node.ctx, doc, pin)
+	d := ds.get(doc)
+	if d == nil || !d.hasMoved() {
+		return
+	}
+	ds.mu.Lock()
+	d.moved = err
+	ds.mu.Unlock()
+	ds.node.log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
+	told := answer(err)
+	d.room.CloseAll(told.code, told.reason)
+}
+
+// hasMoved reports whether an open document that somebody uses has gone to another
+// region: nothing else ends its hold.
+func (d *document) hasMoved() bool {
+	select {
+	case <-d.hold.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// away returns an error if an open document has gone to another region: where it
+// is, or that the client should try again until that is known.
+func (ds *documents) away(d *document) error {
+	if !d.hasMoved() {
+		return nil
+	}
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d.moved == nil {
+		return errMoving
+	}
+	return d.moved
+}
+
+// errOpening has news about a pin told again: there is no room yet.
+var errOpening = errors.New("the document is being opened")
+
+// Restored implements kvpin.Rooms.
+func (ds *documents) Restored(ctx context.Context, doc docname.Document, _ kvpin.Pin) error {
+	d, opening := ds.find(doc)
+	switch {
+	case opening:
+		return errOpening
+	case d == nil:
+		return nil
+	}
+	return d.room.Restore(ctx)
+}
+
+// Rebased implements kvpin.Rooms.
+func (ds *documents) Rebased(ctx context.Context, doc docname.Document, pin kvpin.Pin) error {
+	d, opening := ds.find(doc)
+	switch {
+	case opening:
+		return errOpening
+	case d == nil:
+		return nil
+	}
+	return d.room.Rebase(ctx, string(pin.Epoch))
+}
