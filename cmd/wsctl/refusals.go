@@ -145,8 +145,11 @@ func (c *cli) watchRefusalsCommand() *cobra.Command {
 			ctx := cmd.Context()
 			columns := append([]column[refusalRow]{{"AT", false, func(r refusalRow) string { return clockTime(r.Last) }}}, refusalColumns[1:]...)
 			return c.withFleet(func(fl *fleet) error {
-				out := newEvents(c, columns)
 				after := map[string]uint64{}
+				nodes, _ := fl.some(ctx, f.nodes) // what goes wrong follow says, too
+				for range refusals(ctx, nodes, after) {
+				}
+				out := newEvents(c, columns) // its header says that what happens from now on is seen
 				return c.follow(ctx, fl, f.nodes, interval, func(n node) error {
 					_, asked := after[n.Node]
 					for row, err := range refusals(ctx, []node{n}, after) {
