@@ -58,7 +58,7 @@ test('the plain client of the docs follows redirects, renews a refused token onc
   const run = new (async () => {}).constructor('Y', 'WebsocketProvider', 'fetch', 'document',
     snippet('plain').replace(/^import .*$/gm, '').replace('https://eu-central-1.example.com', eu.url.replace('ws', 'http')) + 'return provider')
   const provider = await run(Y, Provider, app, { querySelector: () => ({}) })
-  t.after(() => provider.destroy())
+  t.after(() => { provider.destroy(); provider.doc.destroy() })
   await until(() => provider.synced)
   eu.move('minutes', us)
   await until(() => provider.synced && provider.url.startsWith(us.url))
