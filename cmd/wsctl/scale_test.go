@@ -186,7 +186,6 @@ func fillRegistry(t *testing.T, i *natstest.Instance, license docname.LicenseReg
 	case <-time.After(time.Minute):
 		t.Fatal("the pins were not stored")
 	}
-	js.CleanupPublisher()
 }
 
 func TestRowsAppearWhileOthersAreAwaited(t *testing.T) {
