@@ -144,8 +144,8 @@ func TestWhatAClientMayNotSendIsNamed(t *testing.T) {
 		return func(c *client) { c.send(websocket.MessageBinary, bytes) }
 	}
 	ranges := append([]byte{0, 1, 1}, 4) // no structs; of one client four deletions
-	for range 4 {
-		ranges = append(ranges, 2, 1)
+	for i := range byte(4) {
+		ranges = append(ranges, 2*i, 1)
 	}
 	clients := []byte{21}
 	for id := range byte(21) {
