@@ -14,7 +14,7 @@ type Cost struct {
 // cores: what a registry or NATS carries is therefore what it carries at least.
 var (
 	registryWrites = Cost{"a registry carries: writes", 10_000, "/s",
-		"11,900 claims/s on three replicas, each a read and a write ([benchmarks](benchmarks.md#the-registry)), without syncing each write, which takes a third more"}
+		"11,900 claims/s on three replicas, each a write ([benchmarks](benchmarks.md#the-registry)), without syncing each write, which takes a third more"}
 	registryReads = Cost{"a registry carries: reads by its leader", 20_000, "/s",
 		"9,400 look-ups/s on three replicas, 20,000 on one; reads are the leader's alone, and three servers shared two cores"}
 	registryScan = Cost{"a scan of a registry goes through: pins", 105_000, "/s", "`kvpin` benchmark `scan`, one at a time"}
