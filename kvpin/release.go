@@ -10,7 +10,8 @@ import (
 // Release takes this node out of the document's holders; lastLeft is when its last
 // session ended. If it was the last holder, last is true and the pin stays for the
 // rest of the grace period, counted from when the last session on any node ended, in
-// whole seconds and at least one. Releasing again, or after the document has moved, does nothing.
+// whole seconds and at least one. Releasing again, or after the document has moved,
+// does nothing.
 //
 // An error that wraps ErrUnavailable says that the release is owed: it is worked
 // off in the background, and Config.Unpinned is told if the node turns out to have

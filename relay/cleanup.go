@@ -11,7 +11,6 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
-	"github.com/wsnode/wsnode/relay/room"
 )
 
 // cleanup removes the history of documents whose pin is gone. The node that took
@@ -165,18 +164,12 @@ func (c *cleanup) gone(ctx context.Context, o owed) (bool, error) {
 	if state != kvpin.Free && string(pin.Epoch) == o.epoch {
 		return false, nil // somebody came back; who leaves last will owe it
 	}
-	if d := c.node.docs.get(o.doc); d != nil {
-		return d.room.Epoch() != o.epoch, nil
-	}
-	ctx, cancel = context.WithTimeout(ctx, whoTimeout)
-	defer cancel()
-	answer, err := c.node.cfg.Bus.Request(ctx, o.doc.SignalsSubject(), room.Who())
+	epoch, ok, err := c.node.who(ctx, o.doc)
 	switch {
 	case errors.Is(err, bus.ErrNobody):
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("%w: %w", errNoWord, err)
 	}
-	epoch, ok := room.ReadWho(answer)
 	return ok && epoch != o.epoch, nil
 }

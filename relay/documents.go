@@ -153,7 +153,7 @@ func (n *Node) hold(ctx context.Context, doc docname.Document) (*kvpin.Hold, err
 	case !errors.Is(err, kvpin.ErrUnavailable):
 		return nil, err
 	}
-	epoch, ok := n.who(ctx, doc)
+	epoch, ok, _ := n.who(ctx, doc)
 	if !ok {
 		return nil, err
 	}
@@ -163,21 +163,20 @@ func (n *Node) hold(ctx context.Context, doc docname.Document) (*kvpin.Hold, err
 // whoTimeout is how long the rooms of the region have to answer.
 const whoTimeout = 300 * time.Millisecond
 
-// who asks the region whether a document is live in it, and in which epoch.
-func (n *Node) who(ctx context.Context, doc docname.Document) (epoch string, ok bool) {
-	n.docs.mu.Lock()
-	d := n.docs.live[doc]
-	n.docs.mu.Unlock()
-	if d != nil && d.isOpen() {
-		return d.room.Epoch(), true
+// who asks the region whether a document is live in it, and in which epoch. The error
+// is bus.ErrNobody if nobody has it, and another one if nobody said in time.
+func (n *Node) who(ctx context.Context, doc docname.Document) (epoch string, ok bool, err error) {
+	if d := n.docs.get(doc); d != nil {
+		return d.room.Epoch(), true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, whoTimeout)
 	defer cancel()
 	answer, err := n.cfg.Bus.Request(ctx, doc.SignalsSubject(), room.Who())
 	if err != nil {
-		return "", false
+		return "", false, err
 	}
-	return room.ReadWho(answer)
+	epoch, ok = room.ReadWho(answer)
+	return epoch, ok, nil
 }
 
 func (d *document) isOpen() bool {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/room"
 )
 
 // Open documents follow what becomes of their pins.
@@ -28,8 +29,8 @@ func (ds *documents) Moved(doc docname.Document, pin kvpin.Pin) {
 	d.room.CloseAll(told.code, told.reason)
 }
 
-// hasMoved reports whether an open document that somebody uses has gone to another
-// region: nothing else ends its hold.
+// hasMoved reports whether an open document has gone to another region: nothing else
+// ends its hold before the entry closes, when nobody asks any more.
 func (d *document) hasMoved() bool {
 	select {
 	case <-d.hold.Done():
@@ -58,18 +59,16 @@ var errOpening = errors.New("the document is being opened")
 
 // Restored implements kvpin.Rooms.
 func (ds *documents) Restored(ctx context.Context, doc docname.Document, _ kvpin.Pin) error {
-	d, opening := ds.find(doc)
-	switch {
-	case opening:
-		return errOpening
-	case d == nil:
-		return nil
-	}
-	return d.room.Restore(ctx)
+	return ds.tell(doc, func(r *room.Room) error { return r.Restore(ctx) })
 }
 
 // Rebased implements kvpin.Rooms.
 func (ds *documents) Rebased(ctx context.Context, doc docname.Document, pin kvpin.Pin) error {
+	return ds.tell(doc, func(r *room.Room) error { return r.Rebase(ctx, string(pin.Epoch)) })
+}
+
+// tell has a document's room follow its pin, if there is one.
+func (ds *documents) tell(doc docname.Document, follow func(*room.Room) error) error {
 	d, opening := ds.find(doc)
 	switch {
 	case opening:
@@ -77,5 +76,5 @@ func (ds *documents) Rebased(ctx context.Context, doc docname.Document, pin kvpi
 	case d == nil:
 		return nil
 	}
-	return d.room.Rebase(ctx, string(pin.Epoch))
+	return follow(d.room)
 }

@@ -85,7 +85,7 @@ func (s *sweep) look(ctx context.Context) error {
 		if err != nil || !n.cfg.Registry.Serves(doc.License) {
 			continue
 		}
-		if live, ok := n.who(ctx, doc); ok && live == epoch {
+		if live, ok, _ := n.who(ctx, doc); ok && live == epoch {
 			continue
 		}
 		o := owed{doc, epoch}

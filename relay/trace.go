@@ -102,7 +102,7 @@ func (t *tracer) pin(ctx context.Context) (string, error) {
 	n := t.n
 	pin, state, err := n.cfg.Registry.Lookup(ctx, t.doc)
 	if errors.Is(err, kvpin.ErrUnavailable) {
-		epoch, here := n.who(ctx, t.doc)
+		epoch, here, _ := n.who(ctx, t.doc)
 		if !here {
 			return "", err
 		}

@@ -51,9 +51,7 @@ func (r *Room) compact(ctx context.Context) {
 }
 
 func (r *Room) compactOnce(ctx context.Context) error {
-	r.mu.Lock()
-	subject := r.at.updates
-	r.mu.Unlock()
+	subject := r.place().updates
 	covered, err := r.read(ctx, subject)
 	if err != nil {
 		return err

@@ -16,9 +16,7 @@ const wantTimeout = 2 * time.Second
 
 // Receive takes what other pods publish about the document. data is not kept.
 func (r *Room) Receive(subject, reply string, data []byte) {
-	r.mu.Lock()
-	at := r.at
-	r.mu.Unlock()
+	at := r.place()
 	switch subject {
 	case at.updates:
 		r.receiveLog(data)

@@ -196,11 +196,7 @@ func (r *Room) Close() {
 func (r *Room) Document() docname.Document { return r.doc }
 
 // Epoch returns the epoch that the room lives in.
-func (r *Room) Epoch() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.at.epoch
-}
+func (r *Room) Epoch() string { return r.place().epoch }
 
 // Restore appends a snapshot of the document to its history and waits until it
 // is acknowledged. It is for an epoch whose pin had vanished, and perhaps its

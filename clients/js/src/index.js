@@ -17,8 +17,8 @@ import { claimsOf, readOnly, tokenSource } from './token.js'
  * @property {import('yjs').Doc} doc
  * @property {import('./token.js').GetToken} getToken
  *   Called for the first connection and after `disconnect()`; with `force` shortly before a token expires, and when the
- *   server refused the one it gave. Nothing (null, undefined, '') means that nobody is signed in: the connection stops with 4001. A
- *   rejection, or no answer within 15 s (`signal` tells), is taken for a passing trouble and tried again.
+ *   server refused the one it gave. Nothing (null, undefined, '') means that nobody is signed in: the connection stops
+ *   with 4001. A rejection, or no answer within 15 s (`signal` tells), is taken for a passing trouble and tried again.
  * @property {'discovery' | 'catch'} [strategy]
  *   'discovery' (the default) asks where the document lives, then connects. 'catch' connects to the nearest region and
  *   follows the redirect, if any: one round trip fewer for most documents, one more for the others.

@@ -5,6 +5,14 @@ import { connect } from '../src/index.js'
 import { pathOf } from '../src/regions.js'
 import { jwt, lab, settle } from './lab.js'
 
+/** A page that may be hidden, for the time of a test. */
+const tab = (t) => {
+  const page = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+  globalThis.document = page
+  t.after(() => { delete globalThis.document })
+  return page
+}
+
 const found = (region, isNew = false) => [200, { region, url: `wss://${region}.example/todo`, isNew }]
 
 test('discovery asks the region of the token first and connects where it says', async (t) => {
@@ -264,10 +272,8 @@ test("the provider's watchdog (30 s of silence, a machine that slept) ends in a 
 })
 
 test('a tab that wakes up tries at once, unless the server asked it to wait', async (t) => {
-  const page = new EventTarget()
+  const page = tab(t)
   page.visibilityState = 'hidden'
-  globalThis.document = page
-  t.after(() => { delete globalThis.document })
   const l = lab(t, { regions: 'wss://only.example' })
   const wake = async (state) => {
     page.visibilityState = state
@@ -293,9 +299,7 @@ test('a tab that wakes up tries at once, unless the server asked it to wait', as
 })
 
 test('a tab that wakes up leaves a connection alone that came back by itself', async (t) => {
-  const page = Object.assign(new EventTarget(), { visibilityState: 'visible' })
-  globalThis.document = page
-  t.after(() => { delete globalThis.document })
+  const page = tab(t)
   const l = lab(t)
   await l.pass(0)
   l.socket.sync()
@@ -310,9 +314,7 @@ test('a tab that wakes up leaves a connection alone that came back by itself', a
 
 for (const [call, states] of [['disconnect', ['waiting', 'closed']], ['connect', ['waiting', 'connecting', 'synced']]]) {
   test(`${call} by a listener while the connection is lost is not undone by a tab that wakes up`, async (t) => {
-    const page = Object.assign(new EventTarget(), { visibilityState: 'visible' })
-    globalThis.document = page
-    t.after(() => { delete globalThis.document })
+    const page = tab(t)
     const l = lab(t)
     await l.pass(0)
     l.socket.sync()
