@@ -202,15 +202,7 @@ func (c *Conn) tryWrite(p []byte) (int, error) {
 }
 
 func (c *Conn) try(fd uintptr) bool {
-	for {
-		c.n, c.syserr = syscall.Write(int(fd), c.data)
-		if c.syserr != syscall.EINTR {
-			break
-		}
-	}
-	if c.syserr != nil {
-		c.n = 0
-	}
+	c.n, c.syserr = writeNow(int(fd), c.data)
 	return true // also when it would block: never wait here
 }
 

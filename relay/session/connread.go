@@ -96,12 +96,7 @@ func (c *Conn) tryRead(fd uintptr) (done bool) {
 	if c.buf == nil {
 		c.buf = readBuffers.Get().(*[]byte)
 	}
-	for {
-		c.readN, c.readErr = syscall.Read(int(fd), *c.buf)
-		if c.readErr != syscall.EINTR {
-			break
-		}
-	}
+	c.readN, c.readErr = readNow(int(fd), *c.buf)
 	if c.readErr == syscall.EAGAIN {
 		readBuffers.Put(c.buf)
 		c.buf = nil

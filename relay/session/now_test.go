@@ -1,0 +1,102 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"syscall"
+	"testing"
+)
+
+// socketPair is two ends of a TCP connection over loopback.
+func socketPair(t *testing.T) (a, b *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialed, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialed.Close(); accepted.Close() })
+	return dialed.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
+// control calls f with the socket.
+func control(t *testing.T, c *net.TCPConn, f func(fd int)) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { f(int(fd)) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWritingNowTakesWhatTheSocketTakesAndNoMore(t *testing.T) {
+	from, to := socketPair(t)
+	if err := from.SetWriteBuffer(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	all := make([]byte, 64<<20) // more than any socket takes
+	random := rand.NewChaCha8([32]byte{1})
+	_, _ = random.Read(all)
+	var n int
+	control(t, from, func(fd int) {
+		var err error
+		if n, err = writeNow(fd, all); err != nil || n == 0 || n == len(all) {
+			t.Errorf("wrote %d of %d bytes, error %v; expected a part", n, len(all), err)
+		}
+		// The peer's buffer may take some more meanwhile.
+		for err == nil {
+			var more int
+			more, err = writeNow(fd, all[n:])
+			n += more
+		}
+		if err != syscall.EAGAIN {
+			t.Errorf("a full socket: %v, expected EAGAIN", err)
+		}
+	})
+	if err := from.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(to)
+	if err != nil || !bytes.Equal(got, all[:n]) {
+		t.Errorf("the peer read %d bytes (error %v), expected the first %d", len(got), err, n)
+	}
+}
+
+func TestReadingNowDoesNotWait(t *testing.T) {
+	from, to := socketPair(t)
+	b := make([]byte, 8)
+	control(t, to, func(fd int) {
+		if _, err := readNow(fd, b); err != syscall.EAGAIN {
+			t.Errorf("nothing to read: %v, expected EAGAIN", err)
+		}
+	})
+	if _, err := from.Write([]byte("abc")); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := to.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		n, failed = readNow(int(fd), b)
+		return failed != syscall.EAGAIN
+	})
+	if err = errors.Join(err, failed); err != nil || string(b[:n]) != "abc" {
+		t.Errorf("read %q, error %v; expected abc", b[:n], err)
+	}
+}
