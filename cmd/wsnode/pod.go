@@ -185,8 +185,11 @@ func checkGrace(d time.Duration) error {
 	return nil
 }
 
+// listen takes connections at an address. They need no keepalive of TCP, which would take
+// four system calls for each: WebSockets have pings, and requests are bounded in time.
 func listen(flag, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	c := net.ListenConfig{KeepAlive: -1}
+	l, err := c.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
