@@ -155,7 +155,7 @@ func benchIdle(ctx context.Context, r *load.Runner, f *benchFlags) ([]load.Resul
 }
 
 func benchJoin(ctx context.Context, r *load.Runner, f *benchFlags) ([]load.Result, error) {
-	return r.Join(ctx, "join", load.JoinOptions{Edits: f.edits, Deletes: 0.2, Writers: 3, Joins: 40})
+	return r.Join(ctx, "join", load.JoinOptions{Edits: f.edits, Deletes: 0.2, Writers: 3, Joins: 100})
 }
 
 func benchStorm(ctx context.Context, r *load.Runner, f *benchFlags) ([]load.Result, error) {

@@ -5,109 +5,119 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // JoinOptions say what is joined and how often.
 type JoinOptions struct {
-	Edits   int     // single-character edits of the preloaded document
-	Deletes float64 // the share of them that deletes
-	Writers int     // Yjs clients that made them
-	Joins   int     // of each kind
+	Edits   int           // single-character edits of the preloaded document
+	Deletes float64       // the share of them that deletes
+	Writers int           // Yjs clients that made them
+	Joins   int           // of each kind, one after the other
+	Spaced  int           // as many again with a pause around each; 0: none
+	Pause   time.Duration // of those
 }
 
 // Join preloads a document edit by edit and joins it: cold (no state, and an edit has
 // just made the server's cached encoding invalid), cached (no state, no edit since the
-// last join) and warm (with all of the document).
+// last join) and warm (with all of the document). The joins come one after the other;
+// the spaced ones find a server that has gone to sleep in between.
 func (r *Runner) Join(ctx context.Context, name string, o JoinOptions) ([]Result, error) {
 	fail := func(err error) ([]Result, error) { return nil, fmt.Errorf("%s: %w", name, err) }
-	p := r.newPreload(o)
-	if err := r.tokens.prepare(ctx, 3*o.Joins+4); err != nil {
+	j := joiner{Runner: r, preload: r.newPreload(o)}
+	if err := r.tokens.prepare(ctx, 3*(o.Joins+o.Spaced+2*joinWarmup)+2); err != nil {
 		return fail(err)
 	}
-	author := r.newClient(newScoreboard(), p.doc, -1, 0)
-	defer author.hangUp()
-	if err := p.upload(ctx, author); err != nil {
+	j.author = r.newClient(newScoreboard(), j.doc, -1, 0)
+	defer j.author.hangUp()
+	if err := j.upload(ctx, j.author); err != nil {
+		return fail(err)
+	}
+	watcher := r.newClient(newScoreboard(), j.doc, -1, 0)
+	defer watcher.hangUp()
+	watcher.follow = func([]byte) { j.seen++ }
+	watcher.dial()
+	if err := r.synced(ctx, watcher); err != nil {
 		return fail(err)
 	}
 	var results []Result
-	for _, kind := range []string{"cold", "cached", "warm"} {
-		result, err := r.joins(ctx, name+", "+kind, kind, o, p, author)
-		if err != nil {
-			return fail(err)
+	for _, spaced := range []bool{false, true} {
+		for _, kind := range []string{"cold", "cached", "warm"} {
+			j.kind, j.gap, j.joins = kind, 0, o.Joins
+			if spaced {
+				j.kind, j.gap, j.joins = kind+", spaced", o.Pause, o.Spaced
+			}
+			if j.joins == 0 {
+				continue
+			}
+			j.cold, j.warm = kind == "cold", kind == "warm"
+			result, err := j.measure(ctx, name)
+			if err != nil {
+				return fail(err)
+			}
+			results = append(results, result)
 		}
-		results = append(results, result)
 	}
 	return results, nil
 }
 
-// joins measures one kind of join.
-func (r *Runner) joins(ctx context.Context, name, kind string, o JoinOptions, p *preload, author *client) (Result, error) {
-	result := Result{Scenario: name, Target: r.Target.Name}
-	whole, answer := newHistogram(), newHistogram()
-	var last []byte
-	var size int
+// joinWarmup is the number of joins before those that are measured: servers warm up, too.
+const joinWarmup = 5
+
+// A joiner joins one document over and over.
+type joiner struct {
+	*Runner
+	*preload
+	author *client
+	seen   int // updates that came to a client which is there all the time
+
+	kind       string
+	cold, warm bool
+	joins      int
+	gap        time.Duration // after each edit and each join
+
+	whole, answer *hdrhistogram.Histogram // latency in µs: since the dial, since the SyncStep1
+	size          int                     // of the last answer, in bytes
+	last          []byte                  // the last answer
+}
+
+// measure joins, and says what a join took. Of the server's CPU time it takes off what the
+// edits use without joins between them, and what the server uses while nothing is asked of it.
+func (j *joiner) measure(ctx context.Context, name string) (Result, error) {
+	result := Result{Scenario: name + ", " + j.kind, Target: j.Target.Name}
+	j.whole, j.answer = newHistogram(), newHistogram()
 	join := func() error {
-		if kind == "cold" {
-			p.append(author)
-			r.pause(ctx, 20*time.Millisecond) // the edit is applied, and its time is not the join's
-		}
-		c := r.newClient(newScoreboard(), p.doc, -1, 0)
-		defer c.hangUp()
-		c.keep = func(update []byte) { last = append(last[:0], update...) }
-		if kind == "warm" {
-			c.stateVector = p.stateVector()
-		}
-		var opened int64
-		c.dial()
-		ready := c.ws.opened
-		c.ws.opened = func(now int64) { opened = now; ready(now) }
-		if err := r.wait(ctx, 30*time.Second, "join", func() bool { return c.synced > 0 || c.err != nil }); err != nil {
+		if err := j.edit(ctx); err != nil {
 			return err
 		}
-		if c.err != nil {
-			return c.err
-		}
-		whole.RecordValue(max(c.synced-c.dialed, 1000) / 1000)
-		answer.RecordValue(max(c.synced-opened, 1000) / 1000)
-		size = c.answered
-		return nil
+		return j.join(ctx)
 	}
-	for range 5 { // servers warm up, too
-		if err := join(); err != nil {
-			return result, err
-		}
-		r.pause(ctx, 20*time.Millisecond)
+	if _, err := j.repeat(joinWarmup, 0, join); err != nil {
+		return result, err
 	}
-	whole.Reset()
-	answer.Reset()
-	resting, err := r.idleCPU(ctx, 2*time.Second)
+	j.whole.Reset()
+	j.answer.Reset()
+	idle, err := j.idleCPU(ctx, 2*time.Second)
 	if err != nil {
 		return result, err
 	}
-	m, err := r.startMeter()
+	edits, err := j.repeat(j.joins, idle, func() error { return j.edit(ctx) })
 	if err != nil {
 		return result, err
 	}
-	began := r.loop.now()
-	for range o.Joins {
-		if err := join(); err != nil {
-			return result, err
-		}
-		r.pause(ctx, 20*time.Millisecond) // the server buries the connection
-	}
-	cpu, err := m.used()
+	all, err := j.repeat(j.joins, idle, join)
 	if err != nil {
 		return result, err
 	}
-	cpu -= time.Duration(resting * float64(r.loop.now()-began))
-	result.Values = append(result.Values, latency("from dial to synced", whole)...)
-	result.Values = append(result.Values, latency("from SyncStep1 to synced", answer)...)
-	if len(r.Target.PIDs) > 0 {
-		result.add("CPU per join", "ms", cpu.Seconds()*1000/float64(o.Joins))
+	result.Values = append(result.Values, latency("from dial to synced", j.whole)...)
+	result.Values = append(result.Values, latency("from SyncStep1 to synced", j.answer)...)
+	if len(j.Target.PIDs) > 0 {
+		result.add("CPU per join", "ms", (all-edits).Seconds()*1000/float64(j.joins))
 	}
-	result.add("SyncStep2", "bytes", float64(size))
-	if kind != "warm" {
-		if err := p.compare(last); err != nil {
+	result.add("SyncStep2", "bytes", float64(j.size))
+	if !j.warm {
+		if err := j.compare(j.last); err != nil {
 			result.Faults.TextsDiffer++
 			result.Faults.Notes = append(result.Faults.Notes, err.Error())
 		}
@@ -115,153 +125,72 @@ func (r *Runner) joins(ctx context.Context, name, kind string, o JoinOptions, p 
 	return result, ctx.Err()
 }
 
-// idleCPU is the share of a core that the target uses while nothing is asked of it. It is
-// no cost of a join, of which there are few a second.
-func (r *Runner) idleCPU(ctx context.Context, d time.Duration) (float64, error) {
-	m, err := r.startMeter()
+// repeat does a thing n times, and returns the CPU time that the server used for it: what
+// it used beyond the share of a core that it uses anyway.
+func (j *joiner) repeat(n int, idle float64, do func() error) (time.Duration, error) {
+	m, err := j.startMeter()
 	if err != nil {
 		return 0, err
 	}
-	began := r.loop.now()
-	r.pause(ctx, d)
+	began := j.loop.now()
+	for range n {
+		if err := do(); err != nil {
+			return 0, err
+		}
+	}
 	used, err := m.used()
-	return float64(used) / float64(r.loop.now()-began), err
+	return used - time.Duration(idle*float64(j.loop.now()-began)), err
 }
 
-// A preload is a document with a history: what was typed and deleted in it, and its text.
-type preload struct {
-	doc     *document
-	updates [][]byte // one edit each
-	clocks  []uint32 // next clock, by writer
-	end     *id      // the last character ever inserted at the end; nil in an empty text
-	truth   Text
+// idleCPU is the share of a core that the server uses while nothing is asked of it.
+func (j *joiner) idleCPU(ctx context.Context, d time.Duration) (float64, error) {
+	m, err := j.startMeter()
+	if err != nil {
+		return 0, err
+	}
+	began := j.loop.now()
+	j.pause(ctx, d)
+	used, err := m.used()
+	return float64(used) / float64(j.loop.now()-began), err
 }
 
-// newPreload writes a document as a few people do who take turns: someone moves the
-// cursor, then types a few characters or deletes a few.
-func (r *Runner) newPreload(o JoinOptions) *preload {
-	p := &preload{doc: r.newDocument("join", o.Writers), clocks: make([]uint32, o.Writers)}
-	// order holds every character ever inserted, in the order of the text, deleted ones too.
-	type place struct {
-		id
-		gone bool
+// edit makes the server's encoding invalid before a cold join; it returns when somebody
+// else has seen the edit.
+func (j *joiner) edit(ctx context.Context) error {
+	if !j.cold {
+		return nil
 	}
-	order := make([]place, 0, o.Edits)
-	for len(p.updates) < o.Edits {
-		burst := min(1+r.random.IntN(2*burstMean-1), o.Edits-len(p.updates))
-		at := r.random.IntN(len(order) + 1)
-		if r.random.Float64() < o.Deletes {
-			for ; burst > 0 && at < len(order); at++ {
-				if order[at].gone {
-					continue
-				}
-				order[at].gone = true
-				p.updates = append(p.updates, appendDelete(nil, order[at].id, 1))
-				burst--
-			}
-			continue
-		}
-		who := r.random.IntN(o.Writers)
-		typed := make([]place, 0, burst)
-		var origin, right *id
-		if at > 0 {
-			origin = &order[at-1].id
-		}
-		if at < len(order) {
-			right = copied(&order[at].id)
-		}
-		for range burst {
-			one := place{id: id{p.doc.base + uint64(who), p.clocks[who]}}
-			p.clocks[who]++
-			char := [1]byte{character(who, one.clock)}
-			p.updates = append(p.updates, appendInsert(nil, one.id, origin, right, char[:]))
-			typed = append(typed, one)
-			origin = &typed[len(typed)-1].id
-		}
-		order = append(order, typed...)
-		copy(order[at+len(typed):], order[at:len(order)-len(typed)])
-		copy(order[at:], typed)
-	}
-	for _, update := range p.updates {
-		if err := p.truth.Apply(update); err != nil {
-			panic(err) // our own updates are well-formed
-		}
-	}
-	p.end = &order[len(order)-1].id
-	return p
+	before := j.seen
+	j.append(j.author)
+	err := j.wait(ctx, 30*time.Second, "edit", func() bool { return j.seen > before || j.author.err != nil })
+	j.pause(ctx, j.gap)
+	return errors.Join(err, j.author.err)
 }
 
-// burstMean is how many characters are typed or deleted at one place on average. With it
-// Yjs encodes 100,000 edits in about 400,000 bytes.
-const burstMean = 7
-
-// upload sends the edits one by one and waits until the server has the text.
-func (p *preload) upload(ctx context.Context, author *client) error {
-	r := author.runner
-	author.keep = func([]byte) {}
-	author.dial()
-	if err := r.wait(ctx, 30*time.Second, "connect", func() bool { return author.synced > 0 || author.err != nil }); err != nil {
-		return errors.Join(err, author.err)
+// join joins once.
+func (j *joiner) join(ctx context.Context) error {
+	c := j.newClient(newScoreboard(), j.doc, -1, 0)
+	defer c.hangUp()
+	c.keep = func(update []byte) { j.last = append(j.last[:0], update...) }
+	if j.warm {
+		c.stateVector = j.stateVector()
 	}
-	for i, update := range p.updates {
-		author.sendUpdate(update)
-		if i%1000 == 999 {
-			// No more than the server takes: it should not have to hold the rest.
-			err := r.wait(ctx, time.Minute, "upload", func() bool { return len(author.ws.sock.out) == 0 || author.err != nil })
-			if err != nil || author.err != nil {
-				return errors.Join(err, author.err)
-			}
-			r.loop.poll(0)
-		}
+	var opened int64
+	c.dial()
+	ready := c.ws.opened
+	c.ws.opened = func(now int64) { opened = now; ready(now) }
+	if err := j.synced(ctx, c); err != nil {
+		return err
 	}
-	var got []byte
-	author.keep = func(update []byte) { got = append([]byte(nil), update...) }
-	author.sendMessage(messageSync, appendBytes([]byte{syncStep1}, []byte{0}))
-	if err := r.wait(ctx, 5*time.Minute, "upload", func() bool { return got != nil || author.err != nil }); err != nil || author.err != nil {
-		return errors.Join(err, author.err)
-	}
-	r.progress("%s: %s edits are up, %s bytes", p.doc.name, format(float64(len(p.updates))), format(float64(len(got))))
-	if err := p.compare(got); err != nil {
-		return fmt.Errorf("after the upload: %w", err)
-	}
-	author.keep = func([]byte) {}
-	r.pause(ctx, time.Second)
+	j.size = c.answered
+	j.whole.RecordValue(max(c.synced-c.dialed, 1000) / 1000)
+	j.answer.RecordValue(max(c.synced-opened, 1000) / 1000)
+	j.pause(ctx, j.gap)
 	return nil
 }
 
-// append types one more character at the end of the text.
-func (p *preload) append(author *client) {
-	at := id{p.doc.base, p.clocks[0]}
-	p.clocks[0]++
-	char := [1]byte{character(0, at.clock)}
-	update := appendInsert(nil, at, p.end, nil, char[:])
-	p.end = &at
-	if err := p.truth.Apply(update); err != nil {
-		panic(err) // our own updates are well-formed
-	}
-	author.sendUpdate(update)
-}
-
-// stateVector is that of somebody who has it all.
-func (p *preload) stateVector() []byte {
-	to := appendUint(nil, uint64(len(p.clocks)))
-	for i, clock := range p.clocks {
-		to = appendID(to, id{p.doc.base + uint64(i), clock})
-	}
-	return to
-}
-
-// compare fails unless the update makes exactly the text.
-func (p *preload) compare(update []byte) error {
-	var t Text
-	if err := t.Apply(update); err != nil {
-		return err
-	}
-	if err := t.Check(); err != nil {
-		return err
-	}
-	if got, want := t.String(), p.truth.String(); got != want {
-		return fmt.Errorf("%d characters where there should be %d, or others", len(got), len(want))
-	}
-	return nil
+// synced waits until a client that dialled has what the server had.
+func (r *Runner) synced(ctx context.Context, c *client) error {
+	err := r.wait(ctx, 30*time.Second, "join", func() bool { return c.synced > 0 || c.err != nil })
+	return errors.Join(err, c.err)
 }

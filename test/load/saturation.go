@@ -16,14 +16,14 @@ type SaturationOptions struct {
 }
 
 // Saturation looks for the most deliveries per second without a loss and with a 99th percentile
-// under the limit: steps of half as much again until one fails, then halves of the gap. A step that fails is tried
-// again once, since a neighbour on the machine can spoil it.
+// under the limit: it doubles the rate until a step fails, then halves the gap until it is a tenth. A step that fails
+// is tried again once, since a neighbour on the machine can spoil it.
 func (r *Runner) Saturation(ctx context.Context, name string, o SaturationOptions) (Result, error) {
 	result := Result{Scenario: name, Target: r.Target.Name}
 	low, high := 0.0, math.Inf(1)
 	rate := float64(o.Start)
 	var best *typing
-	for step := 0; step < 20 && high/max(low, 1) > 1.06; step++ {
+	for step := 0; step < 20 && high/max(low, 1) > 1.1; step++ {
 		var run *typing
 		var passed bool
 		for try := 0; try < 2 && !passed; try++ {
@@ -45,7 +45,7 @@ func (r *Runner) Saturation(ctx context.Context, name string, o SaturationOption
 			high = rate
 		}
 		if math.IsInf(high, 1) {
-			rate = low * 1.5
+			rate = low * 2
 		} else {
 			rate = math.Sqrt(max(low, high/4) * high)
 		}

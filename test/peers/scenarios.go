@@ -16,11 +16,11 @@ type scenario struct {
 
 // scenarios are those of the comparison; quick ones are shorter.
 func scenarios(quick bool) []scenario {
-	warmup, measured, step := 5*time.Second, 15*time.Second, 5*time.Second
-	connections, joins, settle := 5000, 40, 8*time.Second
+	warmup, measured, step := 5*time.Second, 15*time.Second, 3*time.Second
+	connections, joins, settle := 5000, 1000, 8*time.Second
 	if quick {
-		warmup, measured, step = 2*time.Second, 5*time.Second, 3*time.Second
-		connections, joins, settle = 2000, 10, 3*time.Second
+		warmup, measured, step = 2*time.Second, 5*time.Second, 2*time.Second
+		connections, joins, settle = 2000, 200, 3*time.Second
 	}
 	fanout := func(name string, docs, clients, rate int) scenario {
 		return scenario{name, true, one(func(ctx context.Context, r *load.Runner) (load.Result, error) {
@@ -51,10 +51,10 @@ func scenarios(quick bool) []scenario {
 		idle("idle-1", 1),
 		idle("idle-10", 10),
 		{"join", false, func(ctx context.Context, r *load.Runner) ([]load.Result, error) {
-			return r.Join(ctx, "join", load.JoinOptions{Edits: 100_000, Deletes: 0.2, Writers: 3, Joins: joins})
+			return r.Join(ctx, "join", load.JoinOptions{Edits: 100_000, Deletes: 0.2, Writers: 3,
+				Joins: joins, Spaced: 100, Pause: 20 * time.Millisecond})
 		}},
 		storm("storm-2k", 2000),
-		storm("storm-5k", 5000),
 		{"awareness", true, one(func(ctx context.Context, r *load.Runner) (load.Result, error) {
 			return r.Awareness(ctx, "awareness", load.AwarenessOptions{Docs: 20, Clients: 10, Rate: 200, Warmup: warmup, Duration: measured})
 		})},
