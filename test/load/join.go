@@ -144,6 +144,9 @@ func (j *joiner) repeat(n int, idle float64, do func() error) (time.Duration, er
 
 // idleCPU is the share of a core that the server uses while nothing is asked of it.
 func (j *joiner) idleCPU(ctx context.Context, d time.Duration) (float64, error) {
+	if len(j.Target.PIDs) == 0 {
+		return 0, nil
+	}
 	m, err := j.startMeter()
 	if err != nil {
 		return 0, err
@@ -170,7 +173,10 @@ func (j *joiner) edit(ctx context.Context) error {
 // join joins once.
 func (j *joiner) join(ctx context.Context) error {
 	c := j.newClient(newScoreboard(), j.doc, -1, 0)
-	defer c.hangUp()
+	defer func() {
+		c.hangUp()
+		j.pause(ctx, j.gap)
+	}()
 	c.keep = func(update []byte) { j.last = append(j.last[:0], update...) }
 	if j.warm {
 		c.stateVector = j.stateVector()
@@ -185,7 +191,6 @@ func (j *joiner) join(ctx context.Context) error {
 	j.size = c.answered
 	j.whole.RecordValue(max(c.synced-c.dialed, 1000) / 1000)
 	j.answer.RecordValue(max(c.synced-opened, 1000) / 1000)
-	j.pause(ctx, j.gap)
 	return nil
 }
 

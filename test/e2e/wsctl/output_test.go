@@ -78,6 +78,11 @@ func TestBenchLoadsNodesAndLooksForEveryEdit(t *testing.T) {
 		!slices.ContainsFunc(results[0].Values, func(v load.Value) bool { return v.Unit == "ms" && v.Value > 0 }) {
 		t.Errorf("%+v", results)
 	}
+	var joins []load.Result
+	w.ctl("bench", "join", "--url", w.eu1.WS(), "--edits", "300", "--token-file", "token.jwt", "-q", "-o", "json").json(&joins)
+	if len(joins) != 3 || slices.ContainsFunc(joins, func(r load.Result) bool { return r.Faults.Any() || len(r.Values) == 0 }) {
+		t.Errorf("%+v", joins)
+	}
 	w.ctl("bench", "nothing", "--token-file", "token.jwt").exits(2).says("no scenario")
 	w.ctl("bench", "--clients", "1").exits(2)
 	if r := w.ctl(append(fanout, "--token", w.token+"x", "-q")...); r.code != 1 || json.Valid([]byte(r.out)) && r.out != "" {
