@@ -158,13 +158,18 @@ func TestPublishersErrorIsTheCallersOrItsDones(t *testing.T) {
 	h := openOn(t, nc, history.Config{Publisher: publisher})
 	large := make([]byte, h.MaxPayload())
 	outcomes := make(chan error, 200)
-	done := func(_ uint64, err error) { outcomes <- err }
+	off := make(chan struct{})
+	done := func(_ uint64, err error) {
+		<-off // no acknowledgement makes room, so most appends wait when the publisher is switched off
+		outcomes <- err
+	}
 	for range 200 {
 		if err := h.Append(subject("d"), large, done); err != nil {
 			t.Fatal(err)
 		}
 	}
 	publisher.off.Store(true)
+	close(off)
 	if err := h.Append(subject("other"), []byte("x"), done); !errors.Is(err, bus.ErrDisconnected) {
 		t.Errorf("small: %v", err)
 	}

@@ -109,11 +109,14 @@ test('a node is killed while somebody types: the same', { timeout: 120_000 }, as
 
 test('the buttons of a node do what they say', { timeout: 120_000 }, async (t) => {
   const { page, press, logged } = await enter(t, { tolerate: networkNoise })
+  // Who has no mouse finds the focus on the button that took the place of the one that was pressed.
+  const focused = (name) => page.getByRole('button', { name }).and(page.locator(':focus')).waitFor()
   for (const how of ['Stop', 'Kill']) {
     await press(`${how} us-east-1-1`)
     await page.getByText('us-east-1-1: down').waitFor()
+    await focused('Start us-east-1-1')
     await press('Start us-east-1-1')
-    await page.getByRole('button', { name: 'Stop us-east-1-1' }).waitFor()
+    await focused('Stop us-east-1-1')
     await logged('us-east-1-1 is up')
   }
 })

@@ -28,13 +28,21 @@ export const clusterControls = (place, regions, tell) => {
     const drain = button('Stop', 'As SIGTERM does: clients are told to go elsewhere', order(path + 'stop', { how: 'drain' }))
     const kill = button('Kill', 'As SIGKILL does: nobody is told anything', order(path + 'stop', { how: 'kill' }))
     const start = button('Start', '', order(path + 'start'))
+    const buttons = [drain, kill, start]
+    let lost = false // the button with the focus is gone, and none has taken its place yet
     updates.push((all) => {
       const { state } = find(find(all, region.name).nodes, name)
+      const focused = buttons.find((button) => button === document.activeElement)
       label.textContent = state === 'up' ? name : `${name}: ${state}`
       drain.hidden = kill.hidden = state !== 'up'
       start.hidden = state !== 'down'
+      lost ||= focused?.hidden ?? false
+      const next = lost && buttons.find((button) => !button.hidden)
+      if (!next) return
+      lost = false
+      if (focused || document.activeElement === document.body) next.focus()
     })
-    return element('li', {}, label, drain, kill, start)
+    return element('li', {}, label, ...buttons)
   }
 
   for (const region of regions) {
