@@ -17,7 +17,7 @@ test('notes: two people share a note, which is still there after everything was 
   npm('ci', '--silent', '--prefer-offline')
   npm('run', '--silent', 'build')
   const folder = mkdtempSync(join(tmpdir(), 'wsnode-notes-'))
-  const [port, listen] = [await freePort(), await freePort([0, 1])]
+  const [port, listen] = [await freePort(), await freePort(2)]
 
   const start = async () => {
     const backend = spawn(process.execPath, ['server.js'], {

@@ -50,8 +50,8 @@ func TestReadmeCommandsWork(t *testing.T) {
 	t.Parallel()
 	r := readReadme(t)
 	// The command itself, on ports that nobody else has.
-	free := cluster.FreeDevPort(t)
-	words := append(strings.Fields(r.shell[0]), "--port", strconv.Itoa(free), "--nats-port", strconv.Itoa(free+50))
+	free := cluster.FreePorts(t, 14) // those of the nodes, and two for NATS
+	words := append(strings.Fields(r.shell[0]), "--port", strconv.Itoa(free), "--nats-port", strconv.Itoa(free+12))
 	dev := cluster.Run(t, "readme-dev", words[0], words[1:]...)
 	dev.WaitLine(func(line string) bool { return line == "ready" })
 	for _, offset := range []int{0, 1, 10, 11} {

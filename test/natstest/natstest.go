@@ -7,8 +7,6 @@ package natstest
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -18,6 +16,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/test/ports"
 )
 
 // startTimeout bounds how long a server may take until clients can use it, and
@@ -94,19 +94,22 @@ func start(t testing.TB, n int, configure []Configure) *Instance {
 
 func newInstance(t testing.TB, n int, dir string, configure []Configure) *Instance {
 	i := &Instance{t: t, servers: make([]*server.Server, n)}
-	ports := FreePorts(t, 2*n)
+	first, err := ports.Take(2 * n)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var urls []string
 	var routes []*url.URL
 	for k := range n {
-		urls = append(urls, fmt.Sprintf("nats://127.0.0.1:%d", ports[k]))
-		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[n+k])})
+		urls = append(urls, "nats://"+ports.At(first+k))
+		routes = append(routes, &url.URL{Scheme: "nats", Host: ports.At(first + n + k)})
 	}
 	i.URL = strings.Join(urls, ",")
 	for k := range n {
 		o := &server.Options{
 			ServerName: fmt.Sprintf("s%d", k),
 			Host:       "127.0.0.1",
-			Port:       ports[k],
+			Port:       first + k,
 			JetStream:  true,
 			StoreDir:   filepath.Join(dir, fmt.Sprintf("s%d", k)),
 			NoLog:      true,
@@ -118,7 +121,7 @@ func newInstance(t testing.TB, n int, dir string, configure []Configure) *Instan
 			JetStreamMaxStore:  8 << 30,
 		}
 		if n > 1 {
-			o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[n+k]}
+			o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: first + n + k}
 			o.Routes = routes
 		}
 		for _, change := range configure {
@@ -239,29 +242,4 @@ func (i *Instance) Restart(k int) {
 	i.Stop(k)
 	i.Start(k)
 	i.WaitReady()
-}
-
-// FreePorts returns n loopback ports that nobody listens on. They lie below the
-// range that the kernel uses for outgoing connections, so that a server can come
-// back on its port.
-func FreePorts(t testing.TB, n int) []int {
-	t.Helper()
-	ports := make([]int, 0, n)
-	listeners := make([]net.Listener, 0, n)
-	defer func() {
-		for _, l := range listeners {
-			l.Close()
-		}
-	}()
-	for range 1000 {
-		if len(ports) == n {
-			return ports
-		}
-		port := 12000 + rand.IntN(20000)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			ports, listeners = append(ports, port), append(listeners, l)
-		}
-	}
-	t.Fatalf("found no %d free ports", n)
-	return nil
 }

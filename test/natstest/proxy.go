@@ -1,12 +1,13 @@
 package natstest
 
 import (
-	"fmt"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/wsnode/wsnode/test/ports"
 )
 
 // Proxy is a TCP link to one target whose faults a test chooses. Faults that
@@ -45,7 +46,11 @@ func NewProxy(t testing.TB, target string) *Proxy {
 		changed: make(chan struct{}),
 		links:   make(map[*link]struct{}),
 	}
-	p.Addr = fmt.Sprintf("127.0.0.1:%d", FreePorts(t, 1)[0])
+	port, err := ports.Take(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Addr = ports.At(port)
 	p.URL = "nats://" + p.Addr
 	if err := p.listen(); err != nil {
 		t.Fatalf("start proxy: %v", err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/load"
+	"github.com/wsnode/wsnode/test/ports"
 )
 
 // A contender is a server, or several, that can be started for a scenario.
@@ -47,7 +48,7 @@ var contenders = []contender{
 }
 
 func startYWebsocket(h *host) error {
-	port, err := freePort()
+	port, err := ports.Take(1)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func startYWebsocket(h *host) error {
 func startHocuspocus(h *host) error { return h.hocuspocus(nil) }
 
 func startHocuspocusRedis(h *host) error {
-	port, err := freePort()
+	port, err := ports.Take(1)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func startHocuspocusRedis(h *host) error {
 }
 
 func (h *host) hocuspocus(env []string) error {
-	port, err := freePort()
+	port, err := ports.Take(1)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (h *host) node() string { return filepath.Join(h.directory, "node_modules/n
 // tokens are all on.
 func startWsnode(nodes int) func(*host) error {
 	return func(h *host) error {
-		port, err := freePorts(nodes)
+		port, err := ports.Take(nodes)
 		if err != nil {
 			return err
 		}
@@ -152,33 +153,6 @@ func (h *host) stop() {
 	for _, directory := range h.temporary {
 		os.RemoveAll(directory)
 	}
-}
-
-func freePort() (int, error) { return freePorts(1) }
-
-// freePorts finds n consecutive free ports and returns the first.
-func freePorts(n int) (int, error) {
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		first := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		free := true
-		for i := range n {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+i))
-			if err != nil {
-				free = false
-				break
-			}
-			l.Close()
-		}
-		if free {
-			return first, nil
-		}
-	}
-	return 0, fmt.Errorf("no %d free ports in a row", n)
 }
 
 // versions asks what is running, for the table.

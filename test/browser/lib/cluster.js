@@ -25,12 +25,16 @@ const free = (port) => new Promise((resolve) => {
   server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
 })
 
-/** A port p so that p + offset is free for each of the offsets. */
-export const freePort = async (offsets = [0]) => {
+// Ports go up, so that none is handed out twice while its server has yet to start.
+let next = 20_000 + Math.floor(Math.random() * 11_000)
+
+/** The first of some ports in a row that nobody listens on. */
+export const freePort = async (count = 1) => {
   for (;;) {
-    const port = 20000 + Math.floor(Math.random() * 12000)
-    const checks = await Promise.all(offsets.map((offset) => free(port + offset)))
-    if (checks.every(Boolean)) return port
+    const first = next
+    next += count
+    const checks = await Promise.all(Array.from({ length: count }, (_, i) => free(first + i)))
+    if (checks.every(Boolean)) return first
   }
 }
 
@@ -67,8 +71,8 @@ export const daemon = async (args, ready, env = {}) => {
 
 /** Two regions with two nodes each. */
 export const startDev = async (...flags) => {
-  const port = await freePort([0, 1, 10, 11, 50, 51])
-  const { stop, output } = await daemon(['dev', '--port', port, '--nats-port', port + 50, ...flags].map(String), /^ready$/)
+  const port = await freePort(14) // those of the nodes, and two for NATS
+  const { stop, output } = await daemon(['dev', '--port', port, '--nats-port', port + 12, ...flags].map(String), /^ready$/)
   const at = (offset) => `127.0.0.1:${port + offset}`
   return {
     output,

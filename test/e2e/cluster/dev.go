@@ -49,9 +49,9 @@ func (c DevConfig) Start(tb testing.TB) *Dev {
 		c.Nodes = 2
 	}
 	if c.Port == 0 {
-		c.Port = FreePorts(tb, devOffsets(len(c.Regions), c.Nodes))
+		c.Port = FreePorts(tb, devPorts(len(c.Regions), c.Nodes))
 	}
-	natsPort := FreePorts(tb, devOffsets(1, len(c.Regions)))
+	natsPort := FreePorts(tb, len(c.Regions))
 	args := append([]string{"dev",
 		"--port", strconv.Itoa(c.Port),
 		"--nats-port", strconv.Itoa(natsPort),

@@ -16,11 +16,7 @@ import (
 // examples/two-regions/run.sh is what docs/operations.md tells operators to try.
 func TestScriptRunsTwoRegionsWithTwoNATSClusters(t *testing.T) {
 	t.Parallel()
-	var offsets []int
-	for i := range 21 {
-		offsets = append(offsets, i)
-	}
-	port := cluster.FreePorts(t, offsets)
+	port := cluster.FreePorts(t, 21)
 	bin := t.TempDir()
 	for name, pkg := range map[string]string{"wsnode": "./cmd/wsnode", "issuer": "./examples/two-regions/issuer", "nats-server": "github.com/nats-io/nats-server/v2"} {
 		if err := os.Symlink(cluster.Binary(t, pkg), filepath.Join(bin, name)); err != nil {

@@ -1,0 +1,44 @@
+package ports
+
+import (
+	"net"
+	"sync"
+	"testing"
+)
+
+func TestNobodyGetsAPortThatSomebodyHas(t *testing.T) {
+	l, err := net.Listen("tcp", At(base+(at+5)%share))
+	if err != nil {
+		t.Skip("somebody else listens there:", err)
+	}
+	defer l.Close()
+	busy := l.Addr().(*net.TCPAddr).Port
+	var mu sync.Mutex
+	taken := map[int]bool{busy: true}
+	var takers sync.WaitGroup
+	for range 4 {
+		takers.Go(func() {
+			for n := range 20 {
+				first, err := Take(n)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				for port := first; port < first+n; port++ {
+					if taken[port] {
+						t.Errorf("port %d was handed out twice, or is listened on", port)
+					}
+					taken[port] = true
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	takers.Wait()
+}
+
+func TestWhatDoesNotFitIsAnError(t *testing.T) {
+	if first, err := Take(share + 1); err == nil {
+		t.Errorf("%d ports from %d on", share+1, first)
+	}
+}
