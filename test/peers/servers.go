@@ -178,8 +178,12 @@ func (h *host) versions(ctx context.Context) []string {
 		}
 		return "?"
 	}
+	wsnode := "wsnode " + ask("git", "describe", "--always")
+	if exec.CommandContext(ctx, "git", "diff", "--quiet", "HEAD", "--", ".", ":!docs").Run() != nil {
+		wsnode += "-dirty"
+	}
 	return []string{
-		"wsnode " + ask("git", "describe", "--always", "--dirty"),
+		wsnode,
 		ask("go", "env", "GOVERSION"),
 		"Node " + ask(h.node(), "--version"),
 		"@y/websocket-server " + packaged("@y/websocket-server") + " (@y/protocols " + packaged("@y/protocols") +
