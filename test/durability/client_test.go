@@ -38,7 +38,8 @@ type client struct {
 	closed  websocket.CloseError
 }
 
-// dial connects to a document and waits until the server has sent what it has.
+// dial connects to a document and waits until the server has sent what it has. Told
+// to try again later, it does, as every client.
 func dial(tb testing.TB, base, document, token string) *client {
 	tb.Helper()
 	return dialBy(tb, http.DefaultClient, base, document, token, nil)
@@ -47,6 +48,22 @@ func dial(tb testing.TB, base, document, token string) *client {
 // dialBy is dial by an HTTP client, with a function that is told the state vector
 // after each update.
 func dialBy(tb testing.TB, by *http.Client, base, document, token string, observed func([]byte)) *client {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		c := open(tb, by, base, document, token, observed)
+		refused := false
+		c.wait("synced", func() bool {
+			refused = c.closed.Code == websocket.StatusTryAgainLater && time.Now().Before(deadline)
+			return c.synced || refused
+		})
+		if !refused {
+			return c
+		}
+		time.Sleep(100 * time.Millisecond) // a client's backoff
+	}
+}
+
+func open(tb testing.TB, by *http.Client, base, document, token string, observed func([]byte)) *client {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -66,7 +83,6 @@ func dialBy(tb testing.TB, by *http.Client, base, document, token string, observ
 	go c.read()
 	tb.Cleanup(c.leave)
 	c.write([]byte{0, 0, 1, 0}) // SyncStep1 of somebody who has nothing
-	c.wait("synced", func() bool { return c.synced })
 	return c
 }
 
