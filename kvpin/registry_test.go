@@ -46,7 +46,7 @@ func open(t *testing.T, url string, region kvpin.Region, node kvpin.NodeID, chan
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_ = r.Close(ctx)
 	})

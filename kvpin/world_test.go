@@ -145,7 +145,7 @@ func (n *testNode) kill() {
 // leave ends the node in order.
 func (n *testNode) leave() {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	n.gone = true
 	if err := n.Close(ctx); err != nil {

@@ -22,7 +22,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 
 func open(t testing.TB, url string, config bus.Config) *bus.Bus {
 	t.Helper()
-	nc, err := bus.Connect(within(t, 10*time.Second), bus.ConnectConfig{URL: url, Name: t.Name()})
+	nc, err := bus.Connect(within(t, time.Minute), bus.ConnectConfig{URL: url, Name: t.Name()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func collect(t testing.TB, b *bus.Bus, subject string) <-chan message {
 
 func flush(t testing.TB, b *bus.Bus) {
 	t.Helper()
-	if err := b.Flush(within(t, 10*time.Second)); err != nil {
+	if err := b.Flush(within(t, time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -72,7 +72,7 @@ func expect(t testing.TB, c <-chan message, want message) {
 		if got != want {
 			t.Fatalf("got %v, expected %v", got, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("nothing came, expected %v", want)
 	}
 }
@@ -101,11 +101,11 @@ func TestRequestReturnsTheFirstAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	flush(t, b)
-	answer, err := a.Request(within(t, 10*time.Second), "who", []byte("a"))
+	answer, err := a.Request(within(t, time.Minute), "who", []byte("a"))
 	if err != nil || string(answer) != "answer to a" {
 		t.Fatalf("got %q, %v", answer, err)
 	}
-	if _, err := b.Request(within(t, 10*time.Second), "who", nil); !errors.Is(err, bus.ErrNobody) {
+	if _, err := b.Request(within(t, time.Minute), "who", nil); !errors.Is(err, bus.ErrNobody) {
 		t.Fatalf("a pod asked itself: %v", err)
 	}
 }

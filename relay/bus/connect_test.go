@@ -22,7 +22,7 @@ var impatient = []nats.Option{nats.PingInterval(50 * time.Millisecond), nats.Rec
 
 func openWith(t *testing.T, connect bus.ConnectConfig, config bus.Config) *bus.Bus {
 	t.Helper()
-	nc, err := bus.Connect(within(t, 10*time.Second), connect)
+	nc, err := bus.Connect(within(t, time.Minute), connect)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestConnectWaitsForTheServer(t *testing.T) {
 	servers.Stop(0)
 	connected := make(chan error, 1)
 	go func() {
-		nc, err := bus.Connect(within(t, 20*time.Second), bus.ConnectConfig{URL: servers.URL})
+		nc, err := bus.Connect(within(t, time.Minute), bus.ConnectConfig{URL: servers.URL})
 		if err == nil {
 			nc.Close()
 		}
@@ -70,7 +70,7 @@ func TestEmbeddedServerNeedsNoSocket(t *testing.T) {
 	came := collect(t, b, "x")
 	// What was published is not lost by closing at once.
 	for i := range 20 {
-		nc, err := bus.Connect(within(t, 10*time.Second), bus.ConnectConfig{InProcess: server})
+		nc, err := bus.Connect(within(t, time.Minute), bus.ConnectConfig{InProcess: server})
 		if err != nil {
 			t.Fatal(err)
 		}

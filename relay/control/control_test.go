@@ -120,7 +120,7 @@ func serve(t *testing.T, nodes ...*fake) (*control.Client, *nats.Conn) {
 		t.Cleanup(s.Close)
 	}
 	nc := natstest.Connect(t, i)
-	return control.NewClient(nc, 5*time.Second), nc
+	return control.NewClient(nc, time.Minute), nc
 }
 
 func TestNodesAreFoundByNameOrTheirAbsenceIsQuicklyKnown(t *testing.T) {
@@ -138,7 +138,7 @@ func TestNodesAreFoundByNameOrTheirAbsenceIsQuicklyKnown(t *testing.T) {
 
 func TestStockNATSToolsSeeTheNodes(t *testing.T) {
 	_, nc := serve(t, &fake{name: "n1"})
-	answer, err := nc.Request("$SRV.INFO.wsnode", nil, 5*time.Second)
+	answer, err := nc.Request("$SRV.INFO.wsnode", nil, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestErrorsSayWhoseTheyAre(t *testing.T) {
 	if _, err = c.Info(t.Context(), "n2"); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("no such node: %v", err)
 	}
-	answer, err := nc.Request(control.Subject(control.KickVerb, "n1"), []byte("{"), 5*time.Second)
+	answer, err := nc.Request(control.Subject(control.KickVerb, "n1"), []byte("{"), time.Minute)
 	if err != nil || answer.Header.Get(micro.ErrorCodeHeader) != "400" {
 		t.Errorf("not JSON: %v %v", answer, err)
 	}

@@ -24,7 +24,7 @@ type pod struct {
 
 func openPod(t testing.TB, url string, config history.Config) pod {
 	t.Helper()
-	nc, err := bus.Connect(within(t, 10*time.Second), bus.ConnectConfig{URL: url})
+	nc, err := bus.Connect(within(t, time.Minute), bus.ConnectConfig{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func (p pod) listen(t testing.TB, subject string) <-chan string {
 	if _, err := p.Subscribe(subject, bus.HandlerFunc(func(_, _ string, data []byte) { c <- string(data) })); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Flush(within(t, 10*time.Second)); err != nil {
+	if err := p.Flush(within(t, time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -58,7 +58,7 @@ func hears(t testing.TB, c <-chan string, want string) {
 		if got != want {
 			t.Fatalf("heard %q, expected %q", got, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("heard nothing, expected %q", want)
 	}
 }
@@ -112,7 +112,7 @@ func TestFullStreamRefusesButFansOutAndRecovers(t *testing.T) {
 	if got, _ := load(t, b.History, s); len(got) < 5 {
 		t.Fatalf("%d messages are left of what was acknowledged", len(got))
 	}
-	if err := a.PurgeBelow(within(t, 5*time.Second), s, last); err != nil {
+	if err := a.PurgeBelow(within(t, time.Minute), s, last); err != nil {
 		t.Fatal(err)
 	}
 	stored(t, a.History, s, data)
@@ -244,10 +244,10 @@ func TestDeletedStreamIsCreatedAgainAndEveryPodIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := js.DeleteStream(within(t, 5*time.Second), history.StreamName(0)); err != nil {
+	if err := js.DeleteStream(within(t, time.Minute), history.StreamName(0)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pods[0].Load(within(t, 5*time.Second), s, nil); !errors.Is(err, history.ErrStreamMissing) {
+	if _, err := pods[0].Load(within(t, time.Minute), s, nil); !errors.Is(err, history.ErrStreamMissing) {
 		t.Errorf("load: %v", err)
 	}
 	select {
@@ -270,10 +270,10 @@ func TestDeletedStreamIsCreatedAgainAndEveryPodIsTold(t *testing.T) {
 	if got, _ := load(t, pods[0].History, s); fmt.Sprint(got) != "[new]" {
 		t.Errorf("loaded %v", got)
 	}
-	if err := js.DeleteStream(within(t, 5*time.Second), history.StreamName(0)); err != nil {
+	if err := js.DeleteStream(within(t, time.Minute), history.StreamName(0)); err != nil {
 		t.Fatal(err)
 	}
-	if renewed, err := pods[0].Ensure(within(t, 5*time.Second)); err != nil || fmt.Sprint(renewed) != "[0]" {
+	if renewed, err := pods[0].Ensure(within(t, time.Minute)); err != nil || fmt.Sprint(renewed) != "[0]" {
 		t.Errorf("ensure: %v, %v", renewed, err)
 	}
 }

@@ -24,7 +24,7 @@ func TestDocumentedStreamIsWhatNodesCreateAndAccept(t *testing.T) {
 	if err := json.Unmarshal([]byte(block), &documented); !found || err != nil {
 		t.Fatalf("docs/history.md has no stream: %v", err)
 	}
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 
 	byHand := natstest.Server(t)
 	js := jetStream(t, natstest.Connect(t, byHand))

@@ -201,7 +201,7 @@ func TestStrangeAnswerOfAReplicaIsAnError(t *testing.T) {
 		leader:  leaderWith(0),
 	}
 	var refused *history.RefusedError
-	if _, err := f.open(t).Load(within(t, 5*time.Second), subject("d"), nil); !errors.As(err, &refused) {
+	if _, err := f.open(t).Load(within(t, time.Minute), subject("d"), nil); !errors.As(err, &refused) {
 		t.Errorf("got %v", err)
 	}
 }

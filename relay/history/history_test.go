@@ -29,7 +29,7 @@ func open(t testing.TB, servers *natstest.Instance, config history.Config) *hist
 
 func openOn(t testing.TB, nc *nats.Conn, config history.Config) *history.History {
 	t.Helper()
-	h, err := history.Open(within(t, 20*time.Second), nc, config)
+	h, err := history.Open(within(t, time.Minute), nc, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func stored(t testing.TB, h *history.History, subject, data string) uint64 {
 
 func load(t testing.TB, h *history.History, subject string) (all []string, last uint64) {
 	t.Helper()
-	last, err := h.Load(within(t, 20*time.Second), subject, func(_ uint64, data []byte) error {
+	last, err := h.Load(within(t, time.Minute), subject, func(_ uint64, data []byte) error {
 		all = append(all, string(data))
 		return nil
 	})
@@ -101,13 +101,13 @@ func TestPurgeKeepsTheSequenceAndAbove(t *testing.T) {
 	b := stored(t, h, s, "b")
 	stored(t, h, s, "c")
 	stored(t, h, subject("other"), "x")
-	if err := h.PurgeBelow(within(t, 5*time.Second), s, b); err != nil {
+	if err := h.PurgeBelow(within(t, time.Minute), s, b); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := load(t, h, s); fmt.Sprint(got) != "[b c]" {
 		t.Errorf("got %v", got)
 	}
-	if err := h.Drop(within(t, 5*time.Second), s); err != nil {
+	if err := h.Drop(within(t, time.Minute), s); err != nil {
 		t.Fatal(err)
 	}
 	if got, last := load(t, h, s); len(got) != 0 || last != 0 {

@@ -64,7 +64,7 @@ func TestLoadEndsWithTheCallersError(t *testing.T) {
 		stored(t, h, s, "x")
 	}
 	stop := errors.New("stop")
-	last, err := h.Load(within(t, 10*time.Second), s, func(seq uint64, _ []byte) error {
+	last, err := h.Load(within(t, time.Minute), s, func(seq uint64, _ []byte) error {
 		if seq == 2 {
 			return stop
 		}
@@ -120,7 +120,7 @@ func TestRegionDecidesTheNumberOfShards(t *testing.T) {
 			t.Errorf("shard %d: %v", shard, got)
 		}
 	}
-	states, err := first.State(within(t, 5*time.Second))
+	states, err := first.State(within(t, time.Minute))
 	if err != nil || len(states) != 3 {
 		t.Fatalf("%v, %v", states, err)
 	}
@@ -152,10 +152,10 @@ func TestUnfitStreamIsRefusedInAnOperatorsWords(t *testing.T) {
 			Metadata: map[string]string{"wsnode.shards": "1"},
 		}
 		change(&config)
-		if _, err := js.CreateStream(within(t, 5*time.Second), config); err != nil {
+		if _, err := js.CreateStream(within(t, time.Minute), config); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := history.Open(within(t, 5*time.Second), nc, history.Config{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := history.Open(within(t, time.Minute), nc, history.Config{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", want, err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestStreamsOfADomainAreUsed(t *testing.T) {
 	s := subject("d")
 	stored(t, h, s, "a")
 	seq := stored(t, h, s, "b")
-	if err := h.PurgeBelow(within(t, 5*time.Second), s, seq); err != nil {
+	if err := h.PurgeBelow(within(t, time.Minute), s, seq); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := load(t, h, s); fmt.Sprint(got) != "[b]" {
@@ -237,21 +237,21 @@ func TestDropLeavesWhatIsAppendedAfterIt(t *testing.T) {
 	h := open(t, natstest.Server(t), history.Config{})
 	s := subject("d")
 	stored(t, h, s, "old")
-	last, err := h.Last(within(t, 5*time.Second), s)
+	last, err := h.Last(within(t, time.Minute), s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stored(t, h, s, "new")
-	if err := h.PurgeBelow(within(t, 5*time.Second), s, last+1); err != nil {
+	if err := h.PurgeBelow(within(t, time.Minute), s, last+1); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := load(t, h, s); fmt.Sprint(got) != "[new]" {
 		t.Errorf("got %v", got)
 	}
-	if last, err := h.Last(within(t, 5*time.Second), subject("nothing")); last != 0 || err != nil {
+	if last, err := h.Last(within(t, time.Minute), subject("nothing")); last != 0 || err != nil {
 		t.Errorf("last of nothing: %d, %v", last, err)
 	}
-	if err := h.Drop(within(t, 5*time.Second), subject("nothing")); err != nil {
+	if err := h.Drop(within(t, time.Minute), subject("nothing")); err != nil {
 		t.Errorf("drop of nothing: %v", err)
 	}
 }

@@ -144,7 +144,7 @@ func (d *deafPublisher) PublishRequest(subject, reply string, data []byte) error
 
 func TestPublishersErrorIsTheCallersOrItsDones(t *testing.T) {
 	servers := natstest.Server(t, quarter)
-	nc, err := bus.Connect(within(t, 10*time.Second), bus.ConnectConfig{URL: servers.URL})
+	nc, err := bus.Connect(within(t, time.Minute), bus.ConnectConfig{URL: servers.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

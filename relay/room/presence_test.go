@@ -17,11 +17,11 @@ func TestAwarenessComesAndGoesOverPods(t *testing.T) {
 	if err := seat.Awareness(state); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "seen on the other pod", 5*time.Second, func() bool { return remote.present() == 1 })
+	eventually(t, "seen on the other pod", func() bool { return remote.present() == 1 })
 	late, _ := join(t, newPod(t, url).open(t, "e1"))
-	eventually(t, "seen by a pod that opens later", 5*time.Second, func() bool { return late.present() == 1 })
+	eventually(t, "seen by a pod that opens later", func() bool { return late.present() == 1 })
 	seat.Leave()
-	eventually(t, "gone everywhere", 5*time.Second, func() bool { return remote.present() == 0 && late.present() == 0 })
+	eventually(t, "gone everywhere", func() bool { return remote.present() == 0 && late.present() == 0 })
 }
 
 func TestWhoLeftWhileNATSWasAwayIsGoneEverywhereAfterwards(t *testing.T) {
@@ -37,12 +37,12 @@ func TestWhoLeftWhileNATSWasAwayIsGoneEverywhereAfterwards(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 2 })
+	eventually(t, "seen", func() bool { return remote.present() == 2 })
 	a.mu.Lock() // as if what is published was lost
 	a.aware.RemoveSession(seat.aware.Owner, now())
 	a.mu.Unlock()
 	p.Disturbed()
-	eventually(t, "gone", 5*time.Second, func() bool { return remote.present() == 1 })
+	eventually(t, "gone", func() bool { return remote.present() == 1 })
 }
 
 func TestARoomThatGoesOverToAnotherEpochLeavesTheClientsOfOthersBehind(t *testing.T) {
@@ -53,7 +53,7 @@ func TestARoomThatGoesOverToAnotherEpochLeavesTheClientsOfOthersBehind(t *testin
 	if err := seat.Awareness(awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{}`)}})); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 1 })
+	eventually(t, "seen", func() bool { return remote.present() == 1 })
 	if err := b.Rebase(t.Context(), "e2"); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestTheClientsOfADeadPodLeave(t *testing.T) {
 	if err := seat.Awareness(state); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "seen", 5*time.Second, func() bool { return remote.present() == 1 })
+	eventually(t, "seen", func() bool { return remote.present() == 1 })
 	a.bus.Conn().Close() // it dies without a word
-	eventually(t, "gone", 5*time.Second, func() bool { return remote.present() == 0 })
+	eventually(t, "gone", func() bool { return remote.present() == 0 })
 }

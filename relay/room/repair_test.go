@@ -62,7 +62,7 @@ func newApart(t *testing.T) *apart {
 	_, p.seat = join(t, p.near)
 	p.remote, _ = join(t, far)
 	p.send(t, p.writer.insert("ab"))
-	eventually(t, "the pods are linked", 5*time.Second, p.equal)
+	eventually(t, "the pods are linked", p.equal)
 	return p
 }
 
@@ -86,10 +86,10 @@ func TestARoomWhosePeersDoNotAnswerReadsTheHistory(t *testing.T) {
 	p.drops(func(subject string) bool { return !strings.HasPrefix(subject, "wsn.s.") }) // only beacons arrive
 	apply(t, p.seat, p.writer.insert("c"))
 	p.send(t, p.writer.remove(0))
-	eventually(t, "what is missing was found in the history", 30*time.Second, p.equal)
-	eventually(t, "the history was read", 5*time.Second, func() bool { return p.far.Counters.Rereads.Load() > 0 })
+	eventually(t, "what is missing was found in the history", p.equal)
+	eventually(t, "the history was read", func() bool { return p.far.Counters.Rereads.Load() > 0 })
 	// It goes on until the questions are answered.
-	eventually(t, "a new connection is asked for", 30*time.Second, func() bool {
+	eventually(t, "a new connection is asked for", func() bool {
 		apply(t, p.seat, p.writer.insert("d"))
 		p.lossy.mu.Lock()
 		defer p.lossy.mu.Unlock()
@@ -102,9 +102,9 @@ func TestRoomsThatLostEachOtherFindEachOtherAgain(t *testing.T) {
 	p.drops(func(string) bool { return true })
 	p.send(t, p.writer.insert("c"))
 	far := p.far.all()[0]
-	eventually(t, "neither knows of the other", 20*time.Second, func() bool { return p.near.Brief().Peers == 0 && far.Brief().Peers == 0 })
+	eventually(t, "neither knows of the other", func() bool { return p.near.Brief().Peers == 0 && far.Brief().Peers == 0 })
 	p.drops(nil)
-	eventually(t, "the far room has what was typed meanwhile", 20*time.Second, p.equal)
+	eventually(t, "the far room has what was typed meanwhile", p.equal)
 }
 
 func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
@@ -131,8 +131,8 @@ func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 			case "part of a large insertion":
 				p.send(t, p.writer.insert(strings.Repeat("0123456789abcdef", 3<<20/16)))
 			}
-			eventually(t, "repaired", 5*time.Second, p.equal)
-			eventually(t, "the repair is counted", 5*time.Second, func() bool { return p.far.Counters.Repairs.Load() > 0 })
+			eventually(t, "repaired", p.equal)
+			eventually(t, "the repair is counted", func() bool { return p.far.Counters.Repairs.Load() > 0 })
 			if dropped != 1 {
 				t.Errorf("%d messages dropped", dropped)
 			}

@@ -76,13 +76,14 @@ func (p *pod) open(t testing.TB, epoch string) *Room {
 	return r
 }
 
-// eventually waits for a condition that other goroutines bring about.
-func eventually(t testing.TB, what string, within time.Duration, holds func() bool) {
+// eventually waits for a condition that other goroutines bring about: long enough
+// for any machine, and less than it takes awareness to expire.
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(20 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", within, what)
+			t.Fatalf("never: %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -125,8 +126,8 @@ func TestAnEditReachesTheMembersOfAllPods(t *testing.T) {
 		apply(t, seat, w.insert("x"))
 	}
 	apply(t, seat, w.remove(3))
-	eventually(t, "the other member of the pod has it", 5*time.Second, func() bool { return string(a.Stat().StateVector) == first(local.state()) })
-	eventually(t, "the other pod's member has it", 5*time.Second, func() bool { return sameState(local, remote) })
+	eventually(t, "the other member of the pod has it", func() bool { return string(a.Stat().StateVector) == first(local.state()) })
+	eventually(t, "the other pod's member has it", func() bool { return sameState(local, remote) })
 	if got, _ := typist.state(); got != "\x00" {
 		t.Errorf("the typist was sent its own edits: state vector %q", got)
 	}
@@ -146,7 +147,7 @@ func TestStructsBehindAGapWaitForItsFillingButAreSafeMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	late, _ := join(t, a)
-	eventually(t, "the other pod holds what waits", 5*time.Second, func() bool { return b.Stat().Store.Pending == 1 })
+	eventually(t, "the other pod holds what waits", func() bool { return b.Stat().Store.Pending == 1 })
 	remote, remoteSeat := join(t, b)
 	for _, m := range []*member{author, late, remote} {
 		if got := clockOf(t, m, 7); got != 5 {
@@ -156,7 +157,7 @@ func TestStructsBehindAGapWaitForItsFillingButAreSafeMeanwhile(t *testing.T) {
 	apply(t, authorSeat, (&writer{client: 9}).insert("meanwhile"))
 	apply(t, remoteSeat, middle)
 	for _, m := range []*member{author, late, remote} { // remote too, which wrote only the middle
-		eventually(t, "a member has all", 5*time.Second, func() bool { return clockOf(t, m, 7) == 14 })
+		eventually(t, "a member has all", func() bool { return clockOf(t, m, 7) == 14 })
 	}
 	m, _ := join(t, newPod(t, url).open(t, "e1"))
 	if got := clockOf(t, m, 7); got != 14 {
@@ -321,7 +322,7 @@ func TestADocumentIsReadFromItsHistory(t *testing.T) {
 			durable(t, a)
 		}
 	}
-	eventually(t, "the history was compacted", 10*time.Second, func() bool { return p.Counters.Compactions.Load() > 0 && a.Stat().Messages < 40 })
+	eventually(t, "the history was compacted", func() bool { return p.Counters.Compactions.Load() > 0 && a.Stat().Messages < 40 })
 	durable(t, a)
 	seat.Leave()
 	a.Close()
@@ -346,7 +347,7 @@ func TestLargeUpdatesAndSnapshotsTravelInParts(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 5<<20/16)
 	apply(t, seat, w.insert(big))
 	apply(t, seat, w.insert("!"))
-	eventually(t, "the other pod has it", 20*time.Second, func() bool { return first(remote.state()) == string(a.Stat().StateVector) })
+	eventually(t, "the other pod has it", func() bool { return first(remote.state()) == string(a.Stat().StateVector) })
 	durable(t, a)
 	if err := a.Restore(t.Context()); err != nil {
 		t.Fatal(err)
@@ -387,12 +388,14 @@ func TestJoinDuringABurstHasNoHole(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("WSNODE_JOINS")); err == nil {
 		joins = n
 	}
+	// Without beacons nobody repairs a hole, so that one would stay.
+	unhelped := func(c *Config) { c.BeaconEvery, c.PeerTimeout = time.Hour, 2*time.Hour }
 	for _, servers := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d servers", servers), func(t *testing.T) {
 			urls := strings.Split(natstest.Cluster(t, servers).URL, ",")
 			var pods [3]*pod
 			for i := range pods {
-				pods[i] = newPod(t, urls[i%len(urls)])
+				pods[i] = newPod(t, urls[i%len(urls)], unhelped)
 			}
 			// A document of its own for every ten joins: what is shown is the join,
 			// not how large a document becomes.
@@ -429,9 +432,9 @@ func joinDuringBurst(t *testing.T, pods [3]*pod, epoch string, trials int) {
 	}
 	for trial := range trials {
 		r := joiner.open(t, epoch)
-		// What the writers knew when the room was ready must be there 2 s later.
+		// What the writers knew when the room was ready must come by itself.
 		want := a.Stat().StateVector
-		eventually(t, fmt.Sprintf("%s, join %d: the room knows what the writers knew", epoch, trial), 2*time.Second, func() bool {
+		eventually(t, fmt.Sprintf("%s, join %d: the room knows what the writers knew", epoch, trial), func() bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			lacks, _, err := compare(r.store.StateVector(), want)
@@ -440,7 +443,7 @@ func joinDuringBurst(t *testing.T, pods [3]*pod, epoch string, trials int) {
 		if trial == trials-1 {
 			close(stop)
 			writing.Wait()
-			eventually(t, epoch+": all rooms are equal once nobody writes, deletions included", 2*time.Second, func() bool {
+			eventually(t, epoch+": all rooms are equal once nobody writes, deletions included", func() bool {
 				return a.digestOf() == r.digestOf() && b.digestOf() == r.digestOf()
 			})
 		}
@@ -475,7 +478,7 @@ func TestABusyPodWritesManyEditsAsOneFrame(t *testing.T) {
 	typing.Wait()
 	want := string(r.Stat().StateVector)
 	for _, m := range members {
-		eventually(t, "every member has every edit", 5*time.Second, func() bool { return first(m.state()) == want })
+		eventually(t, "every member has every edit", func() bool { return first(m.state()) == want })
 	}
 	if frames := members[0].frames; frames > each {
 		t.Errorf("%d frames for %d edits", frames, 2*each)

@@ -127,7 +127,7 @@ func serve(t *testing.T, c setup) *served {
 		server.Start()
 	}
 	t.Cleanup(server.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	client, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(server.URL, "http"), &websocket.DialOptions{HTTPClient: server.Client()})
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *served) send(t *testing.T, kind websocket.MessageType, message []byte) 
 // closed waits for the close frame that the client is sent.
 func (s *served) closed(t *testing.T) (websocket.StatusCode, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		_, _, err := s.client.Read(ctx)
@@ -166,7 +166,7 @@ func (s *served) closed(t *testing.T) (websocket.StatusCode, string) {
 
 func read(t *testing.T, c *websocket.Conn) yproto.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, data, err := c.Read(ctx)
 	if err != nil {
@@ -252,7 +252,7 @@ func TestASyncStep2MayBeLargerThanAMessage(t *testing.T) {
 func TestAReadOnlySessionIsToldThatItsEditWasDropped(t *testing.T) {
 	s := serve(t, setup{readOnly: true})
 	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{1}).Message())
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, data, err := s.client.Read(ctx)
 	if err != nil || !bytes.Equal(data, yproto.PermissionDeniedFrame("read-only").Message()) {
@@ -351,7 +351,7 @@ func TestAClientThatNeverReadsIsDropped(t *testing.T) {
 		if c.Code != 1006 {
 			t.Errorf("ended as %+v", c)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it is still there")
 	}
 }

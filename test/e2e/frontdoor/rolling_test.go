@@ -16,8 +16,15 @@ type rollout struct {
 	delay, spread time.Duration
 }
 
-// mostOffline is how long a client may be offline for a node that restarts.
-const mostOffline = 3 * time.Second
+// mostOffline is how long a client may be offline for a node that restarts: what
+// is promised where the test has the machine for itself, in a soak, and a multiple
+// of it where nodes with the race detector share it with other tests.
+func mostOffline() time.Duration {
+	if soak() {
+		return 3 * time.Second
+	}
+	return 12 * time.Second
+}
 
 func TestARollingRestartLosesNoEditAndKeepsNobodyOfflineForLong(t *testing.T) {
 	r := rollout{docs: 12, clients: 5, rate: 60, delay: 200 * time.Millisecond, spread: time.Second}
@@ -58,7 +65,7 @@ func TestARollingRestartLosesNoEditAndKeepsNobodyOfflineForLong(t *testing.T) {
 	if returns, _ := result.Value("returns"); int(returns) < r.docs*r.clients/len(nodes) {
 		t.Errorf("%v clients came back, expected a third of %d and more", returns, r.docs*r.clients)
 	}
-	if longest := value(result, "offline max"); longest > mostOffline {
-		t.Errorf("a client was offline for %v, %v are allowed", longest, mostOffline)
+	if longest := value(result, "offline max"); longest > mostOffline() {
+		t.Errorf("a client was offline for %v, %v are allowed", longest, mostOffline())
 	}
 }
