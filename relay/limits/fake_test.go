@@ -232,12 +232,29 @@ func (n *fakeNode) Watch(ctx context.Context, prefix string, handle func(string,
 			}
 			n.mu.Unlock()
 			time.Sleep(delay)
-			n.mu.Lock()
-			v, cut := n.values[key], n.cut
-			n.mu.Unlock()
-			if !cut {
-				handle(key, v.value, v.revision)
+			v, ok := n.seen(ctx, key)
+			if !ok {
+				return
 			}
+			handle(key, v.value, v.revision)
+		}
+	}
+}
+
+// seen returns what a watch tells of a key: during a cut nothing, and afterwards the
+// newest. It returns false when ctx ends first.
+func (n *fakeNode) seen(ctx context.Context, key string) (stored, bool) {
+	for {
+		n.mu.Lock()
+		v, cut := n.values[key], n.cut
+		n.mu.Unlock()
+		if !cut {
+			return v, true
+		}
+		select {
+		case <-ctx.Done():
+			return stored{}, false
+		case <-time.After(fakeTimeout):
 		}
 	}
 }
