@@ -185,9 +185,14 @@ func (c *Conn) write(p []byte, shared bool) error {
 	return nil
 }
 
+// tryMost bounds what is written by one who does not wait, in bytes: a room and its
+// members stand still meanwhile, and a peer that reads as fast as it is written to
+// would take any number. What is left is drained.
+const tryMost = 1 << 20
+
 // tryWrite writes once, without waiting for the socket.
 func (c *Conn) tryWrite(p []byte) (int, error) {
-	c.data, c.n, c.syserr = p, 0, nil
+	c.data, c.n, c.syserr = p[:min(len(p), tryMost)], 0, nil
 	err := c.raw.Write(c.attempt)
 	c.data = nil
 	switch {

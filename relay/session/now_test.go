@@ -75,6 +75,31 @@ func TestWritingNowTakesWhatTheSocketTakesAndNoMore(t *testing.T) {
 	}
 }
 
+func TestAPeerThatReadsFastHoldsNoWriterUp(t *testing.T) {
+	from, to := socketPair(t)
+	read := make(chan int64)
+	go func() {
+		n, _ := io.CopyBuffer(struct{ io.Writer }{io.Discard}, to, make([]byte, 1<<20))
+		read <- n
+	}()
+	c := newConn(from)
+	all := make([]byte, 64<<20)
+	written := int64(0)
+	for range 10 {
+		n, err := c.tryWrite(all)
+		if err != nil || n > tryMost {
+			t.Errorf("wrote %d bytes in one go (error %v), expected at most %d", n, err, tryMost)
+		}
+		written += int64(n)
+	}
+	if err := from.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-read; n != written {
+		t.Errorf("the peer read %d bytes of %d", n, written)
+	}
+}
+
 func TestReadingNowDoesNotWait(t *testing.T) {
 	from, to := socketPair(t)
 	b := make([]byte, 8)

@@ -287,7 +287,7 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 	// What is sent between the overflow and the difference takes nothing from it.
 	s.seat.asked = func() { s.Send(yproto.KeepAlive) }
 	// Fill the socket's buffers until it is behind.
-	block := yproto.AwarenessFrame(bytes.Repeat([]byte{0}, 1<<20))
+	block := yproto.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2))
 	blocks := 0
 	behind := func() bool {
 		s.mu.Lock()
@@ -344,7 +344,7 @@ func TestAClientThatNeverReadsIsDropped(t *testing.T) {
 		if behind {
 			break
 		}
-		s.Send(yproto.AwarenessFrame(bytes.Repeat([]byte{0}, 1<<20)))
+		s.Send(yproto.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2)))
 	}
 	select {
 	case c := <-s.ended:

@@ -13,8 +13,8 @@ import (
 
 // All ports lie below the range that kernels give out by themselves, so that no
 // client's own port takes one before its server does, or while it restarts. Each
-// process goes round in a share of them, so that none is handed out again soon, nor
-// by a process that was started beside it.
+// process goes round in a share of them, which is its own as long as it runs, so that
+// none is handed out again soon, nor by another process.
 const (
 	lowest = 10_000
 	share  = 1_000
@@ -22,10 +22,23 @@ const (
 )
 
 var (
-	mu   sync.Mutex
-	at   = rand.IntN(share)
-	base = lowest + os.Getpid()%shares*share
+	mu    sync.Mutex
+	at    = rand.IntN(share)
+	base  int          // of this process's share; 0 before it has one
+	claim net.Listener // listens just below it, and so keeps others out
 )
+
+// claimShare takes a share that no other process has.
+func claimShare() error {
+	for k := range shares {
+		below := lowest + (os.Getpid()+k)%shares*(share+1)
+		if l, err := net.Listen("tcp", At(below)); err == nil {
+			base, claim = below+1, l
+			return nil
+		}
+	}
+	return fmt.Errorf("%d processes take ports already, expected fewer", shares)
+}
 
 // Take returns the first of n consecutive ports that nobody listens on. They belong
 // to the caller, until the process has taken about a thousand others. It may be
@@ -33,6 +46,11 @@ var (
 func Take(n int) (first int, err error) {
 	mu.Lock()
 	defer mu.Unlock()
+	if claim == nil {
+		if err := claimShare(); err != nil {
+			return 0, err
+		}
+	}
 	for tries := 0; tries < share && n <= share; tries++ {
 		if at+n > share {
 			at = 0

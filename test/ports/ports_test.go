@@ -7,6 +7,9 @@ import (
 )
 
 func TestNobodyGetsAPortThatSomebodyHas(t *testing.T) {
+	if _, err := Take(1); err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("tcp", At(base+(at+5)%share))
 	if err != nil {
 		t.Skip("somebody else listens there:", err)
@@ -40,5 +43,20 @@ func TestNobodyGetsAPortThatSomebodyHas(t *testing.T) {
 func TestWhatDoesNotFitIsAnError(t *testing.T) {
 	if first, err := Take(share + 1); err == nil {
 		t.Errorf("%d ports from %d on", share+1, first)
+	}
+}
+
+func TestAShareIsNobodyElses(t *testing.T) {
+	if _, err := Take(1); err != nil {
+		t.Fatal(err)
+	}
+	mine, kept := base, claim
+	defer func() { base, claim = mine, kept }()
+	if err := claimShare(); err != nil { // as another process would
+		t.Fatal(err)
+	}
+	defer claim.Close()
+	if base < mine+share && mine < base+share {
+		t.Errorf("two shares of %d ports begin at %d and at %d", share, mine, base)
 	}
 }
