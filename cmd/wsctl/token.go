@@ -46,6 +46,11 @@ func (c *cli) mintCommand(use, short string) *cobra.Command {
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, flag := range []string{"issuer", "audience", "scope", "document"} {
+				if f.key == "" && cmd.Flags().Changed(flag) {
+					return wrongFlag(flag, "expected together with --key: a development node takes none")
+				}
+			}
 			make := f.ask
 			if f.key != "" {
 				make = func(context.Context, time.Duration) (string, error) { return f.sign() }

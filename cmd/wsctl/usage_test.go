@@ -1,0 +1,25 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// at runs wsctl without pointing it at a NATS.
+func at(t *testing.T, command string) (code int, said string) {
+	t.Helper()
+	var out strings.Builder
+	code = run(t.Context(), strings.Fields(command), strings.NewReader(""), &out, &out)
+	return code, out.String()
+}
+
+func TestADevelopmentTokenIsNotAskedForWhatItCannotHold(t *testing.T) {
+	for _, verb := range []string{"token", "token mint"} {
+		for _, flag := range []string{"--document", "--issuer", "--audience", "--scope"} {
+			code, said := at(t, verb+" --dev-url http://127.0.0.1:1 "+flag+" notes")
+			if code != exitUsage || !strings.Contains(said, flag+": expected together with --key") {
+				t.Errorf("%s %s: exit code %d: %s", verb, flag, code, said)
+			}
+		}
+	}
+}
