@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,22 +18,21 @@ import (
 	"github.com/wsnode/wsnode/relay/docname"
 )
 
-// reachFlags say which NATS clusters wsctl talks to.
+// reachFlags say which NATS clusters wsctl talks to. What the environment says is
+// read when it is needed: as defaults, help would show passwords.
 type reachFlags struct {
 	urls, contexts       []string
 	creds, ca, cert, key string
 	registries           []string
 	timeout              time.Duration
-	set                  *pflag.FlagSet
 }
 
 const defaultNATS = "nats://127.0.0.1:4222"
 
 func (f *reachFlags) register(fl *pflag.FlagSet) {
-	f.set = fl
-	fl.StringArrayVar(&f.urls, "nats-url", fromEnv("WSCTL_NATS_URL"), "URL of a region's NATS (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
-	fl.StringArrayVar(&f.contexts, "context", fromEnv("WSCTL_CONTEXT"), "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT, separated by spaces]")
-	fl.StringVar(&f.creds, "nats-creds", os.Getenv("WSCTL_NATS_CREDS"), "NATS credentials file [$WSCTL_NATS_CREDS]")
+	fl.StringArrayVar(&f.urls, "nats-url", nil, "URL of a region's NATS (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
+	fl.StringArrayVar(&f.contexts, "context", nil, "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT, separated by spaces]")
+	fl.StringVar(&f.creds, "nats-creds", "", "NATS credentials file [$WSCTL_NATS_CREDS]")
 	fl.StringVar(&f.ca, "nats-ca", "", "file with the CA certificates of NATS")
 	fl.StringVar(&f.cert, "nats-cert", "", "client certificate for NATS")
 	fl.StringVar(&f.key, "nats-key", "", "key of the client certificate for NATS")
@@ -53,13 +53,12 @@ type target struct {
 
 // targets are the clusters of the regions, at least one.
 func (f *reachFlags) targets() (targets []target, err error) {
-	given := func(flag string) bool { return f.set != nil && f.set.Changed(flag) }
-	contexts := f.contexts
+	contexts, urls := f.contexts, f.urls
 	switch {
-	case given("nats-url") && given("context"):
+	case len(contexts) > 0 && len(urls) > 0:
 		return nil, wrongFlag("context", "expected either contexts or --nats-url")
-	case given("nats-url"):
-		contexts = nil // the environment's
+	case len(contexts) == 0 && len(urls) == 0:
+		contexts, urls = fromEnv("WSCTL_CONTEXT"), fromEnv("WSCTL_NATS_URL")
 	}
 	for _, name := range contexts {
 		t, err := f.contextTarget(name)
@@ -71,7 +70,6 @@ func (f *reachFlags) targets() (targets []target, err error) {
 	if len(targets) > 0 {
 		return targets, nil
 	}
-	urls := f.urls
 	if len(urls) == 0 {
 		urls = []string{defaultNATS}
 	}
@@ -100,7 +98,8 @@ func (f *reachFlags) contextTarget(name string) (target, error) {
 
 // options are what the flags say about a connection.
 func (f *reachFlags) options() (options []nats.Option, err error) {
-	for flag, file := range map[string]string{"nats-creds": f.creds, "nats-ca": f.ca, "nats-cert": f.cert, "nats-key": f.key} {
+	creds := cmp.Or(f.creds, os.Getenv("WSCTL_NATS_CREDS"))
+	for flag, file := range map[string]string{"nats-creds": creds, "nats-ca": f.ca, "nats-cert": f.cert, "nats-key": f.key} {
 		if file == "" {
 			continue
 		}
@@ -108,8 +107,8 @@ func (f *reachFlags) options() (options []nats.Option, err error) {
 			return nil, wrongFlag(flag, "%v", err)
 		}
 	}
-	if f.creds != "" {
-		options = append(options, nats.UserCredentials(f.creds))
+	if creds != "" {
+		options = append(options, nats.UserCredentials(creds))
 	}
 	if f.ca != "" {
 		options = append(options, nats.RootCAs(f.ca))

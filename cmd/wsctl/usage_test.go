@@ -23,3 +23,15 @@ func TestADevelopmentTokenIsNotAskedForWhatItCannotHold(t *testing.T) {
 		}
 	}
 }
+
+func TestHelpShowsNothingOfTheEnvironment(t *testing.T) {
+	for _, variable := range []string{"WSCTL_NATS_URL", "WSCTL_CONTEXT", "WSCTL_NATS_CREDS", tokenVariable} {
+		t.Setenv(variable, "opensesame")
+	}
+	for _, command := range []string{"--help", "nodes list --help", "trace --help"} {
+		code, said := at(t, command)
+		if code != 0 || strings.Contains(said, "opensesame") || !strings.Contains(said, "[$WSCTL_NATS_URL") {
+			t.Errorf("%s: exit code %d:\n%s", command, code, said)
+		}
+	}
+}
