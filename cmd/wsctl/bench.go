@@ -90,11 +90,8 @@ func (c *cli) bench(ctx context.Context, args []string, f *benchFlags) error {
 	if len(args) == 0 {
 		args = []string{"fanout"}
 	}
-	if f.docs < 1 || f.clients < 1 || f.rate < 1 || f.connections < f.clients || f.duration < time.Second {
-		return failed(exitUsage, "bench: expected at least 1 document, 1 client of each, 1 delivery per second, as many connections as clients of a document, and a second of time")
-	}
-	if f.clients < 2 && slices.ContainsFunc(args, func(name string) bool { return name == "fanout" || name == "saturation" || name == "awareness" }) {
-		return failed(exitUsage, "bench: expected at least 2 clients of each document: a delivery needs somebody else")
+	if err := f.check(args); err != nil {
+		return err
 	}
 	f.target.Name = strings.Join(f.target.URLs, " ")
 	f.target.Protocol = load.Protocol(f.protocol)
@@ -114,7 +111,7 @@ func (c *cli) bench(ctx context.Context, args []string, f *benchFlags) error {
 		}
 		some, err := benchScenarios[i].run(ctx, r, f)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", f.target.Name, err)
 		}
 		results = append(results, some...)
 	}
@@ -128,6 +125,27 @@ func (c *cli) bench(ctx context.Context, args []string, f *benchFlags) error {
 	for _, result := range results {
 		if result.Faults.Any() {
 			return fmt.Errorf("%s: %s", result.Scenario, result.Faults)
+		}
+	}
+	return nil
+}
+
+func (f *benchFlags) check(scenarios []string) error {
+	if f.docs < 1 || f.clients < 1 || f.rate < 1 || f.connections < f.clients || f.duration < time.Second {
+		return failed(exitUsage, "bench: expected at least 1 document, 1 client of each, 1 delivery per second, as many connections as clients of a document, and a second of time")
+	}
+	if f.clients < 2 && slices.ContainsFunc(scenarios, func(name string) bool { return name == "fanout" || name == "saturation" || name == "awareness" }) {
+		return failed(exitUsage, "bench: expected at least 2 clients of each document: a delivery needs somebody else")
+	}
+	if slices.Contains(scenarios, "idle") && len(f.target.PIDs) == 0 {
+		return wrongFlag("pid", "expected with idle: the server's processes")
+	}
+	if f.protocol != string(load.YWebsocket) && f.protocol != string(load.Hocuspocus) {
+		return wrongFlag("protocol", "%q: expected %s or %s", f.protocol, load.YWebsocket, load.Hocuspocus)
+	}
+	for _, u := range f.target.URLs {
+		if _, err := parseURL("url", u, "ws", "wss"); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,28 +90,29 @@ func (c *cli) publicURLs(ctx context.Context) (urls []string, err error) {
 	return urls, err
 }
 
-// httpURL makes the URL of the HTTP API of a WebSocket URL.
-func httpURL(base, path string) (*url.URL, error) {
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" {
-		return nil, wrongFlag("url", "%q: expected a URL such as wss://eu-central-1.example", base)
+// parseURL reads the URL of a flag, which has one of the schemes.
+func parseURL(flag, value string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		return nil, wrongFlag(flag, "%q: expected a URL that begins with %s://", value, strings.Join(schemes, ":// or "))
 	}
-	switch u.Scheme {
-	case "ws":
-		u.Scheme = "http"
-	case "wss":
-		u.Scheme = "https"
-	case "http", "https":
-	default:
-		return nil, wrongFlag("url", "%q: expected ws, wss, http or https", base)
+	return u, nil
+}
+
+// httpURL makes the URL of the HTTP API of a flag's URL, which may be that for WebSocket.
+func httpURL(flag, base, path string) (*url.URL, error) {
+	u, err := parseURL(flag, base, "ws", "wss", "http", "https")
+	if err != nil {
+		return nil, err
 	}
+	u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1)
 	return u.JoinPath(path), nil
 }
 
 func (c *cli) discover(ctx context.Context, base, name, token string) (d discovery, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.reach.timeout)
 	defer cancel()
-	u, err := httpURL(base, "/discovery")
+	u, err := httpURL("url", base, "/discovery")
 	if err != nil {
 		return d, err
 	}

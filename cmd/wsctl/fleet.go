@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,11 +184,11 @@ func noun(use, short string, read, change []*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// exactly is cobra.ExactArgs with the exit code of a wrong usage.
+// exactly is cobra.ExactArgs with names for what is expected; nothing: no argument.
 func exactly(what ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(what) {
-			return failed(exitUsage, "%s: expected %s", cmd.CommandPath(), strings.Join(what, " "))
+			return failed(exitUsage, "%s: expected %s", cmd.CommandPath(), cmp.Or(strings.Join(what, " "), "no argument"))
 		}
 		return nil
 	}

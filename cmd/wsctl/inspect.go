@@ -159,9 +159,9 @@ func (f *inspectFlags) verifier(ctx context.Context, timeout time.Duration) (*au
 func devKeys(ctx context.Context, devURL string, timeout time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	u, err := httpURL(devURL, "/dev/jwks")
+	u, err := httpURL("dev-url", devURL, "/dev/jwks")
 	if err != nil {
-		return nil, wrongFlag("dev-url", "%q: expected a URL such as %s", devURL, defaultDevURL)
+		return nil, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -56,6 +57,7 @@ type cli struct {
 	reach    reachFlags
 	output   string
 	secrets  []string // tokens that were given: they are not printed
+	started  bool     // the command and its arguments were right
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
@@ -67,6 +69,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		return 0
 	}
 	fmt.Fprintln(errs, "wsctl:", c.conceal(err.Error()))
+	if !c.started {
+		return exitUsage
+	}
 	return exitCode(err)
 }
 
@@ -112,10 +117,12 @@ or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
 	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
 	c.reach.register(root.PersistentFlags())
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, wide or json")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return c.check() }
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		c.started = true
+		return c.check()
+	}
 	root.AddCommand(c.pinsCommand(), c.sessionsCommand(), c.refusalsCommand(), c.nodesCommand(), c.docsCommand(), c.regionsCommand(),
 		c.registryCommand(), c.tokenCommand(), c.discoverCommand(), c.traceCommand(), c.topCommand(), c.benchCommand())
 	_ = root.RegisterFlagCompletionFunc("context", cobra.FixedCompletions(contextNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -124,11 +131,10 @@ or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
 }
 
 func (c *cli) check() error {
-	switch c.output {
-	case "table", "wide", "json":
-		return nil
+	if !slices.Contains([]string{"table", "wide", "json"}, c.output) {
+		return wrongFlag("output", "%q: expected table, wide or json", c.output)
 	}
-	return wrongFlag("output", "%q: expected table, wide or json", c.output)
+	return c.reach.check()
 }
 
 // version is the module's version as the Go toolchain stamped it.

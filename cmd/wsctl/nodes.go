@@ -140,7 +140,7 @@ func (c *cli) listNodesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List nodes: those that answer, and those of other regions that have leases",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			return c.withFleet(func(fl *fleet) error {

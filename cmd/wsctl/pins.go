@@ -91,7 +91,7 @@ func (c *cli) pinsCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List pins; also plain wsctl pins",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.repeat(cmd.Context(), &w, func() error { return c.listPins(cmd.Context(), &f) })
 		},
@@ -225,7 +225,7 @@ func (c *cli) watchPinsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Print each pin and then each change of one, until Ctrl-C",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return err

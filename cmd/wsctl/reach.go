@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,6 +39,14 @@ func (f *reachFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.key, "nats-key", "", "key of the client certificate for NATS")
 	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL or dbCode=@context; repeat for each")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
+}
+
+func (f *reachFlags) check() error {
+	if f.timeout <= 0 {
+		return wrongFlag("timeout", "%s: expected a time to wait, such as 5s", f.timeout)
+	}
+	_, err := f.named()
+	return err
 }
 
 // fromEnv reads a repeatable flag: several values are separated by spaces, since
@@ -158,22 +167,8 @@ func (f *reachFlags) sources(ctx context.Context) (sources map[docname.LicenseRe
 	if err != nil {
 		return nil, nil, err
 	}
-	sources = map[docname.LicenseRegion]kvpin.Source{}
-	for _, value := range f.registries {
-		license, where, ok := strings.Cut(value, "=")
-		if !ok || where == "" || !docname.ValidRegion(license) {
-			return nil, nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
-		}
-		t := target{url: where}
-		if name, ok := strings.CutPrefix(where, "@"); ok {
-			t, err = f.contextTarget(name)
-		} else {
-			t.options, err = f.options()
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		sources[docname.LicenseRegion(license)] = t.source()
+	if sources, err = f.named(); err != nil {
+		return nil, nil, err
 	}
 	for _, t := range targets {
 		found, err := f.find(ctx, t)
@@ -191,6 +186,28 @@ func (f *reachFlags) sources(ctx context.Context) (sources map[docname.LicenseRe
 		lost = failed(exitNotFound, "no registry on %s: name the NATS that holds it by --registry", redact(targets[0].url))
 	}
 	return nil, nil, lost
+}
+
+// named are the registries of --registry.
+func (f *reachFlags) named() (sources map[docname.LicenseRegion]kvpin.Source, err error) {
+	sources = map[docname.LicenseRegion]kvpin.Source{}
+	for _, value := range f.registries {
+		license, where, ok := strings.Cut(value, "=")
+		if !ok || where == "" || !docname.ValidRegion(license) {
+			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
+		}
+		t := target{url: where}
+		if name, ok := strings.CutPrefix(where, "@"); ok {
+			t, err = f.contextTarget(name)
+		} else {
+			t.options, err = f.options()
+		}
+		if err != nil {
+			return nil, err
+		}
+		sources[docname.LicenseRegion(license)] = t.source()
+	}
+	return sources, nil
 }
 
 func (t target) source() kvpin.Source {
@@ -217,7 +234,7 @@ func (f *reachFlags) find(ctx context.Context, t target) (found []docname.Licens
 func isUnavailable(err error) bool {
 	for _, silent := range []error{
 		kvpin.ErrUnavailable, nats.ErrNoResponders, nats.ErrTimeout, nats.ErrNoServers, nats.ErrConnectionClosed,
-		context.DeadlineExceeded,
+		context.DeadlineExceeded, syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ETIMEDOUT,
 	} {
 		if errors.Is(err, silent) {
 			return true

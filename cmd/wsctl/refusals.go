@@ -79,8 +79,11 @@ func (c *cli) listRefusalsCommand() *cobra.Command {
 		Long: `List the latest refusals, node by node, the newest last. Equal ones of one client
 are one line. Redirects to another region (4009) are not among them. Each node
 remembers the last 1000 since its start.`,
-		Args: cobra.NoArgs,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkRemote(f.remote); err != nil {
+				return err
+			}
 			ctx := cmd.Context()
 			return c.withFleet(func(fl *fleet) error {
 				return c.repeat(ctx, &w, func() error {
@@ -140,8 +143,11 @@ func (c *cli) watchRefusalsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Print refusals as they happen, until Ctrl-C",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkRemote(f.remote); err != nil {
+				return err
+			}
 			ctx := cmd.Context()
 			columns := append([]column[refusalRow]{{"AT", false, func(r refusalRow) string { return clockTime(r.Last) }}}, refusalColumns[1:]...)
 			return c.withFleet(func(fl *fleet) error {

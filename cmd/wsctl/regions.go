@@ -54,7 +54,7 @@ func (c *cli) listRegionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the regions that the registries know",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			err := c.withRegistries(ctx, func(r *registries) error {

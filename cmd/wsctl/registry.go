@@ -76,7 +76,7 @@ func (c *cli) checkRegistryCommand() *cobra.Command {
 URLs of the regions. Whether writes reach the disk before they are acknowledged
 is not told to clients of NATS: name the monitoring URLs of its servers by
 --monitor. The exit code is 6 if something is wrong.`,
-		Args: cobra.NoArgs,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings, err := c.checkRegistries(cmd.Context(), monitors)
 			if err != nil {
@@ -128,6 +128,11 @@ func (k *check) measured(figures map[string]float64) { k.findings[len(k.findings
 func inMS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (c *cli) checkRegistries(ctx context.Context, monitors []string) (findings []finding, err error) {
+	for _, u := range monitors {
+		if _, err := parseURL("monitor", u, "http", "https"); err != nil {
+			return nil, err
+		}
+	}
 	targets, err := c.checkTargets(ctx)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -89,8 +90,8 @@ func (f *sessionFlags) filter() (control.Filter, error) {
 	filter := control.Filter{
 		License: docname.LicenseRegion(f.license), Tenant: docname.Tenant(f.tenant), App: docname.App(f.app), Remote: f.remote,
 	}
-	if f.document == "" {
-		return filter, nil
+	if err := checkRemote(f.remote); err != nil || f.document == "" {
+		return filter, err
 	}
 	doc, err := parseDocument(f.document)
 	other := f.tenant != "" && f.tenant != string(doc.Tenant) || f.app != "" && f.app != string(doc.App)
@@ -109,6 +110,15 @@ func (f *sessionFlags) filter() (control.Filter, error) {
 	return filter, nil
 }
 
+// checkRemote takes an address also with the port that listings of sessions show.
+func checkRemote(remote string) error {
+	_, err := netip.ParseAddr(remote)
+	if _, withPort := netip.ParseAddrPort(remote); remote != "" && err != nil && withPort != nil {
+		return wrongFlag("remote", "%q: expected an IP address", remote)
+	}
+	return nil
+}
+
 func (c *cli) sessionsCommand() *cobra.Command {
 	return noun("sessions", "Which clients are connected", []*cobra.Command{c.listSessionsCommand(), c.watchSessionsCommand()}, []*cobra.Command{c.kickCommand()})
 }
@@ -119,7 +129,7 @@ func (c *cli) listSessionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List sessions, node by node, the oldest first",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := f.filter()
 			if err != nil {
@@ -172,7 +182,7 @@ func (c *cli) watchSessionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Print each session, then who joins and leaves, until Ctrl-C",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := f.filter()
 			if err != nil {

@@ -44,7 +44,7 @@ func (c *cli) mintCommand(use, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, flag := range []string{"issuer", "audience", "scope", "document"} {
 				if f.key == "" && cmd.Flags().Changed(flag) {
@@ -118,9 +118,9 @@ const maxAnswer = 1 << 20
 func (f *tokenFlags) ask(ctx context.Context, timeout time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	base, err := httpURL(f.devURL, "/dev/token")
+	base, err := httpURL("dev-url", f.devURL, "/dev/token")
 	if err != nil {
-		return "", wrongFlag("dev-url", "%q: expected a URL such as %s", f.devURL, defaultDevURL)
+		return "", err
 	}
 	base.RawQuery = f.query().Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
@@ -223,8 +223,11 @@ func (c *cli) keySetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jwks",
 		Short: "Print the key set that publishes a private key, for --jwks-url",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(*cobra.Command, []string) error {
+			if key == "" {
+				return wrongFlag("key", "expected a file with a private key in PEM")
+			}
 			issuer, err := openIssuer(key, "")
 			if err == nil {
 				_, err = fmt.Fprintln(c.out, string(issuer.JWKS()))
@@ -233,6 +236,5 @@ func (c *cli) keySetCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", "private key in PEM")
-	_ = cmd.MarkFlagRequired("key")
 	return cmd
 }

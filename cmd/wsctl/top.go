@@ -61,7 +61,7 @@ func (c *cli) topCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch the nodes, the busiest documents and the rates, until Ctrl-C",
-		Args:  cobra.NoArgs,
+		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.interval < minInterval || f.rows < 1 {
 				return failed(exitUsage, "top: expected an --interval of at least 100ms and at least one of --rows")

@@ -24,6 +24,44 @@ func TestADevelopmentTokenIsNotAskedForWhatItCannotHold(t *testing.T) {
 	}
 }
 
+func TestAWrongCommandLineIsAWrongUsage(t *testing.T) {
+	for command, says := range map[string]string{
+		"bogus":                                  `unknown command "bogus"`,
+		"nodes bogus":                            `unknown command "bogus"`,
+		"nodes list extra":                       "wsctl nodes list: expected no argument",
+		"nodes list --bogus":                     "--bogus",
+		"nodes list --timeout 0s":                "--timeout",
+		"nodes list --timeout -1s":               "--timeout",
+		"nodes list --registry foo":              "--registry",
+		"sessions list --registry foo":           "--registry",
+		"sessions list --remote nonsense":        "--remote",
+		"refusals list --remote nonsense":        "--remote",
+		"refusals watch --remote nonsense":       "--remote",
+		"registry check --monitor foo":           "--monitor",
+		"token inspect one two":                  "at most 1",
+		"token jwks":                             "--key",
+		"token --dev-url foo":                    "--dev-url",
+		"discover todo --url foo":                "--url",
+		"bench fanout --url foo":                 "--url",
+		"bench fanout --url http://127.0.0.1:1":  "--url",
+		"bench fanout --protocol websocket":      "--protocol",
+		"bench idle":                             "--pid",
+		"bench fanout --clients 1 --duration 5s": "at least 2 clients",
+	} {
+		if code, said := at(t, command); code != exitUsage || !strings.Contains(said, says) {
+			t.Errorf("%s: exit code %d, expected %d and %q: %s", command, code, exitUsage, says, said)
+		}
+	}
+}
+
+func TestABenchmarkOfNoServerSaysWhichDoesNotAnswer(t *testing.T) {
+	const nobody = "ws://127.0.0.1:1"
+	code, said := at(t, "bench fanout --quiet --docs 1 --clients 2 --url "+nobody)
+	if code != exitUnavailable || !strings.Contains(said, nobody) {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+}
+
 func TestHelpShowsNothingOfTheEnvironment(t *testing.T) {
 	for _, variable := range []string{"WSCTL_NATS_URL", "WSCTL_CONTEXT", "WSCTL_NATS_CREDS", tokenVariable} {
 		t.Setenv(variable, "opensesame")
