@@ -68,11 +68,23 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	if err == nil || errors.Is(err, errWatchEnded) {
 		return 0
 	}
-	fmt.Fprintln(errs, "wsctl:", c.conceal(err.Error()))
+	fmt.Fprintln(errs, "wsctl:", c.conceal(errorText(err)))
 	if !c.started {
 		return exitUsage
 	}
 	return exitCode(err)
+}
+
+// errorText says each thing once: nodes and registries are often on the same NATS,
+// and both miss one that is lost.
+func errorText(err error) string {
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // looksSecret matches tokens that wsctl was given where it expected something

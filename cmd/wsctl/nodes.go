@@ -79,8 +79,8 @@ func (r nodeRow) leases() string {
 }
 
 // nodeRows joins what the nodes say and what the registries know of them. What
-// keeps the registries from saying so is not in the way of the nodes: it comes as
-// the error beside the rows.
+// keeps either from saying so is not in the way of the other: it comes as the error
+// beside the rows.
 func (c *cli) nodeRows(ctx context.Context, fl *fleet, region string) ([]nodeRow, error) {
 	nodes, lost := fl.nodes(ctx)
 	infos, err := gather(nodes, func(n node) (control.Info, error) { return n.Info(ctx, n.Node) })
@@ -90,8 +90,14 @@ func (c *cli) nodeRows(ctx context.Context, fl *fleet, region string) ([]nodeRow
 		rows[info.Node] = &nodeRow{Info: info, Reached: true, Leases: []leaseRow{}}
 		reached[info.Region] = true
 	}
-	if registryErr := c.withRegistries(ctx, func(r *registries) error { return addLeases(ctx, r, rows, reached) }); registryErr != nil {
-		fmt.Fprintln(c.err, "wsctl: the registries are not looked at:", registryErr)
+	registryErr := c.withRegistries(ctx, func(r *registries) error { return addLeases(ctx, r, rows, reached) })
+	if registryErr != nil && exitCode(registryErr) == exitNotFound {
+		c.done("wsctl: leases are not looked at: %v", registryErr)
+		registryErr = nil
+	}
+	err = errors.Join(lost, err, registryErr)
+	if len(rows) == 0 && err == nil {
+		return nil, failed(exitUnavailable, "no node answers on %s", strings.Join(fl.urls, ", "))
 	}
 	var list []nodeRow
 	for _, row := range rows {
@@ -102,7 +108,10 @@ func (c *cli) nodeRows(ctx context.Context, fl *fleet, region string) ([]nodeRow
 	slices.SortFunc(list, func(a, b nodeRow) int {
 		return cmp.Or(strings.Compare(a.Region, b.Region), strings.Compare(a.Node, b.Node))
 	})
-	return list, errors.Join(lost, err)
+	if len(list) == 0 && err == nil {
+		err = failed(exitNotFound, "no node of region %s", region)
+	}
+	return list, err
 }
 
 func addLeases(ctx context.Context, r *registries, rows map[string]*nodeRow, reached map[string]bool) error {
@@ -146,8 +155,8 @@ func (c *cli) listNodesCommand() *cobra.Command {
 			return c.withFleet(func(fl *fleet) error {
 				return c.repeat(ctx, &w, func() error {
 					rows, err := c.nodeRows(ctx, fl, region)
-					if len(rows) == 0 && err == nil {
-						return failed(exitUnavailable, "no node answers on %s", strings.Join(fl.urls, ", "))
+					if len(rows) == 0 {
+						return err
 					}
 					return printRows(c, nodeColumns, func(yield func(nodeRow, error) bool) {
 						for _, row := range rows {

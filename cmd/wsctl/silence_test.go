@@ -158,6 +158,37 @@ func TestALostNATSHidesNoOther(t *testing.T) {
 	}
 }
 
+func TestNodesAreListedWithWhatKeepsOthersFromTheList(t *testing.T) {
+	i, bare := natstest.Server(t), natstest.Server(t)
+	serve(t, i, holder{crowd{name: "n2"}})
+	serve(t, bare, holder{crowd{name: "n3"}})
+	fillRegistry(t, i, "aws-eu-west-1", 1) // by n1, which has a lease and does not answer
+	lost := natstest.NewProxy(t, i.URL)
+	lost.Refuse()
+	for _, c := range []struct {
+		url, args string
+		code      int
+		shows     []string
+	}{
+		{i.URL, "", 0, []string{"n1", "n2"}},
+		{i.URL, "--region eu-central-1", 0, []string{"n1", "n2"}},
+		{i.URL, "--region nope", exitNotFound, []string{"no node of region nope"}},
+		{i.URL, "--registry foo=" + lost.URL, exitUnavailable, []string{"n1", "n2", "leases of foo"}},
+		{i.URL, "--nats-url " + lost.URL, exitUnavailable, []string{"n1", "n2", "connect to NATS at " + lost.URL}},
+		{bare.URL, "", 0, []string{"n3", "leases are not looked at: no registry on"}},
+	} {
+		code, said := ctl(t, c.url, append(strings.Fields("nodes list --timeout 1s"), strings.Fields(c.args)...)...)
+		if code != c.code {
+			t.Errorf("%s: exit code %d, expected %d:\n%s", c.args, code, c.code, said)
+		}
+		for _, word := range c.shows {
+			if strings.Count(said, word) != 1 {
+				t.Errorf("%s does not say once %q:\n%s", c.args, word, said)
+			}
+		}
+	}
+}
+
 // screen is what wsctl wrote so far.
 type screen struct {
 	mu    sync.Mutex
