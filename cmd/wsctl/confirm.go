@@ -39,7 +39,7 @@ func (c *cli) confirm(f *confirmFlag, format string, args ...any) error {
 // be ended: it goes on until the process ends, or somebody types.
 type input struct {
 	ctx context.Context
-	in  io.Reader
+	io.Reader
 }
 
 func (i input) Read(p []byte) (int, error) {
@@ -50,7 +50,7 @@ func (i input) Read(p []byte) (int, error) {
 	read := make(chan answer, 1)
 	go func() {
 		bytes := make([]byte, len(p))
-		n, err := i.in.Read(bytes)
+		n, err := i.Reader.Read(bytes)
 		read <- answer{bytes[:n], err}
 	}()
 	select {

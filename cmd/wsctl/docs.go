@@ -143,7 +143,7 @@ func (c *cli) findDocument(ctx context.Context, fl *fleet, arg, license string) 
 		}
 	}
 	if err = errors.Join(pinErr, lost, err); err != nil && len(f.stats) > 0 {
-		c.done("wsctl: not all is known of %s: %v", doc, err)
+		c.done("wsctl: not all is known of %s: %s", doc, errorText(err))
 		return &f, nil
 	}
 	if err == nil && len(f.stats) == 0 && f.pin.State == kvpin.Free.String() {

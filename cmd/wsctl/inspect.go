@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -44,10 +45,11 @@ func (c *cli) inspectTokenCommand() *cobra.Command {
 		Short: "Show what a token says; with --jwks-url also whether a node takes it",
 		Long: `Show what a token says. With --jwks-url, or --dev-url, it is judged as a node
 judges it; the exit code is 6 if it is refused. The token comes as argument, from
---token-file or from standard input, and is not printed.`,
+--token-file, from $WSCTL_TOKEN or from standard input, in this order, and is not
+printed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			token, err := f.token(args, c.in)
+			token, err := f.token(c, args)
 			if err != nil {
 				return err
 			}
@@ -77,14 +79,17 @@ judges it; the exit code is 6 if it is refused. The token comes as argument, fro
 	return cmd
 }
 
-func (f *inspectFlags) token(args []string, in io.Reader) (string, error) {
+func (f *inspectFlags) token(c *cli, args []string) (string, error) {
+	given := strings.TrimSpace(os.Getenv(tokenVariable))
 	switch {
 	case len(args) == 1 && args[0] != "-":
 		return strings.TrimSpace(args[0]), nil
 	case f.held.file != "":
-		return readToken(f.held.file, in)
+		return c.readToken(f.held.file)
+	case len(args) == 0 && given != "":
+		return given, nil
 	}
-	return readToken("-", in)
+	return c.readToken("-")
 }
 
 // inspect takes a token apart and has it judged.

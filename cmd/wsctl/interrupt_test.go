@@ -39,6 +39,7 @@ func interrupted(t *testing.T, when func(*screen), args ...string) (code int) {
 }
 
 func TestCtrlCEndsAPromptAndNothingIsChanged(t *testing.T) {
+	t.Setenv(tokenVariable, "")
 	i := natstest.Server(t)
 	n := &kicked{crowd: crowd{name: "n1"}, ending: make(chan struct{}, 1)}
 	serve(t, i, n)

@@ -52,7 +52,7 @@ func main() {
 
 // cli is one run of wsctl: its streams and the flags that all commands share.
 type cli struct {
-	in       io.Reader
+	in       input
 	out, err io.Writer
 	reach    reachFlags
 	output   string

@@ -31,7 +31,7 @@ func (f *heldToken) get(ctx context.Context, c *cli) (token string, err error) {
 	case f.token != "":
 		token = strings.TrimSpace(f.token)
 	case f.file != "":
-		token, err = readToken(f.file, c.in)
+		token, err = c.readToken(f.file)
 	case f.dev.devURL != "":
 		token, err = f.dev.ask(ctx, c.reach.timeout)
 	default:
@@ -44,9 +44,12 @@ func (f *heldToken) get(ctx context.Context, c *cli) (token string, err error) {
 }
 
 // readToken reads a token from a file, or from standard input for "-".
-func readToken(file string, in io.Reader) (string, error) {
+func (c *cli) readToken(file string) (string, error) {
 	if file == "-" {
-		text, err := io.ReadAll(io.LimitReader(in, maxAnswer))
+		if isTerminal(c.in.Reader) {
+			c.done("wsctl: type or paste the token, then Ctrl-D; or name it by --token-file or $%s", tokenVariable)
+		}
+		text, err := io.ReadAll(io.LimitReader(c.in, maxAnswer))
 		return strings.TrimSpace(string(text)), err
 	}
 	text, err := os.ReadFile(file)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -47,8 +46,8 @@ func (c *cli) repeat(ctx context.Context, f *watchFlags, list func() error) erro
 // clearScreen moves to the upper left corner of a terminal and clears it.
 const clearScreen = "\x1b[H\x1b[2J"
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}
@@ -111,8 +110,8 @@ func (c *cli) again(ctx context.Context, interval time.Duration, eachTime bool, 
 			said = ""
 		case errors.As(err, new(closedError)), exitCode(err) == exitUsage:
 			return err
-		case eachTime || err.Error() != said:
-			said = err.Error()
+		case eachTime || errorText(err) != said:
+			said = errorText(err)
 			c.done("wsctl: %s", said)
 		}
 		if !pause(ctx, interval) {

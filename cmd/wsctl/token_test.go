@@ -1,0 +1,49 @@
+package main
+
+import (
+	"encoding/base64"
+	"os"
+	"strings"
+	"testing"
+)
+
+// unsigned is a token that says who it is for, and that no node takes.
+func unsigned(tenant string) string {
+	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	return part(`{"alg":"ES256"}`) + "." + part(`{"tenantId":"`+tenant+`"}`) + "." + part("signature")
+}
+
+func TestATokenIsInspectedWhereverItComesFrom(t *testing.T) {
+	t.Setenv(tokenVariable, unsigned("variable"))
+	file := write(t, "token.jwt", []byte(unsigned("file")+"\n"))
+	for args, tenant := range map[string]string{
+		"":                     "variable",
+		"-":                    "input",
+		"--token-file -":       "input",
+		"--token-file " + file: "file",
+		unsigned("argument"):   "argument",
+	} {
+		var out strings.Builder
+		code := run(t.Context(), append([]string{"token", "inspect"}, strings.Fields(args)...), strings.NewReader(unsigned("input")), &out, &out)
+		if code != 0 || !strings.Contains(out.String(), tenant) {
+			t.Errorf("%q: exit code %d, expected the tenant %s:\n%s", args, code, tenant, out.String())
+		}
+	}
+}
+
+func TestATokenThatATerminalIsToGiveIsAskedFor(t *testing.T) {
+	t.Setenv(tokenVariable, "")
+	terminal, err := os.Open(os.DevNull) // a device, as terminals are; nobody types
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	var out strings.Builder
+	if code := run(t.Context(), []string{"token", "inspect"}, terminal, &out, &out); code != exitUsage || !strings.Contains(out.String(), "paste the token") {
+		t.Errorf("exit code %d: %s", code, out.String())
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"token", "inspect"}, strings.NewReader(unsigned("acme")), &out, &out); code != 0 || strings.Contains(out.String(), "paste the token") {
+		t.Errorf("exit code %d: %s", code, out.String())
+	}
+}
