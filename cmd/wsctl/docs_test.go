@@ -36,6 +36,18 @@ func TestEveryCommandHasAnExampleInOperations(t *testing.T) {
 	check((&cli{}).rootCommand())
 }
 
+func TestTracesInOperationsNeedNoLiveDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range regexp.MustCompile(`(?m)^ *wsctl trace (\S+)$`).FindAllSubmatch(text, -1) {
+		if doc, err := parseDocument(string(line[1])); err != nil || doc.License == "" {
+			t.Errorf("%s names no license region", line[0])
+		}
+	}
+}
+
 func TestEveryVerbSaysWhetherItChangesSomething(t *testing.T) {
 	changing := map[string]bool{}
 	for _, noun := range (&cli{}).rootCommand().Commands() {

@@ -26,7 +26,8 @@ func (c *cli) traceCommand() *cobra.Command {
 		Long: `Have a node of each region go through a connect without making one: token,
 document, node, pin, limits, history, room, with times. With a token DOCUMENT is
 the name that the client uses, or the whole document if it is the token's; without
-one it is tenant/app/name, and the token is taken as good.
+one it is dbCode/tenant/app/name, and the token is taken as good. Of a document that
+is live, dbCode is known.
 The exit code is 1 when no node would admit the client.`,
 		Args:              exactly("DOCUMENT"),
 		ValidArgsFunction: c.completeDocuments,
