@@ -48,7 +48,8 @@ func TestARegistryThatTakesNoURLKeepsItFromNoOther(t *testing.T) {
 	fillRegistry(t, i, "aws-us-east-1", 1)
 	operator := strings.Replace(i.URL, "nats://", "nats://operator:x@", 1)
 	code, said := ctl(t, operator, "regions", "set", "eu-central-1", "wss://other.example", "--yes", "--timeout", "2s")
-	if code != exitUnavailable || !strings.Contains(said, "wss://other.example in [aws-us-east-1]") || !strings.Contains(said, "eu-central-1 in aws-eu-west-1") {
+	if code != exitUnavailable || !strings.Contains(said, "wss://other.example in [aws-us-east-1]") || !strings.Contains(said, "eu-central-1 in aws-eu-west-1") ||
+		!strings.Contains(said, `NATS denied it (Publish to "$KV.wsnode-aws-eu-west-1.region.eu-central-1"): that takes the rights of OPERATOR`) {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 }

@@ -68,6 +68,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	if err == nil || errors.Is(err, errWatchEnded) {
 		return 0
 	}
+	err = c.reach.denied.explain(err)
 	fmt.Fprintln(errs, "wsctl:", c.conceal(errorText(err)))
 	if !c.started {
 		return exitUsage

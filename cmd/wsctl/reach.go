@@ -26,6 +26,7 @@ type reachFlags struct {
 	creds, ca, cert, key string
 	registries           []string
 	timeout              time.Duration
+	denied               denials // on the connections of these flags
 }
 
 const defaultNATS = "nats://127.0.0.1:4222"
@@ -135,7 +136,7 @@ func (f *reachFlags) options() (options []nats.Option, err error) {
 // not there. One that is lost later may come back: whoever waits has a time limit.
 func (f *reachFlags) connect(t target) (*nats.Conn, error) {
 	options := append(slices.Clone(t.options), nats.Name("wsctl"), nats.Timeout(f.timeout), nats.MaxReconnects(-1),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { f.denied.note(err) }))
 	nc, err := nats.Connect(t.url, options...)
 	if err != nil {
 		return nil, failed(exitUnavailable, "connect to NATS at %s: %w", redact(t.url), err)

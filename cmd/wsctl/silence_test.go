@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -154,6 +156,26 @@ func TestALostNATSHidesNoOther(t *testing.T) {
 		}
 		if (code != 0 || strings.HasPrefix(c.command, "top")) && !strings.Contains(said, "connect to NATS at "+lost.URL) {
 			t.Errorf("%s does not say what is missing:\n%s", c.command, said)
+		}
+	}
+}
+
+func TestADeniedRequestIsNotTakenForSilence(t *testing.T) {
+	i := natstest.Server(t, func(o *server.Options) {
+		looks := &server.SubjectPermission{Allow: []string{"$SRV.>", "wsn.c.read.>"}}
+		o.Users = []*server.User{{Username: "node", Password: "x"},
+			{Username: "reader", Password: "x", Permissions: &server.Permissions{Publish: looks}},
+			{Username: "nobody", Password: "x", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"$SRV.>"}}}}}
+		o.NoAuthUser = "node"
+	})
+	serve(t, i, &drainer{crowd: crowd{name: "n1"}})
+	for _, c := range []struct{ user, command, says string }{
+		{"reader", "nodes drain n1 --yes", `NATS denied it (Publish to "wsn.c.change.drain.n1"): that takes the rights of OPERATOR`},
+		{"nobody", "nodes get n1", `NATS denied it (Publish to "wsn.c.read.info.n1"): that takes the rights of READER`},
+	} {
+		url := strings.Replace(i.URL, "nats://", "nats://"+c.user+":x@", 1)
+		if code, said := ctl(t, url, append(strings.Fields(c.command), "--timeout", "1s")...); code != exitUnavailable || !strings.Contains(said, c.says) {
+			t.Errorf("%s: exit code %d, expected %d and %q:\n%s", c.command, code, exitUnavailable, c.says, said)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (c *cli) again(ctx context.Context, interval time.Duration, eachTime bool, 
 	}
 	said := ""
 	for {
-		err := look()
+		err := c.reach.denied.explain(look())
 		switch {
 		case ctx.Err() != nil:
 			return errWatchEnded
