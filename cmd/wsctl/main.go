@@ -92,10 +92,14 @@ func errorText(err error) string {
 // else.
 var looksSecret = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+\.[\w-]*`)
 
+// shortestSecret is shorter than any token, and longer than a word that may be a
+// part of what is said.
+const shortestSecret = 16
+
 // conceal takes tokens out of a text.
 func (c *cli) conceal(text string) string {
 	for _, secret := range c.secrets {
-		if secret != "" {
+		if len(secret) >= shortestSecret {
 			text = strings.ReplaceAll(text, secret, "…")
 		}
 	}

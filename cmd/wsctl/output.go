@@ -99,6 +99,7 @@ func newEvents[T any](c *cli, columns []column[T]) *events[T] {
 	}
 	if c.output != "json" {
 		e.table = newTable(c.out, header)
+		e.table.header = header
 	}
 	return e
 }
@@ -154,10 +155,11 @@ func writeJSON(w io.Writer, before string, v any, after string) error {
 }
 
 // table aligns columns without waiting for the last row: the first rows decide
-// how wide the columns are.
+// how wide the columns are, and in tables of events later ones with a new header.
 type table struct {
-	w     io.Writer
-	timer *time.Timer
+	w      io.Writer
+	timer  *time.Timer
+	header []string // comes again when a later row is wider; nil: never
 
 	mu     sync.Mutex
 	widths []int
@@ -187,14 +189,23 @@ func (t *table) flush() {
 func (t *table) flushLocked() {
 	t.known = true
 	for _, row := range t.first {
-		for i, cell := range row {
-			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
-		}
+		t.widen(row)
 	}
 	for _, row := range t.first {
 		t.write(row)
 	}
 	t.first = nil
+}
+
+// widen makes room for a row, and reports whether there was too little.
+func (t *table) widen(row []string) (wider bool) {
+	for i, cell := range row {
+		if width := utf8.RuneCountInString(cell); width > t.widths[i] {
+			t.widths[i] = width
+			wider = wider || i < len(row)-1 // nothing stands behind the last
+		}
+	}
+	return wider
 }
 
 func (t *table) row(cells []string) error {
@@ -204,6 +215,9 @@ func (t *table) row(cells []string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.known {
+		if t.header != nil && t.widen(cells) {
+			t.write(t.header)
+		}
 		t.write(cells)
 		return t.err
 	}

@@ -198,9 +198,12 @@ func (c *cli) watchSessionsCommand() *cobra.Command {
 
 // watchSessions asks each node for what came after the last that it said.
 func (c *cli) watchSessions(ctx context.Context, fl *fleet, names []string, f control.Filter, interval time.Duration) error {
-	out := newEvents(c, sessionEventColumns)
+	var out *events[sessionEvent]
 	seen := map[string]*watched{}
 	return c.follow(ctx, fl, names, interval, func(n node) error {
+		if out == nil { // who is there is about to come, and decides how wide the columns are
+			out = newEvents(c, sessionEventColumns)
+		}
 		if seen[n.Node] == nil {
 			seen[n.Node] = &watched{}
 		}

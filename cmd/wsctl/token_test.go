@@ -47,3 +47,9 @@ func TestATokenThatATerminalIsToGiveIsAskedFor(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, out.String())
 	}
 }
+
+func TestWordsAreNotConcealedForAShortToken(t *testing.T) {
+	if _, said := at(t, "trace todo --token e --nats-url nats://127.0.0.1:1"); !strings.Contains(said, "connect to NATS at nats://127.0.0.1:1") {
+		t.Error(said)
+	}
+}
