@@ -73,11 +73,14 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 		if !source.Create {
 			return false, &BucketError{bucket, []string{"it does not exist, and creating buckets is switched off"}}
 		}
-		if _, err = js.CreateStream(ctx, wanted); err == nil {
+		_, refused := js.CreateStream(ctx, wanted)
+		if refused == nil {
 			return true, nil
 		}
 		// Another node may have been faster.
-		stream, err = js.Stream(ctx, s.stream)
+		if stream, err = js.Stream(ctx, s.stream); errors.Is(err, jetstream.ErrStreamNotFound) {
+			err = refused
+		}
 	}
 	if err != nil {
 		return false, fmt.Errorf("%w: bucket %s: %w", ErrUnavailable, bucket, err)

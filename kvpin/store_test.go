@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -299,4 +300,17 @@ func TestStoreWithoutAnAnswerSaysSo(t *testing.T) {
 			t.Fatalf("a write that was never sent: %v", err)
 		}
 	})
+}
+
+func TestBucketThatTheServerWillNotCreateSaysWhy(t *testing.T) {
+	t.Parallel()
+	source := Source{URL: natstest.Server(t).URL, Replicas: 3, Create: true}
+	l, err := connect(source, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.nc.Close)
+	if _, err := newNATSStore(l, testLicense, "").ensure(t.Context(), source); err == nil || !strings.Contains(err.Error(), "replicas > 1") {
+		t.Fatalf("three replicas on one server: %v", err)
+	}
 }
