@@ -1,8 +1,10 @@
 package kvpin
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -173,7 +175,11 @@ func TestLeaseRenewalWithoutAnAnswerKeepsTheLease(t *testing.T) {
 
 func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
-		a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
+		var said bytes.Buffer
+		a, b := w.node("eu-central-1", "a", func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&said, nil)) }), w.node("us-east-1", "b")
+		if said.Len() > 0 {
+			w.t.Fatalf("an undisturbed start said: %s", said.String())
+		}
 		const documents = 2000
 		holds := make([]*Hold, documents)
 		for i := range holds {
@@ -239,6 +245,9 @@ func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 		}
 		if len(a.moved)+len(a.restored)+len(a.rebased) > 0 {
 			w.t.Fatal("a room was told of something")
+		}
+		if _, back, ok := strings.Cut(said.String(), "lost the lease"); !ok || strings.Count(back, "level=INFO msg=\"the registry answers, took a new lease\"") != 1 {
+			w.t.Fatalf("of the outage the log says: %s", said.String())
 		}
 	})
 }

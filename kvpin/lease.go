@@ -231,6 +231,9 @@ func (b *bucket) acquire(ctx context.Context) error {
 		return err
 	}
 	b.publishURL(ctx)
+	if had || b.lastError() != nil {
+		b.cfg.Log.Info("the registry answers, took a new lease", "license", b.license, "lease", id)
+	}
 	l.mu.Lock()
 	l.id, l.candidate, l.revision, l.had = id, "", revision, true
 	l.until, l.since = start.Add(b.cfg.LeaseTTL), time.Now()

@@ -1,6 +1,7 @@
 package kvpin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,24 @@ func (l *link) ready(ctx context.Context) error {
 		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
 	}
 	return nil
+}
+
+// errNotConnected is returned for what was never sent.
+var errNotConnected = errors.New("not connected")
+
+// notConnected names the last error without wrapping it: that a dial ran out of
+// time says nothing about the registry's answers.
+func (l *link) notConnected() error {
+	return fmt.Errorf("%w: %v", errNotConnected, cmp.Or(l.nc.LastError(), nats.ErrNoServers))
+}
+
+// explain says what a request's error means. Without a connection, nats.go names
+// the buffer that it does not have.
+func (l *link) explain(err error) error {
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return l.notConnected()
+	}
+	return err
 }
 
 // onConnect has f called, from the connection's goroutine, after each connect.

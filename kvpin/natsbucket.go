@@ -1,7 +1,6 @@
 package kvpin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -40,7 +38,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 	bucket := strings.TrimPrefix(s.stream, "KV_")
 	nc := s.link.nc
 	if !nc.IsConnected() {
-		return false, fmt.Errorf("%w: not connected: %w", ErrUnavailable, cmp.Or(nc.LastError(), nats.ErrNoServers))
+		return false, unavailable(s.link.notConnected())
 	}
 	if err := checkVersion(nc.ConnectedServerVersion(), nc.ConnectedUrlRedacted()); err != nil {
 		return false, &BucketError{bucket, []string{err.Error()}}

@@ -90,7 +90,7 @@ func (s *natsStore) Get(ctx context.Context, key string) (entry, error) {
 	}
 	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.api + "STREAM.MSG.GET." + s.stream, Data: request})
 	if err != nil {
-		return entry{}, unavailable(err)
+		return entry{}, unavailable(s.link.explain(err))
 	}
 	if err := json.Unmarshal(reply.Data, &answer); err != nil {
 		return entry{}, fmt.Errorf("%w: answer to a read: %w", ErrUnavailable, err)
@@ -142,7 +142,7 @@ func (s *natsStore) Delete(ctx context.Context, key string, expect uint64) error
 func (s *natsStore) publish(ctx context.Context, key string, header nats.Header, value []byte) (uint64, error) {
 	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.write + key, Header: header, Data: value})
 	if err != nil {
-		return 0, unsettled(err)
+		return 0, unsettled(s.link.explain(err))
 	}
 	var ack struct {
 		Error *apiError `json:"error"`
@@ -174,7 +174,7 @@ func unavailable(err error) error {
 // unsettled is unavailable for writes: only what surely never left, or reached
 // nobody, counts as not written.
 func unsettled(err error) error {
-	for _, never := range []error{nats.ErrNoResponders, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload, nats.ErrHeadersNotSupported, nats.ErrBadSubject} {
+	for _, never := range []error{nats.ErrNoResponders, errNotConnected, nats.ErrMaxPayload, nats.ErrHeadersNotSupported, nats.ErrBadSubject} {
 		if errors.Is(err, never) {
 			return unavailable(err)
 		}

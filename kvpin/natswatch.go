@@ -195,7 +195,7 @@ func (s *natsStore) createConsumer(ctx context.Context, inbox string, filters []
 	defer cancel()
 	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.api + "CONSUMER.CREATE." + s.stream, Data: request})
 	if err != nil {
-		return "", 0, unavailable(err)
+		return "", 0, unavailable(s.link.explain(err))
 	}
 	var answer struct {
 		Error   *apiError `json:"error"`
