@@ -20,6 +20,8 @@ type link struct {
 
 	mu        sync.Mutex
 	listeners []func()
+	denied    error // the last permission that was missing
+	deniedAt  time.Time
 }
 
 func connect(source Source, name string) (*link, error) {
@@ -35,9 +37,8 @@ func connect(source Source, name string) (*link, error) {
 		// A black hole is noticed after two pings, and a new connection tried.
 		nats.PingInterval(3*time.Second),
 		nats.MaxPingsOutstanding(2),
-		// The default writes to standard error; what an error does to the registry is
-		// noticed anyway.
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		// The default writes to standard error.
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.failed(err) }),
 		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { l.connected() }),
 	)
@@ -81,11 +82,36 @@ func (l *link) notConnected() error {
 	return fmt.Errorf("%w: %v", errNotConnected, cmp.Or(l.nc.LastError(), nats.ErrNoServers))
 }
 
-// explain says what a request's error means. Without a connection, nats.go names
-// the buffer that it does not have.
-func (l *link) explain(err error) error {
+// failed takes an error that belongs to no request. All but a missing permission
+// is noticed anyway.
+func (l *link) failed(err error) {
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.denied, l.deniedAt = err, time.Now()
+	}
+}
+
+func (l *link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+	sent := time.Now()
+	reply, err := l.nc.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return nil, l.explain(sent, err)
+	}
+	return reply, nil
+}
+
+// explain says what the error of a request means, which was sent then. Without a
+// connection, nats.go names the buffer that it does not have. And a server does not
+// answer what it denies: it names the subject, apart from any request.
+func (l *link) explain(sent time.Time, err error) error {
 	if errors.Is(err, nats.ErrReconnectBufExceeded) {
 		return l.notConnected()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if errors.Is(err, context.DeadlineExceeded) && l.deniedAt.After(sent) {
+		return fmt.Errorf("%w; meanwhile: %v", err, l.denied)
 	}
 	return err
 }

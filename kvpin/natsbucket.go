@@ -66,6 +66,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 		// Each node keeps one or two watches. What is not said here is 1,000.
 		MaxConsumers: maxWatches,
 	}
+	asked := time.Now()
 	stream, err := js.Stream(ctx, s.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if !source.Create {
@@ -81,7 +82,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 		}
 	}
 	if err != nil {
-		return false, fmt.Errorf("%w: bucket %s: %w", ErrUnavailable, bucket, err)
+		return false, fmt.Errorf("%w: bucket %s: %w", ErrUnavailable, bucket, s.link.explain(asked, err))
 	}
 	if wrong := compare(stream.CachedInfo().Config, wanted); len(wrong) > 0 {
 		return false, &BucketError{bucket, wrong}

@@ -88,9 +88,9 @@ func (s *natsStore) Get(ctx context.Context, key string) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.api + "STREAM.MSG.GET." + s.stream, Data: request})
+	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.api + "STREAM.MSG.GET." + s.stream, Data: request})
 	if err != nil {
-		return entry{}, unavailable(s.link.explain(err))
+		return entry{}, unavailable(err)
 	}
 	if err := json.Unmarshal(reply.Data, &answer); err != nil {
 		return entry{}, fmt.Errorf("%w: answer to a read: %w", ErrUnavailable, err)
@@ -140,9 +140,9 @@ func (s *natsStore) Delete(ctx context.Context, key string, expect uint64) error
 }
 
 func (s *natsStore) publish(ctx context.Context, key string, header nats.Header, value []byte) (uint64, error) {
-	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.write + key, Header: header, Data: value})
+	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.write + key, Header: header, Data: value})
 	if err != nil {
-		return 0, unsettled(s.link.explain(err))
+		return 0, unsettled(err)
 	}
 	var ack struct {
 		Error *apiError `json:"error"`

@@ -193,9 +193,9 @@ func (s *natsStore) createConsumer(ctx context.Context, inbox string, filters []
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	reply, err := s.link.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.api + "CONSUMER.CREATE." + s.stream, Data: request})
+	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.api + "CONSUMER.CREATE." + s.stream, Data: request})
 	if err != nil {
-		return "", 0, unavailable(s.link.explain(err))
+		return "", 0, unavailable(err)
 	}
 	var answer struct {
 		Error   *apiError `json:"error"`

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -46,15 +48,7 @@ func stores(t *testing.T, test func(t *testing.T, s store)) {
 func realStore(t *testing.T, url string, replicas int) *natsStore {
 	t.Helper()
 	source := Source{URL: url, Replicas: replicas, Create: true}
-	l, err := connect(source, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.nc.Close)
-	s := newNATSStore(l, testLicense, "")
-	if err := l.ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := connectedStore(t, source)
 	// Who asks for a bucket right after its creation may ask a server that has not
 	// heard of it; a node asks again.
 	eventually(t, 10*time.Second, "the bucket is there", func() bool {
@@ -74,6 +68,20 @@ func realStore(t *testing.T, url string, replicas int) *natsStore {
 			t.Fatal(err)
 		}
 	}
+}
+
+// connectedStore is connected, but its bucket may be missing.
+func connectedStore(t *testing.T, source Source) *natsStore {
+	t.Helper()
+	l, err := connect(source, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.nc.Close)
+	if err := l.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return newNATSStore(l, testLicense, "")
 }
 
 func put(t *testing.T, s store, key, value string, expect uint64, ttl time.Duration) uint64 {
@@ -305,12 +313,36 @@ func TestStoreWithoutAnAnswerSaysSo(t *testing.T) {
 func TestBucketThatTheServerWillNotCreateSaysWhy(t *testing.T) {
 	t.Parallel()
 	source := Source{URL: natstest.Server(t).URL, Replicas: 3, Create: true}
-	l, err := connect(source, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.nc.Close)
-	if _, err := newNATSStore(l, testLicense, "").ensure(t.Context(), source); err == nil || !strings.Contains(err.Error(), "replicas > 1") {
+	if _, err := connectedStore(t, source).ensure(t.Context(), source); err == nil || !strings.Contains(err.Error(), "replicas > 1") {
 		t.Fatalf("three replicas on one server: %v", err)
+	}
+}
+
+func TestDeniedRequestNamesThePermissionThatIsMissing(t *testing.T) {
+	t.Parallel()
+	nats := natstest.Server(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "reader", Password: "r", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{"$KV.>", "$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.CREATE.>"}},
+		}}}
+	})
+	source := Source{URL: strings.Replace(nats.URL, "nats://", "nats://reader:r@", 1), Create: true}
+	s := connectedStore(t, source)
+	for subject, ask := range map[string]func(context.Context) error{
+		"$KV.wsnode-aws-eu-west-1.a": func(ctx context.Context) error {
+			_, err := s.Put(ctx, "a", nil, 0, 0)
+			if !errors.Is(err, ErrUnsettled) {
+				t.Fatalf("a write that was denied: %v", err)
+			}
+			return err
+		},
+		"$JS.API.STREAM.MSG.GET.": func(ctx context.Context) error { _, err := s.Get(ctx, "a"); return err },
+		"$JS.API.STREAM.CREATE.":  func(ctx context.Context) error { _, err := s.ensure(ctx, source); return err },
+	} {
+		eventually(t, time.Minute, "the error names "+subject, func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			err := ask(ctx)
+			return errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), `Publish to "`+subject)
+		})
 	}
 }
