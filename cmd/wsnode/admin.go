@@ -44,6 +44,9 @@ func (f *adminFlags) registerTraces(fl *pflag.FlagSet) {
 
 // tracer sends traces; nil if there is nobody to send them to.
 func (f *adminFlags) tracer(c *podConfig) (*admin.Tracer, error) {
+	if f.otlpRatio > 1 {
+		return nil, wrongFlag("otlp-ratio", "%v: expected 0 to 1", f.otlpRatio)
+	}
 	if f.otlp == "" {
 		return nil, nil
 	}
@@ -90,7 +93,11 @@ func (f *adminFlags) open(ready func() error, log *slog.Logger) (*admin.Server, 
 	if f.tenants < 0 {
 		return nil, wrongFlag("metrics-tenants", "%d: expected 0 or more", f.tenants)
 	}
-	if f.listen == adminOff || f.listen == "" {
+	off := f.listen == adminOff || f.listen == ""
+	if f.profiles && off {
+		return nil, wrongFlag("pprof", "is served by the admin listener: expected an address as --admin-listen beside it")
+	}
+	if off {
 		return nil, nil
 	}
 	l, err := net.Listen("tcp", f.listen)

@@ -28,12 +28,43 @@ func fromEnvironment(cmd *cobra.Command) {
 			}
 			for _, v := range values {
 				if err == nil && cmd.Flags().Set(f.Name, v) != nil {
-					err = wrongFlag(f.Name, "%s holds %q: expected a %s", variable(f.Name), value, f.Value.Type())
+					err = wrongFlag(f.Name, "%s holds %q: expected %s", variable(f.Name), value, kind(f))
 				}
 			}
 		})
 		return err
 	}
+}
+
+// kind says what a flag's value is, of those whose values can be wrong.
+func kind(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "bool":
+		return "true or false"
+	case "duration":
+		return "a duration such as 10s"
+	case "float64":
+		return "a number"
+	case "int", "int64":
+		return "a whole number"
+	}
+	return "a " + f.Value.Type()
+}
+
+// checkNumbers refuses negative numbers and durations, which mean nothing: what can
+// be switched off is by 0.
+func checkNumbers(fl *pflag.FlagSet) (err error) {
+	fl.VisitAll(func(f *pflag.Flag) {
+		switch f.Value.Type() {
+		case "int", "int64", "float64", "duration":
+			value := f.Value.String()
+			senseless := strings.HasPrefix(value, "-") || value == "NaN" || value == "+Inf"
+			if senseless && (f.Name != "max-memory-bytes" || value != "-1") {
+				err = wrongFlag(f.Name, "%s: expected 0 or more", value)
+			}
+		}
+	})
+	return err
 }
 
 // separator tells what separates the values of a repeatable flag, nil for any other:

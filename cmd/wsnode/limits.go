@@ -59,8 +59,9 @@ func (f *limitFlags) register(fl *pflag.FlagSet) {
 	fl.IntVar(&f.store.MaxPendingStructs, "max-pending-structs", 1<<19, "structs of one document that wait for others; 0: any number")
 }
 
-// apply checks the limits and puts them into the node's configuration.
-func (f *limitFlags) apply(c *relay.Config) error {
+// apply checks the limits and puts them into the node's configuration. fl tells
+// which were given.
+func (f *limitFlags) apply(c *relay.Config, fl *pflag.FlagSet) error {
 	for _, flag := range []struct {
 		name  string
 		bytes int
@@ -68,6 +69,9 @@ func (f *limitFlags) apply(c *relay.Config) error {
 		if flag.bytes < 1<<10 {
 			return wrongFlag(flag.name, "%d: expected at least 1024 bytes", flag.bytes)
 		}
+	}
+	if least := 2 * f.maxDocumentBytes; f.maxIncomingBytes > 0 && f.maxIncomingBytes < least && fl.Changed("max-incoming-bytes") {
+		return wrongFlag("max-incoming-bytes", "%d: expected at least %d, twice --max-document-bytes, or 0", f.maxIncomingBytes, least)
 	}
 	if f.handshakes < 1 {
 		return wrongFlag("max-handshakes", "%d: expected at least 1", f.handshakes)

@@ -9,13 +9,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
-// exitUsage is the exit code of a wrong setting.
+// exitUsage is the exit code of a wrong setting or argument.
 const exitUsage = 2
 
 // usageError is a wrong setting: its text names the flag and what it expects.
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	fmt.Fprintln(os.Stderr, "wsnode:", err)
-	if wrong := (usageError{}); errors.As(err, &wrong) {
+	if wrong := (usageError{}); errors.As(err, &wrong) || strings.HasPrefix(err.Error(), "unknown command ") {
 		return exitUsage
 	}
 	return 1

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/kvpin"
@@ -49,6 +50,7 @@ type serveFlags struct {
 	limits                          limitFlags
 	admin                           adminFlags
 	logFormat, logLevel             string
+	set                             *pflag.FlagSet
 }
 
 func newServeCommand() *cobra.Command {
@@ -66,6 +68,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
 	}
 	fl := cmd.Flags()
+	f.set = fl
 	fl.StringVar(&f.region, "region", "", "name of this WebSocket region, such as eu-central-1")
 	fl.StringVar(&f.publicURL, "public-url", "", "URL under which clients reach this region, such as wss://eu-central-1.example")
 	fl.StringVar(&f.listen, "listen", ":8080", "address to listen on")
@@ -115,15 +118,15 @@ func (f *serveFlags) run(ctx context.Context) error {
 		return err
 	}
 	var ready readiness
+	if c.relay.Traces, err = f.admin.tracer(&c); err != nil {
+		return err
+	}
+	defer c.relay.Traces.Close()
 	monitoring, err := f.admin.open(ready.check, log)
 	if err != nil {
 		return err
 	}
 	defer monitoring.Close()
-	if c.relay.Traces, err = f.admin.tracer(&c); err != nil {
-		return err
-	}
-	defer c.relay.Traces.Close()
 	c.metrics, c.relay.Tenants = newMetrics(monitoring, c.node, c.region), f.admin.tenants
 	if f.standalone {
 		server, err := natsd.Start(natsd.Config{Name: f.region, StoreDir: f.data, Log: log})
@@ -179,7 +182,11 @@ func (f *serveFlags) config(log *slog.Logger) (c podConfig, err error) {
 		f.node = nodeName()
 	}
 	c = podConfig{region: kvpin.Region(f.region), node: kvpin.NodeID(f.node), publicURL: strings.TrimSuffix(f.publicURL, "/"), log: log}
-	steps := []func(*podConfig) error{f.identity, f.connection, f.registry, f.clients, func(c *podConfig) error { return f.limits.apply(&c.relay) }}
+	steps := []func(*podConfig) error{
+		f.identity, f.connection, f.registry, f.clients,
+		func(c *podConfig) error { return f.limits.apply(&c.relay, f.set) },
+		func(*podConfig) error { return checkNumbers(f.set) },
+	}
 	for _, step := range steps {
 		if err := step(&c); err != nil {
 			return c, err
@@ -251,6 +258,9 @@ func (f *serveFlags) natsOptions() (options []nats.Option, err error) {
 	return options, nil
 }
 
+// longestLease is a tenth of the time after which a pin without a sweep expires.
+const longestLease = 24 * time.Minute
+
 func (f *serveFlags) registry(c *podConfig) error {
 	if f.singleRegion == (len(f.registries) > 0) {
 		return wrongFlag("registry", "expected either --registry dbCode=natsURL for each license region, or --single-region: two regions with a registry each would pin every document twice")
@@ -266,8 +276,8 @@ func (f *serveFlags) registry(c *podConfig) error {
 		}
 		domains[license] = domain
 	}
-	if f.lease < 2*time.Second || f.lease%time.Second != 0 {
-		return wrongFlag("lease", "%s: expected whole seconds, at least 2s", f.lease)
+	if f.lease < 2*time.Second || f.lease > longestLease || f.lease%time.Second != 0 {
+		return wrongFlag("lease", "%s: expected whole seconds, 2s to %s", f.lease, longestLease)
 	}
 	c.lease = f.lease
 	base := kvpin.Source{URL: f.natsURL, Options: c.nats.Options, Replicas: f.replicas, Create: f.createBuckets}
@@ -300,6 +310,11 @@ func (f *serveFlags) registry(c *podConfig) error {
 func (f *serveFlags) clients(c *podConfig) error {
 	if f.jwksURL == "" {
 		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with")
+	}
+	for flag, value := range map[string]string{"jwks-url": f.jwksURL, "issuer": f.issuer} {
+		if strings.ContainsAny(strings.ReplaceAll(value, "{tenantId}", ""), "{}") {
+			return wrongFlag(flag, "expected no braces but those of {tenantId}")
+		}
 	}
 	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: c.log})
 	if err != nil {

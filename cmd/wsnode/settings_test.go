@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/docname"
 )
 
 func TestTheEnvironmentGivesRepeatableFlagsSeveralValues(t *testing.T) {
@@ -48,6 +53,41 @@ func TestANodeIDThatTheRegistryWouldNotTakeIsNamed(t *testing.T) {
 	}
 	f := serveFlags{region: "eu-central-1", node: "a.b-c_1", listen: ":0"}
 	if err := f.identity(&podConfig{publicURL: "wss://eu.example"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAValueOfTheEnvironmentThatCannotBeReadSaysWhatIsExpected(t *testing.T) {
+	for name, expected := range map[string]string{
+		"max-connections": "expected a whole number", "max-memory-bytes": "expected a whole number",
+		"otlp-ratio": "expected a number", "pprof": "expected true or false", "grace": "expected a duration such as 10s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(variable(name), "some")
+			cmd := newServeCommand()
+			if err := cmd.PreRunE(cmd, nil); err == nil || !strings.HasSuffix(err.Error(), expected) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAnUnknownCommandIsWrongUsage(t *testing.T) {
+	for _, args := range [][]string{{"foo"}, {"dev", "extra"}} {
+		if code := run(t.Context(), args); code != exitUsage {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+	}
+}
+
+func TestTheLongestLeaseIsOneThatTheRegistryTakes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := kvpin.Open(ctx, kvpin.Config{
+		Region: "eu-central-1", Node: "a", LeaseTTL: longestLease,
+		Registries: map[docname.LicenseRegion]kvpin.Source{"aws-eu-west-1": {URL: "nats://127.0.0.1:1"}},
+	})
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
