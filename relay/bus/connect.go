@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -42,6 +43,8 @@ const (
 	reconnectWait   = 250 * time.Millisecond
 	reconnectJitter = 500 * time.Millisecond
 	dialTimeout     = 2 * time.Second
+	// remindEvery is how often a node that has not come to NATS yet says so.
+	remindEvery = 30 * time.Second
 )
 
 // Connect connects to NATS for a Bus and whatever else a node does in its
@@ -84,13 +87,14 @@ func Connect(ctx context.Context, config ConnectConfig) (*nats.Conn, error) {
 	}
 	options = append(options, linked(config.InProcess)...)
 	options = append(options, config.Options...)
-	for attempt := 1; ; attempt++ {
+	for said := (time.Time{}); ; {
 		nc, err := nats.Connect(config.URL, options...)
 		if err == nil {
 			return nc, nil
 		}
-		err = fmt.Errorf("connect to NATS: %w", err)
-		if attempt == 1 {
+		err = fmt.Errorf("connect to NATS%s: %w", at(config.URL), err)
+		if time.Since(said) >= remindEvery {
+			said = time.Now()
 			log.Warn("NATS is not reachable yet, trying on", "error", err)
 		}
 		select {
@@ -99,4 +103,19 @@ func Connect(ctx context.Context, config ConnectConfig) (*nats.Conn, error) {
 		case <-time.After(reconnectWait):
 		}
 	}
+}
+
+// at names servers without their users and passwords; empty for one in this process.
+func at(urls string) string {
+	if urls == "" {
+		return ""
+	}
+	servers := strings.Split(urls, ",")
+	for i, server := range servers {
+		if _, address, ok := strings.Cut(server, "://"); ok {
+			server = address
+		}
+		servers[i] = server[strings.LastIndex(server, "@")+1:]
+	}
+	return " at " + strings.Join(servers, ",")
 }

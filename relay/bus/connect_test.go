@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -58,6 +60,23 @@ func TestConnectWaitsForTheServer(t *testing.T) {
 	if _, err := bus.Connect(context.Background(), bus.ConnectConfig{}); err == nil {
 		t.Fatal("connected to nothing")
 	}
+}
+
+func TestConnectRemindsOfTheServerThatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said strings.Builder
+		ctx, cancel := context.WithTimeout(t.Context(), 70*time.Second)
+		defer cancel()
+		_, err := bus.Connect(ctx, bus.ConnectConfig{
+			URL: "nats://ann:secret@127.0.0.1:1,token@127.0.0.1:2", Log: slog.New(slog.NewTextHandler(&said, nil)),
+		})
+		if err == nil || strings.Count(said.String(), "connect to NATS at 127.0.0.1:1,127.0.0.1:2: ") != 3 {
+			t.Errorf("%v, and in 70 s: %s", err, said.String())
+		}
+		if strings.Contains(said.String()+err.Error(), "secret") || strings.Contains(said.String(), "token") {
+			t.Errorf("a password was said: %s", said.String())
+		}
+	})
 }
 
 func TestEmbeddedServerNeedsNoSocket(t *testing.T) {
