@@ -28,8 +28,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "Retry-After")
+	allowPages(h)
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	endpoint := n.endpoint(path)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
@@ -49,6 +48,22 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		endpoint(w, r)
 	}
+}
+
+func allowPages(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "Retry-After")
+}
+
+// Starting is a handler for the time before there is a Node.
+func Starting(w http.ResponseWriter, r *http.Request) {
+	allowPages(w.Header())
+	if r.URL.Path == "/" || r.URL.Path == "/health" {
+		writeHealth(w, "degraded", http.StatusServiceUnavailable)
+		return
+	}
+	setRetryAfter(w)
+	writeError(w, http.StatusServiceUnavailable, "unavailable", "Starting")
 }
 
 // allowed counts a request for what has a rate of its own.
@@ -209,6 +224,10 @@ func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 	case n.gate.gauge.Overloaded():
 		status, code = "overloaded", http.StatusServiceUnavailable
 	}
+	writeHealth(w, status, code)
+}
+
+func writeHealth(w http.ResponseWriter, status string, code int) {
 	if code != http.StatusOK {
 		setRetryAfter(w)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -56,12 +57,14 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	p := &pod{served: make(chan error, 1), metrics: c.metrics}
 	defer func() {
 		if err != nil {
-			if c.listener != nil {
-				_ = c.listener.Close()
-			}
+			_ = p.closeServer()
 			p.close(ctx)
 		}
 	}()
+	if c.listener != nil {
+		p.server = relay.NewServer(p, c.log)
+		go func() { p.served <- p.server.Serve(c.listener, c.tls) }()
+	}
 	c.nats.Name, c.nats.Log = "wsnode "+string(c.node), c.log
 	if p.nc, err = bus.Connect(ctx, c.nats); err != nil {
 		return nil, err
@@ -106,12 +109,16 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	if p.control, err = control.Serve(p.nc, n, c.log); err != nil {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
-	if c.listener == nil {
-		return p, nil
-	}
-	p.server = relay.NewServer(n, c.log)
-	go func() { p.served <- p.server.Serve(c.listener, c.tls) }()
 	return p, nil
+}
+
+// ServeHTTP passes on to the node, once there is one.
+func (p *pod) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if n := p.node.Load(); n != nil {
+		n.ServeHTTP(w, r)
+		return
+	}
+	relay.Starting(w, r)
 }
 
 // Each step of an end has time of its own: a client that never ends its request,
@@ -132,16 +139,22 @@ func (p *pod) stop(ctx context.Context) error {
 		defer cancel()
 		errs = append(errs, end(ctx))
 	}
-	if p.server != nil {
-		step(requestsTimeout, p.server.Close)
-		errs = append(errs, <-p.served)
-	}
+	errs = append(errs, p.closeServer())
 	if n := p.node.Load(); n != nil {
 		step(nodeTimeout, n.Close)
 	}
 	p.control.Close() // last: operators watch a node to its end
 	step(leaseTimeout, p.close)
 	return errors.Join(errs...)
+}
+
+func (p *pod) closeServer() error {
+	if p.server == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
+	defer cancel()
+	return errors.Join(p.server.Close(ctx), <-p.served)
 }
 
 func (p *pod) close(ctx context.Context) (err error) {

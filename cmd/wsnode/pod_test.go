@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/wsnode/wsnode/relay/bus"
+)
+
+func TestAPodThatWaitsForNATSAnswers(t *testing.T) {
+	l, err := listen("listen", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := startPod(ctx, podConfig{
+			listener: l, nats: bus.ConnectConfig{URL: "nats://127.0.0.1:1"}, log: slog.New(slog.DiscardHandler),
+		})
+		ended <- err
+	}()
+	for path, says := range map[string]string{"/health": `"degraded"`, "/discovery": `"unavailable"`} {
+		answer, err := http.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), says) || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %s, %s", path, answer.Status, body)
+		}
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a pod without NATS started")
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is open: %v", err)
+	}
+}
