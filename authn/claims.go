@@ -65,17 +65,30 @@ func (c claims) texts(name string) ([]string, error) {
 	return values, nil
 }
 
-// alias reads a claim that has two names; both and different is an error.
-func (c claims) alias(name, other string) (string, error) {
+// bad refuses a claim that is missing, or is not what is expected.
+func (c claims) bad(name, expected string) error {
+	if !c.has(name) {
+		return badClaim(name, "missing, expected %s", expected)
+	}
+	return badClaim(name, "expected %s", expected)
+}
+
+// alias reads a required claim that has two names; both and different is an error.
+func (c claims) alias(name, other string, valid func(string) bool, expected string) (string, error) {
 	a, hasA, errA := c.text(name)
 	b, hasB, errB := c.text(other)
-	switch {
-	case errA != nil || errB != nil || hasA && hasB && a != b || !hasA && !hasB:
-		return "", &InvalidError{Reason: badClaim(name)}
-	case hasA:
-		return a, nil
+	if !hasA {
+		a = b
 	}
-	return b, nil
+	switch {
+	case !hasA && !hasB:
+		return "", badClaim(name, "missing, expected %s", expected)
+	case errA != nil || errB != nil || !valid(a):
+		return "", badClaim(name, "expected %s", expected)
+	case hasB && a != b:
+		return "", badClaim(name, "expected the same as in %s", other)
+	}
+	return a, nil
 }
 
 // date reads a NumericDate (RFC 7519): seconds, possibly with a fraction.
@@ -124,17 +137,23 @@ func (r *rules) judge(c claims, now time.Time) (*Grant, error) {
 	return g, nil
 }
 
+// What is expected of some claims, in words for the operator.
+const (
+	aTime = "seconds since 1970, as a number"
+	anID  = "1 to 64 of letters, digits, '.', '_', '-'"
+)
+
 // readTimes checks exp, nbf and iat.
 func readTimes(g *Grant, c claims, now time.Time) error {
 	expires, present, err := c.date("exp")
 	if err != nil || !present {
-		return &InvalidError{Reason: badClaim("exp")}
+		return c.bad("exp", aTime)
 	}
 	g.Expires = expires
 	for _, name := range []string{"nbf", "iat"} {
 		from, _, err := c.date(name)
 		if err != nil {
-			return &InvalidError{Reason: badClaim(name)}
+			return c.bad(name, aTime)
 		}
 		if from.After(g.notBefore) {
 			g.notBefore = from
@@ -156,27 +175,21 @@ func (g *Grant) checkTime(now time.Time) error {
 
 // readIdentity reads who the token is for and where its app's pins live.
 func readIdentity(g *Grant, c claims) error {
-	tenant, err := c.alias("tenantId", "tenantid")
+	tenant, err := c.alias("tenantId", "tenantid", docname.ValidID, anID)
 	if err != nil {
 		return err
-	}
-	if !docname.ValidID(tenant) {
-		return &InvalidError{Reason: badClaim("tenantId")}
 	}
 	app, _, err := c.text("appId")
 	if err != nil || !docname.ValidID(app) {
-		return &InvalidError{Reason: badClaim("appId")}
+		return c.bad("appId", anID)
 	}
-	license, err := c.alias("dbCode", "licenseRegionCode")
+	license, err := c.alias("dbCode", "licenseRegionCode", docname.ValidRegion, "a license region such as aws-eu-west-1")
 	if err != nil {
 		return err
 	}
-	if !docname.ValidRegion(license) {
-		return &InvalidError{Reason: badClaim("dbCode")}
-	}
 	region, _, err := c.text("regionCode")
 	if err != nil {
-		return &InvalidError{Reason: badClaim("regionCode")}
+		return c.bad("regionCode", "a string")
 	}
 	// A wish, not a right: what cannot name a WebSocket region is no wish.
 	if docname.ValidRegion(region) && !strings.HasPrefix(region, "aws-") {
@@ -206,7 +219,7 @@ func (r *rules) checkAudience(_ *Grant, c claims) error {
 	for _, name := range []string{"scope", "scp"} {
 		scopes, err := c.texts(name)
 		if err != nil {
-			return &InvalidError{Reason: Scope}
+			return invalid(Scope, "expected a string or an array of strings in %s", name)
 		}
 		for _, words := range scopes {
 			if contains(strings.Fields(words), r.scope) {
@@ -241,7 +254,7 @@ func readLimits(g *Grant, c claims) error {
 	}
 	plan, err := parseObject(raw)
 	if err != nil {
-		return &InvalidError{Reason: badClaim("limits")}
+		return c.bad("limits", "an object, or a string that holds its JSON")
 	}
 	for name, limit := range map[string]*int{
 		"maxConnections": &g.Limits.MaxConnections,
@@ -254,7 +267,7 @@ func readLimits(g *Grant, c claims) error {
 		}
 		var n float64
 		if json.Unmarshal(plan[name], &n) != nil || n < 0 || n > math.MaxInt32 || n != math.Trunc(n) {
-			return &InvalidError{Reason: badClaim("limits")}
+			return badClaim("limits", "expected a whole number from 0 on in %s", name)
 		}
 		*limit = int(n)
 	}
@@ -266,12 +279,12 @@ func readLimits(g *Grant, c claims) error {
 func readOrigins(g *Grant, c claims) error {
 	domains, err := c.texts("allowedDomains")
 	if err != nil {
-		return &InvalidError{Reason: badClaim("allowedDomains")}
+		return c.bad("allowedDomains", "a string or an array of strings")
 	}
 	for _, name := range []string{"allowed_domain_1", "allowed_domain_2", "allowed_domain_3"} {
 		domain, present, err := c.text(name)
 		if err != nil {
-			return &InvalidError{Reason: badClaim(name)}
+			return c.bad(name, "a string")
 		}
 		if present {
 			domains = append(domains, domain)
@@ -289,7 +302,7 @@ func readOrigins(g *Grant, c claims) error {
 func readAccess(g *Grant, c claims) error {
 	access, err := readMode(c)
 	if err != nil {
-		return &InvalidError{Reason: badClaim("access")}
+		return c.bad("access", "readonly or readwrite")
 	}
 	g.ReadOnly = access == ReadOnly
 	raw, present := c["documents"]
@@ -298,13 +311,13 @@ func readAccess(g *Grant, c claims) error {
 	}
 	var entries []json.RawMessage
 	if json.Unmarshal(raw, &entries) != nil || entries == nil {
-		return &InvalidError{Reason: badClaim("documents")}
+		return badClaim("documents", "expected an array")
 	}
 	g.restricted = true
-	for _, entry := range entries {
+	for i, entry := range entries {
 		rule, err := parseDocumentRule(entry)
 		if err != nil {
-			return &InvalidError{Reason: badClaim("documents")}
+			return badClaim("documents", `entry %d: expected a name, a prefix such as notes/*, or {"name","access"}`, i+1)
 		}
 		g.documents = append(g.documents, rule)
 	}

@@ -144,6 +144,35 @@ func judgeClaims(t *testing.T) {
 	}
 }
 
+func TestARefusedClaimSaysWhetherItIsMissingOrWhatWasExpected(t *testing.T) {
+	issuer := newIssuer(t)
+	v := newVerifier(t, authn.Config{KeySet: issuer.JWKS()})
+	for _, c := range []struct {
+		change map[string]any
+		want   string
+	}{
+		{map[string]any{"exp": nil}, "exp: missing, expected seconds since 1970"},
+		{map[string]any{"exp": "soon"}, "exp: expected seconds since 1970"},
+		{map[string]any{"tenantId": nil}, "tenantId: missing, expected 1 to 64 of"},
+		{map[string]any{"tenantId": "a/b"}, "tenantId: expected 1 to 64 of"},
+		{map[string]any{"tenantId": nil, "tenantid": 1}, "tenantId: expected 1 to 64 of"},
+		{map[string]any{"tenantid": "evil"}, "tenantId: expected the same as in tenantid"},
+		{map[string]any{"appId": nil}, "appId: missing, expected 1 to 64 of"},
+		{map[string]any{"dbCode": "AWS"}, "dbCode: expected a license region"},
+		{map[string]any{"limits": map[string]any{"maxDocuments": -1}}, "limits: expected a whole number from 0 on in maxDocuments"},
+		{map[string]any{"documents": []any{"a", 1}}, "documents: entry 2: expected a name"},
+		{map[string]any{"scope": 1}, "scope: expected a string"},
+	} {
+		token, err := issuer.Sign(with(c.change))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = v.Verify(t.Context(), token); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, expected %q", c.change, err, c.want)
+		}
+	}
+}
+
 // rawNull is marshalled as null, where nil would remove the claim.
 var rawNull = (*int)(nil)
 

@@ -35,9 +35,6 @@ const (
 	Scope       Reason = "scope"
 )
 
-// badClaim is the reason for refusing a token because of one claim.
-func badClaim(name string) Reason { return Reason("claims: " + name) }
-
 // InvalidError says that a token was judged and refused: close code 4002 or HTTP
 // 401. It never holds any part of the token but, in Detail, an algorithm name or
 // a key id, quoted and cut.
@@ -60,6 +57,11 @@ func (e *InvalidError) Message() string { return "Invalid token: " + string(e.Re
 
 func invalid(reason Reason, format string, args ...any) *InvalidError {
 	return &InvalidError{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// badClaim refuses a token because of one claim.
+func badClaim(name, format string, args ...any) *InvalidError {
+	return invalid(Reason("claims: "+name), format, args...)
 }
 
 // quoted prepares a word of an untrusted header for a log.

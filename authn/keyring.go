@@ -86,7 +86,7 @@ func (k *keyring) source(ctx context.Context, t docname.Tenant) (*source, error)
 	}
 	address, ok := k.where.of(t)
 	if !ok {
-		return nil, &InvalidError{Reason: badClaim("tenantId"), Detail: "cannot stand in the JWKS URL"}
+		return nil, badClaim("tenantId", "cannot stand in the JWKS URL")
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
