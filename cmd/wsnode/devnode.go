@@ -32,7 +32,7 @@ type devNode struct {
 
 	mu       sync.Mutex
 	pod      *pod // nil: stopped
-	draining bool
+	stopping bool
 	registry *link // to the registries
 	nats     *link // to the region
 }
@@ -59,18 +59,24 @@ func (n *devNode) state() string {
 	switch {
 	case n.pod == nil:
 		return "down"
-	case n.draining:
+	case n.stopping || n.pod.node.Load().Draining(): // by us, or by wsctl
 		return "draining"
 	}
 	return "up"
 }
 
-// start starts the node under a new lease, if it is stopped.
+// start starts the node under a new lease, if it is stopped. One that wsctl has
+// drained is stopped first.
 func (n *devNode) start(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	if n.state() != "down" {
+	switch n.state() {
+	case "up":
 		return nil
+	case "draining":
+		if err := n.end(ctx); err != nil {
+			return err
+		}
 	}
 	d := n.dev
 	verifier, err := authn.New(authn.Config{KeySet: d.issuer.JWKS(), Log: d.log})
@@ -108,9 +114,14 @@ func (n *devNode) start(ctx context.Context) error {
 func (n *devNode) stop(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
+	return n.end(ctx)
+}
+
+// end is stop for callers that hold changing.
+func (n *devNode) end(ctx context.Context) error {
 	n.mu.Lock()
 	p := n.pod
-	n.draining = p != nil
+	n.stopping = p != nil
 	n.mu.Unlock()
 	if p == nil {
 		return nil
@@ -118,7 +129,7 @@ func (n *devNode) stop(ctx context.Context) error {
 	err := p.stop(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.pod, n.draining = nil, false
+	n.pod, n.stopping = nil, false
 	return err
 }
 

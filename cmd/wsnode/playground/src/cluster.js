@@ -35,7 +35,7 @@ export const clusterControls = (place, regions, tell) => {
       const focused = buttons.find((button) => button === document.activeElement)
       label.textContent = state === 'up' ? name : `${name}: ${state}`
       drain.hidden = kill.hidden = state !== 'up'
-      start.hidden = state !== 'down'
+      start.hidden = state === 'up'
       lost ||= focused?.hidden ?? false
       const next = lost && buttons.find((button) => !button.hidden)
       if (!next) return
