@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/relay/docname"
 )
 
@@ -46,6 +50,105 @@ func TestBrowsersReachTheHostByItsName(t *testing.T) {
 		if got := d.admit(httptest.NewRecorder(), r); got != want {
 			t.Errorf("%s: admitted: %v", host, got)
 		}
+	}
+}
+
+func TestEndpointsSayWhatIsWrongWithARequest(t *testing.T) {
+	f, err := flagsWithHost("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dev{flags: f}
+	d.events = newDevEvents(d)
+	if d.issuer, err = authn.NewIssuer(nil, "test"); err != nil {
+		t.Fatal(err)
+	}
+	endpoints := d.endpoints(&devNode{})
+	for _, c := range []struct {
+		method, url string
+		status      int
+		says        string
+	}{
+		{"GET", "/dev/sessions/drop?document=x", 405, "Only POST"},
+		{"GET", "/dev/nodes/n/stop", 405, "Only POST"},
+		{"POST", "/dev/token", 405, "Only GET"},
+		{"POST", "/playground/", 405, "Only GET"},
+		{"GET", "/dev/other", 404, "No such endpoint"},
+		{"POST", "/dev/sessions/drop?document=x&client=abc", 400, "awareness client id"},
+		{"POST", "/dev/sessions/drop?document=x&client=7", 200, `"dropped":0`},
+		{"GET", "/dev/token?tenantId=acme", 400, "tenantId: no such parameter: expected any of tenant, app"},
+		{"GET", "/dev/token?tenant=acme", 200, ""},
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(c.method, c.url, nil)
+		r.Host = "localhost"
+		endpoints.ServeHTTP(w, r)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s %s: %d %v %s", c.method, c.url, w.Code, w.Header(), w.Body)
+		}
+	}
+	w := httptest.NewRecorder()
+	endpoints.ServeHTTP(w, httptest.NewRequest("GET", "/dev/token", nil)) // of example.com
+	if w.Code != 403 || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("a foreign host: %d %v", w.Code, w.Header())
+	}
+}
+
+func TestATokenMayBeForSomeDocumentsOnly(t *testing.T) {
+	issuer, err := authn.NewIssuer(nil, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, err := devSubject(url.Values{"document": {"todo", "notes/*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := issuer.Mint(subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := authn.New(authn.Config{KeySet: issuer.JWKS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer verifier.Close()
+	grant, err := verifier.Verify(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"todo": true, "notes/a": true, "other": false} {
+		if _, granted := grant.Access(name); granted != want {
+			t.Errorf("%s: %v", name, granted)
+		}
+	}
+}
+
+func TestANodeThatWasDrainedFromOutsideStartsAgain(t *testing.T) {
+	f, err := flagsWithHost("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dev{flags: f, log: slog.New(slog.DiscardHandler)}
+	if d.issuer, err = authn.NewIssuer(nil, "test"); err != nil {
+		t.Fatal(err)
+	}
+	r := &devRegion{name: "eu-central-1", url: "ws://127.0.0.1:1"}
+	n := &devNode{dev: d, region: r, id: "eu-central-1-0"}
+	r.nodes, d.regions = []*devNode{n}, []*devRegion{r}
+	if err := d.startNATS(r, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer r.nats.Close()
+	if err := n.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.stop(context.Background()) }()
+	before := n.current()
+	if err := before.Drain(t.Context(), 0, 0); err != nil || n.state() != "draining" {
+		t.Fatalf("drained: %v, %s", err, n.state())
+	}
+	if err := n.start(t.Context()); err != nil || n.state() != "up" || n.current() == before {
+		t.Errorf("started again: %v, %s", err, n.state())
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,15 +31,22 @@ func (d *dev) endpoints(n *devNode) http.Handler {
 		panic(err) // the path above is a constant
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /playground/", http.StripPrefix("/playground/", page(http.FileServerFS(pages))))
-	mux.Handle("GET /playground", http.RedirectHandler("/playground/", http.StatusFound))
-	mux.HandleFunc("GET /dev/token", d.token)
-	mux.HandleFunc("GET /dev/jwks", d.jwks)
-	mux.HandleFunc("GET /dev/topology", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.topology()) })
-	mux.HandleFunc("GET /dev/events", d.events.serve)
-	mux.HandleFunc("POST /dev/nodes/{node}/{what}", d.steerNode)
-	mux.HandleFunc("POST /dev/regions/{region}/{what}", d.steerRegion)
-	mux.HandleFunc("POST /dev/sessions/drop", d.drop)
+	handle := func(method, path string, h http.Handler) {
+		mux.Handle(method+" "+path, h)
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", method)
+			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "Only "+method+" is allowed here")
+		})
+	}
+	handle("GET", "/playground/", http.StripPrefix("/playground/", page(http.FileServerFS(pages))))
+	handle("GET", "/playground", http.RedirectHandler("/playground/", http.StatusFound))
+	handle("GET", "/dev/token", http.HandlerFunc(d.token))
+	handle("GET", "/dev/jwks", http.HandlerFunc(d.jwks))
+	handle("GET", "/dev/topology", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.topology()) }))
+	handle("GET", "/dev/events", http.HandlerFunc(d.events.serve))
+	handle("POST", "/dev/nodes/{node}/{what}", http.HandlerFunc(d.steerNode))
+	handle("POST", "/dev/regions/{region}/{what}", http.HandlerFunc(d.steerRegion))
+	handle("POST", "/dev/sessions/drop", http.HandlerFunc(d.drop))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotFound, "not_found", "No such endpoint")
 	})
@@ -48,8 +57,8 @@ func (d *dev) endpoints(n *devNode) http.Handler {
 			n.ServeHTTP(w, r)
 			return
 		}
+		w.Header().Set("Cache-Control", "no-store")
 		if d.admit(w, r) {
-			w.Header().Set("Cache-Control", "no-store")
 			mux.ServeHTTP(w, r)
 		}
 	})
@@ -224,6 +233,10 @@ func (d *dev) drop(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if q.Get("document") == "" {
 		writeProblem(w, http.StatusBadRequest, "bad_request", "document is missing: expected the name of a document")
+		return
+	}
+	if _, err := strconv.ParseUint(q.Get("client"), 10, 64); err != nil && q.Has("client") {
+		writeProblem(w, http.StatusBadRequest, "bad_request", fmt.Sprintf("client=%q: expected an awareness client id", q.Get("client")))
 		return
 	}
 	is := func(key, value string) bool { return !q.Has(key) || q.Get(key) == value }

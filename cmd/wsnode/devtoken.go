@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
@@ -32,7 +34,18 @@ func (d *dev) token(w http.ResponseWriter, r *http.Request) {
 	writeProblem(w, http.StatusBadRequest, "bad_request", err.Error())
 }
 
+// tokenParameters are what a token may be asked for.
+var tokenParameters = []string{
+	"tenant", "app", "dbCode", "regionCode", "ttl", "access", "document", "domain",
+	"maxConnections", "maxDocuments", "maxUsersPerDoc", "opsPerMinute",
+}
+
 func devSubject(q url.Values) (s authn.Subject, err error) {
+	for key := range q {
+		if !slices.Contains(tokenParameters, key) {
+			return s, fmt.Errorf("%s: no such parameter: expected any of %s", key, strings.Join(tokenParameters, ", "))
+		}
+	}
 	get := func(key, fallback string) string {
 		if q.Has(key) {
 			return q.Get(key)
@@ -41,7 +54,7 @@ func devSubject(q url.Values) (s authn.Subject, err error) {
 	}
 	s = authn.Subject{
 		Tenant: docname.Tenant(get("tenant", "dev")), App: docname.App(get("app", "demo")),
-		License: docname.LicenseRegion(get("dbCode", "aws-eu-west-1")), RegionCode: q.Get("regionCode"), Domains: q["domain"],
+		License: docname.LicenseRegion(get("dbCode", "aws-eu-west-1")), RegionCode: q.Get("regionCode"), Domains: q["domain"], Documents: q["document"],
 	}
 	if s.TTL, err = devTTL(get("ttl", "1h")); err != nil {
 		return s, err
