@@ -57,7 +57,7 @@ to the devices of your own network.`,
 	fl.StringSliceVar(&f.regions, "regions", []string{"eu-central-1", "us-east-1"}, "names of the regions")
 	fl.IntVar(&f.nodes, "nodes", 2, "nodes of each region, 1 to 10")
 	fl.IntVar(&f.port, "port", 8080, "port of the first node; node j of region i listens on port+10*i+j")
-	fl.IntVar(&f.natsPort, "nats-port", 4222, "port of the first region's NATS, for wsctl; the next free one is taken")
+	fl.IntVar(&f.natsPort, "nats-port", 4222, "port of the first region's NATS, for wsctl; the others take the next ones, and any free one where one is taken")
 	fl.StringVar(&f.host, "host", "", "host name or address under which other devices reach this machine; listens on all its addresses")
 	fl.BoolVar(&f.tls, "tls", false, "serve https and wss with a certificate made on the spot")
 	fl.StringVar(&f.data, "data", "", "folder to keep documents in (default: a temporary one, removed at the end)")
@@ -112,6 +112,8 @@ func (f *devFlags) check() error {
 		return wrongFlag("regions", "expected at least one name")
 	case f.nodes < 1 || f.nodes > 10:
 		return wrongFlag("nodes", "%d: expected 1 to 10", f.nodes)
+	case f.natsPort < 0 || f.natsPort+len(f.regions)-1 > 65535:
+		return wrongFlag("nats-port", "%d: expected the ports of %d regions to lie below 65536", f.natsPort, len(f.regions))
 	case f.port < 1 || last > 65535:
 		return wrongFlag("port", "%d: expected the ports up to %d to lie between 1 and 65535", f.port, last)
 	}
@@ -299,11 +301,13 @@ func (d *dev) describe(out io.Writer) {
 	}
 	_ = w.Flush()
 	fmt.Fprintf(out, "\npage    %s/playground/\n", strings.Replace(base, "127.0.0.1", "localhost", 1))
+	curl := "curl"
 	if d.tls != nil {
+		curl = "curl -k"
 		fmt.Fprintln(out, "trust   browsers ask before they trust the certificate, some for every port:")
 		for _, n := range d.nodes() {
 			fmt.Fprintf(out, "        https%s/health\n", strings.TrimPrefix(n.url, "wss"))
 		}
 	}
-	fmt.Fprintf(out, "token   curl '%s/dev/token?tenant=dev&app=demo'\nwhere   curl '%s/discovery?documentName=todo' -H \"Authorization: Bearer $TOKEN\"\nend     Ctrl-C\n\nready\n", base, base)
+	fmt.Fprintf(out, "token   %s '%s/dev/token?tenant=dev&app=demo'\nwhere   %s '%s/discovery?documentName=todo' -H \"Authorization: Bearer $TOKEN\"\nend     Ctrl-C\n\nready\n", curl, base, curl, base)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/relay/natsd"
 )
 
 func flagsWithHost(host string) (*devFlags, error) {
@@ -91,6 +93,39 @@ func TestEndpointsSayWhatIsWrongWithARequest(t *testing.T) {
 	endpoints.ServeHTTP(w, httptest.NewRequest("GET", "/dev/token", nil)) // of example.com
 	if w.Code != 403 || w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("a foreign host: %d %v", w.Code, w.Header())
+	}
+}
+
+func TestCommandsThatDevModePrintsWorkWithItsCertificate(t *testing.T) {
+	f, err := flagsWithHost("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nats, err := natsd.Start(natsd.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nats.Close()
+	for command, certificate := range map[string]*tls.Config{"curl '": nil, "curl -k '": {}} {
+		d := &dev{flags: f, tls: certificate, regions: []*devRegion{{url: "ws://127.0.0.1:8080", nats: nats}}}
+		var out strings.Builder
+		if d.describe(&out); strings.Count(out.String(), command) != 2 {
+			t.Errorf("expected %q twice: %s", command, out.String())
+		}
+	}
+}
+
+func TestThePortsOfAllNATSServersMustExist(t *testing.T) {
+	f, err := flagsWithHost("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.regions = []string{"a", "b"}
+	for port, ok := range map[int]bool{-1: false, 0: true, 65534: true, 65535: false} {
+		f.natsPort = port
+		if err := f.check(); (err == nil) != ok {
+			t.Errorf("%d: %v", port, err)
+		}
 	}
 }
 
