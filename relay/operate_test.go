@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
@@ -232,6 +233,18 @@ func TestStateVectorsAreTakenApart(t *testing.T) {
 		}
 		if !slices.Equal(got, c.expected) {
 			t.Errorf("%s: %v, expected %v", name, got, c.expected)
+		}
+	}
+}
+
+func TestATraceSpeaksInWords(t *testing.T) {
+	for got, want := range map[string]string{
+		holdersInWords(1): "1 node holds it", holdersInWords(2): "2 nodes hold it",
+		limitsInWords(authn.Limits{}):                                    "no limits",
+		limitsInWords(authn.Limits{MaxConnections: 3, OpsPerMinute: 60}): "limits maxConnections 3, opsPerMinute 60",
+	} {
+		if got != want {
+			t.Errorf("%q, expected %q", got, want)
 		}
 	}
 }

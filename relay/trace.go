@@ -68,7 +68,7 @@ func (t *tracer) token(ctx context.Context) (string, error) {
 		return "", errOrigin
 	}
 	t.doc, t.grant = grant.Document(t.r.Name), grant
-	detail := fmt.Sprintf("%s until %s, limits %+v", grant.AppID(), grant.Expires.UTC().Format(time.RFC3339), grant.Limits)
+	detail := fmt.Sprintf("%s until %s, %s", grant.AppID(), grant.Expires.UTC().Format(time.RFC3339), limitsInWords(grant.Limits))
 	name, err := docname.Parse(t.r.Name)
 	if err != nil {
 		return detail, err
@@ -113,7 +113,7 @@ func (t *tracer) pin(ctx context.Context) (string, error) {
 		return "", err
 	}
 	t.state = state
-	holders := fmt.Sprintf("%d nodes hold it", len(pin.Holders))
+	holders := holdersInWords(len(pin.Holders))
 	switch {
 	case state == kvpin.Free:
 		return "free: this node would claim it", nil
@@ -124,6 +124,32 @@ func (t *tracer) pin(ctx context.Context) (string, error) {
 	}
 	t.epoch = string(pin.Epoch)
 	return fmt.Sprintf("%s in this region, %s, since %s", state, holders, pin.Since.UTC().Format(time.RFC3339)), nil
+}
+
+func holdersInWords(n int) string {
+	if n == 1 {
+		return "1 node holds it"
+	}
+	return fmt.Sprintf("%d nodes hold it", n)
+}
+
+// limitsInWords names the limits that a token sets.
+func limitsInWords(l authn.Limits) string {
+	var set []string
+	for _, limit := range []struct {
+		claim string
+		n     int
+	}{
+		{"maxConnections", l.MaxConnections}, {"maxDocuments", l.MaxDocuments}, {"maxUsersPerDoc", l.MaxUsersPerDoc}, {"opsPerMinute", l.OpsPerMinute},
+	} {
+		if limit.n > 0 {
+			set = append(set, fmt.Sprintf("%s %d", limit.claim, limit.n))
+		}
+	}
+	if set == nil {
+		return "no limits"
+	}
+	return "limits " + strings.Join(set, ", ")
 }
 
 // limits compares what the app uses, up to some seconds old, with what it may.
