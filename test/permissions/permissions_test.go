@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +36,7 @@ var doc = docname.Document{License: license, Tenant: "acme", App: "notes", Name:
 func shipped(t *testing.T) *server.Server {
 	t.Helper()
 	for key, value := range map[string]string{
-		"NATS_NAME": "test", "NATS_LISTEN": "127.0.0.1:-1", "NATS_STORE": t.TempDir(),
+		"NATS_NAME": "test", "NATS_LISTEN": "127.0.0.1:-1", "NATS_MONITOR": "127.0.0.1:-1", "NATS_STORE": t.TempDir(),
 		"WSNODE_POD_PASSWORD": "pod", "WSNODE_OPERATOR_PASSWORD": "operator", "WSNODE_READER_PASSWORD": "reader",
 	} {
 		t.Setenv(key, value)
@@ -57,6 +59,23 @@ func shipped(t *testing.T) *server.Server {
 		t.Fatal("the server did not start")
 	}
 	return s
+}
+
+func TestTheCommandInTheConfigurationGivesEveryVariable(t *testing.T) {
+	var text string
+	for _, name := range []string{"nats.conf", "permissions.conf"} {
+		part, err := os.ReadFile(filepath.Join("..", "..", "deploy", "nats", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += string(part)
+	}
+	command, _, _ := strings.Cut(text, "nats-server -c")
+	for _, variable := range regexp.MustCompile(`\$((?:NATS|WSNODE)_\w+)`).FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(command, variable[1]+"=") {
+			t.Errorf("the command gives no %s", variable[1])
+		}
+	}
 }
 
 // violations collects what the server refuses.
