@@ -27,7 +27,12 @@ export const keeper = ({ folder, regions, getToken }) => {
       regions, documentName: name, doc, getToken: () => getToken(name), WebSocketPolyfill: globalThis.WebSocket ?? WebSocket
     })
     connection.awareness.setLocalState(null) // nobody's cursor
-    await connection.whenSynced()
+    try {
+      await connection.whenSynced()
+    } catch (error) {
+      doc.destroy() // and with it the connection
+      throw error
+    }
 
     let unsaved = Promise.resolve()
     const save = () => {

@@ -1,12 +1,14 @@
 /**
  * Tokens for the sync service. The key lives as long as this process; yours comes from a vault.
  */
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose'
 
 const { privateKey, publicKey } = await generateKeyPair('ES256')
+const jwk = await exportJWK(publicKey)
+const kid = await calculateJwkThumbprint(jwk) // another key has another name, so nodes that know the last one ask again
 
 /** What the nodes fetch: `--jwks-url`. */
-export const jwks = JSON.stringify({ keys: [{ ...await exportJWK(publicKey), kid: 'one', alg: 'ES256', use: 'sig' }] })
+export const jwks = JSON.stringify({ keys: [{ ...jwk, kid, alg: 'ES256', use: 'sig' }] })
 
 /** A token with which a user may open one document. */
 export const sign = (user, documentName) =>
@@ -16,6 +18,6 @@ export const sign = (user, documentName) =>
     appId: 'notes',
     dbCode: 'aws-eu-west-1',
     documents: [documentName]
-  }).setProtectedHeader({ alg: 'ES256', kid: 'one' })
+  }).setProtectedHeader({ alg: 'ES256', kid })
     .setAudience('WireSocket.API').setSubject(user).setIssuedAt().setExpirationTime('10m')
     .sign(privateKey)

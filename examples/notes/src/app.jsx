@@ -36,7 +36,9 @@ const App = () => {
   return (
     <>
       <h1>{note}</h1>
-      {connection && <Note connection={connection} />}
+      {connection instanceof Error
+        ? <p className="status" role="status">This note cannot be opened right now. Please reload the page.</p>
+        : connection && <Note connection={connection} />}
     </>
   )
 }

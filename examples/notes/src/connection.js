@@ -5,6 +5,7 @@ import * as Y from 'yjs'
 const open = async (note) => {
   // The backend sees to it that the note's content is there, and says where the service is.
   const answer = await fetch('/api/notes/' + encodeURIComponent(note), { method: 'POST' })
+  if (!answer.ok) throw new Error('no note: ' + answer.status)
   const { regions, documentName } = await answer.json()
   return connect({
     regions,
@@ -19,7 +20,7 @@ const open = async (note) => {
   })
 }
 
-/** The connection to a note, or null while it is being made. */
+/** The connection to a note, null while it is being made, or an Error when the backend gave none. */
 export const useConnection = (note) => {
   const [connection, set] = useState(null)
   useEffect(() => {
@@ -29,7 +30,7 @@ export const useConnection = (note) => {
       opened = made
       if (gone) made.doc.destroy()
       else set(made)
-    })
+    }).catch((error) => { if (!gone) set(error) })
     return () => {
       gone = true
       set(null)
