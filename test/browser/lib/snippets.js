@@ -31,4 +31,4 @@ export const placed = (code, cluster) => {
 
 /** Packages that the page tells its readers to install. */
 export const installed = [...text.matchAll(/^npm install (.*)$/gm)].flatMap(([, names]) => names.split(' '))
-  .map((name) => name.replace(/(?<=.)@.*/, ''))
+  .map((name) => name.endsWith('.tgz') ? '@wsnode/client' : name.replace(/(?<=.)@.*/, ''))
