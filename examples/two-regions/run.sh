@@ -13,6 +13,7 @@ cd "$(dirname "$0")/../.."
 
 port=${PORT:-4200}
 dir=${DIR:-$(mktemp -d)}
+mkdir -p "$dir"
 bin=${BIN:-$dir/bin}
 if [ -z "${BIN:-}" ]; then
   go build -o "$bin/" ./cmd/wsnode ./examples/two-regions/issuer github.com/nats-io/nats-server/v2

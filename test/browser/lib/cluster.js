@@ -2,7 +2,7 @@
  * `wsnode dev` as a real process, on ports that nobody else has.
  */
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +14,9 @@ export const root = fileURLToPath(new URL('../../..', import.meta.url))
 let binary = process.env.WSNODE_BINARY
 const build = () => {
   if (!binary) {
-    binary = join(mkdtempSync(join(tmpdir(), 'wsnode-')), 'wsnode')
+    const folder = mkdtempSync(join(tmpdir(), 'wsnode-'))
+    process.once('exit', () => rmSync(folder, { recursive: true }))
+    binary = join(folder, 'wsnode')
     execFileSync('go', ['build', '-o', binary, './cmd/wsnode'], { cwd: root, stdio: 'inherit' })
   }
   return binary
