@@ -35,6 +35,14 @@ for (const [name, page, column] of [['docs/clients.md', docs, 1], ['README.md', 
   })
 }
 
+test('docs/protocol.md asks of every client what the package does', () => {
+  const told = rows(read('../../../docs/protocol.md'), 2)
+  for (const code of codes) {
+    const says = { stop: /^stops/, redirect: /^connects to that URL/, renew: /^gets a new token/, retry: /^(waits|comes back)/ }
+    assert.match(told[code] ?? '', says[verdict(code).do], String(code))
+  }
+})
+
 test('the plain client of the docs stops where the package stops', () => {
   const [, list] = /const final = \[(.*)\]/.exec(snippet('plain'))
   assert.deepEqual(list.split(', ').map(Number).sort(), final.filter((code) => code !== 4403)) // y-websocket itself stops with that
