@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -70,6 +73,32 @@ func TestWrongSettingIsOneLineThatNamesTheFlag(t *testing.T) {
 				t.Errorf("wsnode %q: exit code %d, output %q, expected 2 and one line that names %s", args, code, out, test.names)
 			}
 		})
+	}
+}
+
+func TestTheDeployingSectionNamesSettingsThatExist(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(cluster.Root(), "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## Deploying\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	help := cluster.RunWsnode(t, "serve", "--help")
+	help.Wait()
+	settings := regexp.MustCompile(`--[a-z][a-z-]+|WSNODE_[A-Z_]+`)
+	exist := map[string]bool{}
+	for _, name := range settings.FindAllString(help.Output(), -1) {
+		exist[name] = true
+	}
+	named := settings.FindAllString(section, -1)
+	if len(named) < 20 {
+		t.Errorf("only %d settings were found", len(named))
+	}
+	for _, name := range named {
+		if !exist[name] && name != "WSNODE_" {
+			t.Errorf("wsnode serve has no %s", name)
+		}
 	}
 }
 
