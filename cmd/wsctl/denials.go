@@ -1,12 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
-
-	"github.com/nats-io/nats.go"
 )
 
 // denials remembers what NATS denied last. It tells the connection and leaves the
@@ -16,21 +14,26 @@ type denials struct {
 	last string // such as: Publish to "wsn.c.change.drain.eu-1"
 }
 
-// note takes an error of a connection.
+var violation = regexp.MustCompile(`Permissions Violation for (\w+ to "[^"]*")`)
+
+// note takes an error of a connection, or one that quotes it as those of registries do.
 func (d *denials) note(err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return
+	if m := violation.FindStringSubmatch(err.Error()); m != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.last = m[1]
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, d.last, _ = strings.Cut(err.Error(), "Permissions Violation for ")
 }
 
 // explain adds to an error that somebody does not answer that nobody was asked.
 func (d *denials) explain(err error) error {
+	if exitCode(err) != exitUnavailable {
+		return err
+	}
+	d.note(err)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.last == "" || exitCode(err) != exitUnavailable {
+	if d.last == "" {
 		return err
 	}
 	user := "READER"

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/docname"
 )
@@ -22,9 +20,8 @@ type registries struct {
 	sources    map[docname.LicenseRegion]kvpin.Source
 	inspectors map[docname.LicenseRegion]*kvpin.Inspector
 	failed     map[docname.LicenseRegion]error
-	closed     []<-chan struct{} // once the inspectors' connections are, and what was denied is known
-	timeout    time.Duration     // of one look or change, which have none of their own
-	lost       error             // says which NATS, that may hold more registries, are not reached
+	timeout    time.Duration // of one look or change, which have none of their own
+	lost       error         // says which NATS, that may hold more registries, are not reached
 }
 
 // withRegistries opens the registries for the time of f.
@@ -49,12 +46,6 @@ func (c *cli) openRegistries(ctx context.Context) (*registries, error) {
 	var wait sync.WaitGroup
 	for license, source := range sources {
 		wait.Go(func() {
-			// The registry keeps its connection's errors to itself, but for the last.
-			closed := make(chan struct{})
-			source.Options = append(slices.Clip(source.Options), nats.ClosedHandler(func(nc *nats.Conn) {
-				c.reach.denied.note(nc.LastError())
-				close(closed)
-			}))
 			inspector, err := kvpin.OpenInspector(ctx, map[docname.LicenseRegion]kvpin.Source{license: source})
 			mu.Lock()
 			defer mu.Unlock()
@@ -62,7 +53,6 @@ func (c *cli) openRegistries(ctx context.Context) (*registries, error) {
 				r.failed[license] = err
 			} else {
 				r.inspectors[license] = inspector
-				r.closed = append(r.closed, closed)
 			}
 		})
 	}
@@ -73,9 +63,6 @@ func (c *cli) openRegistries(ctx context.Context) (*registries, error) {
 func (r *registries) close() {
 	for _, i := range r.inspectors {
 		i.Close()
-	}
-	for _, closed := range r.closed {
-		<-closed
 	}
 }
 
