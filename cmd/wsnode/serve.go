@@ -220,6 +220,8 @@ func (f *serveFlags) connection(c *podConfig) error {
 		return wrongFlag("standalone", "runs NATS inside the process: expected no --nats-url beside it")
 	case !f.standalone && f.natsURL == "":
 		return wrongFlag("nats-url", "missing: expected the URL of the region's NATS, or --standalone")
+	case !f.standalone && !areServers(f.natsURL):
+		return wrongFlag("nats-url", "expected a URL such as nats://nats:4222, or several separated by commas")
 	case !f.standalone && f.data != "":
 		return wrongFlag("data", "is for the embedded NATS: expected --standalone beside it")
 	case f.historyReplicas < 1 || f.historyReplicas > 5:
@@ -232,6 +234,21 @@ func (f *serveFlags) connection(c *podConfig) error {
 	c.nats = bus.ConnectConfig{URL: f.natsURL, Options: options}
 	c.history = history.Config{Replicas: f.historyReplicas}
 	return nil
+}
+
+// areServers reports whether these are URLs of NATS servers. They may hold passwords,
+// which nothing that complains about them may show.
+func areServers(urls string) bool {
+	for server := range strings.SplitSeq(urls, ",") {
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *serveFlags) natsOptions() (options []nats.Option, err error) {
@@ -287,10 +304,10 @@ func (f *serveFlags) registry(c *podConfig) error {
 			c.registries[license] = base
 		}
 	}
-	for _, value := range f.registries {
-		license, natsURL, ok := strings.Cut(value, "=")
-		if !ok || natsURL == "" || !docname.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
-			return wrongFlag("registry", "%q: expected dbCode=natsURL, such as aws-eu-west-1=nats://nats:4222", value)
+	for i, value := range f.registries {
+		license, natsURL, _ := strings.Cut(value, "=")
+		if !areServers(natsURL) || !docname.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
+			return wrongFlag("registry", "value %d: expected dbCode=natsURL, such as aws-eu-west-1=nats://nats:4222", i+1)
 		}
 		source := base
 		source.URL = natsURL

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/docname"
@@ -89,5 +90,24 @@ func TestTheLongestLeaseIsOneThatTheRegistryTakes(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+func TestAWrongURLOfNATSIsNotShownWithItsPassword(t *testing.T) {
+	for _, urls := range []string{"nats://node:s3cret@", "http://node:s3cret@nats:4222", "nats://node:s3cret@nats:port", "nats://a:4222,nats://node:s3cret@%zz"} {
+		f := serveFlags{natsURL: urls, historyReplicas: 1, replicas: 1, lease: 10 * time.Second}
+		errs := map[string]error{"--nats-url": f.connection(&podConfig{})}
+		f.registries = []string{"aws-eu-west-1=" + urls}
+		errs["--registry"] = f.registry(&podConfig{})
+		for flag, err := range errs {
+			if err == nil || !strings.Contains(err.Error(), flag) || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%s %s: %v", flag, urls, err)
+			}
+		}
+	}
+	for _, urls := range []string{"nats:4222", "nats://a:4222,b", "tls://node:s3cret@[::1]:4222, ws://c:80"} {
+		if !areServers(urls) {
+			t.Errorf("%s is refused", urls)
+		}
 	}
 }
