@@ -16,16 +16,16 @@ import (
 )
 
 // dataFile opens a file of the corpora, which lie beside the repository or
-// where WSNODE_DATA says.
+// where WSNODE_CORPORA says.
 func dataFile(tb testing.TB, name string) *os.File {
 	tb.Helper()
-	dir := os.Getenv("WSNODE_DATA")
+	dir := os.Getenv("WSNODE_CORPORA")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "data")
 	}
 	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
-		tb.Fatalf("the Yjs corpora are missing: %v (expected in ../shared/data beside the repository, or in the folder named by WSNODE_DATA)", err)
+		tb.Fatalf("the Yjs corpora are missing: %v (expected in ../shared/data beside the repository, or in the folder named by WSNODE_CORPORA)", err)
 	}
 	tb.Cleanup(func() { f.Close() })
 	return f
