@@ -25,7 +25,8 @@ func (d *denials) note(err error) {
 	}
 }
 
-// explain adds to an error that somebody does not answer that nobody was asked.
+// explain adds to an error that somebody does not answer that nobody was asked. What
+// was denied is forgotten then: a later silence may have another reason.
 func (d *denials) explain(err error) error {
 	if exitCode(err) != exitUnavailable {
 		return err
@@ -40,5 +41,7 @@ func (d *denials) explain(err error) error {
 	if strings.Contains(d.last, `"wsn.c.change.`) || strings.Contains(d.last, `"$KV.`) {
 		user = "OPERATOR"
 	}
-	return fmt.Errorf("%w\nNATS denied it (%s): that takes the rights of %s in deploy/nats/permissions.conf", err, d.last, user)
+	err = fmt.Errorf("%w\nNATS denied it (%s): that takes the rights of %s in deploy/nats/permissions.conf", err, d.last, user)
+	d.last = ""
+	return err
 }

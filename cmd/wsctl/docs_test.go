@@ -41,7 +41,11 @@ func TestTracesInOperationsNeedNoLiveDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range regexp.MustCompile(`(?m)^ *wsctl trace (\S+)$`).FindAllSubmatch(text, -1) {
+	lines := regexp.MustCompile(`(?m)^ *wsctl trace (\S+)$`).FindAllSubmatch(text, -1)
+	if len(lines) == 0 {
+		t.Error("no trace is shown")
+	}
+	for _, line := range lines {
 		if doc, err := parseDocument(string(line[1])); err != nil || doc.License == "" {
 			t.Errorf("%s names no license region", line[0])
 		}

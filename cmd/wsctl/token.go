@@ -48,7 +48,7 @@ func (c *cli) mintCommand(use, short string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, flag := range []string{"issuer", "audience", "scope", "document"} {
 				if f.key == "" && cmd.Flags().Changed(flag) {
-					return wrongFlag(flag, "expected together with --key: a development node takes none")
+					return wrongFlag(flag, "expected together with --key: a development node is not asked for it")
 				}
 			}
 			make := f.ask

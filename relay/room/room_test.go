@@ -76,11 +76,11 @@ func (p *pod) open(t testing.TB, epoch string) *Room {
 	return r
 }
 
-// eventually waits for a condition that other goroutines bring about: long enough
-// for any machine, and less than it takes awareness to expire.
+// eventually waits for a condition that other goroutines bring about, long enough for
+// any machine.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
@@ -465,7 +465,6 @@ func TestABusyPodWritesManyEditsAsOneFrame(t *testing.T) {
 		members = append(members, m)
 	}
 	const each = 4000
-	began := time.Now()
 	var typing sync.WaitGroup
 	for i := range 2 {
 		_, seat := join(t, r)
@@ -477,16 +476,11 @@ func TestABusyPodWritesManyEditsAsOneFrame(t *testing.T) {
 		})
 	}
 	typing.Wait()
-	took := time.Since(began)
 	want := string(r.Stat().StateVector)
 	for _, m := range members {
 		eventually(t, "every member has every edit", func() bool { return first(m.state()) == want })
 	}
-	frames := members[0].frames
-	if rate := 2 * each * len(members) * int(time.Second) / int(took); rate < 2*paceFree {
-		t.Skipf("%d deliveries/s do not make a pod busy: %d frames for %d edits", rate, frames, 2*each)
-	}
-	if frames > each {
+	if frames := members[0].frames; frames > each {
 		t.Errorf("%d frames for %d edits", frames, 2*each)
 	}
 }
