@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // skew is how far the clocks of issuer and node may be apart.
@@ -175,15 +175,15 @@ func (g *Grant) checkTime(now time.Time) error {
 
 // readIdentity reads who the token is for and where its app's pins live.
 func readIdentity(g *Grant, c claims) error {
-	tenant, err := c.alias("tenantId", "tenantid", docname.ValidID, anID)
+	tenant, err := c.alias("tenantId", "tenantid", docid.ValidID, anID)
 	if err != nil {
 		return err
 	}
 	app, _, err := c.text("appId")
-	if err != nil || !docname.ValidID(app) {
+	if err != nil || !docid.ValidID(app) {
 		return c.bad("appId", anID)
 	}
-	license, err := c.alias("dbCode", "licenseRegionCode", docname.ValidRegion, "a license region such as aws-eu-west-1")
+	license, err := c.alias("dbCode", "licenseRegionCode", docid.ValidRegion, "a license region such as aws-eu-west-1")
 	if err != nil {
 		return err
 	}
@@ -192,10 +192,10 @@ func readIdentity(g *Grant, c claims) error {
 		return c.bad("regionCode", "a string")
 	}
 	// A wish, not a right: what cannot name a WebSocket region is no wish.
-	if docname.ValidRegion(region) && !strings.HasPrefix(region, "aws-") {
+	if docid.ValidRegion(region) && !strings.HasPrefix(region, "aws-") {
 		g.RegionCode = region
 	}
-	g.Tenant, g.App, g.License = docname.Tenant(tenant), docname.App(app), docname.LicenseRegion(license)
+	g.Tenant, g.App, g.License = docid.Tenant(tenant), docid.App(app), docid.LicenseRegion(license)
 	return nil
 }
 

@@ -5,16 +5,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Grant is what a verified token allows. It is immutable and may be shared by
 // any number of sessions: verifying a token again may return the same Grant.
 type Grant struct {
-	Tenant     docname.Tenant
-	App        docname.App
-	License    docname.LicenseRegion // the token's dbCode; whether this node serves it is not checked here
-	RegionCode string                // the WebSocket region nearest to the user; empty when not said
+	Tenant     docid.Tenant
+	App        docid.App
+	License    docid.LicenseRegion // the token's dbCode; whether this node serves it is not checked here
+	RegionCode string              // the WebSocket region nearest to the user; empty when not said
 	Limits     Limits
 	ReadOnly   bool      // the whole token is read-only; Access knows about single documents
 	Expires    time.Time // new handshakes until then, and 30 s more; live sessions go on
@@ -51,18 +51,18 @@ func (a Access) String() string {
 }
 
 // AppID is the app that the grant is for.
-func (g *Grant) AppID() docname.AppID {
-	return docname.AppID{License: g.License, Tenant: g.Tenant, App: g.App}
+func (g *Grant) AppID() docid.AppID {
+	return docid.AppID{License: g.License, Tenant: g.Tenant, App: g.App}
 }
 
 // Document is the grant's document of that name, which must come from
-// docname.Parse. It does not check Access.
-func (g *Grant) Document(name string) docname.Document {
-	return docname.Document{License: g.License, Tenant: g.Tenant, App: g.App, Name: name}
+// docid.Parse. It does not check Access.
+func (g *Grant) Document(name string) docid.Document {
+	return docid.Document{License: g.License, Tenant: g.Tenant, App: g.App, Name: name}
 }
 
 // Access says what the grant allows with the document of that name, which must
-// be folded by docname.Parse; false: nothing. Among the entries of the documents
+// be folded by docid.Parse; false: nothing. Among the entries of the documents
 // claim that fit, the most specific decides: the exact name before any prefix,
 // a longer prefix before a shorter one, and of two that are equal the stricter.
 func (g *Grant) Access(name string) (Access, bool) {
@@ -122,6 +122,6 @@ func parseDocumentRule(raw json.RawMessage) (documentRule, error) {
 	if name == "*" || strings.HasSuffix(name, "/*") {
 		return documentRule{name: strings.TrimSuffix(name, "*"), prefix: true, access: access}, nil
 	}
-	folded, err := docname.Parse(name)
+	folded, err := docid.Parse(name)
 	return documentRule{name: folded, access: access}, err
 }

@@ -13,7 +13,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Issuer mints tokens with one key. It is what "wsnode dev" and "wsctl token
@@ -76,9 +76,9 @@ func (i *Issuer) JWKS() []byte { return i.key.jwks }
 
 // Subject says what a token is to allow.
 type Subject struct {
-	Tenant     docname.Tenant
-	App        docname.App
-	License    docname.LicenseRegion
+	Tenant     docid.Tenant
+	App        docid.App
+	License    docid.LicenseRegion
 	RegionCode string
 	Limits     Limits
 	Domains    []string      // allowed domains

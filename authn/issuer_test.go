@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 func TestMintedTokenIsGranted(t *testing.T) {
@@ -35,10 +35,10 @@ func TestMintedTokenIsGranted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.AppID() != (docname.AppID{License: "aws-eu-west-1", Tenant: "acme", App: "notes"}) || g.RegionCode != s.RegionCode || g.Limits != s.Limits {
+	if g.AppID() != (docid.AppID{License: "aws-eu-west-1", Tenant: "acme", App: "notes"}) || g.RegionCode != s.RegionCode || g.Limits != s.Limits {
 		t.Errorf("got %+v", g)
 	}
-	if want := (docname.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "x"}); g.Document("x") != want {
+	if want := (docid.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "x"}); g.Document("x") != want {
 		t.Errorf("got %v", g.Document("x"))
 	}
 	if access, ok := g.Access("notes/x"); !ok || access != authn.ReadOnly || !g.ReadOnly {

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Bounds of what unverified tokens can make a node do and remember. The tenants
@@ -80,7 +80,7 @@ func WithFetches(ctx context.Context, may func() bool) context.Context {
 }
 
 // source returns the issuer for a tenant.
-func (k *keyring) source(ctx context.Context, t docname.Tenant) (*source, error) {
+func (k *keyring) source(ctx context.Context, t docid.Tenant) (*source, error) {
 	if k.fixed != nil {
 		return k.fixed, nil
 	}

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // tenantHole is what a template has where the tenant goes.
@@ -20,7 +20,7 @@ func (p pattern) empty() bool { return p.text == "" }
 
 func (p pattern) perTenant() bool { return strings.Contains(p.text, tenantHole) }
 
-func (p pattern) expand(t docname.Tenant) string {
+func (p pattern) expand(t docid.Tenant) string {
 	return strings.ReplaceAll(p.text, tenantHole, string(t))
 }
 
@@ -61,11 +61,11 @@ func parseKeysURL(s string, plainHTTP bool) (keysURL, error) {
 }
 
 // of is the URL of the tenant's keys; false when the tenant cannot stand in it.
-func (k keysURL) of(t docname.Tenant) (string, bool) {
+func (k keysURL) of(t docid.Tenant) (string, bool) {
 	if !k.perTenant() {
 		return k.text, true
 	}
-	if !docname.ValidID(string(t)) || strings.Trim(string(t), ".") == "" {
+	if !docid.ValidID(string(t)) || strings.Trim(string(t), ".") == "" {
 		return "", false // "." and ".." would climb out of the path
 	}
 	if k.inHost && !isLabel(string(t)) {

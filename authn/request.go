@@ -15,7 +15,7 @@ type Credentials struct {
 // FromRequest finds the token of a request: in the subprotocols of a WebSocket
 // handshake ("access_token, JWT" or "Bearer, JWT"), else in the Authorization
 // header, else, if allowed, in the query. The first that is there is used, good
-// or not. query comes from docname, which knows how clients bend the request
+// or not. query comes from docid, which knows how clients bend the request
 // target.
 func FromRequest(r *http.Request, query url.Values, allowQuery bool) Credentials {
 	var c Credentials

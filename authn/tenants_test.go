@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 func TestEachTenantHasItsOwnKeys(t *testing.T) {
@@ -92,7 +92,7 @@ func TestAClientThatMayCauseNoFetchReachesOnlyKnownIssuers(t *testing.T) {
 		defer v.Close()
 		tenant := func(name string) string {
 			s := subject
-			s.Tenant = docname.Tenant(name)
+			s.Tenant = docid.Tenant(name)
 			return mint(t, issuer, s)
 		}
 		if got := outcome(t, v, tenant("known")); got != "" {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -42,7 +42,7 @@ func benchmarkRegistry(b *testing.B, servers, pins int) {
 	here.hold(live)
 	ctx := context.Background()
 	next := 0
-	fresh := func() docname.Document { next++; return benchDoc("claim", next) }
+	fresh := func() docid.Document { next++; return benchDoc("claim", next) }
 
 	b.Run("claim", func(b *testing.B) {
 		latencies(b, func() error { _, err := here.Hold(ctx, fresh()); return err })
@@ -73,11 +73,11 @@ func benchmarkRegistry(b *testing.B, servers, pins int) {
 		latencies(b, func() error { _, _, err := there.Lookup(ctx, live); return err })
 	})
 	b.Run("claims-in-parallel", func(b *testing.B) {
-		inParallel(b, fresh, func(doc docname.Document) error { _, err := here.Hold(ctx, doc); return err })
+		inParallel(b, fresh, func(doc docid.Document) error { _, err := here.Hold(ctx, doc); return err })
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
 	})
 	b.Run("lookups-in-parallel", func(b *testing.B) {
-		inParallel(b, fresh, func(doc docname.Document) error { _, _, err := there.Lookup(ctx, doc); return err })
+		inParallel(b, fresh, func(doc docid.Document) error { _, _, err := there.Lookup(ctx, doc); return err })
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lookups/s")
 	})
 	if pins > 0 {
@@ -97,8 +97,8 @@ func benchmarkScan(b *testing.B, n *testNode) {
 }
 
 // inParallel has 32 callers do op on b.N documents.
-func inParallel(b *testing.B, fresh func() docname.Document, op func(docname.Document) error) {
-	docs := make(chan docname.Document, 1000)
+func inParallel(b *testing.B, fresh func() docid.Document, op func(docid.Document) error) {
+	docs := make(chan docid.Document, 1000)
 	go func() {
 		for range b.N {
 			docs <- fresh()
@@ -130,8 +130,8 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func benchDoc(kind string, i int) docname.Document {
-	return docname.Document{License: testLicense, Tenant: "bench", App: "registry", Name: fmt.Sprintf("%s-%d", kind, i)}
+func benchDoc(kind string, i int) docid.Document {
+	return docid.Document{License: testLicense, Tenant: "bench", App: "registry", Name: fmt.Sprintf("%s-%d", kind, i)}
 }
 
 func fill(b *testing.B, n *testNode, count int) {

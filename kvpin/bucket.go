@@ -9,14 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // bucket is a node's side of one registry: its lease, what it knows of others'
 // leases, the documents that it holds and what it owes.
 type bucket struct {
 	cfg      *Config
-	license  docname.LicenseRegion
+	license  docid.LicenseRegion
 	store    store
 	ensure   func(context.Context) (created bool, err error) // nil: nothing to ensure
 	rooms    atomic.Pointer[Rooms]
@@ -43,26 +43,26 @@ type bucket struct {
 	kick    chan struct{} // wakes the debts
 
 	mu         sync.Mutex
-	occasion   occasion                       // of the next sweep
-	renewError error                          // of the last attempt at the lease
-	unusable   error                          // why the bucket cannot be used
-	docs       map[docname.Document]*document // held, owed, or in an operation
-	due        map[*document]struct{}         // have a debt
-	validating map[*document]struct{}         // not yet gone through after a lost lease
+	occasion   occasion                     // of the next sweep
+	renewError error                        // of the last attempt at the lease
+	unusable   error                        // why the bucket cannot be used
+	docs       map[docid.Document]*document // held, owed, or in an operation
+	due        map[*document]struct{}       // have a debt
+	validating map[*document]struct{}       // not yet gone through after a lost lease
 }
 
-func newBucket(cfg *Config, license docname.LicenseRegion, s store) *bucket {
+func newBucket(cfg *Config, license docid.LicenseRegion, s store) *bucket {
 	return &bucket{
 		cfg: cfg, license: license, store: s,
 		pace:       newPace(),
 		unkept:     make(chan struct{}),
 		opened:     make(chan struct{}),
 		survey:     survey{turn: make(chan struct{}, 1)},
-		peers:      peers{leases: make(map[NodeID]peer), asked: make(map[Holder]time.Time), urls: make(map[Region]string)},
+		peers:      peers{leases: make(map[docid.NodeID]peer), asked: make(map[Holder]time.Time), urls: make(map[docid.Region]string)},
 		renewal:    make(chan struct{}, 1),
 		sweeper:    make(chan struct{}, 1),
 		kick:       make(chan struct{}, 1),
-		docs:       make(map[docname.Document]*document),
+		docs:       make(map[docid.Document]*document),
 		due:        make(map[*document]struct{}),
 		validating: make(map[*document]struct{}),
 	}
@@ -221,11 +221,11 @@ func (b *bucket) regionLeases() string { return leasePrefix + string(b.cfg.Regio
 func (b *bucket) notice(c change) {
 	switch {
 	case strings.HasPrefix(c.Key, leasePrefix):
-		b.noticeLease(NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.entry)
+		b.noticeLease(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.entry)
 	case strings.HasPrefix(c.Key, regionPrefix):
-		b.peers.setURL(Region(strings.TrimPrefix(c.Key, regionPrefix)), c.entry)
+		b.peers.setURL(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.entry)
 	case strings.HasPrefix(c.Key, noticePrefix) && c.Present:
-		if doc, err := docname.ParsePinKey(b.license, string(c.Value)); err == nil {
+		if doc, err := docid.ParsePinKey(b.license, string(c.Value)); err == nil {
 			b.lookAgain(doc)
 		}
 	}

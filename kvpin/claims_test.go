@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -45,7 +46,7 @@ func TestOneOfEightClaimersFromFourRegionsWins(t *testing.T) {
 		w := natsWorld(t, server)
 		var nodes []*testNode
 		for i := range 8 {
-			nodes = append(nodes, w.node(Region(fmt.Sprintf("region-%d", i/2)), NodeID(fmt.Sprintf("n%d", i))))
+			nodes = append(nodes, w.node(docid.Region(fmt.Sprintf("region-%d", i/2)), docid.NodeID(fmt.Sprintf("n%d", i))))
 		}
 		const rounds = 1000
 		for round := range rounds {
@@ -63,7 +64,7 @@ func TestOneOfEightClaimersFromFourRegionsWins(t *testing.T) {
 				})
 			}
 			claims.Wait()
-			winners := make(map[Region]Epoch)
+			winners := make(map[docid.Region]Epoch)
 			for i, h := range holds {
 				if h == nil {
 					continue

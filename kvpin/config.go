@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Source says where the bucket of a license region is and how it is looked after.
@@ -34,15 +34,15 @@ type Source struct {
 // Config describes a node's registry. Zero durations stand for the defaults.
 type Config struct {
 	// Region is the region of this node. Required.
-	Region Region
+	Region docid.Region
 	// Node is the id of this node: 1 to 64 of letters, digits, '.', '_', '-'.
 	// Required.
-	Node NodeID
+	Node docid.NodeID
 	// URL is the public URL of the region, such as "wss://eu-central-1.example".
 	// The region's first node writes it into each registry; it is never overwritten.
 	URL string
 	// Registries by the license region that they serve.
-	Registries map[docname.LicenseRegion]Source
+	Registries map[docid.LicenseRegion]Source
 
 	// Grace is how long a pin stays after the last holder's last session: whole
 	// seconds, at least 1. Default 10 s.
@@ -75,7 +75,7 @@ type Config struct {
 	// Unpinned is told of a document whose last holder the registry took out in the
 	// background: a release that was owed, or an orphan. Its history is to be purged
 	// once the pin is gone. May be nil; must not block.
-	Unpinned func(docname.Document, Pin)
+	Unpinned func(docid.Document, Pin)
 	// Observe is told of every operation, how long it took and what came of it: the
 	// requests "read" and "write", and what they serve, "lookup", "hold", "release",
 	// "renew", "settle" (a debt, a validation) and "sweep". May be nil; must not
@@ -112,14 +112,14 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !docname.ValidRegion(string(c.Region)) {
+	if !docid.ValidRegion(string(c.Region)) {
 		fail("region %q: expected 1 to 64 of lower-case letters, digits and '-'", c.Region)
 	}
-	if n := string(c.Node); !docname.ValidID(n) || strings.HasPrefix(n, ".") || strings.HasSuffix(n, ".") || strings.Contains(n, "..") {
+	if n := string(c.Node); !docid.ValidID(n) || strings.HasPrefix(n, ".") || strings.HasSuffix(n, ".") || strings.Contains(n, "..") {
 		fail("node id %q: expected 1 to 64 of letters, digits, '_', '-' and single dots inside", c.Node)
 	}
 	for license, source := range c.Registries {
-		if !docname.ValidRegion(string(license)) {
+		if !docid.ValidRegion(string(license)) {
 			fail("license region %q: expected 1 to 64 of lower-case letters, digits and '-'", license)
 		}
 		if source.Replicas < 0 || source.Replicas > 5 {

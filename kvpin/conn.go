@@ -3,13 +3,13 @@ package kvpin
 import (
 	"github.com/nats-io/nats.go"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Conn returns the registry's connection to the cluster of a license region, nil
 // if that is not served. It is for small questions between the nodes that serve
 // it, and must not be closed.
-func (r *Registry) Conn(license docname.LicenseRegion) *nats.Conn {
+func (r *Registry) Conn(license docid.LicenseRegion) *nats.Conn {
 	b := r.buckets[license]
 	if b == nil {
 		return nil

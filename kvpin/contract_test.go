@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // The contract of the registry, on the fake and on NATS.
@@ -291,12 +293,12 @@ func TestKeysAreSharedByTheNodesOfARegistry(t *testing.T) {
 func TestRegionsSayWhoIsLiveDrainingAndDown(t *testing.T) {
 	worlds(t, func(w *world) {
 		a, b, c := w.node("eu-central-1", "a"), w.node("us-east-1", "b"), w.node("us-west-2", "c")
-		statuses := func() map[Region]RegionStatus {
+		statuses := func() map[docid.Region]RegionStatus {
 			infos, err := a.Regions(context.Background())
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			m := make(map[Region]RegionStatus)
+			m := make(map[docid.Region]RegionStatus)
 			for _, i := range infos {
 				if i.URL != "wss://"+string(i.Region)+".example" {
 					w.t.Fatalf("URL %q", i.URL)

@@ -7,14 +7,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // document is what a bucket keeps about one document while it is held, owed or in
 // an operation.
 type document struct {
 	// static
-	name docname.Document
+	name docid.Document
 	key  string
 	turn chan struct{} // holds one token while somebody has the turn
 
@@ -48,7 +48,7 @@ const (
 
 // begin takes the document's turn: a node does one registry operation per document
 // at a time.
-func (b *bucket) begin(ctx context.Context, doc docname.Document) (*document, error) {
+func (b *bucket) begin(ctx context.Context, doc docid.Document) (*document, error) {
 	b.mu.Lock()
 	d := b.docs[doc]
 	if d == nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // What happens when writes get no answer, leases are lost and buckets vanish. In
@@ -252,7 +252,7 @@ func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 	})
 }
 
-func numbered(i int) docname.Document { return testDoc("n" + strconv.Itoa(i)) }
+func numbered(i int) docid.Document { return testDoc("n" + strconv.Itoa(i)) }
 
 func TestDocumentThatWasTakenMeanwhileIsHandedOver(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
@@ -338,7 +338,7 @@ func TestUnpinnedByAnOperatorUnderALiveSessionComesBack(t *testing.T) {
 		a := w.node("eu-central-1", "a.with.dots")
 		doc := testDoc("x")
 		h := a.hold(doc)
-		i := &Inspector{stores: map[docname.LicenseRegion]store{testLicense: w.bucket.link()}}
+		i := &Inspector{stores: map[docid.LicenseRegion]store{testLicense: w.bucket.link()}}
 		if err := i.Unpin(context.Background(), doc, h.Pin().Revision+1); !errors.Is(err, ErrConflict) {
 			w.t.Fatalf("at another revision: %v", err)
 		}

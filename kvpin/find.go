@@ -8,23 +8,23 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Find returns the license regions whose registries are on a NATS cluster, sorted.
 // It is for operators: nodes are told where their registries are.
-func Find(ctx context.Context, nc *nats.Conn, domain string) ([]docname.LicenseRegion, error) {
+func Find(ctx context.Context, nc *nats.Conn, domain string) ([]docid.LicenseRegion, error) {
 	s := &natsStore{link: &link{nc: nc}}
 	js, err := s.jetstream(domain)
 	if err != nil {
 		return nil, err
 	}
 	prefix := StreamName("")
-	var found []docname.LicenseRegion
+	var found []docid.LicenseRegion
 	lister := js.StreamNames(ctx)
 	for name := range lister.Name() {
-		if license, ok := strings.CutPrefix(name, prefix); ok && docname.ValidRegion(license) {
-			found = append(found, docname.LicenseRegion(license))
+		if license, ok := strings.CutPrefix(name, prefix); ok && docid.ValidRegion(license) {
+			found = append(found, docid.LicenseRegion(license))
 		}
 	}
 	if err := lister.Err(); err != nil {
@@ -36,4 +36,4 @@ func Find(ctx context.Context, nc *nats.Conn, domain string) ([]docname.LicenseR
 
 // StreamName is the name of the JetStream stream below a license region's bucket,
 // for operators' tools.
-func StreamName(license docname.LicenseRegion) string { return "KV_" + bucketName(license) }
+func StreamName(license docid.LicenseRegion) string { return "KV_" + bucketName(license) }

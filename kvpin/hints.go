@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // hints remembers what Lookup has just read, so that the Hold that follows a look
@@ -17,7 +17,7 @@ type hints struct {
 }
 
 type hint struct {
-	doc docname.Document
+	doc docid.Document
 	e   entry
 	at  time.Time
 }
@@ -27,18 +27,18 @@ const hintLife = 2 * time.Second
 
 var hintSeed = maphash.MakeSeed()
 
-func (h *hints) slot(doc docname.Document) *hint {
+func (h *hints) slot(doc docid.Document) *hint {
 	return &h.slots[maphash.Comparable(hintSeed, doc)%uint64(len(h.slots))]
 }
 
-func (h *hints) put(doc docname.Document, e entry) {
+func (h *hints) put(doc docid.Document, e entry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	*h.slot(doc) = hint{doc, e, time.Now()}
 }
 
 // take returns the hint and forgets it.
-func (h *hints) take(doc docname.Document) (entry, bool) {
+func (h *hints) take(doc docid.Document) (entry, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.slot(doc)

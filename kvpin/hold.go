@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Hold is this node's place among the holders of a document, from Hold or Adopt
@@ -17,7 +17,7 @@ import (
 // concurrently.
 type Hold struct {
 	b   *bucket
-	doc docname.Document
+	doc docid.Document
 	ctx context.Context // ends with the hold; for Rooms
 	end context.CancelFunc
 
@@ -41,7 +41,7 @@ func (h *Hold) Pin() Pin {
 func (h *Hold) Done() <-chan struct{} { return h.ctx.Done() }
 
 // Document returns what is held.
-func (h *Hold) Document() docname.Document { return h.doc }
+func (h *Hold) Document() docid.Document { return h.doc }
 
 func (h *Hold) setPin(p Pin) {
 	h.mu.Lock()
@@ -51,7 +51,7 @@ func (h *Hold) setPin(p Pin) {
 	h.renewAt = time.Now().Add(half*3/4 + mathrand.N(half/4))
 }
 
-func (b *bucket) newHold(doc docname.Document, p Pin) *Hold {
+func (b *bucket) newHold(doc docid.Document, p Pin) *Hold {
 	h := &Hold{b: b, doc: doc}
 	h.ctx, h.end = context.WithCancel(context.Background())
 	h.setPin(p)
@@ -63,7 +63,7 @@ func newEpoch() Epoch { return Epoch(rand.Text()[:16]) }
 func isUnsettled(err error) bool { return errors.Is(err, ErrUnsettled) }
 
 // claim makes this node a holder of the document.
-func (b *bucket) claim(ctx context.Context, doc docname.Document) (h *Hold, err error) {
+func (b *bucket) claim(ctx context.Context, doc docid.Document) (h *Hold, err error) {
 	op, start := "hold", time.Now()
 	defer func() { b.observe(op, start, err) }()
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
@@ -172,7 +172,7 @@ func (b *bucket) entered(ctx context.Context, d *document, e entry) (next Pin, w
 }
 
 // adopt makes this node a holder by word of another room.
-func (b *bucket) adopt(doc docname.Document, epoch Epoch) (*Hold, error) {
+func (b *bucket) adopt(doc docid.Document, epoch Epoch) (*Hold, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), b.cfg.Deadline)
 	defer cancel()
 	d, err := b.begin(ctx, doc)

@@ -12,35 +12,35 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Inspector looks at registries without taking a lease, for operators. It changes
 // nothing but what Unpin is asked to. Its methods may be called concurrently.
 type Inspector struct {
-	stores map[docname.LicenseRegion]store
+	stores map[docid.LicenseRegion]store
 	links  []*link
 }
 
 // PinFilter selects pins; empty fields stand for any.
 type PinFilter struct {
-	Tenant docname.Tenant
-	App    docname.App
-	Region Region
+	Tenant docid.Tenant
+	App    docid.App
+	Region docid.Region
 }
 
 // PinInfo is a document's pin and what it amounts to. The holders of a live pin are
 // those that are alive: who died stays in the record until the last holder leaves.
 type PinInfo struct {
-	Document docname.Document
+	Document docid.Document
 	Pin      Pin
 	State    State // Free: the pin is gone; the other fields but Document are empty
 }
 
 // Lease is a node's lease as the registry has it.
 type Lease struct {
-	Node     NodeID
-	Region   Region
+	Node     docid.NodeID
+	Region   docid.Region
 	ID       LeaseID
 	Draining bool
 	// Settling are earlier leases whose pins the node is going through.
@@ -51,8 +51,8 @@ type Lease struct {
 }
 
 // OpenInspector connects to the registries. Their buckets must exist.
-func OpenInspector(ctx context.Context, registries map[docname.LicenseRegion]Source) (*Inspector, error) {
-	i := &Inspector{stores: make(map[docname.LicenseRegion]store)}
+func OpenInspector(ctx context.Context, registries map[docid.LicenseRegion]Source) (*Inspector, error) {
+	i := &Inspector{stores: make(map[docid.LicenseRegion]store)}
 	links := make(map[string]*link)
 	for _, license := range slices.Sorted(maps.Keys(registries)) {
 		source := registries[license]
@@ -85,11 +85,11 @@ func (i *Inspector) Close() {
 }
 
 // LicenseRegions returns the license regions that are looked at, sorted.
-func (i *Inspector) LicenseRegions() []docname.LicenseRegion {
+func (i *Inspector) LicenseRegions() []docid.LicenseRegion {
 	return slices.Sorted(maps.Keys(i.stores))
 }
 
-func (i *Inspector) store(license docname.LicenseRegion) (store, error) {
+func (i *Inspector) store(license docid.LicenseRegion) (store, error) {
 	if s := i.stores[license]; s != nil {
 		return s, nil
 	}
@@ -98,7 +98,7 @@ func (i *Inspector) store(license docname.LicenseRegion) (store, error) {
 
 // Leases returns the leases in a registry, sorted by region and node. Those given
 // back in order are left out.
-func (i *Inspector) Leases(ctx context.Context, license docname.LicenseRegion) ([]Lease, error) {
+func (i *Inspector) Leases(ctx context.Context, license docid.LicenseRegion) ([]Lease, error) {
 	s, err := i.store(license)
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func (i *Inspector) Leases(ctx context.Context, license docname.LicenseRegion) (
 		}
 		node := strings.TrimPrefix(e.Key, leasePrefix+string(record.Region)+".")
 		leases = append(leases, Lease{
-			Node: NodeID(node), Region: record.Region, ID: record.Lease, Draining: record.Draining,
+			Node: docid.NodeID(node), Region: record.Region, ID: record.Lease, Draining: record.Draining,
 			Settling: record.Settling, Started: record.Started, Renewed: e.Written, Load: record.Load,
 		})
 		return nil
@@ -145,8 +145,8 @@ func (t leaseTable) judge(p Pin) (Pin, State) {
 }
 
 // info reads a pin's entry; ok is false if it is none that the filter wants.
-func (f PinFilter) info(license docname.LicenseRegion, e entry, leases leaseTable) (info PinInfo, ok bool) {
-	doc, err := docname.ParsePinKey(license, e.Key)
+func (f PinFilter) info(license docid.LicenseRegion, e entry, leases leaseTable) (info PinInfo, ok bool) {
+	doc, err := docid.ParsePinKey(license, e.Key)
 	if err != nil {
 		return PinInfo{}, false
 	}
@@ -165,7 +165,7 @@ var errEnough = errors.New("enough")
 
 // Pins streams the pins of a registry that the filter selects, in no order. An
 // error is the last thing it yields.
-func (i *Inspector) Pins(ctx context.Context, license docname.LicenseRegion, f PinFilter) iter.Seq2[PinInfo, error] {
+func (i *Inspector) Pins(ctx context.Context, license docid.LicenseRegion, f PinFilter) iter.Seq2[PinInfo, error] {
 	return func(yield func(PinInfo, error) bool) {
 		s, err := i.store(license)
 		leases := make(leaseTable)
@@ -173,7 +173,7 @@ func (i *Inspector) Pins(ctx context.Context, license docname.LicenseRegion, f P
 			err = s.Scan(ctx, leasePrefix+">", func(e entry) error { leases.take(e); return nil })
 		}
 		if err == nil {
-			err = s.Scan(ctx, docname.PinFilter(f.Tenant, f.App), func(e entry) error {
+			err = s.Scan(ctx, docid.PinFilter(f.Tenant, f.App), func(e entry) error {
 				if info, ok := f.info(license, e, leases); ok && e.Present && !yield(info, nil) {
 					return errEnough
 				}
@@ -189,7 +189,7 @@ func (i *Inspector) Pins(ctx context.Context, license docname.LicenseRegion, f P
 // WatchPins calls handle for each pin that the filter selects and then for each
 // change of one, until ctx ends. A pin that is gone is reported as Free, whatever
 // region the filter names. A change of a lease alone is not reported.
-func (i *Inspector) WatchPins(ctx context.Context, license docname.LicenseRegion, f PinFilter, handle func(PinInfo)) error {
+func (i *Inspector) WatchPins(ctx context.Context, license docid.LicenseRegion, f PinFilter, handle func(PinInfo)) error {
 	s, err := i.store(license)
 	if err != nil {
 		return err
@@ -202,7 +202,7 @@ func (i *Inspector) WatchPins(ctx context.Context, license docname.LicenseRegion
 			handle(info)
 		}
 	}
-	s.Watch(ctx, []string{leasePrefix + ">", docname.PinFilter(f.Tenant, f.App)}, func(c change) {
+	s.Watch(ctx, []string{leasePrefix + ">", docid.PinFilter(f.Tenant, f.App)}, func(c change) {
 		switch {
 		case c.Synced:
 			synced = true
@@ -223,7 +223,7 @@ func (i *Inspector) WatchPins(ctx context.Context, license docname.LicenseRegion
 
 // Pin returns one document's pin as the leader has it. Of one that cannot be read
 // there is the revision beside the error, for Unpin.
-func (i *Inspector) Pin(ctx context.Context, doc docname.Document) (PinInfo, error) {
+func (i *Inspector) Pin(ctx context.Context, doc docid.Document) (PinInfo, error) {
 	s, err := i.store(doc.License)
 	if err != nil {
 		return PinInfo{}, err
@@ -251,7 +251,7 @@ func (i *Inspector) Pin(ctx context.Context, doc docname.Document) (PinInfo, err
 // Unpin deletes a document's pin if it has the given revision, else ErrConflict. It
 // is for pins that nobody holds: living holders are told, and pin the document
 // again within seconds.
-func (i *Inspector) Unpin(ctx context.Context, doc docname.Document, revision uint64) error {
+func (i *Inspector) Unpin(ctx context.Context, doc docid.Document, revision uint64) error {
 	s, err := i.store(doc.License)
 	if err != nil {
 		return err

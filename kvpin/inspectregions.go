@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Regions returns the regions that a registry knows, in no order, with the status
 // that its leases say.
-func (i *Inspector) Regions(ctx context.Context, license docname.LicenseRegion) ([]RegionInfo, error) {
+func (i *Inspector) Regions(ctx context.Context, license docid.LicenseRegion) ([]RegionInfo, error) {
 	s, err := i.store(license)
 	if err != nil {
 		return nil, err
@@ -21,12 +21,12 @@ func (i *Inspector) Regions(ctx context.Context, license docname.LicenseRegion) 
 // SetRegionURL writes the public URL of a region into a registry, whatever is
 // there. Nodes only ever write a missing one: where clients are sent to is for
 // operators to change.
-func (i *Inspector) SetRegionURL(ctx context.Context, license docname.LicenseRegion, region Region, url string) error {
+func (i *Inspector) SetRegionURL(ctx context.Context, license docid.LicenseRegion, region docid.Region, url string) error {
 	s, err := i.store(license)
 	if err != nil {
 		return err
 	}
-	if !docname.ValidRegion(string(region)) || strings.HasPrefix(string(region), "aws-") {
+	if !docid.ValidRegion(string(region)) || strings.HasPrefix(string(region), "aws-") {
 		return fmt.Errorf("region %q: expected lower-case letters, digits and '-', not beginning with aws-", region)
 	}
 	key := regionPrefix + string(region)

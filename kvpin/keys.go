@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Keys gives others the use of a registry's bucket for keys of their own, such as
@@ -24,7 +24,7 @@ type Entry struct {
 
 // Keys returns the keys of a license region's registry, or nil if it is not
 // served.
-func (r *Registry) Keys(license docname.LicenseRegion) *Keys {
+func (r *Registry) Keys(license docid.LicenseRegion) *Keys {
 	if b := r.buckets[license]; b != nil {
 		return &Keys{b}
 	}
@@ -102,7 +102,7 @@ func (e entry) export() Entry {
 
 // Lease returns this node's lease in the registry and until when it is surely
 // current; ok is false while there is none.
-func (r *Registry) Lease(license docname.LicenseRegion) (id LeaseID, until time.Time, ok bool) {
+func (r *Registry) Lease(license docid.LicenseRegion) (id LeaseID, until time.Time, ok bool) {
 	b := r.buckets[license]
 	if b == nil {
 		return "", time.Time{}, false
@@ -118,7 +118,7 @@ func (r *Registry) Lease(license docname.LicenseRegion) (id LeaseID, until time.
 // for up to a second; that it is not is read from the leader. Unlike a holder of a
 // pin, which counts as alive while its node goes through the pins of a lost lease,
 // a lease that ended is not current ever again.
-func (r *Registry) LeaseCurrent(ctx context.Context, license docname.LicenseRegion, node NodeID, lease LeaseID) (bool, error) {
+func (r *Registry) LeaseCurrent(ctx context.Context, license docid.LicenseRegion, node docid.NodeID, lease LeaseID) (bool, error) {
 	b, err := r.bucket(license)
 	if err != nil {
 		return false, err

@@ -19,14 +19,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
-
-// Region names a WebSocket region, such as "eu-central-1".
-type Region string
-
-// NodeID names a node; no two running nodes share one.
-type NodeID string
 
 // Epoch names one life of a document: from the first claim until it is unpinned.
 // It is a single NATS subject token.
@@ -39,13 +33,13 @@ type LeaseID string
 // Holder is a node of the pin's region that has sessions of the document, and the
 // lease under which it said so.
 type Holder struct {
-	Node  NodeID  `json:"node"`
-	Lease LeaseID `json:"lease"`
+	Node  docid.NodeID `json:"node"`
+	Lease LeaseID      `json:"lease"`
 }
 
 // Pin says where a document lives.
 type Pin struct {
-	Region  Region
+	Region  docid.Region
 	Epoch   Epoch
 	Holders []Holder
 	// Since is when the document was claimed, by the clock of the claiming node.
@@ -114,7 +108,7 @@ var (
 
 // PinnedError is returned by Hold when the document lives in another region.
 type PinnedError struct {
-	Document docname.Document
+	Document docid.Document
 	Pin      Pin
 }
 
@@ -129,13 +123,13 @@ func (e *PinnedError) Error() string {
 type Rooms interface {
 	// Moved: the document is pinned in another region now. The hold is over; the
 	// members get 4009.
-	Moved(docname.Document, Pin)
+	Moved(docid.Document, Pin)
 	// Restored: the pin was gone and was created again with the same epoch. The
 	// history may have been purged meanwhile: append a full snapshot before taking
 	// joiners. An error has the call repeated; ctx ends with the hold.
-	Restored(context.Context, docname.Document, Pin) error
+	Restored(context.Context, docid.Document, Pin) error
 	// Rebased: the document began another life in this region. Merge the room's
 	// content into the epoch of the pin and go on there. An error has the call
 	// repeated; ctx ends with the hold.
-	Rebased(context.Context, docname.Document, Pin) error
+	Rebased(context.Context, docid.Document, Pin) error
 }

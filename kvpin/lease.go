@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // ownLease is this node's lease in one registry.
@@ -51,21 +53,23 @@ func (l *ownLease) covers(id LeaseID, now time.Time) bool {
 
 // newLeaseID begins with the region, so that a lease can be found from its id and
 // its node alone.
-func newLeaseID(r Region) LeaseID { return LeaseID(string(r) + "/" + rand.Text()[:16]) }
+func newLeaseID(r docid.Region) LeaseID { return LeaseID(string(r) + "/" + rand.Text()[:16]) }
 
 // region is the region of the node that has the lease; empty if id is not the id of
 // a lease.
-func (id LeaseID) region() Region {
+func (id LeaseID) region() docid.Region {
 	region, _, ok := strings.Cut(string(id), "/")
 	if !ok {
 		return ""
 	}
-	return Region(region)
+	return docid.Region(region)
 }
 
 // leaseKey is the key of a node's lease. The region in it lets a node watch its own
 // region only: watching all would cost the square of the number of nodes.
-func leaseKey(r Region, n NodeID) string { return leasePrefix + string(r) + "." + string(n) }
+func leaseKey(r docid.Region, n docid.NodeID) string {
+	return leasePrefix + string(r) + "." + string(n)
+}
 
 func (b *bucket) leaseKey() string { return leaseKey(b.cfg.Region, b.cfg.Node) }
 

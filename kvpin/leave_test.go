@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -14,7 +15,7 @@ func TestNodeThatDrainsAndLeavesGivesItsLeaseBack(t *testing.T) {
 	server := natstest.Server(t)
 	witness := open(t, server.URL, "eu-central-1", "witness")
 	for i := range 30 {
-		r := open(t, server.URL, "us-east-1", kvpin.NodeID(fmt.Sprintf("node-%d", i)))
+		r := open(t, server.URL, "us-east-1", docid.NodeID(fmt.Sprintf("node-%d", i)))
 		r.Drain()
 		if err := r.Close(t.Context()); err != nil {
 			t.Fatalf("round %d: %v", i, err)

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
-func (b *bucket) lookup(ctx context.Context, doc docname.Document) (p Pin, s State, err error) {
+func (b *bucket) lookup(ctx context.Context, doc docid.Document) (p Pin, s State, err error) {
 	start := time.Now()
 	defer func() { b.observe("lookup", start, err) }()
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)

@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 var histories = flag.Int("histories", 300, "random histories that TestRandomHistoriesKeepTheInvariants goes through")
@@ -50,7 +50,7 @@ type history struct {
 	rng   *rand.Rand
 	w     *world
 	nodes []*modelNode
-	docs  []docname.Document
+	docs  []docid.Document
 	born  int     // nodes so far
 	flaky float64 // share of requests that meet a fault
 	log   []string
@@ -61,10 +61,10 @@ type history struct {
 type modelNode struct {
 	h *history
 	*testNode
-	region Region
-	id     NodeID
+	region docid.Region
+	id     docid.NodeID
 	dead   bool
-	rooms  map[docname.Document]*modelRoom
+	rooms  map[docid.Document]*modelRoom
 }
 
 // modelRoom is a document on a node. Its fields belong to whoever has the turn,
@@ -96,7 +96,7 @@ func runHistory(t *testing.T, seed uint64) {
 	for i := range 3 {
 		h.docs = append(h.docs, testDoc(fmt.Sprintf("d%d", i)))
 	}
-	for _, region := range []Region{"eu-central-1", "eu-central-2", "us-east-1"} {
+	for _, region := range []docid.Region{"eu-central-1", "eu-central-2", "us-east-1"} {
 		for range 2 {
 			h.birth(region)
 		}
@@ -113,9 +113,9 @@ func runHistory(t *testing.T, seed uint64) {
 	h.checkSettled()
 }
 
-func (h *history) birth(region Region) {
+func (h *history) birth(region docid.Region) {
 	h.born++
-	n := &modelNode{h: h, region: region, id: NodeID(fmt.Sprintf("n%d", h.born)), rooms: make(map[docname.Document]*modelRoom)}
+	n := &modelNode{h: h, region: region, id: docid.NodeID(fmt.Sprintf("n%d", h.born)), rooms: make(map[docid.Document]*modelRoom)}
 	n.testNode = h.w.node(region, n.id, func(c *Config) {
 		c.Timeout, c.Deadline = 800*time.Millisecond, 1500*time.Millisecond
 		c.Observe = func(op string, _ time.Duration, err error) {
@@ -198,7 +198,7 @@ func (n *modelNode) die() {
 	n.kill()
 }
 
-func (n *modelNode) room(doc docname.Document) *modelRoom {
+func (n *modelNode) room(doc docid.Document) *modelRoom {
 	r := n.rooms[doc]
 	if r == nil {
 		r = &modelRoom{turn: make(chan struct{}, 1)}
@@ -208,7 +208,7 @@ func (n *modelNode) room(doc docname.Document) *modelRoom {
 }
 
 // connect is a client that comes.
-func (n *modelNode) connect(doc docname.Document) {
+func (n *modelNode) connect(doc docid.Document) {
 	r := n.room(doc)
 	r.turn <- struct{}{}
 	defer func() { <-r.turn }()
@@ -242,7 +242,7 @@ func (n *modelNode) connect(doc docname.Document) {
 }
 
 // adoptFromRegion asks the region's rooms, as a relay does without the registry.
-func (n *modelNode) adoptFromRegion(doc docname.Document) *Hold {
+func (n *modelNode) adoptFromRegion(doc docid.Document) *Hold {
 	for _, other := range n.h.nodes {
 		if r := other.rooms[doc]; other != n && other.region == n.region && !other.dead && r != nil && r.sessions > 0 {
 			hold, err := n.Adopt(doc, r.epoch)
@@ -257,7 +257,7 @@ func (n *modelNode) adoptFromRegion(doc docname.Document) *Hold {
 }
 
 // disconnect ends all of a room's sessions; a second later it is closed.
-func (n *modelNode) disconnect(doc docname.Document) {
+func (n *modelNode) disconnect(doc docid.Document) {
 	r := n.rooms[doc]
 	if r == nil || r.sessions == 0 {
 		return
@@ -267,7 +267,7 @@ func (n *modelNode) disconnect(doc docname.Document) {
 	time.AfterFunc(time.Second, func() { n.close(doc, r, left) })
 }
 
-func (n *modelNode) close(doc docname.Document, r *modelRoom, left time.Time) {
+func (n *modelNode) close(doc docid.Document, r *modelRoom, left time.Time) {
 	r.turn <- struct{}{}
 	defer func() { <-r.turn }()
 	if n.dead || r.sessions > 0 || r.hold == nil {
@@ -278,7 +278,7 @@ func (n *modelNode) close(doc docname.Document, r *modelRoom, left time.Time) {
 	r.hold = nil
 }
 
-func (n *modelNode) Moved(doc docname.Document, p Pin) {
+func (n *modelNode) Moved(doc docid.Document, p Pin) {
 	n.h.note("%s is told that %s moved to %s", n.id, doc.Name, p.Region)
 	r := n.rooms[doc]
 	r.turn <- struct{}{}
@@ -288,15 +288,15 @@ func (n *modelNode) Moved(doc docname.Document, p Pin) {
 	}
 }
 
-func (n *modelNode) Restored(_ context.Context, doc docname.Document, p Pin) error {
+func (n *modelNode) Restored(_ context.Context, doc docid.Document, p Pin) error {
 	return n.follow(doc, p, "restored")
 }
 
-func (n *modelNode) Rebased(_ context.Context, doc docname.Document, p Pin) error {
+func (n *modelNode) Rebased(_ context.Context, doc docid.Document, p Pin) error {
 	return n.follow(doc, p, "rebased")
 }
 
-func (n *modelNode) follow(doc docname.Document, p Pin, how string) error {
+func (n *modelNode) follow(doc docid.Document, p Pin, how string) error {
 	if n.h.rng.Float64() < n.h.flaky {
 		return errors.New("the room is not ready")
 	}
@@ -312,7 +312,7 @@ func (n *modelNode) follow(doc docname.Document, p Pin, how string) error {
 func (h *history) checkLive() {
 	for _, doc := range h.docs {
 		var found Pin
-		var by NodeID
+		var by docid.NodeID
 		for _, n := range h.nodes {
 			b := n.buckets[testLicense]
 			b.mu.Lock()
@@ -340,7 +340,7 @@ func (h *history) checkLive() {
 func (h *history) settle() {
 	h.note("everything is healed")
 	h.flaky = 0
-	for _, region := range []Region{"eu-central-1", "eu-central-2", "us-east-1"} {
+	for _, region := range []docid.Region{"eu-central-1", "eu-central-2", "us-east-1"} {
 		h.birth(region)
 	}
 	for _, n := range h.nodes {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Header names of NATS ADR-8 (key-value), ADR-43 (per-message TTL) and ADR-48
@@ -50,9 +50,9 @@ type natsStore struct {
 }
 
 // bucketName is the bucket of a license region.
-func bucketName(license docname.LicenseRegion) string { return "wsnode-" + string(license) }
+func bucketName(license docid.LicenseRegion) string { return "wsnode-" + string(license) }
 
-func newNATSStore(l *link, license docname.LicenseRegion, domain string) *natsStore {
+func newNATSStore(l *link, license docid.LicenseRegion, domain string) *natsStore {
 	s := &natsStore{link: l, stream: "KV_" + bucketName(license), api: "$JS.API."}
 	s.base = "$KV." + bucketName(license) + "."
 	s.write = s.base

@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -21,7 +21,7 @@ func TestMissingBucketIsOnlyCreatedWhenAsked(t *testing.T) {
 	nats := natstest.Server(t)
 	cfg := kvpin.Config{
 		Region: "eu-central-1", Node: "a",
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: nats.URL}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: nats.URL}},
 	}
 	_, err := kvpin.Open(t.Context(), cfg)
 	var bucket *kvpin.BucketError
@@ -47,7 +47,7 @@ func TestBucketThatCannotBeARegistryIsDescribedInWords(t *testing.T) {
 	}
 	_, err = kvpin.Open(t.Context(), kvpin.Config{
 		Region: "eu-central-1", Node: "a",
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: nats.URL, Create: true, Replicas: 3}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: nats.URL, Create: true, Replicas: 3}},
 	})
 	if err == nil {
 		t.Fatal("opened a bucket that cannot be a registry")
@@ -64,12 +64,12 @@ func TestRegistryThatCannotBeReachedDoesNotStopTheNode(t *testing.T) {
 	nats := natstest.Server(t)
 	proxy := natstest.NewProxy(t, nats.URL)
 	proxy.Refuse()
-	const away = docname.LicenseRegion("aws-us-east-1")
+	const away = docid.LicenseRegion("aws-us-east-1")
 	r := open(t, nats.URL, "eu-central-1", "a", func(c *kvpin.Config) {
 		c.StartTimeout = 3 * time.Second
 		c.Registries[away] = kvpin.Source{URL: proxy.URL, Create: true}
 	})
-	doc := docname.Document{License: away, Tenant: "acme", App: "notes", Name: "x"}
+	doc := docid.Document{License: away, Tenant: "acme", App: "notes", Name: "x"}
 	if _, err := r.Hold(t.Context(), doc); !errors.Is(err, kvpin.ErrUnavailable) {
 		t.Fatalf("hold in the registry that is away: %v", err)
 	}
@@ -101,7 +101,7 @@ func TestCanceledOpenLeavesNothingBehind(t *testing.T) {
 	cancel()
 	_, err := kvpin.Open(ctx, kvpin.Config{
 		Region: "eu-central-1", Node: "a",
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: "nats://127.0.0.1:1"}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: "nats://127.0.0.1:1"}},
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("open: %v", err)
@@ -112,7 +112,7 @@ func TestConfigurationIsCheckedInWords(t *testing.T) {
 	t.Parallel()
 	_, err := kvpin.Open(t.Context(), kvpin.Config{
 		Region: "EU", Node: "a..b", Grace: 1500 * time.Millisecond, LeaseTTL: time.Second, RenewEvery: time.Second, Backstop: time.Second,
-		Registries: map[docname.LicenseRegion]kvpin.Source{"x y": {Replicas: 7}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{"x y": {Replicas: 7}},
 	})
 	if err == nil {
 		t.Fatal("opened")
@@ -165,7 +165,7 @@ func TestInspectorLooksAtARegistryWithoutALease(t *testing.T) {
 	nats := natstest.Server(t)
 	r := open(t, nats.URL, "eu-central-1", "a")
 	other := open(t, nats.URL, "us-east-1", "b")
-	sources := map[docname.LicenseRegion]kvpin.Source{license: {URL: nats.URL}}
+	sources := map[docid.LicenseRegion]kvpin.Source{license: {URL: nats.URL}}
 	i, err := kvpin.OpenInspector(t.Context(), sources)
 	if err != nil {
 		t.Fatal(err)

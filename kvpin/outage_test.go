@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -264,7 +264,7 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 		return free("lived before") && free("lived elsewhere") && free("has ended")
 	})
 	var holds []*Hold
-	docs := []docname.Document{testDoc("lived before"), testDoc("lived elsewhere")}
+	docs := []docid.Document{testDoc("lived before"), testDoc("lived elsewhere")}
 	for i := range 100 {
 		docs = append(docs, numbered(i))
 	}

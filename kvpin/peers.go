@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // peers is what a node knows about the leases of others. Those of its own region
@@ -12,9 +14,9 @@ import (
 // leader.
 type peers struct {
 	mu     sync.Mutex
-	leases map[NodeID]peer      // of this region, from the watch
-	asked  map[Holder]time.Time // when a holder was last found alive by asking
-	urls   map[Region]string
+	leases map[docid.NodeID]peer // of this region, from the watch
+	asked  map[Holder]time.Time  // when a holder was last found alive by asking
+	urls   map[docid.Region]string
 	heard  time.Time // when the watch last brought a lease
 }
 
@@ -27,7 +29,7 @@ type peer struct {
 // lengthens the time until a dead node's documents are free by as much.
 const askedLife = time.Second
 
-func (p *peers) setURL(r Region, e entry) {
+func (p *peers) setURL(r docid.Region, e entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e.Present {
@@ -37,7 +39,7 @@ func (p *peers) setURL(r Region, e entry) {
 	}
 }
 
-func (p *peers) url(r Region) (string, bool) {
+func (p *peers) url(r docid.Region) (string, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	url, ok := p.urls[r]
@@ -58,7 +60,7 @@ func (p *peers) current(h Holder, ttl time.Duration) bool {
 
 // renewed reports whether a renewal of just this lease was seen within the time that
 // it can be valid.
-func (p *peers) renewed(n NodeID, id LeaseID, ttl time.Duration) bool {
+func (p *peers) renewed(n docid.NodeID, id LeaseID, ttl time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	peer, ok := p.leases[n]
@@ -77,7 +79,7 @@ func (p *peers) found(h Holder) {
 
 // smallest reports whether no node of this region that has a lease has a smaller
 // id.
-func (p *peers) smallest(n NodeID, ttl time.Duration) bool {
+func (p *peers) smallest(n docid.NodeID, ttl time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for node, peer := range p.leases {
@@ -90,7 +92,7 @@ func (p *peers) smallest(n NodeID, ttl time.Duration) bool {
 
 // noticeLease takes a change of a lease of this region. One that ends without a
 // farewell may leave orphans.
-func (b *bucket) noticeLease(node NodeID, e entry) {
+func (b *bucket) noticeLease(node docid.NodeID, e entry) {
 	var record leaseRecord
 	if e.Present {
 		var err error
@@ -137,7 +139,7 @@ func (b *bucket) alive(ctx context.Context, h Holder) (bool, error) {
 
 // readLease reads a node's lease from the leader. One that is gone, or that nobody
 // can read, covers nothing.
-func (b *bucket) readLease(ctx context.Context, r Region, n NodeID) (leaseRecord, error) {
+func (b *bucket) readLease(ctx context.Context, r docid.Region, n docid.NodeID) (leaseRecord, error) {
 	if r == "" {
 		return leaseRecord{}, nil // not the id of a lease
 	}

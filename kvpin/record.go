@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
-// Keys of the bucket. Pins and limit counters are spelled by docname.
+// Keys of the bucket. Pins and limit counters are spelled by docid.
 const (
 	pinKeys      = "pin.>"
 	leasePrefix  = "lease."
@@ -20,11 +22,11 @@ const (
 
 // pinRecord is a pin as the bucket stores it.
 type pinRecord struct {
-	Region  Region    `json:"region"`
-	Epoch   Epoch     `json:"epoch"`
-	Holders []Holder  `json:"holders"`
-	Since   time.Time `json:"since"`
-	Left    time.Time `json:"left,omitzero"`
+	Region  docid.Region `json:"region"`
+	Epoch   Epoch        `json:"epoch"`
+	Holders []Holder     `json:"holders"`
+	Since   time.Time    `json:"since"`
+	Left    time.Time    `json:"left,omitzero"`
 }
 
 func (p Pin) encode() []byte {
@@ -44,7 +46,7 @@ func decodePin(e entry) (Pin, error) {
 }
 
 // lists reports whether the node is among the holders, under any lease.
-func (p Pin) lists(node NodeID) bool {
+func (p Pin) lists(node docid.NodeID) bool {
 	return slices.ContainsFunc(p.Holders, func(h Holder) bool { return h.Node == node })
 }
 
@@ -70,8 +72,8 @@ func (p Pin) with(h Holder) Pin {
 
 // leaseRecord is a lease as the bucket stores it.
 type leaseRecord struct {
-	Region Region  `json:"region"`
-	Lease  LeaseID `json:"lease"`
+	Region docid.Region `json:"region"`
+	Lease  LeaseID      `json:"lease"`
 	// Settling are lost leases whose pins the node is going through: they count as
 	// current until it is done, so that an outage that took everybody's lease does
 	// not free a live document before its holder came to it.

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // RegionInfo is one region as the registries know it.
 type RegionInfo struct {
-	Region Region
+	Region docid.Region
 	URL    string
 	Status RegionStatus
 }
@@ -29,7 +31,7 @@ const (
 
 // RegionURL returns the public URL of a region: ErrNotFound if no registry has it,
 // ErrUnavailable if it is not known and cannot be asked for.
-func (r *Registry) RegionURL(ctx context.Context, region Region) (string, error) {
+func (r *Registry) RegionURL(ctx context.Context, region docid.Region) (string, error) {
 	licenses := r.LicenseRegions()
 	for _, license := range licenses {
 		if url, ok := r.buckets[license].peers.url(region); ok {
@@ -57,8 +59,8 @@ func (r *Registry) RegionURL(ctx context.Context, region Region) (string, error)
 // at most a few seconds ago. A registry that gives no answer is left out, and what
 // it said earlier stands; ErrUnavailable if none has ever answered.
 func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
-	urls := make(map[Region]string)
-	status := make(map[Region]RegionStatus)
+	urls := make(map[docid.Region]string)
+	status := make(map[docid.Region]RegionStatus)
 	var failed error
 	for _, license := range slices.Backward(r.LicenseRegions()) {
 		found, err := r.buckets[license].surveyRegions(ctx)
@@ -152,14 +154,14 @@ func lookAtRegions(ctx context.Context, s store) ([]RegionInfo, error) {
 	var infos []RegionInfo
 	err := s.Scan(ctx, regionPrefix+">", func(e entry) error {
 		if e.Present {
-			infos = append(infos, RegionInfo{Region(strings.TrimPrefix(e.Key, regionPrefix)), string(e.Value), RegionDown})
+			infos = append(infos, RegionInfo{docid.Region(strings.TrimPrefix(e.Key, regionPrefix)), string(e.Value), RegionDown})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	best := make(map[Region]RegionStatus)
+	best := make(map[docid.Region]RegionStatus)
 	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
 		if record, err := decodeLease(e); e.Present && err == nil && !record.Left {
 			status := RegionLive

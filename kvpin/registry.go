@@ -10,14 +10,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Registry is a node's view of all registries that it serves. All methods may be
 // called concurrently.
 type Registry struct {
 	cfg     Config // static
-	buckets map[docname.LicenseRegion]*bucket
+	buckets map[docid.LicenseRegion]*bucket
 	links   []*link
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -34,7 +34,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	r := &Registry{cfg: cfg, buckets: make(map[docname.LicenseRegion]*bucket)}
+	r := &Registry{cfg: cfg, buckets: make(map[docid.LicenseRegion]*bucket)}
 	links := make(map[string]*link)
 	for _, license := range slices.Sorted(maps.Keys(cfg.Registries)) {
 		source := cfg.Registries[license]
@@ -132,18 +132,18 @@ func (r *Registry) Attach(rooms Rooms) {
 }
 
 // Serves reports whether a registry is configured for the license region.
-func (r *Registry) Serves(license docname.LicenseRegion) bool {
+func (r *Registry) Serves(license docid.LicenseRegion) bool {
 	return r.buckets[license] != nil
 }
 
 // LicenseRegions returns the license regions that are served, sorted.
-func (r *Registry) LicenseRegions() []docname.LicenseRegion {
+func (r *Registry) LicenseRegions() []docid.LicenseRegion {
 	return slices.Sorted(maps.Keys(r.buckets))
 }
 
 // Reachable reports whether the node's lease in the registry is current, which
 // means that the registry answered within the lease time.
-func (r *Registry) Reachable(license docname.LicenseRegion) bool {
+func (r *Registry) Reachable(license docid.LicenseRegion) bool {
 	b := r.buckets[license]
 	if b == nil {
 		return false
@@ -160,7 +160,7 @@ func (r *Registry) Drain() {
 	}
 }
 
-func (r *Registry) bucket(license docname.LicenseRegion) (*bucket, error) {
+func (r *Registry) bucket(license docid.LicenseRegion) (*bucket, error) {
 	b := r.buckets[license]
 	if b == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotServed, license)
@@ -170,7 +170,7 @@ func (r *Registry) bucket(license docname.LicenseRegion) (*bucket, error) {
 
 // Lookup says where the document lives, as the bucket's leader has it. Errors wrap
 // ErrUnavailable, or ErrNotServed.
-func (r *Registry) Lookup(ctx context.Context, doc docname.Document) (Pin, State, error) {
+func (r *Registry) Lookup(ctx context.Context, doc docid.Document) (Pin, State, error) {
 	b, err := r.bucket(doc.License)
 	if err != nil {
 		return Pin{}, Free, err
@@ -187,7 +187,7 @@ func (r *Registry) Lookup(ctx context.Context, doc docname.Document) (Pin, State
 //
 // A canceled context does not interrupt a write; the caller releases what it no
 // longer wants.
-func (r *Registry) Hold(ctx context.Context, doc docname.Document) (*Hold, error) {
+func (r *Registry) Hold(ctx context.Context, doc docid.Document) (*Hold, error) {
 	b, err := r.bucket(doc.License)
 	if err != nil {
 		return nil, err
@@ -198,7 +198,7 @@ func (r *Registry) Hold(ctx context.Context, doc docname.Document) (*Hold, error
 // Adopt makes this node a holder by word of another room of the region, while the
 // registry does not answer. The entry in the pin is owed: it is made when the
 // registry is back, with the same results as the validation after a lost lease.
-func (r *Registry) Adopt(doc docname.Document, epoch Epoch) (*Hold, error) {
+func (r *Registry) Adopt(doc docid.Document, epoch Epoch) (*Hold, error) {
 	b, err := r.bucket(doc.License)
 	if err != nil {
 		return nil, err

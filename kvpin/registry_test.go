@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -25,18 +25,18 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const license = docname.LicenseRegion("aws-eu-west-1")
+const license = docid.LicenseRegion("aws-eu-west-1")
 
-func document(name string) docname.Document {
-	return docname.Document{License: license, Tenant: "acme", App: "notes", Name: name}
+func document(name string) docid.Document {
+	return docid.Document{License: license, Tenant: "acme", App: "notes", Name: name}
 }
 
 // open opens a registry of a node and closes it with the test.
-func open(t *testing.T, url string, region kvpin.Region, node kvpin.NodeID, change ...func(*kvpin.Config)) *kvpin.Registry {
+func open(t *testing.T, url string, region docid.Region, node docid.NodeID, change ...func(*kvpin.Config)) *kvpin.Registry {
 	t.Helper()
 	cfg := kvpin.Config{
 		Region: region, Node: node, URL: "wss://" + string(region) + ".example",
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: url, Create: true}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: url, Create: true}},
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -89,7 +89,7 @@ func TestSecondRegionIsRedirectedToThePin(t *testing.T) {
 func TestRegistriesOnOneURLShareAConnection(t *testing.T) {
 	server := natstest.Server(t)
 	open(t, server.URL, "eu-central-1", "a", func(c *kvpin.Config) {
-		for _, l := range []docname.LicenseRegion{"aws-us-east-1", "aws-us-west-2"} {
+		for _, l := range []docid.LicenseRegion{"aws-us-east-1", "aws-us-west-2"} {
 			c.Registries[l] = kvpin.Source{URL: server.URL, Create: true}
 		}
 	})

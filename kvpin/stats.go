@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 type counters struct {
@@ -27,7 +27,7 @@ type Stats struct {
 }
 
 // Stats returns the counters of one registry; the zero Stats if it is not served.
-func (r *Registry) Stats(license docname.LicenseRegion) Stats {
+func (r *Registry) Stats(license docid.LicenseRegion) Stats {
 	b := r.buckets[license]
 	if b == nil {
 		return Stats{}

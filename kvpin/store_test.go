@@ -12,11 +12,11 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
-const testLicense = docname.LicenseRegion("aws-eu-west-1")
+const testLicense = docid.LicenseRegion("aws-eu-west-1")
 
 // stores runs a test against the fake in virtual time, one server, a cluster of
 // three, and a server behind a slow link.

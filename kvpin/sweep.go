@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // occasion is why a region looks for pins whose holders are all gone. Together they
@@ -82,7 +82,7 @@ func (b *bucket) sweep(ctx context.Context) error {
 	if err != nil || !first {
 		return err
 	}
-	var orphans []docname.Document
+	var orphans []docid.Document
 	err = b.store.Scan(ctx, pinKeys, func(e entry) error {
 		p, err := decodePin(e)
 		if !e.Present || err != nil || p.Region != b.cfg.Region || len(p.Holders) == 0 {
@@ -91,7 +91,7 @@ func (b *bucket) sweep(ctx context.Context) error {
 		if slices.ContainsFunc(p.Holders, func(h Holder) bool { return b.peers.current(h, b.cfg.LeaseTTL) }) {
 			return nil
 		}
-		if doc, err := docname.ParsePinKey(b.license, e.Key); err == nil {
+		if doc, err := docid.ParsePinKey(b.license, e.Key); err == nil {
 			orphans = append(orphans, doc)
 		}
 		return nil
@@ -124,7 +124,7 @@ func (b *bucket) sweepsFirst(ctx context.Context) (bool, error) {
 }
 
 // unpinOrphan starts the grace period of an orphan.
-func (b *bucket) unpinOrphan(ctx context.Context, doc docname.Document) error {
+func (b *bucket) unpinOrphan(ctx context.Context, doc docid.Document) error {
 	d, err := b.begin(ctx, doc)
 	if err != nil {
 		return err

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // validateAll sends every held document through validation: the lease is new.
@@ -33,7 +33,7 @@ func (b *bucket) validated() bool {
 }
 
 // lookAgain validates one document on somebody's notice.
-func (b *bucket) lookAgain(doc docname.Document) {
+func (b *bucket) lookAgain(doc docid.Document) {
 	b.mu.Lock()
 	d := b.docs[doc]
 	if d != nil {

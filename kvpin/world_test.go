@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -40,10 +40,10 @@ type testNode struct {
 	gone bool
 
 	mu       sync.Mutex
-	moved    map[docname.Document]Pin
-	restored map[docname.Document]Pin
-	rebased  map[docname.Document]Pin
-	unpinned []docname.Document
+	moved    map[docid.Document]Pin
+	restored map[docid.Document]Pin
+	rebased  map[docid.Document]Pin
+	unpinned []docid.Document
 	failures int // Restored and Rebased fail that often
 }
 
@@ -93,16 +93,16 @@ func (w *world) close() {
 }
 
 // node starts a node; changes apply to its configuration.
-func (w *world) node(region Region, id NodeID, change ...func(*Config)) *testNode {
+func (w *world) node(region docid.Region, id docid.NodeID, change ...func(*Config)) *testNode {
 	w.t.Helper()
 	n := &testNode{
-		t: w.t, moved: map[docname.Document]Pin{}, restored: map[docname.Document]Pin{}, rebased: map[docname.Document]Pin{},
+		t: w.t, moved: map[docid.Document]Pin{}, restored: map[docid.Document]Pin{}, rebased: map[docid.Document]Pin{},
 	}
 	cfg := Config{
 		Region: region, Node: id, URL: "wss://" + string(region) + ".example",
 		Grace: worldGrace, LeaseTTL: worldLeaseTTL, RenewEvery: worldLeaseTTL / 5, SweepAfter: worldLeaseTTL,
 		Timeout: 2 * time.Second, Deadline: 4 * time.Second,
-		Unpinned: func(doc docname.Document, _ Pin) {
+		Unpinned: func(doc docid.Document, _ Pin) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.unpinned = append(n.unpinned, doc)
@@ -119,11 +119,11 @@ func (w *world) node(region Region, id NodeID, change ...func(*Config)) *testNod
 			w.t.Fatal(err)
 		}
 		n.link = w.bucket.link()
-		n.Registry = &Registry{cfg: cfg, buckets: make(map[docname.LicenseRegion]*bucket)}
+		n.Registry = &Registry{cfg: cfg, buckets: make(map[docid.LicenseRegion]*bucket)}
 		n.buckets[testLicense] = newBucket(&n.cfg, testLicense, n.link)
 		err = n.start(context.Background())
 	} else {
-		cfg.Registries = map[docname.LicenseRegion]Source{testLicense: {URL: w.url, Create: true, Replicas: w.server.Len()}}
+		cfg.Registries = map[docid.LicenseRegion]Source{testLicense: {URL: w.url, Create: true, Replicas: w.server.Len()}}
 		n.Registry, err = Open(w.t.Context(), cfg)
 	}
 	if err != nil {
@@ -153,21 +153,21 @@ func (n *testNode) leave() {
 	}
 }
 
-func (n *testNode) Moved(doc docname.Document, p Pin) {
+func (n *testNode) Moved(doc docid.Document, p Pin) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.moved[doc] = p
 }
 
-func (n *testNode) Restored(_ context.Context, doc docname.Document, p Pin) error {
+func (n *testNode) Restored(_ context.Context, doc docid.Document, p Pin) error {
 	return n.hear(n.restored, doc, p)
 }
 
-func (n *testNode) Rebased(_ context.Context, doc docname.Document, p Pin) error {
+func (n *testNode) Rebased(_ context.Context, doc docid.Document, p Pin) error {
 	return n.hear(n.rebased, doc, p)
 }
 
-func (n *testNode) hear(m map[docname.Document]Pin, doc docname.Document, p Pin) error {
+func (n *testNode) hear(m map[docid.Document]Pin, doc docid.Document, p Pin) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.failures > 0 {
@@ -179,15 +179,15 @@ func (n *testNode) hear(m map[docname.Document]Pin, doc docname.Document, p Pin)
 }
 
 // heard returns what the node was told about a document.
-func (n *testNode) heard(m map[docname.Document]Pin, doc docname.Document) (Pin, bool) {
+func (n *testNode) heard(m map[docid.Document]Pin, doc docid.Document) (Pin, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p, ok := m[doc]
 	return p, ok
 }
 
-func testDoc(name string) docname.Document {
-	return docname.Document{License: testLicense, Tenant: "acme", App: "notes", Name: name}
+func testDoc(name string) docid.Document {
+	return docid.Document{License: testLicense, Tenant: "acme", App: "notes", Name: name}
 }
 
 // patiently repeats what a busy machine made time out.
@@ -206,13 +206,13 @@ func (n *testNode) patiently(try func() error) {
 	}
 }
 
-func (n *testNode) hold(doc docname.Document) (h *Hold) {
+func (n *testNode) hold(doc docid.Document) (h *Hold) {
 	n.t.Helper()
 	n.patiently(func() (err error) { h, err = n.Hold(context.Background(), doc); return err })
 	return h
 }
 
-func (n *testNode) lookup(doc docname.Document) (p Pin, s State) {
+func (n *testNode) lookup(doc docid.Document) (p Pin, s State) {
 	n.t.Helper()
 	n.patiently(func() (err error) { p, s, err = n.Lookup(context.Background(), doc); return err })
 	return p, s
@@ -241,7 +241,7 @@ func eventually(t testing.TB, within time.Duration, what string, condition func(
 }
 
 // entry reads a document's key past all faults.
-func (w *world) pin(doc docname.Document) (Pin, bool) {
+func (w *world) pin(doc docid.Document) (Pin, bool) {
 	w.t.Helper()
 	var e entry
 	if w.bucket != nil {

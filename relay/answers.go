@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/session"
 )
@@ -51,7 +51,7 @@ func (e *redirectError) reason() string {
 }
 
 // documentURL is the URL of a document in a region.
-func documentURL(region, name string) string { return region + "/" + docname.URLPath(name) }
+func documentURL(region, name string) string { return region + "/" + docid.URLPath(name) }
 
 // redirected is the kind of an answer that is no refusal.
 const redirected = "redirect"
@@ -81,7 +81,7 @@ func answer(err error) refusal {
 		return refusal{closeForbid, "Forbidden: license region", http.StatusForbidden, "forbidden"}
 	case errors.Is(err, errDocument):
 		return refusal{closeForbid, "Forbidden: document", http.StatusForbidden, "forbidden"}
-	case errors.Is(err, docname.ErrName):
+	case errors.Is(err, docid.ErrName):
 		return refusal{closeName, "Invalid document name", http.StatusBadRequest, "invalid_document_name"}
 	case errors.As(err, &elsewhere):
 		return refusal{closeRedirect, elsewhere.reason(), http.StatusMisdirectedRequest, redirected}

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 )
 
@@ -24,7 +24,7 @@ type cleanup struct {
 }
 
 type owed struct {
-	doc   docname.Document
+	doc   docid.Document
 	epoch string
 }
 
@@ -44,7 +44,7 @@ func (c *cleanup) init(n *Node) {
 }
 
 // owe has the history of an epoch removed once its pin has expired.
-func (c *cleanup) owe(doc docname.Document, epoch string, expiry time.Time) {
+func (c *cleanup) owe(doc docid.Document, epoch string, expiry time.Time) {
 	c.mu.Lock()
 	c.debt[owed{doc, epoch}] = expiry.Add(afterExpiry)
 	c.mu.Unlock()

@@ -7,14 +7,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
 func TestAnEpochIsOverOnlyIfNobodyInTheRegionHasIt(t *testing.T) {
 	w := newWorld(t)
 	n := w.node("eu-central-1", "a")
-	doc := docname.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
+	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
 	debt := owed{doc, "an-epoch"} // of which the registry knows nothing
 	if gone, err := n.cleanup.gone(t.Context(), debt); err != nil || !gone {
 		t.Errorf("nobody has it: %v, %v", gone, err)

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
@@ -22,7 +22,7 @@ import (
 type visit struct {
 	node      *Node
 	grant     *authn.Grant
-	doc       docname.Document
+	doc       docid.Document
 	readOnly  bool
 	place     *limits.Place // in the app's limits, given back by leave
 	live      *document     // the place in the document, given back by leave
@@ -44,7 +44,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	n.done.Add(1) // from here on: once hijacked, a connection is not its server's to wait for
 	defer n.done.Done()
 	start := time.Now()
-	target, nameErr := docname.ParseTarget(r.RequestURI)
+	target, nameErr := docid.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
 	v := &visit{node: n, remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
@@ -315,7 +315,7 @@ func (v *visit) ended(c session.Closed) {
 }
 
 // redirect is returned for a document that lives in another region.
-func (n *Node) redirect(ctx context.Context, doc docname.Document, pin kvpin.Pin) error {
+func (n *Node) redirect(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
 	url, err := n.cfg.Registry.RegionURL(ctx, pin.Region)
 	if err != nil {
 		return err

@@ -11,9 +11,8 @@ import (
 	"testing"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
@@ -21,7 +20,7 @@ func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct {
 		name      string
-		node      kvpin.NodeID
+		node      docid.NodeID
 		ratio     float64
 		configure func(*Config)
 		told      bool // the collector, of the trace of that name
@@ -63,7 +62,7 @@ func TestWhoWaitsForADocumentToOpenKeepsNobodyElseOut(t *testing.T) {
 	open(t, n, "open", token)
 
 	// A document that is being opened, for as long as the test likes.
-	d := &document{doc: docname.Document{License: license, Tenant: "acme", App: "notes", Name: "stuck"}, opened: make(chan struct{})}
+	d := &document{doc: docid.Document{License: license, Tenant: "acme", App: "notes", Name: "stuck"}, opened: make(chan struct{})}
 	n.docs.mu.Lock()
 	n.docs.live[d.doc], d.id = d, n.docs.list.add(d)
 	n.docs.mu.Unlock()

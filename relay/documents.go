@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/room"
 )
 
@@ -19,14 +19,14 @@ type documents struct {
 	node *Node
 
 	mu      sync.Mutex
-	live    map[docname.Document]*document
+	live    map[docid.Document]*document
 	list    roster[*document] // the same, for operators
 	settled chan struct{}     // closed when live becomes empty; nil: nobody waits
 }
 
 // document is one entry. room and hold are set before opened is closed.
 type document struct {
-	doc    docname.Document
+	doc    docid.Document
 	id     uint64 // in the roster, guarded by documents.mu
 	opened chan struct{}
 	gone   chan struct{} // closed when the entry has left the map; nil: nobody waits. Guarded by documents.mu
@@ -52,13 +52,13 @@ const absorb = 3 * time.Second
 const durableWait = time.Minute
 
 func (ds *documents) init(n *Node) {
-	ds.node, ds.live = n, map[docname.Document]*document{}
+	ds.node, ds.live = n, map[docid.Document]*document{}
 	ds.list.init(n.started)
 }
 
 // enter returns the document live, with a place for one user that leave gives
 // back. It claims the pin and loads the document if need be.
-func (ds *documents) enter(ctx context.Context, doc docname.Document) (*document, error) {
+func (ds *documents) enter(ctx context.Context, doc docid.Document) (*document, error) {
 	for {
 		d, wait := ds.take(doc)
 		if wait != nil {
@@ -88,7 +88,7 @@ func (ds *documents) enter(ctx context.Context, doc docname.Document) (*document
 }
 
 // take counts a user in, or returns what to wait for while the document closes.
-func (ds *documents) take(doc docname.Document) (d *document, wait <-chan struct{}) {
+func (ds *documents) take(doc docid.Document) (d *document, wait <-chan struct{}) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	d = ds.live[doc]
@@ -142,7 +142,7 @@ func (ds *documents) load(ctx context.Context, d *document) (err error) {
 // hold makes this node a holder of the document's pin. Without the registry, a
 // document that is live in this region still takes its users: the rooms of the
 // region are asked, and the entry becomes a debt.
-func (n *Node) hold(ctx context.Context, doc docname.Document) (*kvpin.Hold, error) {
+func (n *Node) hold(ctx context.Context, doc docid.Document) (*kvpin.Hold, error) {
 	hold, err := n.cfg.Registry.Hold(ctx, doc)
 	var elsewhere *kvpin.PinnedError
 	switch {
@@ -165,7 +165,7 @@ const whoTimeout = 300 * time.Millisecond
 
 // who asks the region whether a document is live in it, and in which epoch. The error
 // is bus.ErrNobody if nobody has it, and another one if nobody said in time.
-func (n *Node) who(ctx context.Context, doc docname.Document) (epoch string, ok bool, err error) {
+func (n *Node) who(ctx context.Context, doc docid.Document) (epoch string, ok bool, err error) {
 	if d := n.docs.get(doc); d != nil {
 		return d.room.Epoch(), true, nil
 	}
@@ -304,13 +304,13 @@ func (ds *documents) settle(ctx context.Context) error {
 }
 
 // get returns the document if it is open here.
-func (ds *documents) get(doc docname.Document) *document {
+func (ds *documents) get(doc docid.Document) *document {
 	d, _ := ds.find(doc)
 	return d
 }
 
 // find is get that tells a document that is being opened from none.
-func (ds *documents) find(doc docname.Document) (d *document, opening bool) {
+func (ds *documents) find(doc docid.Document) (d *document, opening bool) {
 	ds.mu.Lock()
 	d = ds.live[doc]
 	ds.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // figures are what the metrics show, read when somebody asks for them.
@@ -56,8 +56,8 @@ func (n *Node) tenants() []admin.TenantFigures {
 	if n.cfg.Tenants == 0 {
 		return nil
 	}
-	counts := map[docname.Tenant]*admin.TenantFigures{}
-	of := func(t docname.Tenant) *admin.TenantFigures {
+	counts := map[docid.Tenant]*admin.TenantFigures{}
+	of := func(t docid.Tenant) *admin.TenantFigures {
 		if counts[t] == nil {
 			counts[t] = &admin.TenantFigures{Tenant: string(t)}
 		}

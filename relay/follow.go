@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/room"
 )
 
@@ -15,7 +15,7 @@ import (
 // members are sent there and take along what they typed; nobody joins them any
 // more. Who is between entering and joining, or comes while the document is being
 // opened, finds out by away.
-func (ds *documents) Moved(doc docname.Document, pin kvpin.Pin) {
+func (ds *documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	err := ds.node.redirect(ds.node.ctx, doc, pin)
 	d := ds.get(doc)
 	if d == nil || !d.hasMoved() {
@@ -58,17 +58,17 @@ func (ds *documents) away(d *document) error {
 var errOpening = errors.New("the document is being opened")
 
 // Restored implements kvpin.Rooms.
-func (ds *documents) Restored(ctx context.Context, doc docname.Document, _ kvpin.Pin) error {
+func (ds *documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.Pin) error {
 	return ds.tell(doc, func(r *room.Room) error { return r.Restore(ctx) })
 }
 
 // Rebased implements kvpin.Rooms.
-func (ds *documents) Rebased(ctx context.Context, doc docname.Document, pin kvpin.Pin) error {
+func (ds *documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
 	return ds.tell(doc, func(r *room.Room) error { return r.Rebase(ctx, string(pin.Epoch)) })
 }
 
 // tell has a document's room follow its pin, if there is one.
-func (ds *documents) tell(doc docname.Document, follow func(*room.Room) error) error {
+func (ds *documents) tell(doc docid.Document, follow func(*room.Room) error) error {
 	d, opening := ds.find(doc)
 	switch {
 	case opening:

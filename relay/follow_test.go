@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -20,10 +20,10 @@ func (w *world) moves(name string, from, to *testNode) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
-	doc := docname.Document{License: license, Tenant: "acme", App: "notes", Name: name}
+	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: name}
 	taker := open(w.t, to, "taken-first", w.token(authn.Subject{}))
 	defer func() { _ = taker.CloseNow() }()
-	other, _, err := to.cfg.Registry.Lookup(ctx, docname.Document{License: license, Tenant: "acme", App: "notes", Name: "taken-first"})
+	other, _, err := to.cfg.Registry.Lookup(ctx, docid.Document{License: license, Tenant: "acme", App: "notes", Name: "taken-first"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestNobodyJoinsADocumentThatHasMoved(t *testing.T) {
 func TestNewsOfAPinWaitForADocumentThatIsBeingOpened(t *testing.T) {
 	n := &Node{}
 	n.docs.init(n)
-	doc := docname.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
+	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
 	n.docs.live[doc] = &document{doc: doc, opened: make(chan struct{})}
 	if err := n.docs.Rebased(t.Context(), doc, kvpin.Pin{}); err == nil {
 		t.Error("the document's new epoch was taken note of by nobody")

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 )
 
@@ -39,9 +39,9 @@ type gate struct {
 	usage  *limits.Usage
 	ask    *limits.NATSExchange
 	ops    *limits.Ops
-	claims *limits.Window[docname.AppID] // nil: off
-	slots  chan struct{}                 // of handshakes
-	loads  chan struct{}                 // of those whose document is not open here, which may take long
+	claims *limits.Window[docid.AppID] // nil: off
+	slots  chan struct{}               // of handshakes
+	loads  chan struct{}               // of those whose document is not open here, which may take long
 	gossip *bus.Subscription
 }
 
@@ -73,7 +73,7 @@ func openGate(cfg *Config) (*gate, error) {
 		g.rates = limits.NewRates(l.Rates)
 	}
 	if l.ClaimsPerSecond > 0 {
-		g.claims = limits.NewWindow[docname.AppID](limits.Rate{Count: l.ClaimsPerSecond, Per: time.Second}, l.Rates.MaxEntries)
+		g.claims = limits.NewWindow[docid.AppID](limits.Rate{Count: l.ClaimsPerSecond, Per: time.Second}, l.Rates.MaxEntries)
 	}
 	var err error
 	g.gossip, err = cfg.Bus.Subscribe(opsSubject, bus.HandlerFunc(func(_, _ string, message []byte) {

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 )
 
@@ -101,7 +101,7 @@ func isUpgrade(r *http.Request) bool {
 // discovery says where a document lives, or where it had best be opened. It
 // creates no pin.
 func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
-	query := docname.ParseQuery(r.URL.RawQuery)
+	query := docid.ParseQuery(r.URL.RawQuery)
 	credentials := authn.FromRequest(r, query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
 	switch {
@@ -117,13 +117,13 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		n.refuseDiscovery(w, r, address, credentials.Token, err)
 		return
 	}
-	name, err := docname.Parse(query.Get("documentName"))
+	name, err := docid.Parse(query.Get("documentName"))
 	if err == nil {
 		if _, granted := grant.Access(name); !granted {
 			err = errDocument
 		}
 	}
-	var region kvpin.Region
+	var region docid.Region
 	var isNew bool
 	if err == nil {
 		region, isNew, err = n.locate(r, grant, grant.Document(name))
@@ -137,7 +137,7 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, struct {
-		Region kvpin.Region `json:"region"`
+		Region docid.Region `json:"region"`
 		URL    string       `json:"url"`
 		IsNew  bool         `json:"isNew"`
 	}{region, documentURL(url, name), isNew})
@@ -156,7 +156,7 @@ func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address n
 // token's preference if that region is live, else this node's own. What a region
 // left behind that is gone as a whole, nobody has open: the next client takes it
 // over, wherever it comes.
-func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docname.Document) (region kvpin.Region, isNew bool, err error) {
+func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docid.Document) (region docid.Region, isNew bool, err error) {
 	pin, state, err := n.cfg.Registry.Lookup(r.Context(), doc)
 	switch {
 	case errors.Is(err, kvpin.ErrUnavailable):
@@ -167,7 +167,7 @@ func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docname.Document)
 	case err != nil:
 		return "", false, err
 	case state == kvpin.Free || state == kvpin.Orphaned && !n.live(r.Context(), pin.Region):
-		preferred := kvpin.Region(grant.RegionCode)
+		preferred := docid.Region(grant.RegionCode)
 		if preferred == "" || !n.live(r.Context(), preferred) {
 			preferred = n.cfg.Region
 		}
@@ -177,7 +177,7 @@ func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docname.Document)
 }
 
 // live reports whether clients may be sent to a region, as far as is known.
-func (n *Node) live(ctx context.Context, region kvpin.Region) bool {
+func (n *Node) live(ctx context.Context, region docid.Region) bool {
 	if region == n.cfg.Region {
 		return true
 	}
@@ -195,7 +195,7 @@ func (n *Node) regions(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	type region struct {
-		Region kvpin.Region       `json:"region"`
+		Region docid.Region       `json:"region"`
 		URL    string             `json:"url"`
 		Status kvpin.RegionStatus `json:"status"`
 	}
@@ -204,8 +204,8 @@ func (n *Node) regions(w http.ResponseWriter, r *http.Request) {
 		list = append(list, region(k))
 	}
 	writeJSON(w, http.StatusOK, struct {
-		Regions        []region                `json:"regions"`
-		LicenseRegions []docname.LicenseRegion `json:"licenseRegions"`
+		Regions        []region              `json:"regions"`
+		LicenseRegions []docid.LicenseRegion `json:"licenseRegions"`
 	}{list, n.cfg.Registry.LicenseRegions()})
 }
 
@@ -264,7 +264,7 @@ func (n *Node) remember(r *http.Request, status int, reason, detail string) {
 	n.recent.refuse(control.Refusal{
 		Code: status, Reason: reason, Detail: detail, Request: strings.TrimPrefix(r.URL.Path, "/"),
 		Remote: client, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),
-		Document: control.Document{Name: withoutTokens(docname.ParseQuery(r.URL.RawQuery).Get("documentName"))},
+		Document: control.Document{Name: withoutTokens(docid.ParseQuery(r.URL.RawQuery).Get("documentName"))},
 	})
 	n.log.Debug("refused", "path", r.URL.Path, "status", status, "reason", reason, "remote", client, "err", detail)
 }

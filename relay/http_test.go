@@ -12,19 +12,19 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 )
 
 // registry opens what another node knows of the pins. Closing it gives its lease
 // back, and leaves the documents that it held as a crash does.
-func (w *world) registry(region kvpin.Region, id kvpin.NodeID) *kvpin.Registry {
+func (w *world) registry(region docid.Region, id docid.NodeID) *kvpin.Registry {
 	w.t.Helper()
 	r, err := kvpin.Open(w.t.Context(), kvpin.Config{
 		Region: region, Node: id, URL: "ws://" + string(region) + ".example", Grace: time.Second,
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: w.nats.URL, Create: true}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: w.nats.URL, Create: true}},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -57,7 +57,7 @@ func TestDiscoverySendsNobodyToARegionThatIsGone(t *testing.T) {
 	n := w.node("eu-central-1", "a")
 	crashes, stays := w.registry("us-east-1", "b"), w.registry("us-east-1", "c")
 	token := w.token(authn.Subject{})
-	doc := docname.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
+	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
 	hold := func() bool { _, err := crashes.Hold(t.Context(), doc); return err == nil }
 	eventually(t, "a node of the other region has the document", hold)
 	there := discovered{"us-east-1", "ws://us-east-1.example/todo", false}
@@ -120,7 +120,7 @@ func TestAnAddressThatNamesUnknownIssuersLeavesTheOthersTheirs(t *testing.T) {
 		c.Limits.Rates.Refused = limits.Rate{Count: may, Per: time.Hour}
 	})
 	ask := func(address, tenant string) int {
-		return n.forwarded(address, "/discovery?documentName=todo", w.token(authn.Subject{Tenant: docname.Tenant(tenant), App: "notes", License: license}))
+		return n.forwarded(address, "/discovery?documentName=todo", w.token(authn.Subject{Tenant: docid.Tenant(tenant), App: "notes", License: license}))
 	}
 	for i := range 2 * may {
 		if got := ask("192.0.2.1", fmt.Sprint("made-up-", i)); got != http.StatusServiceUnavailable {

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
@@ -30,8 +30,8 @@ type Verifier interface {
 // Config says what a node is made of. Region, Node, Verifier, Registry, Bus and
 // History are required; zero values of the rest mean the defaults given.
 type Config struct {
-	Region   kvpin.Region
-	Node     kvpin.NodeID
+	Region   docid.Region
+	Node     docid.NodeID
 	Verifier Verifier
 	Registry *kvpin.Registry
 	Bus      *bus.Bus
@@ -54,7 +54,7 @@ type Config struct {
 
 	// Refused is told of every handshake that is answered with a close code. May be
 	// nil; must not block.
-	Refused func(doc docname.Document, code int, reason string)
+	Refused func(doc docid.Document, code int, reason string)
 }
 
 // Node is one node of a region. Its methods may be called concurrently.
@@ -142,7 +142,7 @@ func (n *Node) Disturbed() { n.rooms.Disturbed() }
 func (n *Node) Emptied(shard int) { n.rooms.Emptied(n.ctx, shard) }
 
 // Unpinned is for kvpin.Config: a document is unpinned without a room's doing.
-func (n *Node) Unpinned(doc docname.Document, pin kvpin.Pin) {
+func (n *Node) Unpinned(doc docid.Document, pin kvpin.Pin) {
 	n.cleanup.owe(doc, string(pin.Epoch), time.Now().Add(n.cfg.Grace))
 }
 

@@ -18,9 +18,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/test/natstest"
@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const license = docname.LicenseRegion("aws-eu-west-1")
+const license = docid.LicenseRegion("aws-eu-west-1")
 
 // world is a registry, an issuer and the nodes that use them. The regions share
 // one NATS server under different accounts of subjects: their epochs differ.
@@ -52,7 +52,7 @@ type testNode struct {
 	addr string
 }
 
-func (w *world) node(region kvpin.Region, id kvpin.NodeID, configure ...func(*Config)) *testNode {
+func (w *world) node(region docid.Region, id docid.NodeID, configure ...func(*Config)) *testNode {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -77,7 +77,7 @@ func (w *world) node(region kvpin.Region, id kvpin.NodeID, configure ...func(*Co
 	must(err)
 	registry, err := kvpin.Open(ctx, kvpin.Config{
 		Region: region, Node: id, URL: "ws://" + string(region) + ".example", Grace: time.Second,
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: w.nats.URL, Create: true}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: w.nats.URL, Create: true}},
 	})
 	must(err)
 	verifier, err := authn.New(authn.Config{KeySet: w.issuer.JWKS()})
@@ -354,7 +354,7 @@ func TestPlanLimitsHoldOverNodes(t *testing.T) {
 		{"users", authn.Limits{MaxUsersPerDoc: 2}, [3]string{"x", "x", "x"}, 4008, "Document user limit exceeded: 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			token := w.token(authn.Subject{Tenant: "acme", App: docname.App(c.name), License: license, Limits: c.limits})
+			token := w.token(authn.Subject{Tenant: "acme", App: docid.App(c.name), License: license, Limits: c.limits})
 			open(t, nodes[0], c.docs[0], token)
 			open(t, nodes[1], c.docs[1], token)
 			conn, _, err := dial(t, nodes[0].addr, "/"+c.docs[2], token, nil)

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
 )
@@ -231,7 +231,7 @@ func (n *Node) Stat(ctx context.Context, doc control.Document) (control.Document
 }
 
 // historyStat reads what the stream holds of an epoch of a document.
-func (n *Node) historyStat(ctx context.Context, doc docname.Document, epoch string) (h control.HistoryStat, err error) {
+func (n *Node) historyStat(ctx context.Context, doc docid.Document, epoch string) (h control.HistoryStat, err error) {
 	h.Subject = doc.UpdatesSubject(n.cfg.History.Shard(doc.PinKey()), epoch)
 	start := time.Now()
 	h.Last, err = n.cfg.History.Load(ctx, h.Subject, func(_ uint64, data []byte) error {

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 )
 
@@ -136,7 +136,7 @@ func BenchmarkPageOfSessions(b *testing.B) {
 func knock(document, remote string) control.Refusal {
 	return control.Refusal{
 		Code: 4002, Reason: "Invalid token: expired", Detail: "expired", Request: "connect",
-		Document: control.NewDocument(docname.Document{Name: document}), Remote: remote, UserAgent: "y",
+		Document: control.NewDocument(docid.Document{Name: document}), Remote: remote, UserAgent: "y",
 	}
 }
 

@@ -1,10 +1,10 @@
 package relay
 
-import "github.com/wsnode/wsnode/relay/docname"
+import "github.com/wsnode/wsnode/docid"
 
 // Presence is one session, and the awareness client that it speaks for.
 type Presence struct {
-	Document docname.Document
+	Document docid.Document
 	Client   uint64 // 0: it has not said
 }
 

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // How much a node remembers of clients that are not there.
@@ -43,7 +43,7 @@ var outcomes = []string{
 // refusalKey makes two refusals one entry: nothing in it changes from one try of a
 // client to the next.
 type refusalKey struct {
-	doc     docname.Document
+	doc     docid.Document
 	remote  string // without the port
 	code    int
 	reason  string // without counts

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/history"
 )
 
@@ -81,7 +81,7 @@ func (s *sweep) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		doc, epoch, err := docname.ParseUpdatesSubject(subject.Name)
+		doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
 		if err != nil || !n.cfg.Registry.Serves(doc.License) {
 			continue
 		}

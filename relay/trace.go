@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 )
 
@@ -19,7 +19,7 @@ import (
 type tracer struct {
 	n     *Node
 	r     control.TraceRequest
-	doc   docname.Document
+	doc   docid.Document
 	trace control.Trace
 	epoch string // of the document, if it lives in this region
 	state kvpin.State
@@ -69,7 +69,7 @@ func (t *tracer) token(ctx context.Context) (string, error) {
 	}
 	t.doc, t.grant = grant.Document(t.r.Name), grant
 	detail := fmt.Sprintf("%s until %s, %s", grant.AppID(), grant.Expires.UTC().Format(time.RFC3339), limitsInWords(grant.Limits))
-	name, err := docname.Parse(t.r.Name)
+	name, err := docid.Parse(t.r.Name)
 	if err != nil {
 		return detail, err
 	}
@@ -80,7 +80,7 @@ func (t *tracer) token(ctx context.Context) (string, error) {
 }
 
 func (t *tracer) document(context.Context) (detail string, err error) {
-	if t.doc.Name, err = docname.Parse(t.doc.Name); err != nil {
+	if t.doc.Name, err = docid.Parse(t.doc.Name); err != nil {
 		return "", err
 	}
 	return t.doc.String(), nil

@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // usage tells an app what it uses of its plan, over all nodes and regions.
 func (n *Node) usage(w http.ResponseWriter, r *http.Request) {
-	credentials := authn.FromRequest(r, docname.ParseQuery(r.URL.RawQuery), !n.cfg.NoQueryToken)
+	credentials := authn.FromRequest(r, docid.ParseQuery(r.URL.RawQuery), !n.cfg.NoQueryToken)
 	grant, err := n.verify(r.Context(), credentials.Token)
 	if err != nil {
 		n.writeRefusal(w, r, err)
@@ -23,10 +23,10 @@ func (n *Node) usage(w http.ResponseWriter, r *http.Request) {
 	}
 	most := plan(grant).Within(n.gate.limits.Ceilings)
 	writeJSON(w, http.StatusOK, struct {
-		Tenant    docname.Tenant `json:"tenantId"`
-		App       docname.App    `json:"appId"`
-		Usage     usageAnswer    `json:"usage"`
-		Timestamp string         `json:"timestamp"`
+		Tenant    docid.Tenant `json:"tenantId"`
+		App       docid.App    `json:"appId"`
+		Usage     usageAnswer  `json:"usage"`
+		Timestamp string       `json:"timestamp"`
 	}{
 		grant.Tenant, grant.App,
 		usageAnswer{share(counts.Connections, most.MaxConnections), share(counts.Documents, most.MaxDocuments)},

@@ -15,9 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // documentRow is a live document on one node, as it is printed.
@@ -120,7 +120,7 @@ func (c *cli) findDocument(ctx context.Context, fl *fleet, arg, license string) 
 		return nil, pinErr
 	}
 	if doc.License == "" {
-		doc.License = docname.LicenseRegion(license)
+		doc.License = docid.LicenseRegion(license)
 	}
 	if doc.License == "" {
 		return nil, pinErr

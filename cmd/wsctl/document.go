@@ -5,26 +5,26 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // parseDocument reads a document as wsctl prints it, "license/tenant/app/name", or
 // without the license region, also as "tenant::app::name". License is empty then.
-func parseDocument(arg string) (d docname.Document, err error) {
+func parseDocument(arg string) (d docid.Document, err error) {
 	wrong := failed(exitUsage, "%q: expected a document as tenant/app/name, or dbCode/tenant/app/name", arg)
 	parts := strings.SplitN(arg, "::", 3)
 	if len(parts) != 3 {
 		parts = strings.SplitN(arg, "/", 3)
-		if license, rest, ok := strings.Cut(arg, "/"); ok && strings.HasPrefix(license, "aws-") && docname.ValidRegion(license) {
-			d.License = docname.LicenseRegion(license)
+		if license, rest, ok := strings.Cut(arg, "/"); ok && strings.HasPrefix(license, "aws-") && docid.ValidRegion(license) {
+			d.License = docid.LicenseRegion(license)
 			parts = strings.SplitN(rest, "/", 3)
 		}
 	}
-	if len(parts) != 3 || !docname.ValidID(parts[0]) || !docname.ValidID(parts[1]) {
+	if len(parts) != 3 || !docid.ValidID(parts[0]) || !docid.ValidID(parts[1]) {
 		return d, wrong
 	}
-	d.Tenant, d.App = docname.Tenant(parts[0]), docname.App(parts[1])
-	if d.Name, err = docname.Parse(parts[2]); err != nil {
+	d.Tenant, d.App = docid.Tenant(parts[0]), docid.App(parts[1])
+	if d.Name, err = docid.Parse(parts[2]); err != nil {
 		return d, failed(exitUsage, "%q: %v", arg, err)
 	}
 	return d, nil
@@ -32,9 +32,9 @@ func parseDocument(arg string) (d docname.Document, err error) {
 
 // resolve finds the license region of a document that was given without: the one
 // in which it is pinned, or the only one that there is.
-func (r *registries) resolve(ctx context.Context, d docname.Document, license string) (docname.Document, error) {
+func (r *registries) resolve(ctx context.Context, d docid.Document, license string) (docid.Document, error) {
 	if license != "" {
-		d.License = docname.LicenseRegion(license)
+		d.License = docid.LicenseRegion(license)
 	}
 	if d.License != "" {
 		return d, nil
@@ -44,7 +44,7 @@ func (r *registries) resolve(ctx context.Context, d docname.Document, license st
 		d.License = known[0]
 		return d, nil
 	}
-	var pinned []docname.LicenseRegion
+	var pinned []docid.LicenseRegion
 	errs := []error{r.lost}
 	for _, license := range known {
 		d.License = license

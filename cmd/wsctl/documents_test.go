@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -19,7 +19,7 @@ func TestAPinThatCannotBeReadIsReleased(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc := docname.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "broken"}
+	doc := docid.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "broken"}
 	if _, err := js.Publish(t.Context(), "$KV.wsnode-aws-eu-west-1."+doc.PinKey(), []byte("{")); err != nil {
 		t.Fatal(err)
 	}

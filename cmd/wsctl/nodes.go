@@ -16,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // nodeRow is a node as it is printed. Nodes of regions that wsctl was not pointed
@@ -30,9 +30,9 @@ type nodeRow struct {
 
 // leaseRow is a node's lease as a registry has it.
 type leaseRow struct {
-	License docname.LicenseRegion `json:"license"`
-	ID      string                `json:"id"`
-	Renewed time.Time             `json:"renewed"` // by the registry's clock
+	License docid.LicenseRegion `json:"license"`
+	ID      string              `json:"id"`
+	Renewed time.Time           `json:"renewed"` // by the registry's clock
 }
 
 // stateLost is a node that is known by its leases, in a region whose nodes answer,

@@ -11,30 +11,30 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // pinRow is a pin as it is printed.
 type pinRow struct {
-	Document string                `json:"document"`
-	License  docname.LicenseRegion `json:"license"`
-	Tenant   docname.Tenant        `json:"tenant"`
-	App      docname.App           `json:"app"`
-	Name     string                `json:"name"`
-	State    string                `json:"state"`
-	Region   kvpin.Region          `json:"region"`
-	Nodes    []kvpin.NodeID        `json:"nodes"`
-	Since    time.Time             `json:"since,omitzero"`
-	Epoch    kvpin.Epoch           `json:"epoch"`
-	Revision uint64                `json:"revision"`
+	Document string              `json:"document"`
+	License  docid.LicenseRegion `json:"license"`
+	Tenant   docid.Tenant        `json:"tenant"`
+	App      docid.App           `json:"app"`
+	Name     string              `json:"name"`
+	State    string              `json:"state"`
+	Region   docid.Region        `json:"region"`
+	Nodes    []docid.NodeID      `json:"nodes"`
+	Since    time.Time           `json:"since,omitzero"`
+	Epoch    kvpin.Epoch         `json:"epoch"`
+	Revision uint64              `json:"revision"`
 }
 
 func newPinRow(info kvpin.PinInfo) pinRow {
 	d := info.Document
 	row := pinRow{
 		Document: d.String(), License: d.License, Tenant: d.Tenant, App: d.App, Name: d.Name, State: info.State.String(),
-		Region: info.Pin.Region, Nodes: []kvpin.NodeID{}, Since: info.Pin.Since, Epoch: info.Pin.Epoch, Revision: info.Pin.Revision,
+		Region: info.Pin.Region, Nodes: []docid.NodeID{}, Since: info.Pin.Since, Epoch: info.Pin.Epoch, Revision: info.Pin.Revision,
 	}
 	for _, h := range info.Pin.Holders {
 		row.Nodes = append(row.Nodes, h.Node)
@@ -52,7 +52,7 @@ var pinColumns = []column[pinRow]{
 	{"REVISION", true, func(r pinRow) string { return count(r.Revision) }},
 }
 
-func joinNodes(nodes []kvpin.NodeID) string {
+func joinNodes(nodes []docid.NodeID) string {
 	words := make([]string, len(nodes))
 	for i, n := range nodes {
 		words[i] = string(n)
@@ -82,7 +82,7 @@ func (f *pinFlags) check() error {
 }
 
 func (f *pinFlags) filter() kvpin.PinFilter {
-	return kvpin.PinFilter{Tenant: docname.Tenant(f.tenant), App: docname.App(f.app), Region: kvpin.Region(f.region)}
+	return kvpin.PinFilter{Tenant: docid.Tenant(f.tenant), App: docid.App(f.app), Region: docid.Region(f.region)}
 }
 
 func (c *cli) pinsCommand() *cobra.Command {

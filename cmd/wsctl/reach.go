@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/pflag"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // reachFlags say which NATS clusters wsctl talks to. What the environment says is
@@ -163,7 +163,7 @@ func redact(urls string) string {
 
 // sources are the registries: those that are named, and those whose buckets are
 // on the targets. Which targets are not reached is in lost: they hide no other.
-func (f *reachFlags) sources(ctx context.Context) (sources map[docname.LicenseRegion]kvpin.Source, lost, err error) {
+func (f *reachFlags) sources(ctx context.Context) (sources map[docid.LicenseRegion]kvpin.Source, lost, err error) {
 	targets, err := f.targets()
 	if err != nil {
 		return nil, nil, err
@@ -190,11 +190,11 @@ func (f *reachFlags) sources(ctx context.Context) (sources map[docname.LicenseRe
 }
 
 // named are the registries of --registry.
-func (f *reachFlags) named() (sources map[docname.LicenseRegion]kvpin.Source, err error) {
-	sources = map[docname.LicenseRegion]kvpin.Source{}
+func (f *reachFlags) named() (sources map[docid.LicenseRegion]kvpin.Source, err error) {
+	sources = map[docid.LicenseRegion]kvpin.Source{}
 	for _, value := range f.registries {
 		license, where, ok := strings.Cut(value, "=")
-		if !ok || where == "" || !docname.ValidRegion(license) {
+		if !ok || where == "" || !docid.ValidRegion(license) {
 			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
 		}
 		t := target{url: where}
@@ -206,7 +206,7 @@ func (f *reachFlags) named() (sources map[docname.LicenseRegion]kvpin.Source, er
 		if err != nil {
 			return nil, err
 		}
-		sources[docname.LicenseRegion(license)] = t.source()
+		sources[docid.LicenseRegion(license)] = t.source()
 	}
 	return sources, nil
 }
@@ -216,7 +216,7 @@ func (t target) source() kvpin.Source {
 }
 
 // find returns the license regions whose registries are on a target.
-func (f *reachFlags) find(ctx context.Context, t target) (found []docname.LicenseRegion, err error) {
+func (f *reachFlags) find(ctx context.Context, t target) (found []docid.LicenseRegion, err error) {
 	nc, err := f.connect(t)
 	if err != nil {
 		return nil, err

@@ -10,20 +10,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // regionRow is a region as the registries know it.
 type regionRow struct {
-	Region     kvpin.Region            `json:"region"`
-	URL        string                  `json:"url"`
-	Status     kvpin.RegionStatus      `json:"status"`
-	Nodes      int                     `json:"nodes"` // with a lease
-	Registries []docname.LicenseRegion `json:"registries"`
+	Region     docid.Region          `json:"region"`
+	URL        string                `json:"url"`
+	Status     kvpin.RegionStatus    `json:"status"`
+	Nodes      int                   `json:"nodes"` // with a lease
+	Registries []docid.LicenseRegion `json:"registries"`
 	// Differs holds the URLs of registries that have another one: clients are then
 	// sent to different places.
-	Differs map[docname.LicenseRegion]string `json:"differs,omitempty"`
+	Differs map[docid.LicenseRegion]string `json:"differs,omitempty"`
 }
 
 var regionColumns = []column[regionRow]{
@@ -84,14 +84,14 @@ func (c *cli) listRegionsCommand() *cobra.Command {
 
 // regions joins what the registries say.
 func (r *registries) regions(ctx context.Context) ([]regionRow, error) {
-	rows := map[kvpin.Region]*regionRow{}
-	nodes := map[kvpin.Region]map[kvpin.NodeID]bool{}
+	rows := map[docid.Region]*regionRow{}
+	nodes := map[docid.Region]map[docid.NodeID]bool{}
 	leases, err := r.leases(ctx)
 	errs := []error{err}
 	for _, some := range leases {
 		for _, l := range some {
 			if nodes[l.Region] == nil {
-				nodes[l.Region] = map[kvpin.NodeID]bool{}
+				nodes[l.Region] = map[docid.NodeID]bool{}
 			}
 			nodes[l.Region][l.Node] = true
 		}
@@ -111,7 +111,7 @@ func (r *registries) regions(ctx context.Context) ([]regionRow, error) {
 			}
 			if info.URL != row.URL {
 				if row.Differs == nil {
-					row.Differs = map[docname.LicenseRegion]string{}
+					row.Differs = map[docid.LicenseRegion]string{}
 				}
 				row.Differs[license] = info.URL
 			}
@@ -147,12 +147,12 @@ operator's decision. Nodes use the new URL within seconds.`,
 			})
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			region, address := kvpin.Region(args[0]), strings.TrimSuffix(args[1], "/")
+			region, address := docid.Region(args[0]), strings.TrimSuffix(args[1], "/")
 			u, err := url.Parse(address)
 			if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 				return failed(exitUsage, "%q: expected ws:// or wss:// and a host, such as wss://eu-central-1.example", args[1])
 			}
-			if !docname.ValidRegion(args[0]) || strings.HasPrefix(args[0], "aws-") {
+			if !docid.ValidRegion(args[0]) || strings.HasPrefix(args[0], "aws-") {
 				return failed(exitUsage, "%q: expected a WebSocket region: lower-case letters, digits and '-', not beginning with aws-", args[0])
 			}
 			return c.withRegistries(cmd.Context(), func(r *registries) error { return c.setRegion(cmd.Context(), r, region, address, &yes) })
@@ -162,7 +162,7 @@ operator's decision. Nodes use the new URL within seconds.`,
 	return cmd
 }
 
-func (c *cli) setRegion(ctx context.Context, r *registries, region kvpin.Region, address string, yes *confirmFlag) error {
+func (c *cli) setRegion(ctx context.Context, r *registries, region docid.Region, address string, yes *confirmFlag) error {
 	known, err := r.regions(ctx)
 	if err != nil {
 		return err // half of the registries changed would send clients to two places
@@ -174,7 +174,7 @@ func (c *cli) setRegion(ctx context.Context, r *registries, region kvpin.Region,
 	if err := c.confirm(yes, "Set the URL of %s, %s, to %s in %d registries?", region, before, address, len(r.sources)); err != nil {
 		return err
 	}
-	var changed []docname.LicenseRegion
+	var changed []docid.LicenseRegion
 	var errs []error
 	for _, license := range r.licenses() {
 		if err := r.setURL(ctx, license, region, address); err != nil {

@@ -10,16 +10,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // registries are the registries that wsctl reaches, each by itself, so that one
 // that does not answer hides no other.
 type registries struct {
-	sources    map[docname.LicenseRegion]kvpin.Source
-	inspectors map[docname.LicenseRegion]*kvpin.Inspector
-	failed     map[docname.LicenseRegion]error
+	sources    map[docid.LicenseRegion]kvpin.Source
+	inspectors map[docid.LicenseRegion]*kvpin.Inspector
+	failed     map[docid.LicenseRegion]error
 	timeout    time.Duration // of one look or change, which have none of their own
 	lost       error         // says which NATS, that may hold more registries, are not reached
 }
@@ -41,12 +41,12 @@ func (c *cli) openRegistries(ctx context.Context) (*registries, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.reach.timeout)
 	defer cancel()
-	r := &registries{sources: sources, inspectors: map[docname.LicenseRegion]*kvpin.Inspector{}, failed: map[docname.LicenseRegion]error{}, timeout: c.reach.timeout, lost: lost}
+	r := &registries{sources: sources, inspectors: map[docid.LicenseRegion]*kvpin.Inspector{}, failed: map[docid.LicenseRegion]error{}, timeout: c.reach.timeout, lost: lost}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	for license, source := range sources {
 		wait.Go(func() {
-			inspector, err := kvpin.OpenInspector(ctx, map[docname.LicenseRegion]kvpin.Source{license: source})
+			inspector, err := kvpin.OpenInspector(ctx, map[docid.LicenseRegion]kvpin.Source{license: source})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -67,9 +67,9 @@ func (r *registries) close() {
 }
 
 // licenses are all license regions, those included that do not answer.
-func (r *registries) licenses() []docname.LicenseRegion { return slices.Sorted(maps.Keys(r.sources)) }
+func (r *registries) licenses() []docid.LicenseRegion { return slices.Sorted(maps.Keys(r.sources)) }
 
-func (r *registries) inspector(license docname.LicenseRegion) (*kvpin.Inspector, error) {
+func (r *registries) inspector(license docid.LicenseRegion) (*kvpin.Inspector, error) {
 	if i := r.inspectors[license]; i != nil {
 		return i, nil
 	}
@@ -83,15 +83,15 @@ func (r *registries) inspector(license docname.LicenseRegion) (*kvpin.Inspector,
 }
 
 // chosen are the registries of one license region, or of all.
-func (r *registries) chosen(license string) []docname.LicenseRegion {
+func (r *registries) chosen(license string) []docid.LicenseRegion {
 	if license != "" {
-		return []docname.LicenseRegion{docname.LicenseRegion(license)}
+		return []docid.LicenseRegion{docid.LicenseRegion(license)}
 	}
 	return r.licenses()
 }
 
 // pin returns a document's pin; its State is Free if there is none.
-func (r *registries) pin(ctx context.Context, d docname.Document) (kvpin.PinInfo, error) {
+func (r *registries) pin(ctx context.Context, d docid.Document) (kvpin.PinInfo, error) {
 	i, err := r.inspector(d.License)
 	if err != nil {
 		return kvpin.PinInfo{Document: d}, err
@@ -113,7 +113,7 @@ func (r *registries) unpin(ctx context.Context, info kvpin.PinInfo) error {
 }
 
 // setURL writes a region's public URL into one registry.
-func (r *registries) setURL(ctx context.Context, license docname.LicenseRegion, region kvpin.Region, url string) error {
+func (r *registries) setURL(ctx context.Context, license docid.LicenseRegion, region docid.Region, url string) error {
 	i, err := r.inspector(license)
 	if err != nil {
 		return err
@@ -148,8 +148,8 @@ func (r *registries) pins(ctx context.Context, license string, f kvpin.PinFilter
 
 // leases are the leases of all nodes by their registries. Registries that do not
 // answer are in the error.
-func (r *registries) leases(ctx context.Context) (map[docname.LicenseRegion][]kvpin.Lease, error) {
-	leases := map[docname.LicenseRegion][]kvpin.Lease{}
+func (r *registries) leases(ctx context.Context) (map[docid.LicenseRegion][]kvpin.Lease, error) {
+	leases := map[docid.LicenseRegion][]kvpin.Lease{}
 	errs := []error{r.lost}
 	for _, license := range r.licenses() {
 		i, err := r.inspector(license)

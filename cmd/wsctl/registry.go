@@ -16,17 +16,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // finding is one line of a registry check.
 type finding struct {
-	License docname.LicenseRegion `json:"license"` // empty: all, or a server
-	Check   string                `json:"check"`
-	Result  string                `json:"result"` // ok, unknown, weak or wrong
-	Detail  string                `json:"detail"`
-	Mend    string                `json:"mend,omitempty"` // what to do about it
+	License docid.LicenseRegion `json:"license"` // empty: all, or a server
+	Check   string              `json:"check"`
+	Result  string              `json:"result"` // ok, unknown, weak or wrong
+	Detail  string              `json:"detail"`
+	Mend    string              `json:"mend,omitempty"` // what to do about it
 	// Figures are the numbers of Detail, for scripts; their names hold the units.
 	Figures map[string]float64 `json:"figures,omitempty"`
 }
@@ -107,7 +107,7 @@ is not told to clients of NATS: name the monitoring URLs of its servers by
 
 // check gathers findings about one registry.
 type check struct {
-	license  docname.LicenseRegion
+	license  docid.LicenseRegion
 	js       jetstream.JetStream
 	nc       *nats.Conn
 	stream   string
@@ -158,7 +158,7 @@ func (c *cli) checkRegistries(ctx context.Context, monitors []string) (findings 
 }
 
 // checkRegistry looks at one registry.
-func (c *cli) checkRegistry(ctx context.Context, r *registries, license docname.LicenseRegion) []finding {
+func (c *cli) checkRegistry(ctx context.Context, r *registries, license docid.LicenseRegion) []finding {
 	source := r.sources[license]
 	k := &check{license: license, stream: kvpin.StreamName(license), domain: source.Domain}
 	if err := r.failed[license]; err != nil {
@@ -362,7 +362,7 @@ func (c *cli) checkTargets(ctx context.Context) (findings []finding, err error) 
 		url     string
 		created time.Time
 	}
-	places := map[docname.LicenseRegion][]place{}
+	places := map[docid.LicenseRegion][]place{}
 	for _, t := range targets {
 		url := redact(t.url)
 		found, err := c.registriesOn(ctx, t)
@@ -389,7 +389,7 @@ func (c *cli) checkTargets(ctx context.Context) (findings []finding, err error) 
 }
 
 // registriesOn returns when the buckets of a cluster were created.
-func (c *cli) registriesOn(ctx context.Context, t target) (map[docname.LicenseRegion]time.Time, error) {
+func (c *cli) registriesOn(ctx context.Context, t target) (map[docid.LicenseRegion]time.Time, error) {
 	licenses, err := c.reach.find(ctx, t)
 	if err != nil {
 		return nil, err
@@ -403,7 +403,7 @@ func (c *cli) registriesOn(ctx context.Context, t target) (map[docname.LicenseRe
 	if err != nil {
 		return nil, err
 	}
-	created := map[docname.LicenseRegion]time.Time{}
+	created := map[docid.LicenseRegion]time.Time{}
 	for _, license := range licenses {
 		stream, err := js.Stream(ctx, kvpin.StreamName(license))
 		if err != nil {

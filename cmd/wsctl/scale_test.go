@@ -18,9 +18,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -151,11 +151,11 @@ func TestAHundredThousandPinsAreListedAtOnce(t *testing.T) {
 }
 
 // fillRegistry pins documents the way nodes do.
-func fillRegistry(t *testing.T, i *natstest.Instance, license docname.LicenseRegion, pins int) {
+func fillRegistry(t *testing.T, i *natstest.Instance, license docid.LicenseRegion, pins int) {
 	t.Helper()
 	registry, err := kvpin.Open(t.Context(), kvpin.Config{
 		Region: "eu-central-1", Node: "n1", URL: "wss://eu.example",
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: i.URL, Create: true}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: i.URL, Create: true}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func fillRegistry(t *testing.T, i *natstest.Instance, license docname.LicenseReg
 		t.Fatal(err)
 	}
 	for n := range pins {
-		doc := docname.Document{License: license, Tenant: "acme", App: "notes", Name: fmt.Sprintf("document-%d", n)}
+		doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: fmt.Sprintf("document-%d", n)}
 		if _, err := js.PublishAsync("$KV.wsnode-"+string(license)+"."+doc.PinKey(), value, jetstream.WithStallWait(time.Minute)); err != nil {
 			t.Fatal(err)
 		}

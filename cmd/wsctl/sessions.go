@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // sessionRow is a session as it is printed.
@@ -88,7 +88,7 @@ func (f *sessionFlags) register(c *cli, cmd *cobra.Command) {
 // filter is what the nodes are asked for.
 func (f *sessionFlags) filter() (control.Filter, error) {
 	filter := control.Filter{
-		License: docname.LicenseRegion(f.license), Tenant: docname.Tenant(f.tenant), App: docname.App(f.app), Remote: f.remote,
+		License: docid.LicenseRegion(f.license), Tenant: docid.Tenant(f.tenant), App: docid.App(f.app), Remote: f.remote,
 	}
 	if err := checkRemote(f.remote); err != nil || f.document == "" {
 		return filter, err
@@ -96,7 +96,7 @@ func (f *sessionFlags) filter() (control.Filter, error) {
 	doc, err := parseDocument(f.document)
 	other := f.tenant != "" && f.tenant != string(doc.Tenant) || f.app != "" && f.app != string(doc.App)
 	if err != nil || other { // not a whole document: a name, which may hold slashes too
-		name, err := docname.Parse(f.document)
+		name, err := docid.Parse(f.document)
 		if err != nil {
 			return filter, wrongFlag("document", "%q: %v", f.document, err)
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // tokenFlags say what a token is to allow, and who signs it.
@@ -146,8 +146,8 @@ func (f *tokenFlags) ask(ctx context.Context, timeout time.Duration) (string, er
 // sign makes a token with the operator's key.
 func (f *tokenFlags) sign() (string, error) {
 	s := authn.Subject{
-		Tenant: docname.Tenant(orElse(f.tenant, "dev")), App: docname.App(orElse(f.app, "demo")),
-		License: docname.LicenseRegion(orElse(f.license, "aws-eu-west-1")), RegionCode: f.region,
+		Tenant: docid.Tenant(orElse(f.tenant, "dev")), App: docid.App(orElse(f.app, "demo")),
+		License: docid.LicenseRegion(orElse(f.license, "aws-eu-west-1")), RegionCode: f.region,
 		Limits: authn.Limits{
 			MaxConnections: f.maxConnections, MaxDocuments: f.maxDocuments, MaxUsersPerDoc: f.maxUsersPerDoc, OpsPerMinute: f.opsRate,
 		},

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 func (c *cli) traceCommand() *cobra.Command {
@@ -41,7 +41,7 @@ The exit code is 1 when no node would admit the client.`,
 			if token != "" {
 				request.Name, err = c.nameToTrace(args[0], token)
 			} else {
-				var doc docname.Document
+				var doc docid.Document
 				doc, err = c.documentToTrace(ctx, args[0], license)
 				request = control.TraceRequest{Document: control.NewDocument(doc)}
 			}
@@ -69,10 +69,10 @@ func (c *cli) nameToTrace(arg, token string) (name string, err error) {
 		return arg, nil
 	}
 	var claims struct {
-		Tenant      docname.Tenant        `json:"tenantId"`
-		App         docname.App           `json:"appId"`
-		License     docname.LicenseRegion `json:"dbCode"`
-		LicenseCode docname.LicenseRegion `json:"licenseRegionCode"`
+		Tenant      docid.Tenant        `json:"tenantId"`
+		App         docid.App           `json:"appId"`
+		License     docid.LicenseRegion `json:"dbCode"`
+		LicenseCode docid.LicenseRegion `json:"licenseRegionCode"`
 	}
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || decodePart(parts[1], &claims) != nil {
@@ -91,12 +91,12 @@ func (c *cli) nameToTrace(arg, token string) (name string, err error) {
 
 // documentToTrace is a document that need not be pinned; its license region must
 // be known, though.
-func (c *cli) documentToTrace(ctx context.Context, arg, license string) (doc docname.Document, err error) {
+func (c *cli) documentToTrace(ctx context.Context, arg, license string) (doc docid.Document, err error) {
 	if doc, err = parseDocument(arg); err != nil {
 		return doc, err
 	}
 	if license != "" {
-		doc.License = docname.LicenseRegion(license)
+		doc.License = docid.LicenseRegion(license)
 	}
 	if doc.License != "" {
 		return doc, nil

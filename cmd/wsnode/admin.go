@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
 )
 
@@ -112,7 +112,7 @@ func (f *adminFlags) open(ready func() error, log *slog.Logger) (*admin.Server, 
 }
 
 // newMetrics makes the metrics of one node; nil without a listener.
-func newMetrics(s *admin.Server, node kvpin.NodeID, region kvpin.Region) *admin.Metrics {
+func newMetrics(s *admin.Server, node docid.NodeID, region docid.Region) *admin.Metrics {
 	if s == nil {
 		return nil
 	}

@@ -22,9 +22,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/natsd"
 )
 
@@ -99,7 +98,7 @@ func (f *devFlags) listenOn(region, node int) string {
 func (f *devFlags) check() error {
 	seen := map[string]bool{}
 	for _, region := range f.regions {
-		if !docname.ValidRegion(region) || strings.HasPrefix(region, "aws-") {
+		if !docid.ValidRegion(region) || strings.HasPrefix(region, "aws-") {
 			return wrongFlag("regions", "%q: expected lower-case letters, digits and '-', not beginning with aws-", region)
 		}
 		if seen[region] {
@@ -139,7 +138,7 @@ type dev struct {
 }
 
 type devRegion struct {
-	name  kvpin.Region
+	name  docid.Region
 	url   string
 	nats  *natsd.Server
 	nodes []*devNode
@@ -196,11 +195,11 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 // start runs the NATS servers, then the nodes, the regions at the same time.
 func (d *dev) start(ctx context.Context) error {
 	for i, name := range d.flags.regions {
-		r := &devRegion{name: kvpin.Region(name), url: d.flags.url(i, 0)}
+		r := &devRegion{name: docid.Region(name), url: d.flags.url(i, 0)}
 		d.regions = append(d.regions, r)
 		for j := range d.flags.nodes {
 			r.nodes = append(r.nodes, &devNode{
-				dev: d, region: r, id: kvpin.NodeID(fmt.Sprintf("%s-%d", name, j)), addr: d.flags.listenOn(i, j), url: d.flags.url(i, j),
+				dev: d, region: r, id: docid.NodeID(fmt.Sprintf("%s-%d", name, j)), addr: d.flags.listenOn(i, j), url: d.flags.url(i, j),
 			})
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/natsd"
 )
 
@@ -189,11 +189,11 @@ func TestANodeThatWasDrainedFromOutsideStartsAgain(t *testing.T) {
 
 func TestEventsTellNoOldNewsAfterNobodyLooked(t *testing.T) {
 	e := newDevEvents(&dev{flags: &devFlags{grace: time.Second}})
-	name := func(name string) docname.Document {
-		return docname.Document{License: "aws-eu-west-1", Tenant: "dev", App: "demo", Name: name}
+	name := func(name string) docid.Document {
+		return docid.Document{License: "aws-eu-west-1", Tenant: "dev", App: "demo", Name: name}
 	}
-	open := func(names ...string) map[docname.Document]devDocument {
-		present := map[docname.Document]devDocument{}
+	open := func(names ...string) map[docid.Document]devDocument {
+		present := map[docid.Document]devDocument{}
 		for _, n := range names {
 			d := describeDocument(name(n), "eu-central-1")
 			d.Nodes = []devPresence{{Node: "eu-central-1-0", Sessions: 1}}
@@ -204,8 +204,8 @@ func TestEventsTellNoOldNewsAfterNobodyLooked(t *testing.T) {
 	heard := make(chan []byte, 100)
 	e.readers[heard] = struct{}{}
 	now := time.Now()
-	look := func(present map[docname.Document]devDocument, expired ...string) []string {
-		gone := map[docname.Document]bool{}
+	look := func(present map[docid.Document]devDocument, expired ...string) []string {
+		gone := map[docid.Document]bool{}
 		for _, n := range expired {
 			gone[name(n)] = true
 		}

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // devEvents tells the playground what happens. It looks ten times a second, and
@@ -25,9 +25,9 @@ type devEvents struct {
 	readers map[chan []byte]struct{}
 	stop    context.CancelFunc // of the looking goroutine; nil: nobody looks
 	done    sync.WaitGroup
-	state   []byte                        // the last state event
-	leaving map[docname.Document]*leaving // documents that nobody holds, as far as one can see
-	before  map[docname.Document]devDocument
+	state   []byte                      // the last state event
+	leaving map[docid.Document]*leaving // documents that nobody holds, as far as one can see
+	before  map[docid.Document]devDocument
 	nodes   map[string]string // states by node, as told
 	cuts    map[string]string // registries by region, as told
 	resumed bool              // nobody has looked for a while: what is found now is no news
@@ -41,14 +41,14 @@ type leaving struct {
 
 // devDocument is a pinned document as the page draws it.
 type devDocument struct {
-	docname.Document `json:"-"`
-	Tenant           docname.Tenant        `json:"tenant"`
-	App              docname.App           `json:"app"`
-	License          docname.LicenseRegion `json:"license"`
-	Name             string                `json:"name"`
-	Region           string                `json:"region"`
-	GraceMs          *int64                `json:"graceMs"`
-	Nodes            []devPresence         `json:"nodes"`
+	docid.Document `json:"-"`
+	Tenant         docid.Tenant        `json:"tenant"`
+	App            docid.App           `json:"app"`
+	License        docid.LicenseRegion `json:"license"`
+	Name           string              `json:"name"`
+	Region         string              `json:"region"`
+	GraceMs        *int64              `json:"graceMs"`
+	Nodes          []devPresence       `json:"nodes"`
 }
 
 type devPresence struct {
@@ -65,7 +65,7 @@ const (
 
 func newDevEvents(d *dev) *devEvents {
 	return &devEvents{
-		dev: d, readers: map[chan []byte]struct{}{}, leaving: map[docname.Document]*leaving{},
+		dev: d, readers: map[chan []byte]struct{}{}, leaving: map[docid.Document]*leaving{},
 		nodes: map[string]string{}, cuts: map[string]string{},
 	}
 }
@@ -198,8 +198,8 @@ func (e *devEvents) once(ctx context.Context) {
 }
 
 // present collects who is where, on all nodes that run.
-func (e *devEvents) present() map[docname.Document]devDocument {
-	documents := map[docname.Document]devDocument{}
+func (e *devEvents) present() map[docid.Document]devDocument {
+	documents := map[docid.Document]devDocument{}
 	for _, n := range e.dev.nodes() {
 		node := n.current()
 		if node == nil {
@@ -224,21 +224,21 @@ func (e *devEvents) present() map[docname.Document]devDocument {
 	return documents
 }
 
-func describeDocument(d docname.Document, region string) devDocument {
+func describeDocument(d docid.Document, region string) devDocument {
 	return devDocument{Document: d, Tenant: d.Tenant, App: d.App, License: d.License, Name: d.Name, Region: region, Nodes: []devPresence{}}
 }
 
 // expired asks the registry about documents whose grace period should be over.
-func (e *devEvents) expired(ctx context.Context, present map[docname.Document]devDocument, now time.Time) map[docname.Document]bool {
+func (e *devEvents) expired(ctx context.Context, present map[docid.Document]devDocument, now time.Time) map[docid.Document]bool {
 	e.mu.Lock()
-	var due []docname.Document
+	var due []docid.Document
 	for d, l := range e.leaving {
 		if _, back := present[d]; !back && (e.resumed || now.Sub(l.since) >= e.dev.flags.grace) {
 			due = append(due, d)
 		}
 	}
 	e.mu.Unlock()
-	gone := map[docname.Document]bool{}
+	gone := map[docid.Document]bool{}
 	for _, d := range due {
 		for _, n := range e.dev.nodes() {
 			n.mu.Lock()
@@ -256,7 +256,7 @@ func (e *devEvents) expired(ctx context.Context, present map[docname.Document]de
 }
 
 // compare tells what changed since the last look.
-func (e *devEvents) compare(present map[docname.Document]devDocument, expired map[docname.Document]bool, now time.Time) {
+func (e *devEvents) compare(present map[docid.Document]devDocument, expired map[docid.Document]bool, now time.Time) {
 	for d, document := range present {
 		before, known := e.before[d]
 		if l := e.leaving[d]; l != nil {
@@ -324,7 +324,7 @@ func (e *devEvents) steered(t topology) {
 }
 
 // listed are the documents that are pinned, in order.
-func (e *devEvents) listed(present map[docname.Document]devDocument, now time.Time) []devDocument {
+func (e *devEvents) listed(present map[docid.Document]devDocument, now time.Time) []devDocument {
 	list := make([]devDocument, 0, len(present)+len(e.leaving))
 	for _, d := range present {
 		list = append(list, d)
@@ -340,7 +340,7 @@ func (e *devEvents) listed(present map[docname.Document]devDocument, now time.Ti
 }
 
 // refused is told by the nodes of every handshake that was turned away.
-func (e *devEvents) refused(n *devNode, doc docname.Document, code int, reason string) {
+func (e *devEvents) refused(n *devNode, doc docid.Document, code int, reason string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if to, redirected := strings.CutPrefix(reason, "REDIRECT:"); redirected {

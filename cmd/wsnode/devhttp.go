@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // The playground as it was built from its sources: running it needs no npm.
@@ -128,9 +128,9 @@ func page(files http.Handler) http.Handler {
 
 // topology is what runs where.
 type topology struct {
-	Grace          float64                 `json:"grace"` // seconds
-	LicenseRegions []docname.LicenseRegion `json:"licenseRegions"`
-	Regions        []topologyRegion        `json:"regions"`
+	Grace          float64               `json:"grace"` // seconds
+	LicenseRegions []docid.LicenseRegion `json:"licenseRegions"`
+	Regions        []topologyRegion      `json:"regions"`
 }
 
 type topologyRegion struct {

@@ -11,10 +11,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // devNode is a node that can be stopped and started again. Its port stays open
@@ -22,7 +22,7 @@ import (
 type devNode struct {
 	dev    *dev
 	region *devRegion
-	id     kvpin.NodeID
+	id     docid.NodeID
 	addr   string // what it listens on
 	url    string
 	server *relay.Server
@@ -88,7 +88,7 @@ func (n *devNode) start(ctx context.Context) error {
 	if n.region.cut.Load() {
 		registry.cut()
 	}
-	registries := map[docname.LicenseRegion]kvpin.Source{}
+	registries := map[docid.LicenseRegion]kvpin.Source{}
 	for _, license := range licenseRegions {
 		registries[license] = kvpin.Source{Create: true, Options: []nats.Option{nats.InProcessServer(registry)}}
 	}
@@ -96,7 +96,7 @@ func (n *devNode) start(ctx context.Context) error {
 		region: n.region.name, node: n.id, publicURL: n.region.url,
 		nats: bus.ConnectConfig{InProcess: region}, registries: registries,
 		metrics: newMetrics(d.admin, n.id, n.region.name),
-		relay: relay.Config{Verifier: verifier, Grace: d.flags.grace, Tenants: d.flags.admin.tenants, Refused: func(doc docname.Document, code int, reason string) {
+		relay: relay.Config{Verifier: verifier, Grace: d.flags.grace, Tenants: d.flags.admin.tenants, Refused: func(doc docid.Document, code int, reason string) {
 			d.events.refused(n, doc, code, reason)
 		}},
 		log: d.log.With("node", n.id),

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 func (d *dev) jwks(w http.ResponseWriter, _ *http.Request) {
@@ -53,8 +53,8 @@ func devSubject(q url.Values) (s authn.Subject, err error) {
 		return fallback
 	}
 	s = authn.Subject{
-		Tenant: docname.Tenant(get("tenant", "dev")), App: docname.App(get("app", "demo")),
-		License: docname.LicenseRegion(get("dbCode", "aws-eu-west-1")), RegionCode: q.Get("regionCode"), Domains: q["domain"], Documents: q["document"],
+		Tenant: docid.Tenant(get("tenant", "dev")), App: docid.App(get("app", "demo")),
+		License: docid.LicenseRegion(get("dbCode", "aws-eu-west-1")), RegionCode: q.Get("regionCode"), Domains: q["domain"], Documents: q["document"],
 	}
 	if s.TTL, err = devTTL(get("ttl", "1h")); err != nil {
 		return s, err

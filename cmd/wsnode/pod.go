@@ -14,25 +14,25 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 )
 
 // podConfig is what one node runs on.
 type podConfig struct {
-	region     kvpin.Region
-	node       kvpin.NodeID
+	region     docid.Region
+	node       docid.NodeID
 	publicURL  string
 	listener   net.Listener // the pod closes it; nil: somebody else serves the node
 	tls        *tls.Config  // nil: plain
 	nats       bus.ConnectConfig
 	history    history.Config
-	registries map[docname.LicenseRegion]kvpin.Source
+	registries map[docid.LicenseRegion]kvpin.Source
 	lease      time.Duration  // in the registries; 0: the default
 	relay      relay.Config   // Verifier and settings; the parts are filled in
 	metrics    *admin.Metrics // nil: none
@@ -92,7 +92,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 			p.metrics.Registry(op, d, errors.Is(err, kvpin.ErrUnavailable))
 		},
 		Load:     func() (load json.RawMessage) { whenUp(func(n *relay.Node) { load = n.LeaseLoad() }); return load },
-		Unpinned: func(doc docname.Document, pin kvpin.Pin) { whenUp(func(n *relay.Node) { n.Unpinned(doc, pin) }) },
+		Unpinned: func(doc docid.Document, pin kvpin.Pin) { whenUp(func(n *relay.Node) { n.Unpinned(doc, pin) }) },
 	})
 	if err != nil {
 		return nil, err

@@ -18,16 +18,16 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/natsd"
 )
 
 // licenseRegions are known from the start.
-var licenseRegions = []docname.LicenseRegion{
+var licenseRegions = []docid.LicenseRegion{
 	"aws-ap-northeast-1", "aws-ap-south-1", "aws-eu-west-1", "aws-us-east-1", "aws-us-east-2", "aws-us-west-2",
 }
 
@@ -181,7 +181,7 @@ func (f *serveFlags) config(log *slog.Logger) (c podConfig, err error) {
 	if f.node == "" {
 		f.node = nodeName()
 	}
-	c = podConfig{region: kvpin.Region(f.region), node: kvpin.NodeID(f.node), publicURL: strings.TrimSuffix(f.publicURL, "/"), log: log}
+	c = podConfig{region: docid.Region(f.region), node: docid.NodeID(f.node), publicURL: strings.TrimSuffix(f.publicURL, "/"), log: log}
 	steps := []func(*podConfig) error{
 		f.identity, f.connection, f.registry, f.clients,
 		func(c *podConfig) error { return f.limits.apply(&c.relay, f.set) },
@@ -199,9 +199,9 @@ func (f *serveFlags) identity(c *podConfig) error {
 	switch {
 	case f.region == "":
 		return wrongFlag("region", "missing: expected the name of this WebSocket region, such as eu-central-1")
-	case !docname.ValidRegion(f.region) || strings.HasPrefix(f.region, "aws-"):
+	case !docid.ValidRegion(f.region) || strings.HasPrefix(f.region, "aws-"):
 		return wrongFlag("region", "%q: expected lower-case letters, digits and '-', not beginning with aws-", f.region)
-	case !docname.ValidID(f.node) || slices.Contains(strings.Split(f.node, "."), ""):
+	case !docid.ValidID(f.node) || slices.Contains(strings.Split(f.node, "."), ""):
 		return wrongFlag("node", "%q: expected 1 to 64 of letters, digits, '_', '-' and single dots inside", f.node)
 	}
 	u, err := url.Parse(c.publicURL)
@@ -298,7 +298,7 @@ func (f *serveFlags) registry(c *podConfig) error {
 	}
 	c.lease = f.lease
 	base := kvpin.Source{URL: f.natsURL, Options: c.nats.Options, Replicas: f.replicas, Create: f.createBuckets}
-	c.registries = map[docname.LicenseRegion]kvpin.Source{}
+	c.registries = map[docid.LicenseRegion]kvpin.Source{}
 	if f.singleRegion {
 		for _, license := range licenseRegions {
 			c.registries[license] = base
@@ -306,20 +306,20 @@ func (f *serveFlags) registry(c *podConfig) error {
 	}
 	for i, value := range f.registries {
 		license, natsURL, _ := strings.Cut(value, "=")
-		if !areServers(natsURL) || !docname.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
+		if !areServers(natsURL) || !docid.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
 			return wrongFlag("registry", "value %d: expected dbCode=natsURL, such as aws-eu-west-1=nats://nats:4222", i+1)
 		}
 		source := base
 		source.URL = natsURL
-		c.registries[docname.LicenseRegion(license)] = source
+		c.registries[docid.LicenseRegion(license)] = source
 	}
 	for license, domain := range domains {
-		source, ok := c.registries[docname.LicenseRegion(license)]
+		source, ok := c.registries[docid.LicenseRegion(license)]
 		if !ok {
 			return wrongFlag("registry-domain", "%q is not served: expected one of the registries", license)
 		}
 		source.Domain = domain
-		c.registries[docname.LicenseRegion(license)] = source
+		c.registries[docid.LicenseRegion(license)] = source
 	}
 	return nil
 }

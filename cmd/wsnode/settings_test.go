@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 func TestTheEnvironmentGivesRepeatableFlagsSeveralValues(t *testing.T) {
@@ -86,7 +86,7 @@ func TestTheLongestLeaseIsOneThatTheRegistryTakes(t *testing.T) {
 	cancel()
 	_, err := kvpin.Open(ctx, kvpin.Config{
 		Region: "eu-central-1", Node: "a", LeaseTTL: longestLease,
-		Registries: map[docname.LicenseRegion]kvpin.Source{"aws-eu-west-1": {URL: "nats://127.0.0.1:1"}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{"aws-eu-west-1": {URL: "nats://127.0.0.1:1"}},
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)

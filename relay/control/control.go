@@ -19,7 +19,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // ServiceName is the name under which nodes are found: $SRV.PING.wsnode.
@@ -81,20 +81,20 @@ func Wrong(format string, args ...any) error { return refuse(CodeWrong, format, 
 
 // Document names a document in requests and answers.
 type Document struct {
-	License docname.LicenseRegion `json:"license"`
-	Tenant  docname.Tenant        `json:"tenant"`
-	App     docname.App           `json:"app"`
-	Name    string                `json:"name"`
+	License docid.LicenseRegion `json:"license"`
+	Tenant  docid.Tenant        `json:"tenant"`
+	App     docid.App           `json:"app"`
+	Name    string              `json:"name"`
 }
 
 // NewDocument returns the document as it is sent.
-func NewDocument(d docname.Document) Document { return Document(d) }
+func NewDocument(d docid.Document) Document { return Document(d) }
 
 // Docname returns the document as the rest of the product knows it.
-func (d Document) Docname() docname.Document { return docname.Document(d) }
+func (d Document) Docname() docid.Document { return docid.Document(d) }
 
-// String spells the document as docname does.
-func (d Document) String() string { return docname.Document(d).String() }
+// String spells the document as docid does.
+func (d Document) String() string { return docid.Document(d).String() }
 
 // A node's state, as operators see it.
 const (
@@ -141,26 +141,26 @@ type Traffic struct {
 
 // Lease is a node's lease in one registry.
 type Lease struct {
-	License docname.LicenseRegion `json:"license"`
-	Current bool                  `json:"current"` // the registry has answered lately
-	ID      string                `json:"id,omitempty"`
-	Until   time.Time             `json:"until,omitzero"`
-	Held    int                   `json:"held"` // documents whose pins name this node
-	Owed    int                   `json:"owed"` // registry writes that are to be repeated
+	License docid.LicenseRegion `json:"license"`
+	Current bool                `json:"current"` // the registry has answered lately
+	ID      string              `json:"id,omitempty"`
+	Until   time.Time           `json:"until,omitzero"`
+	Held    int                 `json:"held"` // documents whose pins name this node
+	Owed    int                 `json:"owed"` // registry writes that are to be repeated
 }
 
 // Filter selects sessions or documents; empty fields stand for any.
 type Filter struct {
-	License  docname.LicenseRegion `json:"license,omitempty"`
-	Tenant   docname.Tenant        `json:"tenant,omitempty"`
-	App      docname.App           `json:"app,omitempty"`
-	Document string                `json:"document,omitempty"` // the exact name
-	Remote   string                `json:"remote,omitempty"`   // the client's IP address
-	Sessions []uint64              `json:"sessions,omitempty"`
+	License  docid.LicenseRegion `json:"license,omitempty"`
+	Tenant   docid.Tenant        `json:"tenant,omitempty"`
+	App      docid.App           `json:"app,omitempty"`
+	Document string              `json:"document,omitempty"` // the exact name
+	Remote   string              `json:"remote,omitempty"`   // the client's IP address
+	Sessions []uint64            `json:"sessions,omitempty"`
 }
 
 // TakesDocument reports whether the filter takes a document.
-func (f *Filter) TakesDocument(d docname.Document) bool {
+func (f *Filter) TakesDocument(d docid.Document) bool {
 	return (f.License == "" || f.License == d.License) && (f.Tenant == "" || f.Tenant == d.Tenant) &&
 		(f.App == "" || f.App == d.App) && (f.Document == "" || f.Document == d.Name)
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/goleak"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -361,7 +361,7 @@ func TestFilters(t *testing.T) {
 	if id, err := control.ParseSessionID(control.SessionID(1 << 52)); err != nil || id != 1<<52 {
 		t.Error(id, err)
 	}
-	if d := control.NewDocument(docname.Document{Tenant: "a", Name: "n"}).Docname(); d.Tenant != "a" || fmt.Sprint(d) != "/a//n" {
+	if d := control.NewDocument(docid.Document{Tenant: "a", Name: "n"}).Docname(); d.Tenant != "a" || fmt.Sprint(d) != "/a//n" {
 		t.Error(d)
 	}
 }

@@ -251,7 +251,7 @@ func (h *History) MaxAge() time.Duration { return h.maxAge }
 // with a reconnect.
 func (h *History) MaxPayload() int { return int(h.maxPayload.Load()) }
 
-// shardOf reads the shard out of a subject that docname.Document.UpdatesSubject
+// shardOf reads the shard out of a subject that docid.Document.UpdatesSubject
 // made.
 func (h *History) shardOf(subject string) (int, error) {
 	rest, ok := strings.CutPrefix(subject, subjectPrefix)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 const (
@@ -30,7 +30,7 @@ func (c Config) stream(shard, shards int) jetstream.StreamConfig {
 	s := jetstream.StreamConfig{
 		Name:        StreamName(shard),
 		Description: "wsnode: updates of live documents",
-		Subjects:    []string{docname.UpdatesFilter(shard)},
+		Subjects:    []string{docid.UpdatesFilter(shard)},
 		Storage:     jetstream.FileStorage,
 		Retention:   jetstream.LimitsPolicy,
 		// A full stream must refuse: discarding the oldest messages would tear
@@ -57,7 +57,7 @@ func checkStream(s jetstream.StreamConfig, shard int) error {
 	unfit := func(setting, expected string) error {
 		return fmt.Errorf("stream %s: %s, expected %s", s.Name, setting, expected)
 	}
-	filter := docname.UpdatesFilter(shard)
+	filter := docid.UpdatesFilter(shard)
 	switch {
 	case len(s.Subjects) != 1 || s.Subjects[0] != filter:
 		return unfit(fmt.Sprintf("subjects are %q", s.Subjects), filter)

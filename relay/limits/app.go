@@ -4,14 +4,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // app is what this node knows of one app: the sessions here, and, once a token
 // has set a limit, the app's record in the registry.
 type app struct {
 	places *Places
-	id     docname.AppID
+	id     docid.AppID
 	key    string
 
 	stopAnswering func() // questions about its usage

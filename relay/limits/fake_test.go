@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 var errLost = errors.New("no answer")
@@ -114,16 +114,16 @@ func (n *fakeNode) renewLease(number int) {
 	}
 }
 
-func (n *fakeNode) Keys(docname.LicenseRegion) Keys { return n }
+func (n *fakeNode) Keys(docid.LicenseRegion) Keys { return n }
 
-func (n *fakeNode) Lease(docname.LicenseRegion) (string, bool) {
+func (n *fakeNode) Lease(docid.LicenseRegion) (string, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	lease, ok := n.leases[n.node]
 	return lease, ok
 }
 
-func (n *fakeNode) LeaseCurrent(_ context.Context, _ docname.LicenseRegion, node, lease string) (bool, error) {
+func (n *fakeNode) LeaseCurrent(_ context.Context, _ docid.LicenseRegion, node, lease string) (bool, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.cut {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 )
 
 // OnRegistry is the Registry of a node: the buckets and leases of its pins.
@@ -15,20 +15,20 @@ func OnRegistry(r *kvpin.Registry) Registry { return pinRegistry{r} }
 
 type pinRegistry struct{ *kvpin.Registry }
 
-func (r pinRegistry) Keys(license docname.LicenseRegion) Keys {
+func (r pinRegistry) Keys(license docid.LicenseRegion) Keys {
 	if keys := r.Registry.Keys(license); keys != nil {
 		return pinKeys{keys}
 	}
 	return nil
 }
 
-func (r pinRegistry) Lease(license docname.LicenseRegion) (string, bool) {
+func (r pinRegistry) Lease(license docid.LicenseRegion) (string, bool) {
 	lease, _, current := r.Registry.Lease(license)
 	return string(lease), current
 }
 
-func (r pinRegistry) LeaseCurrent(ctx context.Context, license docname.LicenseRegion, node, lease string) (bool, error) {
-	return r.Registry.LeaseCurrent(ctx, license, kvpin.NodeID(node), kvpin.LeaseID(lease))
+func (r pinRegistry) LeaseCurrent(ctx context.Context, license docid.LicenseRegion, node, lease string) (bool, error) {
+	return r.Registry.LeaseCurrent(ctx, license, docid.NodeID(node), kvpin.LeaseID(lease))
 }
 
 type pinKeys struct{ keys *kvpin.Keys }

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -23,14 +23,14 @@ type node struct {
 	exchange *limits.NATSExchange
 }
 
-const license = docname.LicenseRegion("aws-eu-west-1")
+const license = docid.LicenseRegion("aws-eu-west-1")
 
 // start starts a node whose registry is at a URL.
 func start(t *testing.T, url, name, region string) *node {
 	t.Helper()
 	registry, err := kvpin.Open(t.Context(), kvpin.Config{
-		Region: kvpin.Region(region), Node: kvpin.NodeID(name), URL: "wss://" + region + ".example",
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: url, Create: true}},
+		Region: docid.Region(region), Node: docid.NodeID(name), URL: "wss://" + region + ".example",
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: url, Create: true}},
 		LeaseTTL:   2 * time.Second,
 	})
 	if err != nil {
@@ -53,8 +53,8 @@ func start(t *testing.T, url, name, region string) *node {
 	return n
 }
 
-func document(app, name string) docname.Document {
-	return docname.Document{License: license, Tenant: "acme", App: docname.App(app), Name: name}
+func document(app, name string) docid.Document {
+	return docid.Document{License: license, Tenant: "acme", App: docid.App(app), Name: name}
 }
 
 // race has n clients want a place at once.

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // gossipEvery is how often a pod tells the others of its region what it counted.
@@ -28,18 +28,18 @@ type Ops struct {
 	start   time.Time
 
 	mu   sync.Mutex
-	apps map[docname.AppID]*Meter
+	apps map[docid.AppID]*Meter
 }
 
 // NewOps makes the counters. publish sends bytes to the other pods of the
 // region, not to this one; it must not block.
 func NewOps(publish func([]byte) error) *Ops {
-	return &Ops{publish: publish, start: time.Now(), apps: map[docname.AppID]*Meter{}}
+	return &Ops{publish: publish, start: time.Now(), apps: map[docid.AppID]*Meter{}}
 }
 
 // Meter counts the operations of one app. Sessions share it.
 type Meter struct {
-	app docname.AppID
+	app docid.AppID
 	ops *Ops
 
 	users int // guarded by ops.mu
@@ -52,7 +52,7 @@ type Meter struct {
 }
 
 // Open returns the app's meter. Each Open wants a Close.
-func (o *Ops) Open(app docname.AppID) *Meter {
+func (o *Ops) Open(app docid.AppID) *Meter {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m := o.meterLocked(app)
@@ -60,7 +60,7 @@ func (o *Ops) Open(app docname.AppID) *Meter {
 	return m
 }
 
-func (o *Ops) meterLocked(app docname.AppID) *Meter {
+func (o *Ops) meterLocked(app docid.AppID) *Meter {
 	m := o.apps[app]
 	if m == nil {
 		m = &Meter{app: app, ops: o}
@@ -168,7 +168,7 @@ func (o *Ops) collect() [][]byte {
 	return messages
 }
 
-func appendOps(b []byte, app docname.AppID, n int) []byte {
+func appendOps(b []byte, app docid.AppID, n int) []byte {
 	for _, s := range []string{string(app.License), string(app.Tenant), string(app.App)} {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
@@ -197,12 +197,12 @@ func (o *Ops) Receive(message []byte) error {
 			return errOps
 		}
 		rest = rest[n:]
-		o.add(docname.AppID{License: docname.LicenseRegion(words[0]), Tenant: docname.Tenant(words[1]), App: docname.App(words[2])}, int(count))
+		o.add(docid.AppID{License: docid.LicenseRegion(words[0]), Tenant: docid.Tenant(words[1]), App: docid.App(words[2])}, int(count))
 	}
 	return nil
 }
 
-func (o *Ops) add(app docname.AppID, n int) {
+func (o *Ops) add(app docid.AppID, n int) {
 	o.mu.Lock()
 	m := o.meterLocked(app)
 	o.mu.Unlock()

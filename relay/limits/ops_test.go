@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // pods makes n counters that hear each other.
@@ -100,7 +100,7 @@ func TestOperationsAreSummedOverTheRegion(t *testing.T) {
 			}
 			m.Close()
 		}
-		other := all[0].Open(docname.AppID{License: testApp.License, Tenant: "other", App: "notes"})
+		other := all[0].Open(docid.AppID{License: testApp.License, Tenant: "other", App: "notes"})
 		defer other.Close()
 		if other.Total() != 0 {
 			t.Error("another app's operations are counted")
@@ -119,7 +119,7 @@ func TestIdleAppsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := pods(t, 2)
 		for i := range 100 {
-			m := all[0].Open(docname.AppID{License: testApp.License, Tenant: docname.Tenant(strconv.Itoa(i)), App: "a"})
+			m := all[0].Open(docid.AppID{License: testApp.License, Tenant: docid.Tenant(strconv.Itoa(i)), App: "a"})
 			m.Count(10)
 			m.Close()
 		}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // PlacesConfig says who reserves places, and where.
@@ -40,15 +40,15 @@ type Places struct {
 	closed   bool
 
 	mu       sync.Mutex // before app.mu
-	apps     map[docname.AppID]*app
+	apps     map[docid.AppID]*app
 	keys     map[appKey]*app
-	watching map[docname.LicenseRegion]bool
+	watching map[docid.LicenseRegion]bool
 	tending  bool
 }
 
 // appKey is where an app's record is.
 type appKey struct {
-	license docname.LicenseRegion
+	license docid.LicenseRegion
 	key     string
 }
 
@@ -58,8 +58,8 @@ func NewPlaces(c PlacesConfig) *Places {
 	setDefault(&c.Patience, 1500*time.Millisecond)
 	setDefault(&c.Log, slog.New(slog.DiscardHandler))
 	p := &Places{
-		config: c, apps: map[docname.AppID]*app{}, keys: map[appKey]*app{},
-		watching: map[docname.LicenseRegion]bool{},
+		config: c, apps: map[docid.AppID]*app{}, keys: map[appKey]*app{},
+		watching: map[docid.LicenseRegion]bool{},
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
@@ -76,7 +76,7 @@ func setDefault[T comparable](setting *T, value T) {
 // token's plan. Its errors are *ExceededError, or wrap ErrUnavailable: the
 // registry cannot be asked, or a node that holds unused places does not answer.
 // Mostly it neither blocks nor asks anybody.
-func (p *Places) Admit(ctx context.Context, doc docname.Document, plan Plan) (*Place, error) {
+func (p *Places) Admit(ctx context.Context, doc docid.Document, plan Plan) (*Place, error) {
 	plan = plan.Within(p.config.Ceilings)
 	w := &waiter{name: doc.Name, hash: hashOf(doc.Name), plan: plan, arrived: time.Now()}
 	a := p.lockApp(doc.AppID())
@@ -113,7 +113,7 @@ func (p *Places) Admit(ctx context.Context, doc docname.Document, plan Plan) (*P
 }
 
 // lockApp returns the app, locked.
-func (p *Places) lockApp(id docname.AppID) *app {
+func (p *Places) lockApp(id docid.AppID) *app {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.apps[id]
@@ -176,7 +176,7 @@ func (p *Places) answerFor(a *app) {
 }
 
 // watch watches the records of a license region once an app with limits is here.
-func (p *Places) watch(license docname.LicenseRegion) {
+func (p *Places) watch(license docid.LicenseRegion) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if keys := p.config.Registry.Keys(license); keys != nil && !p.watching[license] {
@@ -188,11 +188,11 @@ func (p *Places) watch(license docname.LicenseRegion) {
 	}
 }
 
-// limitPrefix begins all keys that docname.AppID.LimitKey spells.
-var limitPrefix = strings.SplitAfter(docname.AppID{}.LimitKey(""), ".")[0]
+// limitPrefix begins all keys that docid.AppID.LimitKey spells.
+var limitPrefix = strings.SplitAfter(docid.AppID{}.LimitKey(""), ".")[0]
 
 // changed takes in a record that the registry reports.
-func (p *Places) changed(license docname.LicenseRegion, key string, value []byte, revision uint64) {
+func (p *Places) changed(license docid.LicenseRegion, key string, value []byte, revision uint64) {
 	p.mu.Lock()
 	a := p.keys[appKey{license, key}]
 	p.mu.Unlock()

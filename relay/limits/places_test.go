@@ -10,13 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
-var testApp = docname.AppID{License: "aws-eu-west-1", Tenant: "acme", App: "notes"}
+var testApp = docid.AppID{License: "aws-eu-west-1", Tenant: "acme", App: "notes"}
 
-func testDoc(name string) docname.Document {
-	return docname.Document{License: testApp.License, Tenant: testApp.Tenant, App: testApp.App, Name: name}
+func testDoc(name string) docid.Document {
+	return docid.Document{License: testApp.License, Tenant: testApp.Tenant, App: testApp.App, Name: name}
 }
 
 // fleet is some nodes over two regions that share a registry.

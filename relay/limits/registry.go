@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // ErrConflict is what Keys.Update returns for a write that certainly did not
@@ -16,14 +16,14 @@ var ErrConflict = errors.New("limits: the key has changed")
 type Registry interface {
 	// Keys returns the bucket of a license region, nil if this node does not serve
 	// it.
-	Keys(docname.LicenseRegion) Keys
+	Keys(docid.LicenseRegion) Keys
 	// Lease returns this node's lease in that registry; false when it has none
 	// that is current.
-	Lease(docname.LicenseRegion) (lease string, current bool)
+	Lease(docid.LicenseRegion) (lease string, current bool)
 	// LeaseCurrent reports whether another node's lease is current. It must never
 	// deny one that is: in doubt it asks the registry. A lease that ended does not
 	// return.
-	LeaseCurrent(ctx context.Context, license docname.LicenseRegion, node, lease string) (bool, error)
+	LeaseCurrent(ctx context.Context, license docid.LicenseRegion, node, lease string) (bool, error)
 }
 
 // Keys is one bucket.

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Counts is what an app uses, over all nodes and regions.
@@ -25,10 +25,10 @@ type Counts struct {
 type Exchange interface {
 	// Answer has every question about the app answered by what reply returns,
 	// until stop is called. reply may be called from any goroutine.
-	Answer(app docname.AppID, reply func() []byte) (stop func(), err error)
+	Answer(app docid.AppID, reply func() []byte) (stop func(), err error)
 	// Ask puts the question and calls each with the answers, one after the other,
 	// until ctx ends or no more can come. This node may be among those who answer.
-	Ask(ctx context.Context, app docname.AppID, each func(answer []byte)) error
+	Ask(ctx context.Context, app docid.AppID, each func(answer []byte)) error
 }
 
 // Ages of counts and the time that answers have: together at most 5 s.
@@ -44,7 +44,7 @@ type Usage struct {
 	exchange Exchange
 
 	mu    sync.Mutex
-	known map[docname.AppID]*counting
+	known map[docid.AppID]*counting
 }
 
 // counting is one look at an app's usage, under way or recent.
@@ -56,11 +56,11 @@ type counting struct {
 
 // NewUsage makes a Usage.
 func NewUsage(exchange Exchange) *Usage {
-	return &Usage{exchange: exchange, known: map[docname.AppID]*counting{}}
+	return &Usage{exchange: exchange, known: map[docid.AppID]*counting{}}
 }
 
 // Of returns what the app uses, up to 5 s old. Errors wrap ErrUnavailable.
-func (u *Usage) Of(ctx context.Context, app docname.AppID) (Counts, error) {
+func (u *Usage) Of(ctx context.Context, app docid.AppID) (Counts, error) {
 	u.mu.Lock()
 	c := u.known[app]
 	first := c == nil
@@ -91,7 +91,7 @@ func (u *Usage) Of(ctx context.Context, app docname.AppID) (Counts, error) {
 	}
 }
 
-func (u *Usage) count(ctx context.Context, app docname.AppID) (Counts, error) {
+func (u *Usage) count(ctx context.Context, app docid.AppID) (Counts, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWindow)
 	defer cancel()
 	var answers tally

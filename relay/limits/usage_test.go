@@ -9,23 +9,23 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // fakeExchange connects nodes in memory.
 type fakeExchange struct {
 	mu      sync.Mutex
-	replies map[docname.AppID]map[int]func() []byte
+	replies map[docid.AppID]map[int]func() []byte
 	next    int
 	asked   int
 	down    bool
 }
 
-func (x *fakeExchange) Answer(app docname.AppID, reply func() []byte) (func(), error) {
+func (x *fakeExchange) Answer(app docid.AppID, reply func() []byte) (func(), error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.replies == nil {
-		x.replies = map[docname.AppID]map[int]func() []byte{}
+		x.replies = map[docid.AppID]map[int]func() []byte{}
 	}
 	if x.replies[app] == nil {
 		x.replies[app] = map[int]func() []byte{}
@@ -40,7 +40,7 @@ func (x *fakeExchange) Answer(app docname.AppID, reply func() []byte) (func(), e
 	}, nil
 }
 
-func (x *fakeExchange) Ask(ctx context.Context, app docname.AppID, each func([]byte)) error {
+func (x *fakeExchange) Ask(ctx context.Context, app docid.AppID, each func([]byte)) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.asked++

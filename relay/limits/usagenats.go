@@ -8,14 +8,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // NATSExchange is the Exchange over NATS core, on the clusters that hold the
 // registries: all nodes that serve a license region are connected there. Subjects
 // are wsn.usage.<license region>.<the app as in its key>. Close it when done.
 type NATSExchange struct {
-	conn      func(docname.LicenseRegion) *nats.Conn
+	conn      func(docid.LicenseRegion) *nats.Conn
 	questions chan *nats.Msg
 	done      chan struct{}
 	running   sync.WaitGroup
@@ -27,7 +27,7 @@ type NATSExchange struct {
 
 // OpenNATSExchange starts answering. conn returns the connection to the cluster of
 // a license region's registry, nil if it is not served.
-func OpenNATSExchange(conn func(docname.LicenseRegion) *nats.Conn) *NATSExchange {
+func OpenNATSExchange(conn func(docid.LicenseRegion) *nats.Conn) *NATSExchange {
 	x := &NATSExchange{
 		conn:      conn,
 		questions: make(chan *nats.Msg, 1024),
@@ -62,14 +62,14 @@ func (x *NATSExchange) answer() {
 	}
 }
 
-func usageSubject(app docname.AppID) string {
+func usageSubject(app docid.AppID) string {
 	return "wsn.usage." + string(app.License) + "." + app.LimitKey(appScope)
 }
 
 var errNoConnection = errors.New("no connection to the registry's cluster")
 
 // Answer implements Exchange.
-func (x *NATSExchange) Answer(app docname.AppID, reply func() []byte) (stop func(), err error) {
+func (x *NATSExchange) Answer(app docid.AppID, reply func() []byte) (stop func(), err error) {
 	nc := x.conn(app.License)
 	if nc == nil {
 		return nil, errNoConnection
@@ -96,7 +96,7 @@ func (x *NATSExchange) Answer(app docname.AppID, reply func() []byte) (stop func
 }
 
 // Ask implements Exchange.
-func (x *NATSExchange) Ask(ctx context.Context, app docname.AppID, each func([]byte)) error {
+func (x *NATSExchange) Ask(ctx context.Context, app docid.AppID, each func([]byte)) error {
 	nc := x.conn(app.License)
 	if nc == nil {
 		return errNoConnection

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // appBytes counts how large the documents of each app are that are open on this
@@ -14,7 +14,7 @@ import (
 // took it has judged it, and rooms that share a document must not differ.
 type appBytes struct {
 	mu   sync.Mutex
-	apps map[docname.AppID]*appTotal
+	apps map[docid.AppID]*appTotal
 }
 
 // appTotal is the count of one app. Its rooms share it.
@@ -37,11 +37,11 @@ func (e *AppTooLargeError) Reason() string {
 }
 
 // enter returns the count of an app for one more room.
-func (a *appBytes) enter(app docname.AppID) *appTotal {
+func (a *appBytes) enter(app docid.AppID) *appTotal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.apps == nil {
-		a.apps = map[docname.AppID]*appTotal{}
+		a.apps = map[docid.AppID]*appTotal{}
 	}
 	t := a.apps[app]
 	if t == nil {

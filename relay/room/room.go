@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -31,7 +31,7 @@ var ErrClosed = errors.New("room is closed")
 type Room struct {
 	// Static after Open.
 	rooms *Rooms
-	doc   docname.Document
+	doc   docid.Document
 	id    ID
 
 	// publishing is held while log messages get their counters and go out, so
@@ -83,7 +83,7 @@ type pending struct {
 // Open loads a document and makes it live on this node. fresh says that the
 // epoch has only just been created, so that it hardly has a history to load. On an
 // error nothing is left behind.
-func (rs *Rooms) Open(ctx context.Context, doc docname.Document, epoch string, fresh bool) (*Room, error) {
+func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool) (*Room, error) {
 	r := &Room{rooms: rs, doc: doc, id: ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
@@ -193,7 +193,7 @@ func (r *Room) Close() {
 }
 
 // Document returns the document's identity.
-func (r *Room) Document() docname.Document { return r.doc }
+func (r *Room) Document() docid.Document { return r.doc }
 
 // Epoch returns the epoch that the room lives in.
 func (r *Room) Epoch() string { return r.place().epoch }
@@ -226,7 +226,7 @@ func (r *Room) Rebase(ctx context.Context, epoch string) error {
 
 // Stat describes a room for operators.
 type Stat struct {
-	Document     docname.Document
+	Document     docid.Document
 	Epoch        string
 	Sessions     int
 	Clients      int // awareness clients present

@@ -13,8 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/ystore"
 	"github.com/wsnode/wsnode/test/natstest"
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func now() time.Time { return time.Now() }
 
-var doc = docname.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "todo"}
+var doc = docid.Document{License: "aws-eu-west-1", Tenant: "acme", App: "notes", Name: "todo"}
 
 // pod is a node's rooms on a connection of their own.
 type pod struct {

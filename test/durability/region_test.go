@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -62,7 +62,7 @@ func startPod(t *testing.T, i *natstest.Instance, name string, configure func(*r
 	check(err)
 	p.history, err = history.Open(ctx, nc, history.Config{Publisher: b, Log: log})
 	check(err)
-	c := relay.Config{Region: "eu-central-1", Node: kvpin.NodeID(name), Verifier: anyone{}, Log: log, Bus: b, History: p.history, Grace: time.Second}
+	c := relay.Config{Region: "eu-central-1", Node: docid.NodeID(name), Verifier: anyone{}, Log: log, Bus: b, History: p.history, Grace: time.Second}
 	if configure != nil {
 		configure(&c)
 	}
@@ -71,7 +71,7 @@ func startPod(t *testing.T, i *natstest.Instance, name string, configure func(*r
 	p.url = "ws://" + l.Addr().String()
 	c.Registry, err = kvpin.Open(ctx, kvpin.Config{
 		Region: c.Region, Node: c.Node, URL: p.url, Grace: c.Grace, Log: log,
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: i.URL, Create: true}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: i.URL, Create: true}},
 	})
 	check(err)
 	p.Node, err = relay.Open(c)

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -17,10 +17,10 @@ func TestHistoriesThatCrashesLeftAreSweptAndLiveOnesAreNot(t *testing.T) {
 
 	live := dial(t, a.url, "live", "")
 	live.typeText("here to stay")
-	abandoned := docname.Document{License: license, Tenant: "acme", App: "notes", Name: "left behind"}
-	foreign := docname.Document{License: "aws-us-east-1", Tenant: "acme", App: "notes", Name: "of a registry that is not ours"}
-	earlier := docname.Document{License: license, Tenant: "acme", App: "notes", Name: "live"} // in an epoch that has ended
-	for _, doc := range []docname.Document{abandoned, foreign, earlier} {
+	abandoned := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "left behind"}
+	foreign := docid.Document{License: "aws-us-east-1", Tenant: "acme", App: "notes", Name: "of a registry that is not ours"}
+	earlier := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "live"} // in an epoch that has ended
+	for _, doc := range []docid.Document{abandoned, foreign, earlier} {
 		done := make(chan error, 1)
 		err := a.history.Append(doc.UpdatesSubject(a.history.Shard(doc.PinKey()), "ended"), []byte("x"), func(_ uint64, err error) { done <- err })
 		if err == nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 // tap listens to everything on a region's NATS and remembers which updates went
@@ -62,7 +62,7 @@ func (t *tap) close() {
 func (t *tap) hear(m *nats.Msg) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if doc, _, err := docname.ParseUpdatesSubject(m.Subject); err == nil {
+	if doc, _, err := docid.ParseUpdatesSubject(m.Subject); err == nil {
 		t.published[doc.Name]++
 		if u := updateIn(m.Data); u != nil && m.Reply != "" {
 			t.waiting[m.Reply] = tapped{doc.Name, u}

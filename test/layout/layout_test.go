@@ -15,7 +15,7 @@ import (
 const module = "github.com/wsnode/wsnode/"
 
 // The layers below the packages that relay assembles.
-var below = []string{"relay/yproto", "relay/ystore", "relay/awareness", "relay/docname", "relay/bus", "relay/history"}
+var below = []string{"relay/yproto", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history"}
 
 // mayImport says which of our packages each package may import. A package that
 // is not listed belongs nowhere: find its place in the design first.
@@ -29,12 +29,12 @@ var mayImport = map[string][]string{
 	"relay/control": below,
 	"relay/admin":   below,
 
-	"authn": {"relay/docname"},
-	"kvpin": {"relay/docname"},
+	"authn": {"docid"},
+	"kvpin": {"docid"},
 
-	"relay/bus":       {"relay/docname"},
-	"relay/history":   {"relay/docname"},
-	"relay/docname":   nil,
+	"relay/bus":       {"docid"},
+	"relay/history":   {"docid"},
+	"docid":           nil,
 	"relay/yproto":    nil,
 	"relay/ystore":    nil,
 	"relay/awareness": nil,
@@ -124,7 +124,7 @@ func TestOneFileOfAuthnKnowsTheTokenLibrary(t *testing.T) {
 
 func TestTopLevelIsTheDesigns(t *testing.T) {
 	expected := []string{
-		"cmd", "relay", "kvpin", "authn", "test", "docs", "deploy", "examples", "clients",
+		"cmd", "relay", "kvpin", "authn", "docid", "test", "docs", "deploy", "examples", "clients",
 		"README.md", "LICENSE", "Taskfile.yml", "go.mod", "go.sum", "tools.mod", "tools.sum",
 		"wsnode", "wsctl", // what go build leaves
 	}

@@ -18,19 +18,19 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/room"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const license = docname.LicenseRegion("aws-eu-west-1")
+const license = docid.LicenseRegion("aws-eu-west-1")
 
-var doc = docname.Document{License: license, Tenant: "acme", App: "notes", Name: "a b"}
+var doc = docid.Document{License: license, Tenant: "acme", App: "notes", Name: "a b"}
 
 // shipped starts a server with the configuration in deploy/nats.
 func shipped(t *testing.T) *server.Server {
@@ -138,8 +138,8 @@ func node(t *testing.T, url, id string, v *violations) *parts {
 	}
 	t.Cleanup(p.rooms.Close)
 	p.registry, err = kvpin.Open(ctx, kvpin.Config{
-		Region: "eu-central-1", Node: kvpin.NodeID(id), URL: "wss://eu-central-1.example", Grace: time.Second,
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: url, Create: true, Options: []nats.Option{user("pod"), v.option()}}},
+		Region: "eu-central-1", Node: docid.NodeID(id), URL: "wss://eu-central-1.example", Grace: time.Second,
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: url, Create: true, Options: []nats.Option{user("pod"), v.option()}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestNodesNeedNoMoreThanTheShippedPermissions(t *testing.T) {
 	_, err = hold.Release(ctx, time.Now())
 	must(err)
 	must(a.history.Drop(ctx, doc.UpdatesSubject(a.history.Shard(doc.PinKey()), epoch)))
-	for _, err := range a.history.Subjects(ctx, docname.UpdatesFilter(0)) {
+	for _, err := range a.history.Subjects(ctx, docid.UpdatesFilter(0)) {
 		must(err)
 	}
 	v.check(t)
@@ -262,7 +262,7 @@ func TestOperatorsSeePinsAndReadersToo(t *testing.T) {
 // inspect counts the pins that a user can see.
 func inspect(ctx context.Context, t *testing.T, url, who string, v *violations) (pins int) {
 	t.Helper()
-	i, err := kvpin.OpenInspector(ctx, map[docname.LicenseRegion]kvpin.Source{license: {URL: url, Options: []nats.Option{user(who), v.option()}}})
+	i, err := kvpin.OpenInspector(ctx, map[docid.LicenseRegion]kvpin.Source{license: {URL: url, Options: []nats.Option{user(who), v.option()}}})
 	if err != nil {
 		t.Fatal(err)
 	}

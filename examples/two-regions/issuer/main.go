@@ -12,7 +12,7 @@ import (
 	"os"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/docname"
+	"github.com/wsnode/wsnode/docid"
 )
 
 func main() {
@@ -30,7 +30,7 @@ func main() {
 	http.HandleFunc("/jwks.json", func(w http.ResponseWriter, _ *http.Request) { w.Write(issuer.JWKS()) })
 	http.HandleFunc("/dev/token", func(w http.ResponseWriter, r *http.Request) {
 		license := cmp.Or(r.URL.Query().Get("dbCode"), "aws-eu-west-1")
-		token, err := issuer.Mint(authn.Subject{Tenant: "acme", App: "notes", License: docname.LicenseRegion(license)})
+		token, err := issuer.Mint(authn.Subject{Tenant: "acme", App: "notes", License: docid.LicenseRegion(license)})
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return

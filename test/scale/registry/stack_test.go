@@ -19,8 +19,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/docname"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
@@ -58,11 +58,11 @@ func newStack(tb testing.TB, keys *issuer.Issuer, servers, live int, flags ...st
 	return s
 }
 
-func (s *stack) registry(nats string, region kvpin.Region) *kvpin.Registry {
+func (s *stack) registry(nats string, region docid.Region) *kvpin.Registry {
 	s.tb.Helper()
 	r, err := kvpin.Open(s.tb.Context(), kvpin.Config{
-		Region: region, Node: kvpin.NodeID("measure-" + region), URL: "wss://" + string(region) + ".example",
-		Registries: map[docname.LicenseRegion]kvpin.Source{license: {URL: nats}}, // the node has made the bucket
+		Region: region, Node: docid.NodeID("measure-" + region), URL: "wss://" + string(region) + ".example",
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: nats}}, // the node has made the bucket
 	})
 	if err != nil {
 		s.tb.Fatal(err)
@@ -89,8 +89,8 @@ func (s *stack) fill(live int) {
 
 func liveName(i int) string { return fmt.Sprintf("live-%d", i) }
 
-func document(name string) docname.Document {
-	return docname.Document{License: license, Tenant: "acme", App: "notes", Name: name}
+func document(name string) docid.Document {
+	return docid.Document{License: license, Tenant: "acme", App: "notes", Name: name}
 }
 
 // fresh is the name of a document that nobody had before.

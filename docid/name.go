@@ -1,4 +1,4 @@
-package docname
+package docid
 
 import (
 	"errors"

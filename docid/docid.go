@@ -1,7 +1,7 @@
-// Package docname is the only place that spells a document as a URL path, a
+// Package docid is the only place that spells a document as a URL path, a
 // registry key and a NATS subject. All spellings are injective: two documents
 // never share one, whatever characters their names hold.
-package docname
+package docid
 
 // Tenant is the owner of a token: 1 to 64 of letters, digits, '.', '_', '-'.
 type Tenant string
@@ -12,6 +12,13 @@ type App string
 // LicenseRegion names the registry that holds an app's pins, such as
 // "aws-eu-west-1": the token's dbCode. Lower-case letters, digits and '-'.
 type LicenseRegion string
+
+// Region names a WebSocket region, such as "eu-central-1": one NATS cluster and the
+// nodes that use it.
+type Region string
+
+// NodeID names a node; no two running nodes share one.
+type NodeID string
 
 // AppID is the scope in which plan limits hold.
 type AppID struct {
