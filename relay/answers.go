@@ -6,22 +6,9 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/session"
-)
-
-// Close codes of the contract. Those from 4000 tell the client what to do.
-const (
-	closeRestart  = 1012
-	closeAgain    = 1013
-	closeNoToken  = 4001
-	closeToken    = 4002
-	closeForbid   = 4003
-	closeConns    = 4004
-	closeDocs     = 4005
-	closeName     = 4007
-	closeUsers    = 4008
-	closeRedirect = 4009
 )
 
 // Conditions that only the connect path knows.
@@ -54,7 +41,7 @@ func (e *redirectError) reason() string {
 func documentURL(region, name string) string { return region + "/" + docid.URLPath(name) }
 
 // redirected is the kind of an answer that is no refusal.
-const redirected = "redirect"
+var redirected = closecode.Of(closecode.Redirect).Kind
 
 // refusal is one answer in the two languages that clients understand.
 type refusal struct {
@@ -62,6 +49,11 @@ type refusal struct {
 	reason string // close reason, and message over HTTP
 	status int    // HTTP status
 	kind   string // machine-readable error of the JSON answer
+}
+
+func refuse(code int, reason string) refusal {
+	e := closecode.Of(code)
+	return refusal{code, reason, e.Status, e.Kind}
 }
 
 // answer turns an error of the connect path into what the client is told. What
@@ -72,26 +64,26 @@ func answer(err error) refusal {
 	var exceeded *limits.ExceededError
 	switch {
 	case errors.Is(err, authn.ErrMissing):
-		return refusal{closeNoToken, "Missing token", http.StatusUnauthorized, "missing_token"}
+		return refuse(closecode.NoToken, closecode.ReasonNoToken)
 	case errors.As(err, &invalid):
-		return refusal{closeToken, invalid.Message(), http.StatusUnauthorized, "invalid_token"}
+		return refuse(closecode.Token, invalid.Message())
 	case errors.Is(err, errOrigin):
-		return refusal{closeForbid, "Forbidden: origin", http.StatusForbidden, "forbidden"}
+		return refuse(closecode.Forbidden, "Forbidden: origin")
 	case errors.Is(err, errLicense):
-		return refusal{closeForbid, "Forbidden: license region", http.StatusForbidden, "forbidden"}
+		return refuse(closecode.Forbidden, "Forbidden: license region")
 	case errors.Is(err, errDocument):
-		return refusal{closeForbid, "Forbidden: document", http.StatusForbidden, "forbidden"}
+		return refuse(closecode.Forbidden, "Forbidden: document")
 	case errors.Is(err, docid.ErrName):
-		return refusal{closeName, "Invalid document name", http.StatusBadRequest, "invalid_document_name"}
+		return refuse(closecode.Name, closecode.ReasonName)
 	case errors.As(err, &elsewhere):
-		return refusal{closeRedirect, elsewhere.reason(), http.StatusMisdirectedRequest, redirected}
+		return refuse(closecode.Redirect, elsewhere.reason())
 	case errors.As(err, &exceeded):
-		code := map[limits.Kind]int{limits.Connections: closeConns, limits.Documents: closeDocs, limits.Users: closeUsers}[exceeded.Kind]
-		return refusal{code, exceeded.Error(), http.StatusTooManyRequests, "limit_exceeded"}
+		code := map[limits.Kind]int{limits.Connections: closecode.Connections, limits.Documents: closecode.Documents, limits.Users: closecode.Users}[exceeded.Kind]
+		return refuse(code, exceeded.Error())
 	case errors.Is(err, errOverloaded):
-		return refusal{closeAgain, "Try again later", http.StatusServiceUnavailable, "overloaded"}
+		return refusal{closecode.TryAgain, closecode.ReasonTryAgain, http.StatusServiceUnavailable, "overloaded"}
 	case errors.Is(err, errDraining):
-		return refusal{closeRestart, "Service restart", http.StatusServiceUnavailable, "unavailable"}
+		return refuse(closecode.Restart, closecode.ReasonRestart)
 	}
-	return refusal{closeAgain, "Try again later", http.StatusServiceUnavailable, "unavailable"}
+	return refuse(closecode.TryAgain, closecode.ReasonTryAgain)
 }

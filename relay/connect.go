@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/room"
@@ -240,7 +241,7 @@ func (v *visit) run(socket *session.Socket) {
 	v.seat = v.live.room.NewSeat(v.session)
 	v.session.Sit(v.seat)
 	if err := v.seat.Join(); err != nil {
-		socket.Refuse(closeAgain, "Try again later")
+		socket.Refuse(closecode.TryAgain, closecode.ReasonTryAgain)
 		v.giveBack()
 		return
 	}
@@ -248,7 +249,7 @@ func (v *visit) run(socket *session.Socket) {
 	v.id = n.sessions.add(v)
 	// What began between the check and here.
 	if n.draining.Load() {
-		v.session.Close(closeRestart, "Service restart")
+		v.session.Close(closecode.Restart, closecode.ReasonRestart)
 	}
 	if err := n.docs.away(v.live); err != nil {
 		told := answer(err)
@@ -291,7 +292,7 @@ func (n *Node) refused(v *visit, a refusal, err error) {
 	if n.cfg.Refused != nil {
 		n.cfg.Refused(v.doc, a.code, a.reason)
 	}
-	if a.code == closeRedirect {
+	if a.code == closecode.Redirect {
 		n.log.Debug("redirected", "document", v.doc.String(), "reason", a.reason, "remote", v.remote)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/closecode"
 )
 
 func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
@@ -73,7 +74,7 @@ func TestWhoWaitsForADocumentToOpenKeepsNobodyElseOut(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if code, _ := closeOf(t, conn); code != closeAgain {
+		if code, _ := closeOf(t, conn); code != closecode.TryAgain {
 			t.Errorf("the one that waited was closed with %d", code)
 		}
 	})

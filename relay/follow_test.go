@@ -11,6 +11,7 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -60,7 +61,7 @@ func TestNobodyJoinsADocumentThatHasMoved(t *testing.T) {
 		if i > 0 {
 			c, _, _ = dial(t, a.addr, "/todo", token, nil)
 		}
-		if code, reason := closeOf(t, c); code != closeRedirect || reason != "REDIRECT:ws://us-east-1.example/todo" {
+		if code, reason := closeOf(t, c); code != closecode.Redirect || reason != "REDIRECT:ws://us-east-1.example/todo" {
 			t.Errorf("client %d was closed with %d %q, expected to be redirected", i, code, reason)
 		}
 	}

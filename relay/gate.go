@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/limits"
 )
 
@@ -191,5 +192,5 @@ func tooMany(w http.ResponseWriter) {
 // itself cannot do at the moment, and a redirect, do not.
 func counts(err error) bool {
 	a := answer(err)
-	return errors.Is(err, authn.ErrTooManyIssuers) || a.code != closeRedirect && a.code != closeRestart && a.code != closeAgain
+	return errors.Is(err, authn.ErrTooManyIssuers) || a.code != closecode.Redirect && a.code != closecode.Restart && a.code != closecode.TryAgain
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
@@ -163,7 +164,7 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 	n.draining.Store(true)
 	sessions := n.sessions.all()
 	for i, v := range sessions {
-		v.session.Close(closeRestart, "Service restart")
+		v.session.Close(closecode.Restart, closecode.ReasonRestart)
 		if i < len(sessions)-1 {
 			pause(ctx, spread/time.Duration(len(sessions)))
 		}
@@ -193,7 +194,7 @@ func (n *Node) Close(ctx context.Context) error {
 	n.unready.Store(true)
 	n.draining.Store(true)
 	for _, v := range n.sessions.all() {
-		v.session.Close(closeRestart, "Service restart")
+		v.session.Close(closecode.Restart, closecode.ReasonRestart)
 	}
 	hurry := time.AfterFunc(closeLinger, func() {
 		for _, v := range n.sessions.all() {

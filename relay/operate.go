@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
@@ -275,7 +276,7 @@ func (n *Node) Kick(r control.KickRequest) (answer control.KickAnswer, err error
 	switch {
 	case r.Filter.Empty():
 		return answer, control.Wrong("expected a filter: a drain ends all sessions")
-	case r.Code != closeRestart && r.Code != closeAgain && (r.Code < 4000 || r.Code > 4999):
+	case !closecode.Sendable(r.Code):
 		return answer, control.Wrong("code %d: expected 1012, 1013 or 4000 to 4999", r.Code)
 	case len(r.Reason) > session.MaxReason:
 		return answer, control.Wrong("reason: expected at most %d bytes", session.MaxReason)

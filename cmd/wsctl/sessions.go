@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
@@ -256,8 +257,8 @@ type kickFlags struct {
 
 // Close codes of kicks. y-websocket comes back after all but 4400 to 4499.
 const (
-	kickCode          = 1012
-	kickPermanentCode = 4403
+	kickCode          = closecode.Restart
+	kickPermanentCode = closecode.Kicked
 )
 
 func (c *cli) kickCommand() *cobra.Command {
@@ -300,9 +301,9 @@ func (k *kickFlags) check(cmd *cobra.Command) error {
 		}
 	}
 	switch {
-	case k.permanent && (k.code < 4400 || k.code > 4499):
+	case k.permanent && !closecode.Permanent(k.code):
 		return wrongFlag("code", "%d: expected 4400 to 4499 with --permanent", k.code)
-	case k.code != 1012 && k.code != 1013 && (k.code < 4000 || k.code > 4999):
+	case !closecode.Sendable(k.code):
 		return wrongFlag("code", "%d: expected 1012, 1013 or 4000 to 4999", k.code)
 	case len(k.reason) > 123:
 		return wrongFlag("reason", "%d bytes: expected at most 123", len(k.reason))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/yproto"
 )
 
@@ -221,7 +222,7 @@ func (s *Seat) Thaw() {
 	diff, err := r.store.DiffReady(since)
 	switch {
 	case err != nil:
-		s.member.Close(1007, "Malformed state vector")
+		s.member.Close(closecode.Malformed, "Malformed state vector")
 	case questions > 0:
 		s.send(yproto.Step2Frame(diff))
 	default:

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/yproto"
 )
 
@@ -95,7 +96,7 @@ func (s *Session) beat(now time.Time) {
 		return
 	}
 	if s.frames.in.Load() == 0 && now.Sub(s.since) > firstFrame {
-		s.Close(1008, "No message within 30 s")
+		s.Close(closecode.Silent, "No message within 30 s")
 		return
 	}
 	if silent > int64(restAfter) {

@@ -12,6 +12,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -188,7 +189,7 @@ func (s *Session) read(ctx context.Context) error {
 		case s.socket.closed.Load() != nil: // only the peer's close frame is awaited
 			_, err = io.Copy(io.Discard, in)
 		case kind != ws.OpBinary:
-			s.Close(1003, "Text frames are not supported")
+			s.Close(closecode.Text, "Text frames are not supported")
 			_, err = io.Copy(io.Discard, in)
 		default:
 			err = s.message(ctx, in)
@@ -209,13 +210,13 @@ func (s *Session) message(ctx context.Context, r io.Reader) error {
 	*buffer = frame
 	switch {
 	case errors.As(err, &limit):
-		s.Close(1009, limit.Error())
+		s.Close(closecode.TooLarge, limit.Error())
 		_, err = io.Copy(io.Discard, r)
 		return err
 	case errors.Is(err, errCrowded):
 		*buffer = nil // others may use the room while the rest is discarded
 		s.forget()
-		s.Close(1013, "Try again later")
+		s.Close(closecode.TryAgain, closecode.ReasonTryAgain)
 		_, err = io.Copy(io.Discard, r)
 		return err
 	case err != nil:
@@ -292,7 +293,7 @@ func (s *Session) edit(m yproto.Message) error {
 		s.cfg.Applied(time.Since(start))
 	}
 	if reason := s.guard.Operation(); reason != "" {
-		s.Close(4006, reason)
+		s.Close(closecode.Rate, reason)
 	}
 	return nil
 }
@@ -314,18 +315,18 @@ func (s *Session) explain(err error) (code int, reason string) {
 	var over overLimit
 	switch {
 	case errors.As(err, &over):
-		return 1009, over.Reason()
+		return closecode.TooLarge, over.Reason()
 	case errors.Is(err, ystore.ErrDocumentTooLarge):
-		return 1009, fmt.Sprintf("Document too large: limit %d bytes", s.cfg.MaxDocumentBytes)
+		return closecode.TooLarge, fmt.Sprintf("Document too large: limit %d bytes", s.cfg.MaxDocumentBytes)
 	case errors.Is(err, yproto.ErrMalformed), errors.Is(err, awareness.ErrMalformed):
-		return 1007, "Malformed frame"
+		return closecode.Malformed, "Malformed frame"
 	}
 	for _, limit := range caps {
 		if errors.Is(err, limit) {
-			return 1009, "Update over the limit: " + limit.Error()
+			return closecode.TooLarge, "Update over the limit: " + limit.Error()
 		}
 	}
-	return 1007, "Malformed Yjs update"
+	return closecode.Malformed, "Malformed Yjs update"
 }
 
 // tooLargeError names the limit that a message exceeds.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/wsnode/wsnode/relay/closecode"
 )
 
 // Socket is a WebSocket that has been accepted. It takes frames apart for the one
@@ -108,12 +109,10 @@ func (s *Socket) answer(code int) {
 
 // violated ends a connection whose peer does not speak the protocol.
 func (s *Socket) violated(err error) error {
-	s.Close(closeProtocol, err.Error())
+	s.Close(closecode.Protocol, err.Error())
 	_, _ = io.Copy(io.Discard, s.top) // else what is unread resets the connection, and the frame is lost
 	return err
 }
-
-const closeProtocol = 1002
 
 // write writes a frame that nobody will change, and reports whether the socket is
 // behind. A failed connection is found out by its reader.

@@ -15,7 +15,7 @@ import (
 const module = "github.com/wsnode/wsnode/"
 
 // The layers below the packages that relay assembles.
-var below = []string{"relay/yproto", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history"}
+var below = []string{"relay/yproto", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history", "relay/closecode"}
 
 // mayImport says which of our packages each package may import. A package that
 // is not listed belongs nowhere: find its place in the design first.
@@ -36,9 +36,13 @@ var mayImport = map[string][]string{
 	"relay/history":   {"docid"},
 	"docid":           nil,
 	"relay/yproto":    nil,
+	"relay/closecode": nil,
 	"relay/ystore":    nil,
 	"relay/awareness": nil,
 	"relay/natsd":     nil, // imported by cmd and tests only
+
+	"relay/closecode/tables":   {"relay/closecode"}, // for go generate only
+	"relay/closecode/generate": {"relay/closecode/tables"},
 }
 
 type goPackage struct {

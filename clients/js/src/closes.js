@@ -1,3 +1,5 @@
+import { codes } from './codes.js'
+
 /**
  * What each close code asks of a client. The codes are the service's contract; y-websocket by itself would retry all
  * of them forever.
@@ -15,24 +17,17 @@ export const REDIRECT = 4009
 export const OVERLOADED = 1013
 export const LOST = 1006
 
-/** Refused for good: the same client would be refused, or cut off, again. */
-const final = [1003, 1007, 1009, MISSING_TOKEN, FORBIDDEN, 4004, 4005, INVALID_NAME, 4008]
-
-/** First waits in milliseconds: rate limit (a sliding minute), restart, overload. Anything else is a lost connection. */
-const waits = /** @type {Record<number, number>} */ ({ 4006: 5000, 1012: 1000, [OVERLOADED]: 1000 })
+const known = new Map(codes.map(([code, action, wait]) => [code, { action, wait }]))
 
 /**
  * @param {number} code
  * @returns {Verdict}
  */
-export const verdict = (code) => ({
+export const verdict = (code) => {
   // 4400–4499: y-websocket's own convention for "do not come back".
-  do: final.includes(code) || (code > 4399 && code < 4500)
-    ? 'stop'
-    : code === REDIRECT ? 'redirect' : code === INVALID_TOKEN ? 'renew' : 'retry',
-  base: waits[code] ?? 400,
-  asked: code in waits
-})
+  const { action, wait } = known.get(code) ?? { action: code > 4399 && code < 4500 ? 'stop' : 'retry', wait: 0 }
+  return { do: action === 'full' ? 'stop' : action, base: wait || 400, asked: wait > 0 }
+}
 
 /**
  * A wait that doubles with every try up to 30 s, and of which up to half is random: clients that one node lost do not

@@ -36,7 +36,7 @@ for (const [name, page, column] of [['docs/clients.md', docs, 1], ['README.md', 
 }
 
 test('docs/protocol.md asks of every client what the package does', () => {
-  const told = rows(read('../../../docs/protocol.md'), 2)
+  const told = rows(read('../../../docs/protocol.md'), 3)
   for (const code of codes) {
     const says = { stop: /^stops/, redirect: /^connects to that URL/, renew: /^gets a new token/, retry: /^(waits|comes back)/ }
     assert.match(told[code] ?? '', says[verdict(code).do], String(code))
