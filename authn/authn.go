@@ -153,6 +153,16 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
 	return grant, nil
 }
 
+// Knows reports whether the token was verified before and is still remembered: Verify
+// will hardly work for it. It does not say that the token is still good.
+func (v *Verifier) Knows(token string) bool {
+	if token == "" || len(token) > v.maxToken {
+		return false
+	}
+	_, known := v.recall(sha256.Sum256([]byte(token)))
+	return known
+}
+
 // checkSignature finds the key that signed the token and returns the set that it
 // is in. A key that is not known may be new: the issuer is asked once more.
 func checkSignature(ctx context.Context, t *unverified, from *source) (*keySet, error) {

@@ -47,12 +47,13 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	target, nameErr := docid.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
-	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
+	address := n.address(r)
 	v := &visit{node: n, remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
 	name := strings.Clone(target.Name) // the request line, of which it is a part, holds the token
 	v.doc.Name = withoutTokens(name)   // until the token says whose it is
+	met := n.standing(address, credentials.Token)
 	switch {
-	case n.gate.rates.Blocked(address, credentials.Token):
+	case met == blocked:
 		n.tooMany(w, v, blockedDetail)
 		return
 	case n.gate.full(address):
@@ -75,6 +76,13 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		n.gate.admits(address) // it is in, even if others came at the same moment
 	case counts(err):
 		n.gate.rates.Refuse(address, credentials.Token)
+		if met == suspect {
+			n.tooMany(w, v, blockedDetail)
+			return
+		}
+	case n.gate.crowded(address, err):
+		n.tooMany(w, v, crowdedDetail)
+		return
 	}
 
 	socket, acceptErr := session.Accept(w, r, credentials.Subprotocol)

@@ -20,8 +20,8 @@ func (n *Node) figures() admin.Figures {
 	f := admin.Figures{
 		Connections: n.sessions.len(), Documents: n.docs.list.len(),
 		Draining: n.unready.Load(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
-		Handshakes: n.recent.counts(),
-		EditsIn:    traffic.EditsIn, Appends: counters.EditsOut.Load(),
+		Handshakes: n.recent.counts(), UnheededForwards: n.gate.unheeded.Load(),
+		EditsIn: traffic.EditsIn, Appends: counters.EditsOut.Load(),
 		FramesIn: traffic.FramesIn, FramesOut: traffic.FramesOut, BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
 		Overflows: counters.Frozen.Load(), Gaps: counters.Gaps.Load(), Repairs: counters.Repairs.Load(), Rereads: counters.Rereads.Load(),
 		Compactions: counters.Compactions.Load(), Retries: counters.Retries.Load(), Refused: counters.Refused.Load(),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
@@ -44,6 +45,8 @@ type gate struct {
 	slots  chan struct{}               // of handshakes
 	loads  chan struct{}               // of those whose document is not open here, which may take long
 	gossip *bus.Subscription
+
+	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
 }
 
 // opsSubject is where the pods of a region tell each other what they counted.
@@ -110,6 +113,48 @@ func queue(ctx context.Context, slots chan struct{}) (leave func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// standing is how a client is met, by how often others like it were refused lately.
+type standing int
+
+const (
+	welcome standing = iota
+	suspect          // its address was refused too often: told its code only if its token is good
+	blocked          // 429 before its token is looked at
+)
+
+// standing judges a client before its token is. An address may be an office: what a
+// few there do wrong, for example with tokens that have expired, must not lock out the
+// others. A token that was good before costs no signature check, and hence no budget.
+func (n *Node) standing(address netip.Addr, token string) standing {
+	rates := n.gate.rates
+	switch {
+	case rates.Stuck(token):
+		return blocked
+	case !rates.Suspect(address):
+		return welcome
+	case token == "" || !n.knows(token) && !rates.Judge(address):
+		return blocked
+	}
+	return suspect
+}
+
+// knows reports whether the token was verified before.
+func (n *Node) knows(token string) bool {
+	v, ok := n.cfg.Verifier.(interface{ Knows(token string) bool })
+	return ok && v.Knows(token)
+}
+
+// address is the client's address, which limits count by. Many clients at one address
+// are mostly a proxy that --trusted-proxy does not name: that is counted, and said once.
+func (n *Node) address(r *http.Request) netip.Addr {
+	trusted := n.gate.limits.TrustedProxies
+	if r.Header.Get("X-Forwarded-For") != "" && !limits.FromProxy(r, trusted) && n.gate.unheeded.Add(1) == 1 {
+		n.log.Warn("X-Forwarded-For of a peer that --trusted-proxy does not name is not believed: if it is your proxy, its clients share one address and its limits",
+			"peer", r.RemoteAddr)
+	}
+	return limits.ClientIP(r, trusted)
 }
 
 // full reports whether no more clients may come from the address.
@@ -179,6 +224,7 @@ const (
 	tooOften      = "rate limit"
 	blockedDetail = "refused too often, this address or this token"
 	fullDetail    = "too many connects and discoveries from this address"
+	crowdedDetail = "refused too often for a limit of the plan"
 )
 
 // tooMany answers 429. Browsers show a WebSocket handshake that is answered so as
@@ -189,8 +235,22 @@ func tooMany(w http.ResponseWriter) {
 }
 
 // counts reports whether a refusal counts against the client: what the service
-// itself cannot do at the moment, and a redirect, do not.
+// itself cannot do at the moment, a redirect, and a limit of the plan do not. Who waits
+// until there is room again does nothing wrong.
 func counts(err error) bool {
-	a := answer(err)
-	return errors.Is(err, authn.ErrTooManyIssuers) || a.code != closecode.Redirect && a.code != closecode.Restart && a.code != closecode.TryAgain
+	if errors.Is(err, authn.ErrTooManyIssuers) {
+		return true
+	}
+	switch answer(err).code {
+	case closecode.Redirect, closecode.Restart, closecode.TryAgain, closecode.Connections, closecode.Documents, closecode.Users:
+		return false
+	}
+	return true
+}
+
+// crowded reports whether a refusal is for a limit of the plan, and there were so many
+// from the address that it is not worth a WebSocket any more.
+func (g *gate) crowded(address netip.Addr, err error) bool {
+	exceeded := (*limits.ExceededError)(nil)
+	return errors.As(err, &exceeded) && g.rates != nil && !g.rates.Crowded.Take(address)
 }

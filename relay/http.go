@@ -31,7 +31,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	allowPages(h)
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	endpoint := n.endpoint(path)
-	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
+	address := n.address(r)
 	switch {
 	case endpoint == nil:
 		writeError(w, http.StatusNotFound, "not_found", "No such endpoint; documents are opened by WebSocket")
@@ -104,8 +104,9 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 	query := docid.ParseQuery(r.URL.RawQuery)
 	credentials := authn.FromRequest(r, query, !n.cfg.NoQueryToken)
 	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
+	met := n.standing(address, credentials.Token)
 	switch {
-	case n.gate.rates.Blocked(address, credentials.Token):
+	case met == blocked:
 		n.tooManyRequests(w, r, blockedDetail)
 		return
 	case !n.gate.admits(address):
@@ -114,7 +115,7 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 	}
 	grant, err := n.verify(n.gate.answerable(r.Context(), address), credentials.Token)
 	if err != nil {
-		n.refuseDiscovery(w, r, address, credentials.Token, err)
+		n.refuseDiscovery(w, r, address, credentials.Token, met, err)
 		return
 	}
 	name, err := docid.Parse(query.Get("documentName"))
@@ -133,7 +134,7 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		url, err = n.cfg.Registry.RegionURL(r.Context(), region)
 	}
 	if err != nil {
-		n.refuseDiscovery(w, r, address, credentials.Token, err)
+		n.refuseDiscovery(w, r, address, credentials.Token, met, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, struct {
@@ -145,9 +146,13 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 
 // refuseDiscovery answers a failed discovery, and counts it if it is the client's
 // doing.
-func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, err error) {
+func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, met standing, err error) {
 	if counts(err) {
 		n.gate.rates.Refuse(address, token)
+		if met == suspect {
+			n.tooManyRequests(w, r, blockedDetail)
+			return
+		}
 	}
 	n.writeRefusal(w, r, err)
 }

@@ -17,6 +17,8 @@ type Figures struct {
 
 	Handshakes map[string]int64 // by outcome; a small, fixed set
 
+	UnheededForwards int64 // requests whose X-Forwarded-For was not believed
+
 	EditsIn, Appends    int64
 	FramesIn, FramesOut int64
 	BytesIn, BytesOut   int64
@@ -96,6 +98,8 @@ var metrics = []metric{
 	{"draining", "1 while the node is on its way out.", gauge, func(f *Figures) float64 { return truth(f.Draining) }},
 	{"overloaded", "1 while the node refuses new connections because of its load.", gauge, func(f *Figures) float64 { return truth(f.Overloaded) }},
 	{"load_ratio", "Share of the connections or memory that the node may carry, whichever is larger; scale out well before 0.8.", gauge, func(f *Figures) float64 { return f.Load }},
+
+	{"unheeded_forwards_total", "Requests with X-Forwarded-For from a peer that is no trusted proxy: if it is your proxy, its clients share one address and its limits.", counter, func(f *Figures) float64 { return float64(f.UnheededForwards) }},
 
 	{"tokens_remembered", "Verified tokens that need no signature check when they come again.", gauge, func(f *Figures) float64 { return float64(f.Tokens.Remembered) }},
 	{"tokens_recalled_total", "Tokens that needed none.", counter, func(f *Figures) float64 { return float64(f.Tokens.Recalled) }},

@@ -166,7 +166,7 @@ var Table = []Entry{
 	{
 		Code: Lost, Reason: "(none was sent)", When: "the connection was lost, or the handshake answered 429",
 		Action: Retry, Client: "waits, with jitter",
-		Operator: "the handshake never arrived: balancer, TLS, proxy; or 429: too many refused handshakes from this address or with this token, which ends by itself a minute after they end",
+		Operator: "the handshake never arrived: balancer, TLS, proxy; or 429: too many refused handshakes from this address or with this token, which ends by itself a minute after they end; good tokens still get in from there. If most clients have the address of a proxy, and `wsnode_unheeded_forwards_total` rises, name it by `--trusted-proxy`",
 	},
 }
 

@@ -51,9 +51,29 @@ type Rates struct {
 	Usage    *Window[netip.Addr]
 	Health   *Window[netip.Addr]
 
-	tokens *Window[uint64]
-	seed   maphash.Seed
+	// Refusals for a limit of the plan, told by their own codes: no abuse, but a
+	// tight loop of them is answered more cheaply from some rate on.
+	Crowded *Window[netip.Addr]
+
+	judged    *Window[netip.Addr] // tokens of addresses that were refused too often
+	judgedAll *Window[everyone]   // the same of all addresses together
+	tokens    *Window[uint64]
+	seed      maphash.Seed
 }
+
+// everyone is the only key of a window that all clients share.
+type everyone bool
+
+// What an address that was refused too often may still have judged, in multiples of
+// what may be refused, and all such addresses together in multiples of that. An ES256
+// signature costs a tenth of a millisecond: by default these are 0.2 and 3 % of a core.
+const (
+	judgedShare    = 20
+	judgedAllShare = 16
+)
+
+// times is the rate of so many times as many events.
+func (r Rate) times(n int) Rate { return Rate{r.Count * n, r.Per} }
 
 // NewRates makes the tables.
 func NewRates(c RateConfig) *Rates {
@@ -63,22 +83,33 @@ func NewRates(c RateConfig) *Rates {
 		Admitted: NewWindow[netip.Addr](c.Admitted, c.MaxEntries),
 		Usage:    NewWindow[netip.Addr](c.Usage, c.MaxEntries),
 		Health:   NewWindow[netip.Addr](c.Health, c.MaxEntries),
-		tokens:   NewWindow[uint64](c.RefusedToken, c.MaxEntries),
-		seed:     maphash.MakeSeed(),
+		Crowded:  NewWindow[netip.Addr](c.Admitted, c.MaxEntries),
+
+		judged:    NewWindow[netip.Addr](c.Refused.times(judgedShare), c.MaxEntries),
+		judgedAll: NewWindow[everyone](c.Refused.times(judgedShare*judgedAllShare), 1),
+		tokens:    NewWindow[uint64](c.RefusedToken, c.MaxEntries),
+		seed:      maphash.MakeSeed(),
 	}
 }
 
-// Blocked reports whether requests with the token, or from the address, have
-// been refused too often lately. It counts nothing. The order is: Blocked before
-// a token is judged, Refuse when it was refused.
-func (r *Rates) Blocked(addr netip.Addr, token string) bool {
-	if r == nil {
-		return false
-	}
-	return r.Refused.Full(addr) || token != "" && r.tokens.Full(r.tokenKey(token))
+// Stuck reports whether the token has been refused too often lately, wherever it
+// came from. It counts nothing.
+func (r *Rates) Stuck(token string) bool {
+	return r != nil && token != "" && r.tokens.Full(r.tokenKey(token))
 }
 
-// Refuse counts a refusal. Once the token has used up its own allowance, Blocked
+// Suspect reports whether clients at the address have been refused too often
+// lately. Others may sit behind it: see Judge.
+func (r *Rates) Suspect(addr netip.Addr) bool { return r != nil && r.Refused.Full(addr) }
+
+// Judge reports whether one more token of a suspect address may be judged, and
+// counts it: good ones get in however many bad ones come from there, within a
+// budget of work.
+func (r *Rates) Judge(addr netip.Addr) bool {
+	return r == nil || r.judged.Take(addr) && r.judgedAll.Take(true)
+}
+
+// Refuse counts a refusal. Once the token has used up its own allowance, Stuck
 // stops it before it can use up more of the address's.
 func (r *Rates) Refuse(addr netip.Addr, token string) {
 	if r == nil {

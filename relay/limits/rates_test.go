@@ -85,14 +85,14 @@ func TestFullTableFailsOpenAndStaysSmall(t *testing.T) {
 
 func TestRateThatIsOffAllowsEverything(t *testing.T) {
 	var none *Rates
-	if none.Blocked(client, "token") {
+	if none.Stuck("token") || none.Suspect(client) || !none.Judge(client) {
 		t.Error("blocked without rates")
 	}
 	none.Refuse(client, "token")
 	off := NewRates(RateConfig{})
 	for range 10000 {
 		off.Refuse(client, "token")
-		if off.Blocked(client, "token") || !off.Usage.Take(client) {
+		if off.Stuck("token") || off.Suspect(client) || !off.Judge(client) || !off.Usage.Take(client) {
 			t.Fatal("a rate of zero limits")
 		}
 	}
@@ -111,27 +111,24 @@ func TestBadTokenIsBlockedBeforeTheOfficeItSitsIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRates(DefaultRates())
 		tries := 0
-		for !r.Blocked(client, "bad") {
+		for !r.Stuck("bad") {
 			r.Refuse(client, "bad")
 			tries++
 		}
 		if tries != 20 {
 			t.Errorf("blocked after %d refusals", tries)
 		}
-		if r.Blocked(client, "good") || r.Blocked(client, "") {
+		if r.Suspect(client) || r.Stuck("good") || r.Stuck("") {
 			t.Error("others behind the same address are blocked")
-		}
-		if !r.Blocked(netip.MustParseAddr("192.0.2.1"), "bad") {
-			t.Error("the token is not blocked from elsewhere")
 		}
 		for i := range 40 {
 			r.Refuse(client, string(rune('a'+i)))
 		}
-		if !r.Blocked(client, "good") {
-			t.Error("the address is not blocked after 60 refusals")
+		if !r.Suspect(client) {
+			t.Error("the address is not suspect after 60 refusals")
 		}
 		time.Sleep(2 * time.Minute)
-		if r.Blocked(client, "bad") {
+		if r.Stuck("bad") || r.Suspect(client) {
 			t.Error("still blocked")
 		}
 	})
@@ -149,4 +146,31 @@ func TestDefaultRatesAreTheContracts(t *testing.T) {
 			t.Errorf("%s: %v", name, c.got)
 		}
 	}
+}
+
+func TestTokensOfASuspectAddressAreJudgedWithinABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRates(RateConfig{Refused: Rate{3, time.Minute}})
+		address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
+		judged := func(addr netip.Addr) (n int) {
+			for r.Judge(addr) {
+				n++
+			}
+			return n
+		}
+		if n := judged(address(0)); n != 3*judgedShare {
+			t.Errorf("one address had %d tokens judged", n)
+		}
+		all := 3 * judgedShare
+		for i := range 2 * judgedAllShare {
+			all += judged(address(i + 1))
+		}
+		if all != 3*judgedShare*judgedAllShare {
+			t.Errorf("all addresses together had %d tokens judged", all)
+		}
+		time.Sleep(2 * time.Minute)
+		if !r.Judge(address(0)) {
+			t.Error("the budget does not come back")
+		}
+	})
 }

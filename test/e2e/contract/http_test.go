@@ -240,8 +240,9 @@ func TestRatesPerClientAddress(t *testing.T) {
 	const a, b = "192.0.2.1", "192.0.2.2"
 	times(3, "refused handshakes", refused, a, 101)
 	must("a refused handshake too many", refused, a, 429)
-	must("a good one meanwhile", shake(good), a, 429)
-	must("failed discovery shares the bucket of refused handshakes", discovery, a, 429)
+	must("a good one meanwhile", shake(good), a, 101)
+	must("a good discovery meanwhile", discovery, a, 200)
+	must("failed discovery shares the bucket of refused handshakes", failed, a, 429)
 	times(2, "usage has its own", usage, a, 200)
 	must("usage too often", usage, a, 429)
 	must("health has its own", get("/health", ""), a, 200)
@@ -255,7 +256,7 @@ func TestRatesPerClientAddress(t *testing.T) {
 
 	times(3, "failed discoveries", failed, "192.0.2.4", 400)
 	must("a failed discovery too many", failed, "192.0.2.4", 429)
-	must("a handshake after failed discoveries", shake(good), "192.0.2.4", 429)
+	must("a refused handshake after failed discoveries", refused, "192.0.2.4", 429)
 
 	// The rightmost address that is no trusted proxy's counts.
 	times(2, "forwarded twice", usage, "192.0.2.5, 10.1.2.3", 200)

@@ -1,0 +1,167 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/limits"
+)
+
+// refusals are what an address, and a token, may be refused in a test.
+func refusals(count int) func(*Config) {
+	return func(c *Config) {
+		c.Limits.Rates.Refused, c.Limits.Rates.RefusedToken = limits.Rate{Count: count, Per: time.Hour}, limits.Rate{Count: count, Per: time.Hour}
+	}
+}
+
+// outcomeOf opens a WebSocket and returns its close code, an HTTP status, or 0 if the
+// client is in.
+func outcomeOf(t *testing.T, n *testNode, name, token string) int {
+	t.Helper()
+	conn, response, err := dial(t, n.addr, "/"+name, token, nil)
+	if err != nil {
+		if response == nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, _, err = conn.Read(ctx)
+	if closed := (websocket.CloseError{}); errors.As(err, &closed) {
+		return int(closed.Code)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0
+}
+
+func TestStaleTabsDoNotLockOutTheOfficeTheySitIn(t *testing.T) {
+	const may = 4
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", refusals(may))
+	stale := func(i int) string {
+		return w.token(authn.Subject{Tenant: "acme", App: "notes", License: license, TTL: -time.Hour, Extra: map[string]any{"tab": i}})
+	}
+	seen := w.token(authn.Subject{})
+	open(t, n, "todo", seen)
+	for i := range may {
+		if got := outcomeOf(t, n, "todo", stale(i)); got != closecode.Token {
+			t.Errorf("stale tab %d: %d", i, got)
+		}
+	}
+	if got := outcomeOf(t, n, "todo", stale(may)); got != http.StatusTooManyRequests {
+		t.Errorf("one stale tab too many: %d", got)
+	}
+	if got := outcomeOf(t, n, "todo", w.token(authn.Subject{Extra: map[string]any{"tab": "new"}})); got != 0 {
+		t.Errorf("a good token that is new: %d", got)
+	}
+	if status, _, _ := get(t, n, "/discovery?documentName=todo", w.token(authn.Subject{Extra: map[string]any{"tab": "newer"}})); status != http.StatusOK {
+		t.Errorf("a discovery with a good token that is new: %d", status)
+	}
+	for i := range 20 * may {
+		if got := outcomeOf(t, n, "todo", stale(may+1+i)); got != http.StatusTooManyRequests {
+			t.Fatalf("stale tab %d: %d", i, got)
+		}
+	}
+	if got := outcomeOf(t, n, "todo", w.token(authn.Subject{Extra: map[string]any{"tab": "late"}})); got != http.StatusTooManyRequests {
+		t.Errorf("the budget of work is spent, and a token that is new got %d", got)
+	}
+	if got := outcomeOf(t, n, "todo", seen); got != 0 {
+		t.Errorf("a good token that was there before: %d", got)
+	}
+}
+
+func TestALimitOfThePlanIsNoAbuse(t *testing.T) {
+	const may = 3
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", refusals(may))
+	for i, c := range []struct {
+		limits authn.Limits
+		name   string
+		code   int
+	}{
+		{authn.Limits{MaxConnections: 1}, "other", closecode.Connections},
+		{authn.Limits{MaxDocuments: 1}, "other", closecode.Documents},
+		{authn.Limits{MaxUsersPerDoc: 1}, "full", closecode.Users},
+	} {
+		token := w.token(authn.Subject{Tenant: "acme", App: docid.App(fmt.Sprint("app-", i)), License: license, Limits: c.limits})
+		open(t, n, "full", token)
+		for range may + 2 {
+			if got := outcomeOf(t, n, c.name, token); got != c.code {
+				t.Errorf("%+v: %d, want %d", c.limits, got, c.code)
+			}
+		}
+	}
+	if got := outcomeOf(t, n, "todo", "garbage"); got != closecode.Token {
+		t.Errorf("the first real refusal of the address: %d", got)
+	}
+}
+
+func TestATightLoopAtALimitOfThePlanIsAnsweredCheaply(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", func(c *Config) { c.Limits.Rates.Admitted = limits.Rate{Count: 3, Per: time.Hour} })
+	token := w.token(authn.Subject{Limits: authn.Limits{MaxConnections: 1}})
+	open(t, n, "full", token)
+	for i, want := range []int{closecode.Connections, closecode.Connections, closecode.Connections, http.StatusTooManyRequests} {
+		if got := outcomeOf(t, n, "other", token); got != want {
+			t.Errorf("try %d: %d, want %d", i, got, want)
+		}
+	}
+	if got := outcomeOf(t, n, "full", w.token(authn.Subject{Tenant: "others", App: "notes", License: license})); got != 0 {
+		t.Errorf("another app at the address: %d", got)
+	}
+}
+
+// lockedBuffer is a log that is read while the node writes.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestAProxyThatIsNotTrustedIsSaidOnce(t *testing.T) {
+	w := newWorld(t)
+	var log lockedBuffer
+	n := w.node("eu-central-1", "a", func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	for range 3 {
+		n.forwarded("192.0.2.1", "/health", "")
+	}
+	if got := n.figures().UnheededForwards; got != 3 {
+		t.Errorf("%d requests are counted", got)
+	}
+	if got := strings.Count(log.String(), "--trusted-proxy"); got != 1 {
+		t.Errorf("said %d times:\n%s", got, log.String())
+	}
+	trusting := w.node("eu-central-1", "b", trustLoopback)
+	trusting.forwarded("192.0.2.1", "/health", "")
+	if got := trusting.figures().UnheededForwards; got != 0 {
+		t.Errorf("a trusted proxy is counted %d times", got)
+	}
+}
