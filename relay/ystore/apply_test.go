@@ -15,17 +15,16 @@ import (
 	"unicode/utf8"
 )
 
-// dataFile opens a file of the corpora, which lie beside the repository or
-// where WSNODE_CORPORA says.
+// corpus is the folder of the documents that real Yjs made for the tests, and of
+// the Node programs that judge with it.
+var corpus = filepath.Join("..", "..", "test", "corpus")
+
+// dataFile opens a file of the corpus.
 func dataFile(tb testing.TB, name string) *os.File {
 	tb.Helper()
-	dir := os.Getenv("WSNODE_CORPORA")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	f, err := os.Open(filepath.Join(dir, name))
+	f, err := os.Open(filepath.Join(corpus, "data", name))
 	if err != nil {
-		tb.Fatalf("the Yjs corpora are missing: %v (expected in ../shared/data beside the repository, or in the folder named by WSNODE_CORPORA)", err)
+		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { f.Close() })
 	return f

@@ -2,34 +2,13 @@ package ystore
 
 import (
 	"bytes"
-	"compress/gzip"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"testing"
 )
 
-var traces = []string{"automerge-paper", "automerge-paper-s2000", "rustcode", "sveltecomponent",
-	"json-crdt-patch", "clownschool", "friendsforever", "friendsforever_flat"}
-
-// trace reads the updates of a trace.
-func trace(tb testing.TB, name string) (updates [][]byte) {
-	tb.Helper()
-	z, err := gzip.NewReader(dataFile(tb, name+".ylog.gz"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	all, err := io.ReadAll(z)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for len(all) > 0 {
-		n := 4 + binary.LittleEndian.Uint32(all)
-		updates = append(updates, all[4:n:n])
-		all = all[n:]
-	}
-	return updates
-}
+// The typing sessions of the corpus: one author, the same one who reloads the page
+// often, and three together.
+var traces = []string{"alone", "reloads", "together"}
 
 func applyAll(tb testing.TB, updates [][]byte) *Store {
 	tb.Helper()
@@ -115,7 +94,7 @@ func BenchmarkDiff(b *testing.B) {
 
 // An update that is known already, as the bus and reconnects bring them.
 func BenchmarkApplyKnown(b *testing.B) {
-	updates := trace(b, "friendsforever")
+	updates := trace(b, "together")
 	s := applyAll(b, updates)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -131,7 +110,7 @@ func BenchmarkApplyKnown(b *testing.B) {
 // Documents of one client that are 1, 10 and 100 times as long: what is done per
 // update must not grow with them, what is done per document only in proportion.
 func BenchmarkGrowth(b *testing.B) {
-	updates := trace(b, "json-crdt-patch")
+	updates := trace(b, "alone")
 	for _, times := range []int{1, 10, 100} {
 		log := repeat(updates, times)
 		stale := applyAll(b, log[:len(log)-10])

@@ -14,11 +14,10 @@ import (
 	"testing"
 )
 
-// yjs returns a folder from which Node finds real Yjs, with the checker's
-// modules in it. It lies among the installed packages and goes with the test.
+// yjs returns the folder of the Node programs, with real Yjs installed.
 func yjs(t *testing.T) string {
 	t.Helper()
-	node := filepath.Join("..", "..", "test", "corpus", "node")
+	node := filepath.Join(corpus, "node")
 	if _, err := os.Stat(filepath.Join(node, "node_modules", "yjs", "package.json")); err != nil {
 		cmd := exec.Command("npm", "ci")
 		cmd.Dir = node
@@ -26,34 +25,17 @@ func yjs(t *testing.T) string {
 			t.Fatalf("install real Yjs: npm ci in %s: %v\n%s", node, err, out)
 		}
 	}
-	dir, err := os.MkdirTemp(filepath.Join(node, "node_modules"), ".check-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	for _, name := range []string{"check.mjs", "dump.mjs"} {
-		b, err := io.ReadAll(dataFile(t, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return node
 }
 
 func TestAnswersToTheOpenCasesPassTheChecker(t *testing.T) {
-	dir := yjs(t)
+	node := yjs(t)
 	cases := dataFile(t, "random-open.jsonl.gz").Name()
 	answers := filepath.Join(t.TempDir(), "answers.jsonl")
 	if out, err := exec.Command("go", "run", "../../test/corpus", "answers", cases, answers).CombinedOutput(); err != nil {
 		t.Fatalf("corpus answers: %v\n%s", err, out)
 	}
-	out, err := exec.Command("node", filepath.Join(dir, "check.mjs"), cases, answers).CombinedOutput()
+	out, err := exec.Command("node", filepath.Join(node, "check.mjs"), cases, answers).CombinedOutput()
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "OK") {
 		t.Fatalf("check.mjs: %v\n%s", err, out)
 	}
@@ -73,9 +55,8 @@ func TestRealClientsConvergeAroundTheStore(t *testing.T) {
 			*v = n
 		}
 	}
-	dir := yjs(t)
-	cmd := exec.Command("node", "histories.mjs", filepath.Join(dir, "dump.mjs"), strconv.Itoa(first), strconv.Itoa(count))
-	cmd.Dir = filepath.Join("..", "..", "test", "corpus", "node")
+	cmd := exec.Command("node", "histories.mjs", strconv.Itoa(first), strconv.Itoa(count))
+	cmd.Dir = yjs(t)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -102,5 +103,53 @@ func TestAnswersAreWrittenForEveryCase(t *testing.T) {
 	}
 	if a := got[1]; a.ID != 7 || string(a.State) != "\x00\x00" || string(a.SV) != "\x00" || len(a.Peers) != 0 {
 		t.Errorf("second answer %+v", a)
+	}
+}
+
+// Two agents type at once; then one of them, who has heard of both, goes on.
+func TestForeignTracesBecomeYjsUpdates(t *testing.T) {
+	for name, test := range map[string]struct {
+		trace  string
+		reload []string
+		want   measurement
+	}{
+		"sequential": {
+			trace: `{"startContent": "abc", "endContent": "abXYZ", "txns": [{"patches": [[3, 0, "X"], [2, 1, ""]]}, {"patches": [[3, 0, "YZ"]]}]}`,
+			want:  measurement{Updates: 3, Structs: 3},
+		},
+		"reloaded": {
+			trace:  `{"startContent": "", "endContent": "abcd", "txns": [{"patches": [[0, 0, "ab"]]}, {"patches": [[2, 0, "c"]]}, {"patches": [[3, 0, "d"]]}]}`,
+			reload: []string{"2"},
+			want:   measurement{Updates: 3, Structs: 2},
+		},
+		"concurrent": {
+			trace: `{"kind": "concurrent", "endContent": "one, two!", "numAgents": 2, "txns": [
+				{"parents": [], "agent": 0, "patches": [[0, 0, "one"]]},
+				{"parents": [0], "agent": 1, "patches": [[3, 0, " two"]]},
+				{"parents": [0], "agent": 0, "patches": [[3, 0, ","]]},
+				{"parents": [1, 2], "agent": 1, "patches": [[8, 0, "!"]]}]}`,
+			want: measurement{Updates: 4, Structs: 2},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			in, out := filepath.Join(dir, "trace.json"), filepath.Join(dir, "trace.ylog.gz")
+			if err := os.WriteFile(in, []byte(test.trace), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("node", append([]string{"convert.mjs", in, out}, test.reload...)...)
+			cmd.Dir = "node"
+			said, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(said), ", the trace's own final text") {
+				t.Fatalf("%v\n%s", err, said)
+			}
+			m, err := measure(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Updates != test.want.Updates || m.Structs != test.want.Structs {
+				t.Errorf("%d updates and %d structs, want %d and %d", m.Updates, m.Structs, test.want.Updates, test.want.Structs)
+			}
+		})
 	}
 }

@@ -129,7 +129,8 @@ func TestOneFileOfAuthnKnowsTheTokenLibrary(t *testing.T) {
 func TestTopLevelIsTheDesigns(t *testing.T) {
 	expected := []string{
 		"cmd", "relay", "kvpin", "authn", "docid", "test", "docs", "deploy", "examples", "clients",
-		"README.md", "LICENSE", "Taskfile.yml", "go.mod", "go.sum", "tools.mod", "tools.sum",
+		"README.md", "LICENSE", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "Dockerfile", "compose.yaml",
+		"Taskfile.yml", "go.mod", "go.sum", "tools.mod", "tools.sum",
 		"wsnode", "wsctl", // what go build leaves
 	}
 	entries, err := os.ReadDir("../..")

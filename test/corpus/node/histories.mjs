@@ -8,11 +8,12 @@
 //   sv                  → <state vector>
 //   state               → <update>
 //
-// Usage: node histories.mjs DUMP.mjs FIRST COUNT. Seeds FIRST … FIRST+COUNT-1;
+// Usage: node histories.mjs FIRST COUNT. Seeds FIRST … FIRST+COUNT-1;
 // ends with the line {"histories", "dropped", "failed": [[seed, reason], …]}.
 import * as Y from 'yjs'
 import fs from 'fs'
-const { dumpDoc, touch, svObj, dsObj } = await import(process.argv[2])
+import { dumpDoc, touch, svObj, dsObj } from './dump.mjs'
+
 console.log = console.warn = console.error = () => {}
 
 let rest = ''
@@ -367,9 +368,9 @@ const covers = (ds, log) => {
     (have.get(client) || []).some(([from, n]) => from <= clock && clock + len <= from + n))))
 }
 
-// With a fourth argument, Yjs is its own store: what does it stand?
-const makeStore = process.argv[5] ? () => yjsStore(process.argv[5] === 'gc') : underTest
-const [first, count] = process.argv.slice(3).map(Number)
+// With a third argument, Yjs is its own store: what does it stand?
+const makeStore = process.argv[4] ? () => yjsStore(process.argv[4] === 'gc') : underTest
+const [first, count] = process.argv.slice(2).map(Number)
 const failed = []
 let dropped = 0
 let ours = 0

@@ -1,16 +1,9 @@
 // node --expose-gc measure.mjs FILE.ylog.gz: what a trace costs real Yjs, as one
 // JSON line with the keys of `corpus trace`. Times are the best of several runs.
 import * as Y from 'yjs'
-import fs from 'fs'
-import zlib from 'zlib'
+import { read } from './ylog.mjs'
 
-const log = []
-const all = zlib.gunzipSync(fs.readFileSync(process.argv[2]))
-for (let p = 0; p < all.length;) {
-  const n = all.readUInt32LE(p)
-  log.push(new Uint8Array(all.subarray(p + 4, p + 4 + n)))
-  p += 4 + n
-}
+const log = read(process.argv[2])
 const ns = f => {
   const start = process.hrtime.bigint()
   f()
