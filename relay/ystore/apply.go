@@ -57,6 +57,7 @@ func (s *Store) apply(update []byte, limited bool) (fresh []byte, err error) {
 	if len(s.scratch.fresh) == 0 && len(s.scratch.gone) == 0 {
 		return nil, nil
 	}
+	s.keepWaits()
 	s.full = nil
 	if s.digest != digest {
 		s.deletesEnc = nil
@@ -155,7 +156,7 @@ type summary struct {
 func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
 	c := checker{b: update, nesting: s.limits.MaxNesting}
 	sum.canonical, sum.sorted = true, true
-	s.scratch.newcomers, s.scratch.blocks = s.scratch.newcomers[:0], s.scratch.blocks[:0]
+	s.scratch.newcomers, s.scratch.blocks, s.scratch.waits = s.scratch.newcomers[:0], s.scratch.blocks[:0], s.scratch.waits[:0]
 	pending := s.totals.pending
 	above := uint64(maxClock + 1)
 	for blocks := c.uvarint(); blocks > 0 && c.err == nil; blocks-- {
@@ -176,6 +177,9 @@ func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
 	sum.deletesAt = c.p
 	s.checkDeletes(&c, &sum)
 	sum.end = c.p
+	if limited {
+		s.checkCircle(&c)
+	}
 	if c.err != nil || !limited {
 		return sum, c.err
 	}
@@ -192,8 +196,12 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 	}
 	fresh := false
 	for i := uint64(0); i < n && c.err == nil; i++ {
+		at := c.p
 		kind, length := c.structAt(client, clock)
 		end := clock + length
+		if c.ncauses > 0 && (r == nil || !r.holds(clock, end)) {
+			s.noteWaits(c, r, client, clock, at)
+		}
 		switch {
 		case length == 0 || kind == kindSkip && (i == 0 || i == n-1):
 			sum.canonical = false

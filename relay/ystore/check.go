@@ -3,37 +3,9 @@ package ystore
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"unicode/utf8"
-)
-
-// UpdateError says that bytes are not a well-formed update or state vector, or
-// hold something that would break the clients that apply it.
-type UpdateError struct {
-	Offset int    // of the byte at which it was noticed
-	What   string // what is wrong there, in a few words
-}
-
-func (e *UpdateError) Error() string {
-	return fmt.Sprintf("malformed at byte %d: %s", e.Offset, e.What)
-}
-
-// The caps of Limits, as conditions. The errors that Apply returns wrap them
-// and say by how much.
-var (
-	// ErrDocumentTooLarge: the document would exceed Limits.MaxBytes.
-	ErrDocumentTooLarge = errors.New("document too large")
-	// ErrTooManyClients: the document would exceed Limits.MaxClients.
-	ErrTooManyClients = errors.New("too many client ids")
-	// ErrTooManyDeleteRanges: the update exceeds Limits.MaxDeleteRanges, or the
-	// document would hold more ranges than that ahead of their content.
-	ErrTooManyDeleteRanges = errors.New("too many delete ranges")
-	// ErrTooManyPending: the document would exceed Limits.MaxPendingStructs.
-	ErrTooManyPending = errors.New("too many pending structs")
-	// ErrTooDeep: a value is nested deeper than Limits.MaxNesting.
-	ErrTooDeep = errors.New("value nested too deeply")
 )
 
 // Type references that carry a name.
@@ -41,7 +13,11 @@ const (
 	typeXMLElement = 3
 	typeXMLHook    = 5
 	lastType       = 6
+	typeWeakLink   = 7 // of Yrs; Yjs has none
 )
+
+// kindMove is a struct of Yrs; Yjs has none.
+const kindMove = 11
 
 // checker reads an update from strangers. After the first fault it reads zeros
 // and empty strings, and keeps the fault.
@@ -50,11 +26,17 @@ type checker struct {
 	p       int
 	nesting int
 	err     error
+
+	// What the struct that was read last hangs on of other clients.
+	causes  [2]id
+	ncauses int
 }
 
-func (c *checker) fail(at int, what string) {
+func (c *checker) fail(at int, what string) { c.refuse(at, Malformed, what) }
+
+func (c *checker) refuse(at int, cause Cause, what string) {
 	if c.err == nil {
-		c.err = &UpdateError{at, what}
+		c.err = &UpdateError{at, what, cause}
 	}
 	c.p = len(c.b)
 }
@@ -136,8 +118,12 @@ func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
 	at := c.p
 	info := c.byte()
 	kind = info & kindBits
+	c.ncauses = 0
 	switch {
 	case c.err != nil:
+		return
+	case kind == kindMove:
+		c.refuse(at, Move, "content of Yrs, which Yjs does not have")
 		return
 	case kind > kindSkip:
 		c.fail(at, "unknown kind of struct")
@@ -164,7 +150,10 @@ func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
 // a later id of its client, makes Yjs throw in the middle of an update.
 func (c *checker) place(at int, info byte, client, clock uint64) {
 	past := func(i id, what string) {
-		if i.client == client && i.clock >= clock {
+		if i.client != client {
+			c.causes[c.ncauses] = i
+			c.ncauses++
+		} else if i.clock >= clock {
 			c.fail(at, what)
 		}
 	}
@@ -220,22 +209,55 @@ func (c *checker) content(kind byte) (n uint64) {
 		switch ref := c.uvarint(); {
 		case ref == typeXMLElement || ref == typeXMLHook:
 			c.string()
+		case ref == typeWeakLink:
+			c.refuse(at, WeakLink, "content of Yrs, which Yjs does not have")
 		case ref > lastType:
 			c.fail(at, "unknown type")
 		}
 	case kindDoc:
 		c.string()
-		at = c.p
-		if tag := c.byte(); tag != 118 {
-			c.fail(at, "options of a subdocument are not an object")
-		}
-		if c.err == nil {
-			c.p = at
-			c.any(c.nesting)
-		}
+		c.options()
 	}
 	return 1
 }
+
+// options checks those of a subdocument. Clients spread them over the guid that
+// stands before them and over their defaults, and build a document of them.
+func (c *checker) options() {
+	at := c.p
+	if tag := c.byte(); tag != anyObject {
+		c.fail(at, "options of a subdocument are not an object")
+	}
+	n := c.uvarint()
+	for i := uint64(0); i < n && c.err == nil; i++ {
+		key := c.string()
+		at := c.p
+		if at == len(c.b) {
+			c.fail(at, "ends too early")
+			return
+		}
+		switch tag := c.b[at]; string(key) {
+		case "guid":
+			// Clients throw when they encode any other one, or each makes up its own.
+			if tag != anyString {
+				c.refuse(at, Harmful, "guid of a subdocument is not a string")
+			}
+		case "gcFilter":
+			// A function, which the wire cannot carry: clients would call what stands here.
+			if tag != anyUndefined {
+				c.refuse(at, Harmful, "gcFilter of a subdocument is not a function")
+			}
+		}
+		c.any(c.nesting - 1)
+	}
+}
+
+// Tags of lib0's "any" values.
+const (
+	anyUndefined = 127
+	anyString    = 119
+	anyObject    = 118
+)
 
 // any checks a lib0 "any" value (lib0/decoding.js, readAny).
 func (c *checker) any(depth int) {
@@ -323,10 +345,7 @@ func jsonDepth(b []byte) int {
 }
 
 func (c *checker) tooDeep(at int) {
-	if c.err == nil {
-		c.err = fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, c.nesting, at)
-	}
-	c.p = len(c.b)
+	c.refuse(at, TooDeep, fmt.Sprintf("value nested too deeply: more than %d levels", c.nesting))
 }
 
 // stateVector reads a state vector, highest client first.

@@ -47,6 +47,8 @@ type Store struct {
 	list   []*run // the same, as they came
 	order  []*run // the same, highest client first; shorter when it has to be made
 	recent *run   // the one used last
+	other  *run   // the one that another client's struct hung on last
+	waits  []wait // structs that hang on what is not there, sorted; with some that do no longer
 
 	totals totals
 	digest uint64 // of the deletions
@@ -67,6 +69,7 @@ type scratch struct {
 	chain     []place
 	newcomers []uint64 // clients without a run that an update names
 	blocks    []id     // its client blocks: client and offset
+	waits     []wait   // its structs that hang on what is not there before it
 	spans     []span
 	fresh     []span // what it brought
 	gone      []span // what it deleted
@@ -85,7 +88,7 @@ func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
 func (s *Store) release() {
 	x := s.scratch
 	s.scratch = nil
-	if cap(x.chain) > maxScratch || cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch ||
+	if cap(x.chain) > maxScratch || cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
 		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
 		return
 	}
