@@ -8,7 +8,7 @@ import (
 
 // Conn returns the registry's connection to the cluster of a license region, nil
 // if that is not served. It is for small questions between the nodes that serve
-// it, and must not be closed.
+// it, and must not be closed. After an end for good there is another one.
 func (r *Registry) Conn(license docid.LicenseRegion) *nats.Conn {
 	b := r.buckets[license]
 	if b == nil {
@@ -18,5 +18,5 @@ func (r *Registry) Conn(license docid.LicenseRegion) *nats.Conn {
 	if !ok {
 		return nil
 	}
-	return s.link.nc
+	return s.link.conn.NATS()
 }

@@ -14,8 +14,7 @@ import (
 // Find returns the license regions whose registries are on a NATS cluster, sorted.
 // It is for operators: nodes are told where their registries are.
 func Find(ctx context.Context, nc *nats.Conn, domain string) ([]docid.LicenseRegion, error) {
-	s := &natsStore{link: &link{nc: nc}}
-	js, err := s.jetstream(domain)
+	js, err := jetStream(nc, domain)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func OpenInspector(ctx context.Context, registries map[docid.LicenseRegion]Sourc
 		source := registries[license]
 		source.Create = false
 		source.Replicas = 0
-		l, err := linkTo(links, source, "wsnode registry inspector")
+		l, err := linkTo(links, source, "wsnode registry inspector", nil)
 		if err == nil && len(links) > len(i.links) {
 			i.links = append(i.links, l)
 		}
@@ -80,7 +80,7 @@ func OpenInspector(ctx context.Context, registries map[docid.LicenseRegion]Sourc
 // Close closes the connections.
 func (i *Inspector) Close() {
 	for _, l := range i.links {
-		l.nc.Close()
+		l.conn.Close()
 	}
 }
 

@@ -1,22 +1,24 @@
 package kvpin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // link is the connection to one NATS cluster that holds registries. It is the
 // registry's own: with a reconnect buffer, or shared with traffic that fills the
 // socket, a write could leave long after its caller gave up.
 type link struct {
-	nc *nats.Conn
+	conn *natsconn.Conn
 
 	mu        sync.Mutex
 	listeners []func()
@@ -24,38 +26,32 @@ type link struct {
 	deniedAt  time.Time
 }
 
-func connect(source Source, name string) (*link, error) {
+func connect(source Source, name string, log *slog.Logger) (*link, error) {
 	l := &link{}
 	options := append(append([]nats.Option{}, source.Options...),
 		nats.Name(name),
-		nats.ReconnectBufSize(-1),
-		nats.MaxReconnects(-1),
-		nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(200*time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, 300*time.Millisecond),
-		nats.Timeout(2*time.Second),
 		// A black hole is noticed after two pings, and a new connection tried.
 		nats.PingInterval(3*time.Second),
 		nats.MaxPingsOutstanding(2),
-		// The default writes to standard error.
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.failed(err) }),
-		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
-		nats.ReconnectHandler(func(*nats.Conn) { l.connected() }),
 	)
-	nc, err := nats.Connect(source.URL, options...)
+	conn, err := natsconn.Open(natsconn.Config{
+		URL: source.URL, Options: options, Connected: l.connected, Failed: l.failed, What: "registry", Log: log,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("connect to registry %s: %w", source.URL, err)
+		return nil, fmt.Errorf("connect to registry%s: %w", natsconn.At(source.URL), err)
 	}
-	l.nc = nc
+	l.conn = conn
 	return l, nil
 }
 
 // linkTo returns the link to a source's cluster, new if links has none yet.
-func linkTo(links map[string]*link, source Source, name string) (*link, error) {
+func linkTo(links map[string]*link, source Source, name string, log *slog.Logger) (*link, error) {
 	if l := links[source.URL]; l != nil {
 		return l, nil
 	}
-	l, err := connect(source, name)
+	l, err := connect(source, name, log)
 	if err == nil {
 		links[source.URL] = l
 	}
@@ -64,9 +60,9 @@ func linkTo(links map[string]*link, source Source, name string) (*link, error) {
 
 // ready waits for the first connection.
 func (l *link) ready(ctx context.Context) error {
-	for !l.nc.IsConnected() {
+	for !l.conn.NATS().IsConnected() {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w: cannot connect: %w", ErrUnavailable, errors.Join(ctx.Err(), l.nc.LastError()))
+			return fmt.Errorf("%w: cannot connect: %w", ErrUnavailable, errors.Join(ctx.Err(), l.conn.NATS().LastError()))
 		}
 		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
 	}
@@ -79,7 +75,7 @@ var errNotConnected = errors.New("not connected")
 // notConnected names the last error without wrapping it: that a dial ran out of
 // time says nothing about the registry's answers.
 func (l *link) notConnected() error {
-	return fmt.Errorf("%w: %v", errNotConnected, cmp.Or(l.nc.LastError(), nats.ErrNoServers))
+	return fmt.Errorf("%w: %v", errNotConnected, natsconn.Reason(l.conn.NATS()))
 }
 
 // failed takes an error that belongs to no request. All but a missing permission
@@ -93,8 +89,11 @@ func (l *link) failed(err error) {
 }
 
 func (l *link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	sent := time.Now()
-	reply, err := l.nc.RequestMsgWithContext(ctx, m)
+	sent, nc := time.Now(), l.conn.NATS()
+	if nc.IsClosed() {
+		return nil, l.notConnected()
+	}
+	reply, err := nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return nil, l.explain(sent, err)
 	}

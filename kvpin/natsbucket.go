@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -36,14 +37,14 @@ func (e *BucketError) Error() string {
 // source says so. It reports whether it did.
 func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, err error) {
 	bucket := strings.TrimPrefix(s.stream, "KV_")
-	nc := s.link.nc
+	nc := s.link.conn.NATS()
 	if !nc.IsConnected() {
 		return false, unavailable(s.link.notConnected())
 	}
 	if err := checkVersion(nc.ConnectedServerVersion(), nc.ConnectedUrlRedacted()); err != nil {
 		return false, &BucketError{bucket, []string{err.Error()}}
 	}
-	js, err := s.jetstream(source.Domain)
+	js, err := jetStream(nc, source.Domain)
 	if err != nil {
 		return false, err
 	}
@@ -90,11 +91,11 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 	return false, nil
 }
 
-func (s *natsStore) jetstream(domain string) (jetstream.JetStream, error) {
+func jetStream(nc *nats.Conn, domain string) (jetstream.JetStream, error) {
 	if domain != "" {
-		return jetstream.NewWithDomain(s.link.nc, domain)
+		return jetstream.NewWithDomain(nc, domain)
 	}
-	return jetstream.New(s.link.nc)
+	return jetstream.New(nc)
 }
 
 // compare names what makes an existing bucket unusable as a registry.

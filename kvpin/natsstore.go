@@ -63,7 +63,7 @@ func newNATSStore(l *link, license docid.LicenseRegion, domain string) *natsStor
 	return s
 }
 
-func (s *natsStore) Incarnation() uint64 { return s.link.nc.Stats().Reconnects }
+func (s *natsStore) Incarnation() uint64 { return s.link.conn.Incarnation() }
 
 type apiError struct {
 	Code        int    `json:"code"`

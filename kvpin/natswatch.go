@@ -75,7 +75,7 @@ func (s *natsStore) Scan(ctx context.Context, filter string, handle func(entry) 
 
 // consume runs one consumer until ctx ends, handle fails or track of it is lost.
 func (s *natsStore) consume(ctx context.Context, filters []string, handle func(change) error) error {
-	nc := s.link.nc
+	nc := s.link.conn.NATS()
 	inbox := nc.NewInbox()
 	messages, done := make(chan *nats.Msg, 256), make(chan struct{})
 	defer close(done)
@@ -214,5 +214,5 @@ func (s *natsStore) createConsumer(ctx context.Context, inbox string, filters []
 // deleteConsumer does not wait: the server forgets a consumer without interest by
 // itself, only later.
 func (s *natsStore) deleteConsumer(name string) {
-	_ = s.link.nc.Publish(s.api+"CONSUMER.DELETE."+s.stream+"."+name, nil)
+	_ = s.link.conn.NATS().Publish(s.api+"CONSUMER.DELETE."+s.stream+"."+name, nil)
 }

@@ -38,7 +38,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	links := make(map[string]*link)
 	for _, license := range slices.Sorted(maps.Keys(cfg.Registries)) {
 		source := cfg.Registries[license]
-		l, err := linkTo(links, source, "wsnode registry "+string(cfg.Node))
+		l, err := linkTo(links, source, "wsnode registry "+string(cfg.Node), cfg.Log)
 		if err != nil {
 			r.closeLinks()
 			return nil, err
@@ -119,7 +119,7 @@ func (r *Registry) stop() {
 
 func (r *Registry) closeLinks() {
 	for _, l := range r.links {
-		l.nc.Close()
+		l.conn.Close()
 	}
 }
 
@@ -150,6 +150,18 @@ func (r *Registry) Reachable(license docid.LicenseRegion) bool {
 	}
 	_, ok := b.lease.current(time.Now())
 	return ok
+}
+
+// Ended returns an error while a connection to a registry, which ended for good, is
+// opened anew: the node should take no new clients. That a registry is away is no
+// such end.
+func (r *Registry) Ended() error {
+	for _, l := range r.links {
+		if err := l.conn.Ended(); err != nil {
+			return fmt.Errorf("registry: %w", err)
+		}
+	}
+	return nil
 }
 
 // Drain marks the node as draining in its leases, for people and for Regions.

@@ -73,11 +73,11 @@ func realStore(t *testing.T, url string, replicas int) *natsStore {
 // connectedStore is connected, but its bucket may be missing.
 func connectedStore(t *testing.T, source Source) *natsStore {
 	t.Helper()
-	l, err := connect(source, "test")
+	l, err := connect(source, "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(l.nc.Close)
+	t.Cleanup(l.conn.Close)
 	if err := l.ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestStoreWithoutAnAnswerSaysSo(t *testing.T) {
 		proxy.Cut()
 		cutOff(t, s)
 		proxy.Refuse()
-		for s.link.nc.IsConnected() {
+		for s.link.conn.NATS().IsConnected() {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if _, err := s.Put(t.Context(), "a", nil, 0, 0); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnsettled) || !strings.Contains(err.Error(), "not connected: ") {

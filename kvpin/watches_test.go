@@ -15,7 +15,7 @@ func TestMoreThanAThousandNodesCanWatchARegistry(t *testing.T) {
 	defer w.close()
 	store := w.node("eu-central-1", "a").buckets[testLicense].store.(*natsStore)
 	for i := range 1100 {
-		if _, _, err := store.createConsumer(context.Background(), store.link.nc.NewInbox(), []string{regionPrefix + ">"}); err != nil {
+		if _, _, err := store.createConsumer(context.Background(), store.link.conn.NATS().NewInbox(), []string{regionPrefix + ">"}); err != nil {
 			t.Fatalf("watch %d: %v", i+1, err)
 		}
 	}

@@ -30,10 +30,11 @@ var mayImport = map[string][]string{
 	"relay/admin":   below,
 
 	"authn": {"docid"},
-	"kvpin": {"docid"},
+	"kvpin": {"docid", "natsconn"},
 
-	"relay/bus":       {"docid"},
+	"relay/bus":       {"docid", "natsconn"},
 	"relay/history":   {"docid"},
+	"natsconn":        nil,
 	"docid":           nil,
 	"relay/yproto":    nil,
 	"relay/closecode": nil,
@@ -128,7 +129,7 @@ func TestOneFileOfAuthnKnowsTheTokenLibrary(t *testing.T) {
 
 func TestTopLevelIsTheDesigns(t *testing.T) {
 	expected := []string{
-		"cmd", "relay", "kvpin", "authn", "docid", "test", "docs", "deploy", "examples", "clients",
+		"cmd", "relay", "kvpin", "authn", "docid", "natsconn", "test", "docs", "deploy", "examples", "clients",
 		"README.md", "LICENSE", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "Dockerfile", "compose.yaml",
 		"Taskfile.yml", "go.mod", "go.sum", "tools.mod", "tools.sum",
 		"wsnode", "wsctl", // what go build leaves
