@@ -22,7 +22,9 @@ var errNoKeySet = errors.New("the issuer has no such key set")
 func newHTTPClient(timeout time.Duration) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = 64 << 10
-	transport.MaxConnsPerHost = 16
+	// More than the fetches that unverified tokens can have under way: keys of a real
+	// tenant must not wait for those of made-up ones.
+	transport.MaxConnsPerHost = 256
 	return &http.Client{
 		Transport: transport,
 		Timeout:   timeout,

@@ -108,7 +108,10 @@ func (k *keyring) source(ctx context.Context, t docid.Tenant) (*source, error) {
 }
 
 func (k *keyring) newSource(address string) *source {
-	s := &source{address: address, timing: k.timing, work: k.work, report: k.report, budget: burst, counted: time.Now()}
+	s := &source{address: address, timing: k.timing, work: k.work, report: k.report, budget: burst, counted: time.Now(), maxWaiting: maxWaiting}
+	if k.where.perTenant() {
+		s.maxWaiting = maxWaitingFor
+	}
 	s.fetch = func(ctx context.Context) ([]byte, []*publicKey, error) {
 		document, keys, err := fetchKeySet(ctx, k.client, address)
 		k.fetches.Add(1)
@@ -137,6 +140,9 @@ func (k *keyring) prove(s *source) {
 	if k.fixed != nil {
 		return
 	}
+	s.mu.Lock()
+	s.proven = true
+	s.mu.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.unproven.remove(s.address)

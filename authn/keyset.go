@@ -67,6 +67,10 @@ type source struct {
 	retry    time.Time // no fetch before
 	budget   float64   // fetches for unknown keys that are left
 	counted  time.Time // when budget was last brought up to date
+	waiting  int       // tokens that wait for the fetch under way
+	proven   bool      // a token of it was verified: it is not made up
+
+	maxWaiting int
 }
 
 // current returns the keys to judge by, fetching them if need be.
@@ -84,7 +88,9 @@ func (s *source) current(ctx context.Context) (*keySet, error) {
 	// While an issuer is down its old keys serve at once, as long as they may:
 	// handshakes wait only for the first fetch to fail.
 	if _, err := s.usableLocked(); started && (err != nil || s.failures == 0) {
-		s.waitLocked(ctx)
+		if err := s.waitLocked(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return s.usableLocked()
 }
@@ -119,7 +125,9 @@ func (s *source) newer(ctx context.Context, seen *keySet) (*keySet, error) {
 		return seen, nil
 	}
 	if s.startLocked(now) {
-		s.waitLocked(ctx)
+		if err := s.waitLocked(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if s.set == seen && s.failed != nil {
 		return nil, fmt.Errorf("%w: fetch keys from %s: %w", ErrUnavailable, withoutSecrets(s.address), s.failed)
@@ -187,22 +195,13 @@ func (s *source) settleLocked(asked time.Time, document []byte, keys []*publicKe
 	}
 }
 
-// waitLocked waits for the fetch under way, without the lock.
-func (s *source) waitLocked(ctx context.Context) {
-	done := s.fetching
-	s.mu.Unlock()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-}
-
 // workers runs fetches, which outlive the handshake that caused them: others may
 // wait for the same one.
 type workers struct {
 	ctx  context.Context
 	stop context.CancelFunc
+
+	waiting waiters
 
 	mu     sync.Mutex
 	closed bool

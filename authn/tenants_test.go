@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,4 +177,108 @@ func TestOnlySoManyTokensAreRemembered(t *testing.T) {
 	if again, err := v.Verify(t.Context(), first); err != nil || again == grant {
 		t.Errorf("remembered, or %v", err)
 	}
+}
+
+func TestWhoWaitsForKeysIsBoundedByIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newIssuer(t)
+		w := &web{serve: publish(issuer.JWKS()), takes: 2 * time.Second}
+		v := fetching(t, w, func(c *authn.Config) { c.JWKSURL = "https://issuer.example/{tenantId}" })
+		defer v.Close()
+		var wait sync.WaitGroup
+		var in, refused atomic.Int64
+		ask := func(tenant docid.Tenant) {
+			s := subject
+			s.Tenant = tenant
+			token := mint(t, issuer, s)
+			wait.Go(func() {
+				switch got := outcome(t, v, token); got {
+				case "":
+					in.Add(1)
+				case "unavailable":
+					refused.Add(1)
+				default:
+					t.Error(got)
+				}
+			})
+		}
+		for range 300 {
+			ask("slow")
+		}
+		synctest.Wait()
+		if in.Load() != 0 || refused.Load() != 44 {
+			t.Errorf("%d were refused at once, 256 may wait for one issuer of 300", refused.Load())
+		}
+		ask("other")
+		wait.Wait()
+		if in.Load() != 257 || refused.Load() != 44 {
+			t.Errorf("%d got in, %d were refused", in.Load(), refused.Load())
+		}
+	})
+}
+
+func TestAllUnknownIssuersTogetherKeepABoundedNumberWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newIssuer(t)
+		w := &web{serve: publish(issuer.JWKS())}
+		v := fetching(t, w, func(c *authn.Config) {
+			c.JWKSURL, c.Refresh = "https://issuer.example/{tenantId}", time.Second
+		})
+		defer v.Close()
+		of := func(tenant docid.Tenant) string {
+			s := subject
+			s.Tenant = tenant
+			return mint(t, issuer, s)
+		}
+		real := of("real")
+		if got := outcome(t, v, real); got != "" {
+			t.Fatal(got)
+		}
+		time.Sleep(2 * time.Second) // its keys are old, and it is asked again
+		w.delay(2 * time.Second)
+		var wait sync.WaitGroup
+		var refused atomic.Int64
+		for i := range 10 {
+			token := of(docid.Tenant(fmt.Sprint("made-up-", i)))
+			for range 256 {
+				wait.Go(func() {
+					if outcome(t, v, token) == "unavailable" {
+						refused.Add(1)
+					}
+				})
+			}
+		}
+		synctest.Wait()
+		if got := refused.Load(); got != 10*256-2048 {
+			t.Errorf("%d were refused at once", got)
+		}
+		if got := outcome(t, v, real); got != "" {
+			t.Errorf("a real tenant: %q", got)
+		}
+		wait.Wait()
+	})
+}
+
+func TestWaitingForKeysGoesThroughTheCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newIssuer(t)
+		v := fetching(t, &web{serve: publish(issuer.JWKS()), takes: time.Second}, nil)
+		defer v.Close()
+		token := mint(t, issuer, subject)
+		full := errors.New("no room")
+		_, err := v.Verify(authn.WithWaiting(t.Context(), func(func()) error { return full }), token)
+		if !errors.Is(err, full) {
+			t.Errorf("got %v", err)
+		}
+		var waited time.Duration
+		_, err = v.Verify(authn.WithWaiting(t.Context(), func(wait func()) error {
+			began := time.Now()
+			wait()
+			waited = time.Since(began)
+			return nil
+		}), token)
+		if err != nil || waited != time.Second {
+			t.Errorf("waited %v: %v", waited, err)
+		}
+	})
 }

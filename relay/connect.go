@@ -68,7 +68,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	v.span = n.cfg.Traces.Start(admin.ConnectSpan, trace)
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
-	err := v.admit(n.gate.answerable(ctx, address), credentials.Token, v.origin, name, nameErr)
+	err := v.admit(ctx, address, credentials.Token, name, nameErr)
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
 	switch {
@@ -123,8 +123,8 @@ func (n *Node) tooMany(w http.ResponseWriter, v *visit, why string) {
 }
 
 // admit goes from the token to a place in the document.
-func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr error) error {
-	if err := v.qualify(ctx, token, origin, name, nameErr); err != nil {
+func (v *visit) admit(ctx context.Context, address netip.Addr, token, name string, nameErr error) error {
+	if err := v.qualify(ctx, address, token, name, nameErr); err != nil {
 		return err
 	}
 	err := v.enter(ctx)
@@ -135,20 +135,21 @@ func (v *visit) admit(ctx context.Context, token, origin, name string, nameErr e
 }
 
 // qualify goes from the token to a place in the app's limits.
-func (v *visit) qualify(ctx context.Context, token, origin, name string, nameErr error) (err error) {
+func (v *visit) qualify(ctx context.Context, address netip.Addr, token, name string, nameErr error) (err error) {
 	n := v.node
-	done, err := queue(ctx, n.gate.slots)
-	if err != nil {
+	turn := turn{slots: n.gate.slots}
+	if err := turn.take(ctx); err != nil {
 		return err
 	}
-	defer done()
+	defer turn.end()
 	step := v.span.Child("verify token")
-	v.grant, err = n.verify(ctx, token)
+	// A slow issuer must not take up slots that others need.
+	v.grant, err = n.verify(n.gate.answerable(ctx, address, func(keys func()) error { return turn.outside(ctx, keys) }), token)
 	if step.End(err); err != nil {
 		return err
 	}
 	v.doc = v.grant.Document(name)
-	if !v.grant.AllowsOrigin(origin) {
+	if !v.grant.AllowsOrigin(v.origin) {
 		return errOrigin
 	}
 	if nameErr != nil {
@@ -179,11 +180,10 @@ func (v *visit) qualify(ctx context.Context, token, origin, name string, nameErr
 func (v *visit) enter(ctx context.Context) (err error) {
 	n := v.node
 	if n.docs.get(v.doc) == nil {
-		done, err := queue(ctx, n.gate.loads)
-		if err != nil {
+		if err := n.gate.loads.enter(ctx); err != nil {
 			return err
 		}
-		defer done()
+		defer n.gate.loads.leave()
 	}
 	step := v.span.Child("enter document")
 	v.live, err = n.docs.enter(ctx, v.doc)

@@ -42,8 +42,9 @@ type gate struct {
 	ask    *limits.NATSExchange
 	ops    *limits.Ops
 	claims *limits.Window[docid.AppID] // nil: off
-	slots  chan struct{}               // of handshakes
-	loads  chan struct{}               // of those whose document is not open here, which may take long
+	slots  slots                       // of handshakes
+	loads  slots                       // of those whose document is not open here, which may take long
+	keys   *limits.Crowd[netip.Addr]   // those who wait for an issuer's keys
 	gossip *bus.Subscription
 
 	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
@@ -70,8 +71,9 @@ func openGate(cfg *Config) (*gate, error) {
 			Node: string(cfg.Node), Region: string(cfg.Region), Registry: limits.OnRegistry(cfg.Registry), Ceilings: l.Ceilings, Exchange: ask, Log: cfg.Log,
 		}),
 		ops:   limits.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
-		slots: make(chan struct{}, l.Handshakes),
-		loads: make(chan struct{}, l.Handshakes),
+		slots: make(slots, l.Handshakes),
+		loads: make(slots, l.Handshakes),
+		keys:  limits.NewCrowd[netip.Addr](maxAwaitKeys),
 	}
 	if l.Rates != (limits.RateConfig{}) {
 		g.rates = limits.NewRates(l.Rates)
@@ -94,26 +96,62 @@ func (g *gate) close(ctx context.Context) error {
 	return err
 }
 
-// queue takes one of the slots, so that a storm does not starve the sessions that
-// are there.
-func queue(ctx context.Context, slots chan struct{}) (leave func(), err error) {
-	leave = func() { <-slots }
+// slots are places of handshakes that are being handled, so that a storm does not
+// starve the sessions that are there.
+type slots chan struct{}
+
+// enter takes one of the slots, after a while if need be.
+func (s slots) enter(ctx context.Context) error {
 	select {
-	case slots <- struct{}{}:
-		return leave, nil
+	case s <- struct{}{}:
+		return nil
 	default:
 	}
 	timer := time.NewTimer(queueTimeout)
 	defer timer.Stop()
 	select {
-	case slots <- struct{}{}:
-		return leave, nil
+	case s <- struct{}{}:
+		return nil
 	case <-timer.C:
-		return nil, errOverloaded
+		return errOverloaded
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
+
+func (s slots) leave() { <-s }
+
+// turn is a handshake's slot. It belongs to one goroutine.
+type turn struct {
+	slots slots
+	has   bool
+}
+
+func (t *turn) take(ctx context.Context) error {
+	err := t.slots.enter(ctx)
+	t.has = err == nil
+	return err
+}
+
+func (t *turn) end() {
+	if t.has {
+		t.slots.leave()
+		t.has = false
+	}
+}
+
+// outside does something slow, and has no slot meanwhile. It fails if there is none
+// for it afterwards.
+func (t *turn) outside(ctx context.Context, slow func()) error {
+	t.end()
+	slow()
+	return t.take(ctx)
+}
+
+// maxAwaitKeys is how many clients of one address may wait for issuers' keys.
+const maxAwaitKeys = 128
+
+var errAwaitKeys = fmt.Errorf("%w: too many clients of this address wait for issuers' keys", authn.ErrUnavailable)
 
 // standing is how a client is met, by how often others like it were refused lately.
 type standing int
@@ -168,8 +206,20 @@ func (g *gate) admits(address netip.Addr) bool {
 }
 
 // answerable has the address answer for the issuers that its tokens name: their
-// keys are fetched before anything in a token is proven.
-func (g *gate) answerable(ctx context.Context, address netip.Addr) context.Context {
+// keys are fetched before anything in a token is proven. What it does while it waits
+// for them goes through wait, which may be nil.
+func (g *gate) answerable(ctx context.Context, address netip.Addr, wait func(keys func()) error) context.Context {
+	ctx = authn.WithWaiting(ctx, func(keys func()) error {
+		if !g.keys.Enter(address) {
+			return errAwaitKeys
+		}
+		defer g.keys.Leave(address)
+		if wait == nil {
+			keys()
+			return nil
+		}
+		return wait(keys)
+	})
 	if g.rates == nil {
 		return ctx
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -164,4 +166,74 @@ func TestAProxyThatIsNotTrustedIsSaidOnce(t *testing.T) {
 	if got := trusting.figures().UnheededForwards; got != 0 {
 		t.Errorf("a trusted proxy is counted %d times", got)
 	}
+}
+
+// slowIssuers serves key sets: of the tenant "slow" only once release is called.
+func slowIssuers(t *testing.T, w *world) (url string, asked <-chan struct{}, release func()) {
+	released, told := make(chan struct{}), make(chan struct{}, 1)
+	release = sync.OnceFunc(func() { close(released) })
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/slow") {
+			select {
+			case told <- struct{}{}:
+			default:
+			}
+			select {
+			case <-released:
+			case <-r.Context().Done():
+			}
+		}
+		_, _ = rw.Write(w.issuer.JWKS())
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(release)
+	return server.URL + "/{tenantId}", told, release
+}
+
+func TestWhoWaitsForKeysTakesNoSlotAndIsBoundedByAddress(t *testing.T) {
+	w := newWorld(t)
+	jwks, asked, release := slowIssuers(t, w)
+	verifier, err := authn.New(authn.Config{JWKSURL: jwks, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(verifier.Close)
+	n := w.node("eu-central-1", "a", trustLoopback, func(c *Config) { c.Verifier, c.Limits.Handshakes = verifier, 1 })
+	n.gate.keys = limits.NewCrowd[netip.Addr](1)
+
+	slow := w.token(authn.Subject{Tenant: "slow", App: "notes", License: license})
+	wait := func(address string) (int, error) {
+		conn, _, err := dial(t, n.addr, "/todo", slow, http.Header{"X-Forwarded-For": {address}})
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = conn.CloseNow() }()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, _, err = conn.Read(ctx)
+		if closed := (websocket.CloseError{}); errors.As(err, &closed) {
+			return int(closed.Code), nil
+		}
+		return 0, err
+	}
+	var waits sync.WaitGroup
+	defer waits.Wait()
+	waits.Go(func() {
+		if code, err := wait("192.0.2.1"); code != 0 || err != nil {
+			t.Errorf("the one that waited for keys: %d, %v", code, err)
+		}
+	})
+	<-asked
+	eventually(t, "it waits without a slot", func() bool { return len(n.gate.slots) == 0 })
+	open(t, n, "todo", w.token(authn.Subject{Tenant: "quick", App: "notes", License: license}))
+	if code, err := wait("192.0.2.1"); code != closecode.TryAgain {
+		t.Errorf("one more of the address waits for keys: %d, %v", code, err)
+	}
+	waits.Go(func() {
+		if code, err := wait("192.0.2.2"); code != 0 || err != nil {
+			t.Errorf("another address: %d, %v", code, err)
+		}
+	})
+	eventually(t, "another address waits, too", func() bool { return n.gate.keys.Len() == 2 })
+	release()
 }
