@@ -21,6 +21,14 @@ type peer struct {
 	// ahead is the state vector of its last beacon, if it knew more than this
 	// room: what was only in flight then has arrived by the next one.
 	ahead []byte
+
+	open    span   // what it published, and has not said to be durable
+	asking  uint64 // the number that it is being asked about; 0: it is not
+	askedAt int64  // by clock
+	askDue  bool   // the question has yet to be sent
+	echo    uint64 // its own open question; 0: none
+	need    uint64 // the number that its question is about, of this room's
+	answer  uint64 // the question whose answer has yet to be sent; 0: none
 }
 
 // hear notes a sign of life of a room and returns it.
@@ -65,6 +73,12 @@ func (r *Room) callDue(now time.Time) bool {
 // dropPeer forgets a room on another pod. Its clients leave; the caller spreads
 // their tombstones.
 func (r *Room) dropPeer(id ID, now time.Time) []awareness.Entry {
+	if p := r.peers[id]; p != nil {
+		r.log.water.doubtful = r.log.water.doubtful.with(p.open)
+		if p.echo != 0 {
+			r.asked--
+		}
+	}
 	delete(r.peers, id)
 	for _, groups := range []map[groupKey]*group{r.groups, r.answers} {
 		maps.DeleteFunc(groups, func(key groupKey, _ *group) bool { return key.room == id })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
@@ -21,13 +22,13 @@ const maxRoomUnacked = 4 << 20
 type log struct {
 	room     *Room
 	counter  uint64 // of the last log message
-	flying   int    // appends whose outcome is open, and what is about to be appended
-	flyBytes int
+	water    watermark
+	flyBytes int      // of appends whose outcome is open
 	failed   [][]byte // updates whose append failed; immutable
 	failedN  int      // their bytes
 	owed     bool     // a snapshot is owed in place of updates that were let go
 	retryAt  time.Time
-	waiters  []chan struct{} // closed when everything is durable
+	waiters  []waiter // for their number to be durable
 
 	messages, size int // appended behind the last snapshot, by all rooms
 	snapshotSize   int
@@ -37,16 +38,19 @@ type log struct {
 	durable        time.Duration          // of the last append, from publish to acknowledgement
 }
 
+// waiter waits until the room's own changes up to a number are durable.
+type waiter struct {
+	number  uint64
+	durable chan struct{} // closed then
+}
+
 func (l *log) init(r *Room) {
 	l.room = r
+	l.water.init()
 	l.snapshotAt = time.Now()
 }
 
 func (l *log) bytes() int { return l.flyBytes + l.failedN }
-
-func (l *log) settled() bool {
-	return l.flying == 0 && len(l.failed) == 0 && !l.owed && len(l.room.out.updates) == 0
-}
 
 // took counts a message that any room appended.
 func (l *log) took(size int) {
@@ -62,13 +66,11 @@ func (l *log) snapshot(size int) {
 }
 
 // keep remembers an update whose append failed.
-func (l *log) keep(update []byte) {
+func (l *log) keep(update []byte, f flight) {
 	total := &l.room.rooms.Counters.UnackedBytes
 	l.retryAt = time.Now().Add(l.room.rooms.cfg.RetryEvery)
-	if l.owed {
-		return
-	}
-	if l.failedN+len(update) > maxRoomUnacked || total.Load() > int64(l.room.rooms.cfg.MaxUnackedBytes) {
+	l.water.kept = l.water.kept.with(f.span)
+	if l.owed || l.failedN+len(update) > maxRoomUnacked || total.Load() > int64(l.room.rooms.cfg.MaxUnackedBytes) {
 		l.owe()
 		return
 	}
@@ -81,6 +83,7 @@ func (l *log) keep(update []byte) {
 func (l *log) owe() {
 	l.forget()
 	l.owed = true
+	l.water.owe()
 }
 
 func (l *log) forget() {
@@ -98,19 +101,24 @@ func (l *log) retryDue(now time.Time) bool {
 	}
 	l.room.rooms.Counters.Retries.Add(1)
 	l.room.out.updates = append(l.failed, l.room.out.updates...)
+	l.water.retry()
 	l.forget()
 	return true
 }
 
-// release wakes who waits for durability.
+// release wakes those whose changes are durable.
 func (l *log) release() {
-	if !l.settled() {
+	if len(l.waiters) == 0 {
 		return
 	}
-	for _, w := range l.waiters {
-		close(w)
-	}
-	l.waiters = nil
+	durable := l.water.own()
+	l.waiters = slices.DeleteFunc(l.waiters, func(w waiter) bool {
+		if w.number > durable {
+			return false
+		}
+		close(w.durable)
+		return true
+	})
 }
 
 // schedule puts the room into the outbox.
@@ -154,7 +162,7 @@ func (r *Room) publishAwareness(news []awareness.Entry) {
 // awareness. Only the outbox calls it.
 func (r *Room) publish() {
 	r.mu.Lock()
-	updates, clients := r.out.updates, r.out.clients
+	updates, clients, signals := r.out.updates, r.out.clients, r.out.signals
 	r.out = pending{}
 	owed := r.log.owed
 	var states []awareness.Entry
@@ -163,61 +171,63 @@ func (r *Room) publish() {
 	}
 	at := r.at
 	recall := r.recallDue(time.Now())
-	r.log.flying++ // what was taken is not durable
+	var questions []addressed
+	if signals {
+		questions = r.questions()
+	}
+	flight := r.log.water.depart()
 	r.mu.Unlock()
-	defer r.published()
 
 	if owed {
 		r.payDebt()
 	}
-	switch {
-	case len(updates) == 1:
-		r.append(kindUpdates, updates[0], nil)
-	case len(updates) > 1:
-		merged, err := ystore.Merge(updates)
-		if err != nil { // each was applied: merging them cannot fail
-			r.rooms.cfg.Log.Error("merge for the history failed", "document", r.doc.String(), "err", err)
-			for _, u := range updates {
-				r.append(kindUpdates, u, nil)
-			}
-			break
-		}
-		r.append(kindUpdates, merged, nil)
+	if len(updates) > 0 {
+		r.append(kindUpdates, r.merge(updates), flight, nil)
 	}
 	if len(states) > 0 {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, appendStates(nil, r.id, at.tag, states))
+	}
+	for _, q := range questions {
+		_ = r.rooms.cfg.Bus.Publish(q.pod, q.data)
 	}
 	if recall {
 		r.recallAll()
 	}
 }
 
-// published ends the hold on durability that publish has while it appends.
-func (r *Room) published() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.log.flying--
-	r.log.release()
+// merge makes one update of those that a room gathered.
+func (r *Room) merge(updates [][]byte) []byte {
+	if len(updates) == 1 {
+		return updates[0]
+	}
+	merged, err := ystore.Merge(updates)
+	if err == nil {
+		return merged
+	}
+	// Each was applied: merging them cannot fail. The whole document holds them too.
+	r.rooms.cfg.Log.Error("merge for the history failed", "document", r.doc.String(), "err", err)
+	return r.Export()
 }
 
 // payDebt appends the snapshot that is owed for updates that were let go.
 func (r *Room) payDebt() {
 	r.mu.Lock()
 	state := r.state()
-	r.log.owed = false
+	flight := r.log.water.departSnapshot(r.log.water.owed)
+	r.log.owed, r.log.water.owed = false, span{}
 	r.mu.Unlock()
 	r.rooms.Counters.Retries.Add(1)
-	r.append(kindSnapshot, state, nil)
+	r.append(kindSnapshot, state, flight, nil)
 }
 
 // append publishes a body to the room's log, in parts where it exceeds what NATS
-// takes at once. outcome, if not nil, is called once with the sequence of the
+// takes at once. flight says which changes it carries. outcome, if not nil, is called once with the sequence of the
 // last part, or the first error. Without it, a failure is kept for another try.
-func (r *Room) append(k kind, body []byte, outcome func(seq uint64, err error)) {
+func (r *Room) append(k kind, body []byte, flight flight, outcome func(seq uint64, err error)) {
 	r.publishing.Lock()
 	defer r.publishing.Unlock()
 	limit := r.rooms.cfg.History.MaxPayload() - maxHead
-	a := &appending{room: r, kind: k, body: body, outcome: outcome, sent: time.Now()}
+	a := &appending{room: r, kind: k, body: body, flight: flight, outcome: outcome, sent: time.Now()}
 	count := max(1, (len(body)+limit-1)/limit)
 	a.open = count
 
@@ -225,7 +235,6 @@ func (r *Room) append(k kind, body []byte, outcome func(seq uint64, err error)) 
 	subject := r.at.updates
 	first := r.log.counter + 1
 	r.log.counter += uint64(count)
-	r.log.flying++
 	r.log.flyBytes += len(body)
 	r.mu.Unlock()
 	r.rooms.Counters.EditsOut.Add(1)
@@ -249,6 +258,7 @@ type appending struct {
 	room    *Room
 	kind    kind
 	body    []byte
+	flight  flight
 	outcome func(seq uint64, err error)
 	sent    time.Time
 
@@ -270,19 +280,10 @@ func (a *appending) done(seq uint64, err error) {
 		r.mu.Unlock()
 		return
 	}
-	r.log.flying--
 	r.log.flyBytes -= len(a.body)
-	switch {
-	case a.err == nil && a.kind == kindUpdates:
-		r.log.took(len(a.body))
-	case a.err == nil || a.outcome != nil || r.closed:
-	case a.kind == kindSnapshot:
-		r.log.owe()
-		r.log.retryAt = time.Now().Add(r.rooms.cfg.RetryEvery)
-	default:
-		r.log.keep(a.body)
-	}
+	r.log.land(a)
 	r.log.release()
+	r.answerAsks()
 	outcome, final := a.outcome, a.err
 	took := time.Since(a.sent)
 	if final == nil {
@@ -297,20 +298,40 @@ func (a *appending) done(seq uint64, err error) {
 	}
 }
 
-// Durable waits until the history has acknowledged every edit that the room
-// took, or ctx ends.
+// land takes the outcome of an append.
+func (l *log) land(a *appending) {
+	if a.err == nil {
+		l.water.acknowledge(a.flight)
+		if a.kind == kindUpdates {
+			l.took(len(a.body))
+		}
+		return
+	}
+	l.water.fail(a.flight)
+	switch {
+	case a.outcome != nil || l.room.closed:
+	case a.kind == kindSnapshot:
+		l.water.owed = l.water.owed.with(a.flight.span)
+		l.owe()
+		l.retryAt = time.Now().Add(l.room.rooms.cfg.RetryEvery)
+	default:
+		l.keep(a.body, a.flight)
+	}
+}
+
+// Durable waits until the history has acknowledged every edit that the room has
+// taken from its clients by now, or ctx ends.
 func (r *Room) Durable(ctx context.Context) error {
 	r.mu.Lock()
-	if r.log.settled() {
-		r.mu.Unlock()
-		return nil
+	w := waiter{number: r.log.water.taken, durable: make(chan struct{})}
+	r.log.waiters = append(r.log.waiters, w)
+	r.log.release()
+	if r.log.water.pending.low != 0 || r.log.owed || len(r.log.failed) > 0 {
+		r.rooms.outbox.now(r)
 	}
-	settled := make(chan struct{})
-	r.log.waiters = append(r.log.waiters, settled)
-	r.rooms.outbox.now(r)
 	r.mu.Unlock()
 	select {
-	case <-settled:
+	case <-w.durable:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("make %s durable: %w", r.doc, ctx.Err())
@@ -322,9 +343,10 @@ func (r *Room) Durable(ctx context.Context) error {
 func (r *Room) appendSnapshot(ctx context.Context) (size int, err error) {
 	r.mu.Lock()
 	state := r.state()
+	flight := r.log.water.departSnapshot(span{})
 	r.mu.Unlock()
 	got := make(chan error, 1)
-	r.append(kindSnapshot, state, func(_ uint64, err error) { got <- err })
+	r.append(kindSnapshot, state, flight, func(_ uint64, err error) { got <- err })
 	select {
 	case err := <-got:
 		if err != nil {

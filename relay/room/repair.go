@@ -61,11 +61,13 @@ func (r *Room) receiveLog(data []byte) {
 			r.log.snapshot(m.part.count * r.rooms.cfg.History.MaxPayload())
 		}
 	case m.kind == kindPart:
-		if whole := r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body); whole != nil {
-			r.take(whole)
+		if whole := r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body); whole != nil && r.take(whole) {
+			p.open = p.open.with(r.log.water.hear())
 		}
 	default:
-		r.take(m.body)
+		if r.take(m.body) {
+			p.open = p.open.with(r.log.water.hear())
+		}
 	}
 	r.mu.Unlock()
 	if !gap {
@@ -156,6 +158,10 @@ func (r *Room) receiveAddressed(k kind, from ID, rd *reader) {
 		r.receiveStates(from, rd)
 	case kindWant:
 		r.receiveWant(from, rd)
+	case kindAsk:
+		r.receiveAsk(from, rd)
+	case kindSaved:
+		r.receiveSaved(from, rd)
 	case kindDifference:
 		r.receiveDifference(from, rd.b)
 	case kindDifferencePart:
@@ -318,6 +324,8 @@ func (r *Room) receiveDifference(from ID, update []byte) {
 	r.mu.Lock()
 	if r.take(update) {
 		r.rooms.Counters.Repairs.Add(1)
+		// Whose it was, and whether that pod lives, nobody knows.
+		r.log.water.doubtful = r.log.water.doubtful.with(r.log.water.hear())
 	}
 	again := false
 	if p := r.peers[from]; p != nil {

@@ -58,6 +58,9 @@ type Room struct {
 	beaconAt time.Time
 	missed   missed
 
+	asks  []ask // of clients, by number
+	asked int   // peers whose question is open
+
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's
 
@@ -78,6 +81,7 @@ type pending struct {
 	scheduled bool
 	updates   [][]byte            // immutable
 	clients   map[uint64]struct{} // clients of this room whose awareness changed
+	signals   bool                // a question of another pod, or for one, is due
 }
 
 // Open loads a document and makes it live on this node. fresh says that the
@@ -115,6 +119,9 @@ func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
 		tag:     epochTag(epoch),
 	}
 	r.mu.Lock()
+	if r.at.epoch != "" {
+		r.log.water.reopen()
+	}
 	r.at = at
 	r.mu.Unlock()
 	for _, subject := range []string{at.updates, at.signals} {
@@ -180,6 +187,7 @@ func (r *Room) Close() {
 	r.closed = true
 	at, shared := r.at, len(r.peers) > 0
 	r.log.forget()
+	r.asks = nil // whoever asked learns nothing, and asks again elsewhere
 	r.mu.Unlock()
 	if shared {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, appendTo(nil, kindBye, r.id, at.tag))
@@ -202,6 +210,9 @@ func (r *Room) Epoch() string { return r.place().epoch }
 // is acknowledged. It is for an epoch whose pin had vanished, and perhaps its
 // history with it.
 func (r *Room) Restore(ctx context.Context) error {
+	r.mu.Lock()
+	r.log.water.reopen()
+	r.mu.Unlock()
 	_, err := r.appendSnapshot(ctx)
 	return err
 }
@@ -237,6 +248,7 @@ type Stat struct {
 	UnackedBytes int
 	Edits        int64         // from members, since the room was opened
 	Rate         float64       // of edits from members, per second over the last seconds
+	Unsaved      time.Duration // since when the oldest edit is without an acknowledgement; 0: all have theirs
 	Durable      time.Duration // from publish to acknowledgement of the last append; 0: none yet
 }
 
@@ -258,9 +270,13 @@ func (r *Room) Brief() Stat {
 }
 
 func (r *Room) brief() Stat {
+	var unsaved time.Duration
+	if oldest := r.log.water.oldest(); oldest != 0 {
+		unsaved = time.Duration(clock() - oldest)
+	}
 	return Stat{
 		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers),
-		Store: r.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Edits: r.edits, Rate: r.rate, Durable: r.log.durable,
+		Store: r.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.edits, Rate: r.rate, Durable: r.log.durable,
 	}
 }
 
@@ -352,6 +368,7 @@ func (r *Room) tick(now time.Time) {
 		}
 	}
 	retry := r.log.retryDue(now)
+	r.overdue()
 	recall := r.recallDue(now)
 	if r.log.compactionDue(now) {
 		select {

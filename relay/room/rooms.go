@@ -65,7 +65,12 @@ type Config struct {
 	SnapshotEvery   time.Duration // 0, never: rewrite the snapshot of a live document well before the history's MaxAge
 	MaxUnackedBytes int           // 64 MiB: edits of all rooms kept for another try; beyond it a room remembers only that it must append a snapshot
 
-	Durable func(time.Duration) // called with the time from publish to acknowledgement of each append
+	// Relaxed says that the history acknowledges what it may still lose, so that no
+	// client is ever told that its edits are saved.
+	Relaxed bool
+
+	Answered func(time.Duration) // called with the time from a client's question whether all is saved to its answer
+	Durable  func(time.Duration) // called with the time from publish to acknowledgement of each append
 }
 
 func (c *Config) setDefaults() {
@@ -78,6 +83,9 @@ func (c *Config) setDefaults() {
 	c.MaxUnackedBytes = orDefault(c.MaxUnackedBytes, 64<<20)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Answered == nil {
+		c.Answered = func(time.Duration) {}
 	}
 	if c.Durable == nil {
 		c.Durable = func(time.Duration) {}
@@ -171,6 +179,7 @@ func (rs *Rooms) Emptied(ctx context.Context, shard int) {
 			continue
 		}
 		r.mu.Lock()
+		r.log.water.reopen()
 		r.log.owe()
 		r.mu.Unlock()
 		r.schedule(true)

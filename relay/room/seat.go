@@ -32,9 +32,11 @@ type Seat struct {
 	index     int // in room.seats; -1 once left
 	aware     awareness.Session
 	frozen    bool
-	frozenAt  []byte // the state vector that the member's queue leads up to
-	asked     []byte // the state vector of the first SyncStep1 that came while frozen
-	questions int    // how many came
+	frozenAt  []byte         // the state vector that the member's queue leads up to
+	asked     []byte         // the state vector of the first SyncStep1 that came while frozen
+	questions int            // how many came
+	asks      int            // questions whether all is saved, unless their answers were sent
+	answers   []yproto.Frame // to them, which wait for a member that is behind
 }
 
 // NewSeat makes a seat for a member, who must know it before Join: what it is sent
@@ -147,6 +149,7 @@ func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 	r.rooms.Counters.EditsIn.Add(1)
 	r.edits++
 	r.out.updates = append(r.out.updates, changes)
+	r.log.water.take()
 	r.scheduleLocked(len(r.peers) > 0)
 	return true, nil
 }
@@ -235,6 +238,7 @@ func (s *Seat) Thaw() {
 		}
 		s.send(yproto.Step2Frame(nothing))
 	}
+	s.sendAnswers()
 }
 
 // nothing is an update without content.

@@ -23,6 +23,8 @@ import (
 //	states:             room addressed or epoch uint64, awareness update
 //	bye, recall:        epoch uint64
 //	who:                0 uint64
+//	ask:                room addressed uint64, pod subject, question uvarint
+//	saved:              room addressed uint64, question uvarint
 //
 // An epoch stands as the FNV-1a hash of its name: signals of another life of the
 // document are not for this one.
@@ -49,6 +51,8 @@ const (
 	kindBye
 	kindRecall
 	kindWho
+	kindAsk
+	kindSaved
 )
 
 // headerSize is the length of version, kind and room id.
@@ -267,4 +271,15 @@ func split(body []byte, size int, each func(index, count int, piece []byte)) {
 	for i := range count {
 		each(i, count, body[i*size:min((i+1)*size, len(body))])
 	}
+}
+
+// appendAsk appends the question whether everything that a room's own clients wrote
+// is durable, which that room answers once it is.
+func appendAsk(dst []byte, id, to ID, pod string, question uint64) []byte {
+	dst = binary.AppendUvarint(appendTo(dst, kindAsk, id, uint64(to)), uint64(len(pod)))
+	return binary.AppendUvarint(append(dst, pod...), question)
+}
+
+func appendSaved(dst []byte, id, to ID, question uint64) []byte {
+	return binary.AppendUvarint(appendTo(dst, kindSaved, id, uint64(to)), question)
 }

@@ -52,6 +52,7 @@ type member struct {
 	full   bool // refuse what is sent, as a slow client's queue does
 	frames int
 	closed []string
+	saved  []string // answers to its questions
 }
 
 func newMember() *member {
@@ -79,6 +80,8 @@ func (m *member) Send(f yproto.Frame) bool {
 	switch msg.Kind {
 	case yproto.Step1:
 		m.step1++
+	case yproto.SyncStatus:
+		m.saved = append(m.saved, string(msg.Payload))
 	case yproto.Step2:
 		m.step2++
 		fallthrough

@@ -24,6 +24,7 @@ type Seat interface {
 	Brings(update []byte) (bool, error)
 	Awareness(update []byte) error
 	QueryAwareness()
+	Ask(payload []byte)
 	Newest(seen map[uint64]uint64) yproto.Frame
 	Thaw()
 }
@@ -91,6 +92,7 @@ type Session struct {
 	resting  atomic.Bool // it has no goroutine
 	lastData atomic.Int64
 	frames   struct{ in, out atomic.Int64 }
+	dropped  bool  // an update was, since the session is read-only; owned by the reader
 	held     int64 // of Config.incoming; owned by the reader
 	pings    int   // that were due; owned by the pulse
 
@@ -266,6 +268,10 @@ func (s *Session) handle(m yproto.Message) (answered int, err error) {
 		return 0, s.seat.Awareness(m.Payload)
 	case yproto.QueryAwareness:
 		s.seat.QueryAwareness()
+	case yproto.SyncStatus:
+		if !s.dropped { // else something that it sent will never be saved
+			s.seat.Ask(m.Payload)
+		}
 	}
 	return 0, nil
 }
@@ -276,6 +282,7 @@ func (s *Session) edit(m yproto.Message) error {
 	if s.readOnly {
 		brings, err := s.seat.Brings(m.Payload)
 		if err == nil && brings {
+			s.dropped = true
 			s.Send(yproto.PermissionDeniedFrame("read-only"))
 		}
 		return err

@@ -25,14 +25,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // seat records what a session asks of its room.
 type seat struct {
-	mu      sync.Mutex
-	updates [][]byte
-	step1   int
-	thaws   int
-	thaw    func()
-	newest  map[uint64]uint64
-	asked   func() // called by Newest
-	err     error
+	mu        sync.Mutex
+	updates   [][]byte
+	step1     int
+	thaws     int
+	thaw      func()
+	newest    map[uint64]uint64
+	asked     func() // called by Newest
+	questions []string
+	err       error
 }
 
 func (s *seat) Step1([]byte) (int, error) {
@@ -52,6 +53,7 @@ func (s *seat) Apply(update []byte) (bool, error) {
 func (s *seat) Brings([]byte) (bool, error) { return true, nil }
 func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}
+func (s *seat) Ask(question []byte)         { s.questions = append(s.questions, string(question)) }
 func (s *seat) Newest(seen map[uint64]uint64) yproto.Frame {
 	s.mu.Lock()
 	s.newest = seen

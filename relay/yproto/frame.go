@@ -60,6 +60,12 @@ func PermissionDeniedFrame(reason string) Frame {
 	return newFrame(binary.AppendUvarint([]byte{typeAuth, authPermissionDenied}, uint64(len(reason))), []byte(reason))
 }
 
+// SyncStatusFrame returns a client's question whether all that it sent is saved,
+// as the answer that it is.
+func SyncStatusFrame(question []byte) Frame {
+	return newFrame(binary.AppendUvarint([]byte{typeSyncStatus}, uint64(len(question))), question)
+}
+
 // newFrame makes one exact allocation for the WebSocket header, the message's
 // header and its body.
 func newFrame(head, body []byte) Frame {

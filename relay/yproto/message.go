@@ -20,6 +20,7 @@ const (
 	Update       // an update as it happened
 	Awareness
 	QueryAwareness
+	SyncStatus // a question whether everything sent before is saved, returned as it came once it is
 )
 
 // Message is one decoded message. Payload aliases the frame it came from.
@@ -37,6 +38,7 @@ const (
 	typeAwareness      = 1
 	typeAuth           = 2
 	typeQueryAwareness = 3
+	typeSyncStatus     = 102 // of y-sweet: https://github.com/jamsocket/y-sweet, js-pkg/client/src/provider.ts
 
 	authPermissionDenied = 0
 )
@@ -63,6 +65,8 @@ func Decode(frame []byte) (Message, error) {
 		m.Kind = Awareness
 	case typeQueryAwareness:
 		return Message{Kind: QueryAwareness}, nil
+	case typeSyncStatus:
+		m.Kind = SyncStatus
 	default:
 		return Message{}, nil
 	}

@@ -1,0 +1,229 @@
+package room
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/yproto"
+)
+
+// A client may ask to be told when everything that it sent is saved. Its answer
+// waits for everything that the room holds by then, whoever wrote it: what the
+// client sent may have come here before it, by another pod, or by an earlier
+// connection of its own. What other pods published is theirs to append, so they are
+// asked in turn, one question at a time each, and only while a client waits.
+
+// ask is a client's open question.
+type ask struct {
+	seat    *Seat
+	number  uint64 // of the last change that the room had taken by then
+	payload []byte // returned as it came
+	at      int64  // by clock
+}
+
+const (
+	// maxAsks bounds the open questions of a session; one more takes the place of
+	// its latest.
+	maxAsks = 64
+	// maxAskBytes bounds what a question holds; a larger one is not answered.
+	maxAskBytes = 256
+	// peerAnswers is how long another pod has to say that its changes are durable.
+	// Then this room appends a snapshot, which holds them.
+	peerAnswers = 2 * time.Second
+)
+
+// Ask takes a client's question whether everything that it sent before is durable.
+// The answer is sent as soon as it is, and never before. In a history that does not
+// promise durability there is none.
+func (s *Seat) Ask(payload []byte) {
+	r := s.room
+	if len(payload) > maxAskBytes || r.rooms.cfg.Relaxed {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.index < 0 {
+		return
+	}
+	if s.asks == maxAsks && !s.withdraw() {
+		return // its answers wait for it, and it will ask again
+	}
+	s.asks++
+	r.asks = append(r.asks, ask{seat: s, number: r.log.water.taken, payload: bytes.Clone(payload), at: clock()})
+	r.answerAsks()
+}
+
+// withdraw takes the member's latest open question back, if there is one.
+func (s *Seat) withdraw() bool {
+	r := s.room
+	for i, a := range slices.Backward(r.asks) {
+		if a.seat == s {
+			r.asks = slices.Delete(r.asks, i, i+1)
+			s.asks--
+			return true
+		}
+	}
+	return false
+}
+
+// answer tells a client that what it asked about is durable.
+func (s *Seat) answer(payload []byte) {
+	if f := yproto.SyncStatusFrame(payload); s.frozen {
+		s.answers = append(s.answers, f)
+	} else {
+		s.asks--
+		s.send(f)
+	}
+}
+
+// sendAnswers sends what waited for a member that was behind.
+func (s *Seat) sendAnswers() {
+	for len(s.answers) > 0 && !s.frozen {
+		f := s.answers[0]
+		s.answers = s.answers[1:]
+		s.asks--
+		s.send(f)
+	}
+}
+
+// durable is the number up to which everything that the room holds is durable.
+// Callers hold mu.
+func (r *Room) durable() uint64 {
+	w := &r.log.water
+	low := w.lowest(w.own()+1, w.doubtful)
+	for _, p := range r.peers {
+		low = w.lowest(low, p.open)
+	}
+	return low - 1
+}
+
+// answerAsks answers the questions that can be, and pursues what the others wait
+// for. Callers hold mu.
+func (r *Room) answerAsks() {
+	r.answerPeers()
+	if len(r.asks) == 0 {
+		return
+	}
+	durable, answered := r.durable(), 0
+	for _, a := range r.asks {
+		if a.number > durable {
+			break
+		}
+		answered++
+		if a.seat.index >= 0 {
+			a.seat.answer(a.payload)
+			r.rooms.cfg.Answered(time.Duration(clock() - a.at))
+		}
+	}
+	r.asks = slices.Delete(r.asks, 0, answered)
+	if len(r.asks) > 0 {
+		r.pursue(r.asks[len(r.asks)-1].number)
+	}
+}
+
+// pursue does what must be done for everything up to number to become durable,
+// besides waiting: other pods are asked about what they published, and what perhaps
+// nobody else holds is owed to the history. Callers hold mu.
+func (r *Room) pursue(number uint64) {
+	w := &r.log.water
+	if s := w.doubtful.above(w.covered); s.low != 0 && s.low <= number && w.covers < s.high {
+		r.log.owe()
+		r.scheduleLocked(true)
+	}
+	for _, p := range r.peers {
+		if s := p.open.above(w.covered); s.low != 0 && s.low <= number && p.asking == 0 {
+			p.asking, p.askedAt, p.askDue = w.taken, clock(), true
+			r.out.signals = true
+			r.scheduleLocked(true)
+		}
+	}
+}
+
+// overdue gives up on pods that were asked and do not answer: what they published
+// is doubtful. Callers hold mu.
+func (r *Room) overdue() {
+	if len(r.asks) == 0 {
+		return
+	}
+	for _, p := range r.peers {
+		if p.asking != 0 && clock()-p.askedAt > int64(peerAnswers) {
+			p.asking = 0
+			r.log.water.doubtful = r.log.water.doubtful.with(p.open)
+			p.open = span{}
+		}
+	}
+	r.answerAsks()
+}
+
+// receiveAsk takes another pod's question whether everything that this room's own
+// clients wrote by now is durable.
+func (r *Room) receiveAsk(from ID, rd *reader) {
+	pod, echo := rd.string(), rd.uvarint()
+	if rd.err != nil {
+		r.rooms.refuse(rd.err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, _ := r.hear(from)
+	p.pod = pod
+	if p.echo == 0 {
+		r.asked++
+	}
+	p.echo, p.need = echo, r.log.water.taken
+	r.answerPeers()
+}
+
+// answerPeers answers the pods that asked, as far as that can be done. Callers hold
+// mu.
+func (r *Room) answerPeers() {
+	if r.asked == 0 || r.rooms.cfg.Relaxed {
+		return
+	}
+	own := r.log.water.own()
+	for _, p := range r.peers {
+		if p.echo != 0 && p.need <= own {
+			p.answer, p.echo = p.echo, 0
+			r.asked--
+			r.out.signals = true
+			r.scheduleLocked(true)
+		}
+	}
+}
+
+// receiveSaved takes the answer to a question.
+func (r *Room) receiveSaved(from ID, rd *reader) {
+	echo := rd.uvarint()
+	if rd.err != nil {
+		r.rooms.refuse(rd.err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.peers[from]; p != nil && p.asking == echo {
+		p.open, p.asking = p.open.above(echo), 0
+		r.answerAsks()
+	}
+}
+
+// addressed is a message for one room on another pod.
+type addressed struct {
+	pod  string
+	data []byte
+}
+
+// questions are the questions and answers that are due. Callers hold mu.
+func (r *Room) questions() (due []addressed) {
+	pod := r.rooms.cfg.Bus.PodSubject()
+	for id, p := range r.peers {
+		if p.askDue && p.pod != "" {
+			due = append(due, addressed{p.pod, appendAsk(nil, r.id, id, pod, p.asking)})
+		}
+		if p.answer != 0 {
+			due = append(due, addressed{p.pod, appendSaved(nil, r.id, id, p.answer)})
+		}
+		p.askDue, p.answer = false, 0
+	}
+	return due
+}
