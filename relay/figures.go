@@ -25,7 +25,7 @@ func (n *Node) figures() admin.Figures {
 		FramesIn: traffic.FramesIn, FramesOut: traffic.FramesOut, BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
 		Overflows: counters.Frozen.Load(), Gaps: counters.Gaps.Load(), Repairs: counters.Repairs.Load(), Rereads: counters.Rereads.Load(),
 		Compactions: counters.Compactions.Load(), Retries: counters.Retries.Load(), Refused: counters.Refused.Load(),
-		UnackedBytes: counters.UnackedBytes.Load(), InFlight: int64(n.cfg.History.InFlight()),
+		UnackedBytes: counters.UnackedBytes.Load(), Unsaved: n.rooms.Unsaved(), InFlight: int64(n.cfg.History.InFlight()),
 		NATSConnected: n.cfg.Bus.Connected(), NATSReconnects: nats.Reconnects, NATSDropped: nats.Dropped,
 		NATSBacklog: nats.Backlog, NATSWaiting: nats.Waiting, Subscriptions: nats.Subscriptions,
 		History: n.watched.get(), Tenants: n.tenants(),

@@ -216,8 +216,15 @@ func (n *Node) regions(w http.ResponseWriter, r *http.Request) {
 
 // health tells balancers whether to send clients here. Without a registry live
 // documents go on, so pulling every pod would do harm; without NATS nothing does.
+// unsavedTooLong is the age of an unacknowledged edit from which on a node says that
+// something is wrong: many times what a change of the stream's leader takes.
+const unsavedTooLong = 30 * time.Second
+
 func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 	status, code := "healthy", http.StatusOK
+	if n.rooms.Unsaved() > unsavedTooLong {
+		status = "degraded"
+	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
 		if !n.cfg.Registry.Reachable(license) {
 			status = "degraded"

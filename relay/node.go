@@ -108,7 +108,7 @@ func Open(cfg Config) (*Node, error) {
 	n.cleanup.init(n)
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
-	rooms.Durable = cfg.Metrics.Durable
+	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
 	rooms.MaxClients, rooms.MaxAppBytes = cfg.Limits.AwarenessClients, cfg.Limits.AppBytes
 	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.History, cfg.Log, cfg.Store
 	var err error

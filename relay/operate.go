@@ -204,7 +204,7 @@ func (ds *documents) row(d *document, s room.Stat) control.DocumentRow {
 	row := control.DocumentRow{
 		Document: control.NewDocument(d.doc), Epoch: s.Epoch, Sessions: s.Sessions, Clients: s.Clients, Peers: s.Peers, Edits: s.Edits, Rate: s.Rate,
 		Bytes: s.Store.Bytes, Structs: s.Store.Structs, Writers: s.Store.Clients, Pending: s.Store.Pending,
-		Messages: s.Messages, Unacked: s.UnackedBytes, LoadState: "open",
+		Messages: s.Messages, Unacked: s.UnackedBytes, UnsavedMS: milliseconds(s.Unsaved), LoadState: "open",
 	}
 	ds.mu.Lock()
 	defer ds.mu.Unlock()

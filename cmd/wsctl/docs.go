@@ -244,6 +244,9 @@ func durable(s control.DocumentStat) string {
 	if s.DurableMS > 0 {
 		last = fmt.Sprintf("the last append took %.1fms", s.DurableMS)
 	}
+	if s.UnsavedMS > 0 {
+		return fmt.Sprintf("%s, %s not acknowledged, the oldest for %.1fs", last, bytesText(s.Unacked), s.UnsavedMS/1000)
+	}
 	return fmt.Sprintf("%s, %s not acknowledged", last, bytesText(s.Unacked))
 }
 

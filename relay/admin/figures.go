@@ -2,6 +2,7 @@ package admin
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -27,6 +28,7 @@ type Figures struct {
 	Rereads                       int64
 	Compactions, Retries, Refused int64
 	UnackedBytes, InFlight        int64
+	Unsaved                       time.Duration // the age of the oldest edit that the history has not acknowledged
 
 	NATSConnected  bool
 	NATSReconnects uint64
@@ -129,6 +131,7 @@ var metrics = []metric{
 	{"compactions_total", "Histories replaced by a snapshot.", counter, func(f *Figures) float64 { return float64(f.Compactions) }},
 	{"append_retries_total", "Appends that were tried again.", counter, func(f *Figures) float64 { return float64(f.Retries) }},
 	{"unacknowledged_bytes", "Edits kept in memory because the history has refused them so far.", gauge, func(f *Figures) float64 { return float64(f.UnackedBytes) }},
+	{"unacknowledged_seconds", "Age of the oldest edit that the history has not acknowledged.", gauge, func(f *Figures) float64 { return f.Unsaved.Seconds() }},
 	{"appends_in_flight", "Appends that wait for the history's acknowledgement.", gauge, func(f *Figures) float64 { return float64(f.InFlight) }},
 
 	{"history_up", "1 while the leaders of the history streams answer; looked at every minute.", gauge, func(f *Figures) float64 { return truth(f.History.Up) }},

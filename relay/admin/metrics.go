@@ -17,6 +17,7 @@ type Metrics struct {
 	all  []prometheus.Collector
 
 	durable      prometheus.Histogram
+	answered     prometheus.Histogram
 	fanoutLocal  prometheus.Histogram
 	fanoutRemote prometheus.Histogram
 	handshake    prometheus.Histogram
@@ -38,6 +39,7 @@ func NewMetrics(into prometheus.Registerer, node, region string) *Metrics {
 	}
 	m := &Metrics{
 		into:         prometheus.WrapRegistererWith(prometheus.Labels{"node": node, "region": region}, into),
+		answered:     histogram("ack_seconds", "Time from a client's question whether all that it sent is saved until it was told so.", slow),
 		durable:      histogram("durable_seconds", "Time from an edit's publishing until the history has acknowledged it.", slow),
 		fanoutLocal:  histogram("fanout_local_seconds", "Time from reading an edit until it was handed to all other sessions of this node. Every 16th edit.", fast),
 		fanoutRemote: histogram("fanout_remote_seconds", "Half the round trip of a probe to another node of the region, over NATS. Every few seconds.", fast),
@@ -53,7 +55,7 @@ func NewMetrics(into prometheus.Registerer, node, region string) *Metrics {
 		m.registry.WithLabelValues(operation)
 		m.failures.WithLabelValues(operation)
 	}
-	m.add(m.durable, m.fanoutLocal, m.fanoutRemote, m.handshake, m.registry, m.failures)
+	m.add(m.durable, m.answered, m.fanoutLocal, m.fanoutRemote, m.handshake, m.registry, m.failures)
 	return m
 }
 
@@ -97,6 +99,14 @@ func (m *Metrics) Close() {
 func (m *Metrics) Durable(d time.Duration) {
 	if m != nil {
 		m.durable.Observe(d.Seconds())
+	}
+}
+
+// Answered observes the time from a client's question whether all that it sent is
+// saved until it was told so.
+func (m *Metrics) Answered(d time.Duration) {
+	if m != nil {
+		m.answered.Observe(d.Seconds())
 	}
 }
 

@@ -239,6 +239,7 @@ type DocumentRow struct {
 	Pending   int      `json:"pending"`         // structs that wait for others
 	Messages  int      `json:"historyMessages"` // behind the last snapshot
 	Unacked   int      `json:"unackedBytes"`    // not yet durable
+	UnsavedMS float64  `json:"unsavedMs"`       // the age of the oldest edit that is not; 0: all are
 	LoadState string   `json:"loadState"`       // open, opening or closing
 }
 

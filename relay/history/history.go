@@ -106,6 +106,7 @@ type History struct {
 	api     string // "$JS.API." or "$JS.<domain>.API."
 	shards  int
 	maxAge  time.Duration
+	relaxed bool
 
 	// nats.go knows it too, but keeps its lock while it dials.
 	maxPayload atomic.Int64
@@ -246,6 +247,10 @@ func (h *History) Shard(key string) int {
 // MaxAge is the age at which the streams remove a message, 0 for never: a room
 // that lives longer has to append its content again before it.
 func (h *History) MaxAge() time.Duration { return h.maxAge }
+
+// Relaxed reports whether one of the streams acknowledges writes before the
+// operating system has them.
+func (h *History) Relaxed() bool { return h.relaxed }
 
 // MaxPayload is the largest message that can be appended, in bytes. It may change
 // with a reconnect.

@@ -117,3 +117,14 @@ func TestPurgeKeepsTheSequenceAndAbove(t *testing.T) {
 		t.Errorf("another subject lost its messages")
 	}
 }
+
+func TestARelaxedStreamIsKnownToBeOne(t *testing.T) {
+	servers := natstest.Server(t)
+	if open(t, natstest.Server(t), history.Config{}).Relaxed() {
+		t.Error("a stream that nobody relaxed is said to be relaxed")
+	}
+	first, second := open(t, servers, history.Config{Relaxed: true}), open(t, servers, history.Config{})
+	if !first.Relaxed() || !second.Relaxed() {
+		t.Errorf("relaxed: %v for the pod that created the stream, %v for another", first.Relaxed(), second.Relaxed())
+	}
+}

@@ -95,11 +95,13 @@ func (h *History) find(ctx context.Context) error {
 		h.config.Log.Info("the region decides the number of history shards", "region", shards, "configured", h.config.Shards)
 	}
 	h.shards, h.maxAge = shards, info.Config.MaxAge
+	h.relaxed = info.Config.PersistMode == jetstream.AsyncPersistMode
 	h.created = append(h.created, info.Created)
 	for shard := 1; shard < shards; shard++ {
 		if info, err = h.ensureShard(ctx, shard, shards); err != nil {
 			return err
 		}
+		h.relaxed = h.relaxed || info.Config.PersistMode == jetstream.AsyncPersistMode
 		h.created = append(h.created, info.Created)
 	}
 	return nil

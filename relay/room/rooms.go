@@ -186,6 +186,24 @@ func (rs *Rooms) Emptied(ctx context.Context, shard int) {
 	}
 }
 
+// Unsaved is the age of the oldest edit that the history has not acknowledged; 0 if
+// it has acknowledged all.
+func (rs *Rooms) Unsaved() time.Duration {
+	oldest := int64(0)
+	for _, r := range rs.all() {
+		r.mu.Lock()
+		since := r.log.water.oldest()
+		r.mu.Unlock()
+		if since != 0 && (oldest == 0 || since < oldest) {
+			oldest = since
+		}
+	}
+	if oldest == 0 {
+		return 0
+	}
+	return time.Duration(clock() - oldest)
+}
+
 func (rs *Rooms) all() []*Room {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()

@@ -265,6 +265,26 @@ func TestAReadOnlySessionIsToldThatItsEditWasDropped(t *testing.T) {
 	}
 }
 
+func TestWhoseEditWasDroppedIsNeverToldThatItIsSaved(t *testing.T) {
+	s := serve(t, setup{readOnly: true})
+	question := func(n string) { s.send(t, websocket.MessageBinary, yproto.SyncStatusFrame([]byte(n)).Message()) }
+	question("before")
+	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{1}).Message())
+	question("after")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, _, err := s.client.Read(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Fatal(err)
+	}
+	<-s.ended // it has read everything
+	if got := s.seat.questions; len(got) != 1 || got[0] != "before" {
+		t.Errorf("the room was asked %q", got)
+	}
+}
+
 // typed makes updates that real stores merge: single characters by one client.
 func typed(n int) (updates [][]byte) {
 	clock := byte(0)
