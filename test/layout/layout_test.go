@@ -40,10 +40,14 @@ var mayImport = map[string][]string{
 	"relay/closecode": nil,
 	"relay/ystore":    nil,
 	"relay/awareness": nil,
+	"relay/storage":   {"docid"},
 	"relay/natsd":     nil, // imported by cmd and tests only
 
 	"relay/closecode/tables":   {"relay/closecode"}, // for go generate only
 	"relay/closecode/generate": {"relay/closecode/tables"},
+	// Backends are imported by commands and tests only: each brings a library along.
+	"relay/storage/file":        {"docid", "relay/storage"},
+	"relay/storage/storagetest": {"docid", "relay/storage"},
 }
 
 type goPackage struct {

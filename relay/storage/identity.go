@@ -1,0 +1,117 @@
+package storage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/wsnode/wsnode/docid"
+)
+
+// MarkerDocument is not a document: its body says whose store this is. Backends
+// keep it like any other, under a key that no document has, and never list it.
+var MarkerDocument = docid.Document{Name: ".wsnode/store"}
+
+const markerKey = ".wsnode/store.json"
+
+// KeyFormat is the spelling of keys that this program reads and writes.
+const KeyFormat = 1
+
+// Identity is the body of MarkerDocument. A store without it is not believed when
+// it says that a document is absent: it may be another bucket, a wrong prefix, or
+// a volume that is not mounted.
+type Identity struct {
+	ID        string              `json:"id"`        // random, by NewStoreID; also stands in the registry
+	License   docid.LicenseRegion `json:"license"`   // whose documents it keeps
+	KeyFormat int                 `json:"keyFormat"` // KeyFormat of the program that made it
+}
+
+// NewStoreID draws an id for a new store.
+func NewStoreID() string { return rand.Text() }
+
+// Init makes a store one of ours. A store that is one already answers with
+// ErrConflict, whatever its identity: Identify tells it.
+func Init(ctx context.Context, s Store, id Identity) error {
+	if id.ID == "" || !docid.ValidRegion(string(id.License)) || id.KeyFormat != KeyFormat {
+		return fmt.Errorf("init store: %+v: expected an id, a license region and key format %d", id, KeyFormat)
+	}
+	body, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Save(ctx, MarkerDocument, Absent, Meta{}, body); err != nil {
+		return fmt.Errorf("init store: %w", err)
+	}
+	return nil
+}
+
+// Identify returns the store's identity. ErrAbsent says that it has none: whoever
+// is not sure that the store is new must not use it.
+func Identify(ctx context.Context, s Store) (Identity, error) {
+	id, _, err := identify(ctx, s)
+	return id, err
+}
+
+func identify(ctx context.Context, s Store) (Identity, Stored, error) {
+	stored, err := s.Load(ctx, MarkerDocument, nil)
+	if err != nil {
+		return Identity{}, Stored{}, fmt.Errorf("identify store: %w", err)
+	}
+	var id Identity
+	if err := json.Unmarshal(stored.Body, &id); err != nil {
+		return Identity{}, Stored{}, fmt.Errorf("identify store: %w", Corrupt(MarkerDocument, "%v", err))
+	}
+	if id.ID == "" || id.KeyFormat != KeyFormat {
+		return id, stored, fmt.Errorf("identify store: id %q, key format %d: expected an id and key format %d", id.ID, id.KeyFormat, KeyFormat)
+	}
+	return id, stored, nil
+}
+
+// Check tries on the marker whether the store obeys conditions, and may be read,
+// written and listed: creating it again must fail, as must replacing a version
+// that it never had, and writing it on its own version must succeed. The marker's
+// body stays the same whatever happens. ErrUnconditional says that a condition was
+// not obeyed, ErrAbsent that the store has no marker.
+func Check(ctx context.Context, s Store) error {
+	_, stored, err := identify(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := refused(s.Save(ctx, MarkerDocument, Absent, stored.Meta, stored.Body)); err != nil {
+		return fmt.Errorf("check store: create what is there: %w", err)
+	}
+	// The version of another body, so that it has the form of the store's versions.
+	other, err := s.Save(ctx, MarkerDocument, stored.Version, stored.Meta, append(stored.Body, ' '))
+	if err != nil {
+		return fmt.Errorf("check store: write on the newest version: %w", err)
+	}
+	last, err := s.Save(ctx, MarkerDocument, other, stored.Meta, stored.Body)
+	if err != nil {
+		return fmt.Errorf("check store: write on the newest version: %w", err)
+	}
+	if err := refused(s.Save(ctx, MarkerDocument, other, stored.Meta, stored.Body)); err != nil {
+		return fmt.Errorf("check store: write on an old version: %w", err)
+	}
+	if now, err := s.Stat(ctx, MarkerDocument); err != nil {
+		return fmt.Errorf("check store: %w", err)
+	} else if now.Version != last {
+		return fmt.Errorf("check store: version %s was written, and %s is read", last, now.Version)
+	}
+	if _, err := s.List(ctx, Query{Limit: 1}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("check store: list: %w", err)
+	}
+	return nil
+}
+
+// refused turns the conflict that must come into success.
+func refused(_ Version, err error) error {
+	switch {
+	case err == nil:
+		return ErrUnconditional
+	case errors.Is(err, ErrConflict):
+		return nil
+	}
+	return err
+}
