@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -89,6 +90,8 @@ func (n *Node) tenants() []admin.TenantFigures {
 
 // watched is what the node looks at by itself for the metrics.
 type watched struct {
+	probes atomic.Pointer[nats.Subscription]
+
 	mu      sync.Mutex
 	history admin.HistoryFigures
 }
@@ -111,13 +114,13 @@ const (
 // watch looks at what costs a request: how far the other nodes are, and what the
 // history holds.
 func (n *Node) watch(ctx context.Context) {
-	nc := n.cfg.Bus.Conn()
-	sub, err := nc.QueueSubscribe(probeSubject, "nodes", func(m *nats.Msg) { _ = m.Respond(nil) }) // a lost answer is the prober's to notice
-	if err != nil {
-		n.log.Warn("the other nodes are not probed", "err", err)
-	} else {
-		defer func() { _ = sub.Unsubscribe() }() // the connection may be closed already
-	}
+	n.answerProbes(n.cfg.Bus.Conn())
+	n.cfg.Bus.OnMove(n.answerProbes)
+	defer func() {
+		if sub := n.watched.probes.Load(); sub != nil {
+			_ = sub.Unsubscribe() // the connection may be closed already
+		}
+	}()
 	n.lookAtHistory(ctx)
 	history := time.NewTicker(historyEvery)
 	defer history.Stop()
@@ -130,9 +133,19 @@ func (n *Node) watch(ctx context.Context) {
 		case <-history.C:
 			n.lookAtHistory(ctx)
 		case <-probe.C:
-			n.probe(ctx, nc)
+			n.probe(ctx, n.cfg.Bus.Conn())
 		}
 	}
+}
+
+// answerProbes answers other nodes on a connection, in place of the one before.
+func (n *Node) answerProbes(nc *nats.Conn) {
+	sub, err := nc.QueueSubscribe(probeSubject, "nodes", func(m *nats.Msg) { _ = m.Respond(nil) }) // a lost answer is the prober's to notice
+	if err != nil {
+		n.log.Warn("probes of the other nodes are not answered", "err", err)
+		return
+	}
+	n.watched.probes.Store(sub)
 }
 
 // probe measures the way to another node. There may be none.

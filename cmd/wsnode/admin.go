@@ -84,7 +84,7 @@ func (r *readiness) check() error {
 	if p.node.Load().Draining() {
 		return errDraining
 	}
-	return nil
+	return p.ended()
 }
 
 // open serves monitoring; nil if it is switched off. The default address may be

@@ -81,7 +81,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.history.Publisher, c.history.Log = p.bus, c.log
+	c.history.Publisher, c.history.OnMove, c.history.Log = p.bus, p.bus.OnMove, c.log
 	c.history.Emptied = func(shard int) { whenUp(func(n *relay.Node) { n.Emptied(shard) }) }
 	if p.history, err = history.Open(ctx, p.nc, c.history); err != nil {
 		return nil, err
@@ -109,8 +109,13 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	if p.control, err = control.Serve(p.nc, n, c.log); err != nil {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
+	p.bus.OnMove(p.control.Move)
 	return p, nil
 }
+
+// ended says why a connection of the pod, which ended for good, is not there yet
+// again.
+func (p *pod) ended() error { return errors.Join(p.bus.Ended(), p.registry.Ended()) }
 
 // ServeHTTP passes on to the node, once there is one.
 func (p *pod) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -166,6 +171,7 @@ func (p *pod) close(ctx context.Context) (err error) {
 	}
 	if p.bus != nil {
 		p.bus.Close()
+		p.nc = p.bus.Conn()
 	}
 	if p.nc != nil {
 		p.nc.Close()

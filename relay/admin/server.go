@@ -17,8 +17,9 @@ import (
 // Config says what the admin listener serves.
 type Config struct {
 	// Ready is nil once the process takes clients, else an error that says why it
-	// does not: it starts, or it drains. Nothing else makes it unready: if NATS were
-	// lost, all nodes would be taken out of service at once.
+	// does not: it starts, it drains, or a connection that ended for good is opened
+	// anew. A NATS that is away makes nobody unready: all nodes would be taken out of
+	// service at once.
 	Ready func() error
 	// Profiles serves /debug/pprof/. They tell much about a process: only where the
 	// listener is not public.

@@ -81,8 +81,9 @@ type Config struct {
 
 // Bus publishes and subscribes. Its methods may be called concurrently.
 type Bus struct {
-	nc     *nats.Conn
-	link   *link // nil if the connection was not made by Connect
+	nc     atomic.Pointer[nats.Conn]
+	fault  atomic.Pointer[error] // why nc was ended for good, until it is opened anew
+	link   *link                 // nil if the connection was not made by Connect
 	log    *slog.Logger
 	node   string
 	notice func() // Config.Disturbed
@@ -100,8 +101,12 @@ type Bus struct {
 
 	disturbed chan struct{} // holds one notice
 	renewal   chan struct{} // holds one request
+	ended     chan struct{} // holds one notice: nc was ended for good
 	stop      chan struct{}
 	running   sync.WaitGroup
+
+	moving sync.Mutex         // held while the bus moves to another connection
+	moved  []func(*nats.Conn) // told of it; guarded by moving
 }
 
 // New makes a bus on a connection, which should come from Connect: one made
@@ -124,7 +129,6 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 		config.MaxBacklog = 256 << 20
 	}
 	b := &Bus{
-		nc:        nc,
 		link:      linkOf(nc),
 		log:       config.Log,
 		node:      config.Node,
@@ -133,9 +137,11 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 		seed:      maphash.MakeSeed(),
 		disturbed: make(chan struct{}, 1),
 		renewal:   make(chan struct{}, 1),
+		ended:     make(chan struct{}, 1),
 		stop:      make(chan struct{}),
 	}
-	b.watch()
+	b.nc.Store(nc)
+	b.watch(nc)
 	for range config.Lanes {
 		l := newLane(config.LaneDepth)
 		b.lanes = append(b.lanes, l)
@@ -152,11 +158,13 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 		b.Close()
 		return nil, fmt.Errorf("subscribe to the inbox: %w", err)
 	}
+	b.running.Go(b.keep)
 	return b, nil
 }
 
-// Conn returns the connection that the bus was made on.
-func (b *Bus) Conn() *nats.Conn { return b.nc }
+// Conn returns the connection of the bus: the one that it was made on, or the one
+// that took its place. Whoever made the bus closes it, after the bus.
+func (b *Bus) Conn() *nats.Conn { return b.nc.Load() }
 
 // PodSubject is this pod's own subject, "wsn.p.<node>". Nothing is subscribed to
 // it by the bus.
@@ -226,24 +234,27 @@ func (b *Bus) PublishRequest(subject, reply string, data []byte) error {
 		return ErrBacklog
 	}
 	var err error
-	if reply == "" {
-		err = b.nc.Publish(subject, data)
+	if nc := b.nc.Load(); reply == "" {
+		err = nc.Publish(subject, data)
 	} else {
-		err = b.nc.PublishRequest(subject, reply, data)
+		err = nc.PublishRequest(subject, reply, data)
 	}
 	if err == nil {
 		return nil
 	}
-	return publishError(err)
+	return b.publishError(err)
 }
 
-func publishError(err error) error {
+func (b *Bus) publishError(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return ErrTooLarge
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		return ErrDisconnected
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		if b.link != nil && !b.closed.Load() {
+			return ErrDisconnected // another one takes its place
+		}
 		return ErrClosed
 	}
 	return err
@@ -260,7 +271,7 @@ func (b *Bus) Flush(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 	}
-	return b.nc.FlushWithContext(ctx)
+	return b.nc.Load().FlushWithContext(ctx)
 }
 
 // Close ends the bus: subscriptions end, no handler is called once Close has

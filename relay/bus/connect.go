@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // ConnectConfig says how to reach a region's NATS. Exactly one of URL and
@@ -42,16 +43,13 @@ const (
 	// jitter keeps the pods of a region from coming back in step.
 	reconnectWait   = 250 * time.Millisecond
 	reconnectJitter = 500 * time.Millisecond
-	dialTimeout     = 2 * time.Second
-	// remindEvery is how often a node that has not come to NATS yet says so.
-	remindEvery = 30 * time.Second
 )
 
 // Connect connects to NATS for a Bus and whatever else a node does in its
 // region. It tries until it succeeds or ctx ends, so that pods may start before
 // their NATS. The connection
 //   - does not bring back its own messages (nats.NoEcho),
-//   - reconnects for ever,
+//   - reconnects for ever; a Bus on it opens another one if nats.go ends it,
 //   - keeps nothing that is published while it is down: publishing fails at once
 //     instead. After a reconnect the rooms have to compare their state with the
 //     other pods anyway, and what JetStream has not acknowledged is published
@@ -65,35 +63,39 @@ func Connect(ctx context.Context, config ConnectConfig) (*nats.Conn, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	options := []nats.Option{
+	options := append(natsconn.Endless(),
 		nats.Name(config.Name),
 		nats.NoEcho(),
-		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
-		nats.ReconnectBufSize(-1),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPingsOut),
-		nats.Timeout(dialTimeout),
-		nats.IgnoreAuthErrorAbort(),
+		nats.Timeout(natsconn.DialTimeout),
 		// nats.go's own handler prints to stderr; the bus logs.
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-	}
+	)
 	if config.Credentials != "" {
 		options = append(options, nats.UserCredentials(config.Credentials))
 	}
 	if config.TLS != nil {
 		options = append(options, nats.Secure(config.TLS))
 	}
-	options = append(options, linked(config.InProcess)...)
+	l := &link{server: config.InProcess}
+	options = append(options, l.option())
 	options = append(options, config.Options...)
-	for said := (time.Time{}); ; {
+	l.open = func() (*nats.Conn, error) {
 		nc, err := nats.Connect(config.URL, options...)
+		if err != nil {
+			return nil, fmt.Errorf("connect to NATS%s: %w", natsconn.At(config.URL), err)
+		}
+		return nc, nil
+	}
+	for said := (time.Time{}); ; {
+		nc, err := l.open()
 		if err == nil {
 			return nc, nil
 		}
-		err = fmt.Errorf("connect to NATS%s: %w", at(config.URL), err)
-		if time.Since(said) >= remindEvery {
+		if time.Since(said) >= natsconn.RemindEvery {
 			said = time.Now()
 			log.Warn("NATS is not reachable yet, trying on", "error", err)
 		}
@@ -103,19 +105,4 @@ func Connect(ctx context.Context, config ConnectConfig) (*nats.Conn, error) {
 		case <-time.After(reconnectWait):
 		}
 	}
-}
-
-// at names servers without their users and passwords; empty for one in this process.
-func at(urls string) string {
-	if urls == "" {
-		return ""
-	}
-	servers := strings.Split(urls, ",")
-	for i, server := range servers {
-		if _, address, ok := strings.Cut(server, "://"); ok {
-			server = address
-		}
-		servers[i] = server[strings.LastIndex(server, "@")+1:]
-	}
-	return " at " + strings.Join(servers, ",")
 }

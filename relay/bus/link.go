@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 const (
@@ -34,17 +36,17 @@ var errLinkClosed = errors.New("connection to NATS is closed")
 // It is the connection's dialer, and outlives the connections.
 type link struct {
 	server  nats.InProcessConnProvider // nil: TCP
+	open    func() (*nats.Conn, error) // makes another nats.Conn on this link
 	current atomic.Pointer[wire]
 	settle  atomic.Pointer[func()] // waits for the handlers; nil: nobody to wait for
 }
 
-// linked makes nats.go use a link.
-func linked(server nats.InProcessConnProvider) []nats.Option {
-	l := &link{server: server}
-	if server != nil {
-		return []nats.Option{nats.InProcessServer(l)}
+// option makes nats.go use the link.
+func (l *link) option() nats.Option {
+	if l.server != nil {
+		return nats.InProcessServer(l)
 	}
-	return []nats.Option{nats.SetCustomDialer(l)}
+	return nats.SetCustomDialer(l)
 }
 
 // linkOf finds the link of a connection that Connect made.
@@ -58,7 +60,7 @@ func linkOf(nc *nats.Conn) *link {
 
 // Dial makes a link a nats.CustomDialer.
 func (l *link) Dial(network, address string) (net.Conn, error) {
-	c, err := net.DialTimeout(network, address, dialTimeout)
+	c, err := net.DialTimeout(network, address, natsconn.DialTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -74,10 +76,14 @@ func (l *link) InProcessConn() (net.Conn, error) {
 	return l.use(c), nil
 }
 
+// use makes c the link's connection, and closes the one before: nats.go forgets one
+// whose greeting failed without closing it.
 func (l *link) use(c net.Conn) *wire {
 	w := &wire{Conn: c, link: l, try: tryWriter(c), linger: l.server != nil}
 	w.idle.L = &w.mu
-	l.current.Store(w)
+	if before := l.current.Swap(w); before != nil {
+		_ = before.Close()
+	}
 	return w
 }
 

@@ -31,6 +31,6 @@ func (b *Bus) renew() {
 		last = time.Now()
 		b.log.Warn("messages of other nodes do not arrive, connecting to NATS anew")
 		// It only fails on a connection that was closed for good.
-		_ = b.nc.ForceReconnect()
+		_ = b.nc.Load().ForceReconnect()
 	}
 }

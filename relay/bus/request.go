@@ -82,10 +82,10 @@ func (b *Bus) request(ctx context.Context, subject string, data []byte, quiet ti
 // inbox is the one subscription to which the answers of all requests come, each
 // request with a last token of its own.
 type inbox struct {
-	prefix  string // ends with a dot
-	natsSub *nats.Subscription
+	prefix string // ends with a dot
 
 	mu      sync.Mutex
+	natsSub *nats.Subscription
 	next    uint64
 	waiting map[string]chan []byte // nil when closed
 }
@@ -98,12 +98,22 @@ const answersWaiting = 1024
 // needs the message's header: NATS says there that nobody answers.
 func newInbox(b *Bus) (*inbox, error) {
 	i := &inbox{prefix: nats.NewInbox() + ".", waiting: make(map[string]chan []byte)}
-	sub, err := b.nc.Subscribe(i.prefix+"*", i.receive)
-	if err != nil {
+	if err := i.move(b.nc.Load()); err != nil {
 		return nil, err
 	}
-	i.natsSub = sub
 	return i, nil
+}
+
+// move subscribes on another connection in place of the one that ended.
+func (i *inbox) move(nc *nats.Conn) error {
+	sub, err := nc.Subscribe(i.prefix+"*", i.receive)
+	if err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.natsSub = sub
+	return nil
 }
 
 // open starts a request: where its answers go, where they come out, and how to
@@ -143,9 +153,9 @@ func (i *inbox) receive(m *nats.Msg) {
 }
 
 func (i *inbox) close() {
-	_ = i.natsSub.Unsubscribe()
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	_ = i.natsSub.Unsubscribe()
 	for _, c := range i.waiting {
 		close(c)
 	}

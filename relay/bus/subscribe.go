@@ -1,8 +1,11 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -10,9 +13,13 @@ import (
 
 // Subscription is interest in a subject until Unsubscribe.
 type Subscription struct {
-	nats    *nats.Subscription
+	subject string
 	lane    *lane
 	handler Handler
+
+	// Guarded by lane.mu.
+	nats *nats.Subscription
+	nc   *nats.Conn // that nats is of
 }
 
 // Subscribe calls h for every message of the subject, which may hold wildcards,
@@ -23,8 +30,11 @@ func (b *Bus) Subscribe(subject string, h Handler) (*Subscription, error) {
 	if b.closed.Load() {
 		return nil, ErrClosed
 	}
-	s, err := b.laneOf(subject).subscribe(b.nc, subject, h)
+	s, err := b.laneOf(subject).subscribe(b, subject, h)
 	if err != nil {
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			err = b.publishError(err)
+		}
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	return s, nil
@@ -34,9 +44,8 @@ func (b *Bus) Subscribe(subject string, h Handler) (*Subscription, error) {
 // has begun already, so it may be called under a lock that Receive takes; one
 // such call may therefore still be running when Unsubscribe returns.
 func (s *Subscription) Unsubscribe() {
-	s.lane.remove(s)
 	// The only error is a closed connection, which has no subscriptions.
-	_ = s.nats.Unsubscribe()
+	_ = s.lane.remove(s).Unsubscribe()
 }
 
 // laneOf fixes the lane by the subject, so that two subscriptions to one subject
@@ -63,25 +72,46 @@ func newLane(depth int) *lane {
 
 // subscribe holds the lock until the subscription can be found, since its first
 // message may arrive before nats.go returns.
-func (l *lane) subscribe(nc *nats.Conn, subject string, h Handler) (*Subscription, error) {
+func (l *lane) subscribe(b *Bus, subject string, h Handler) (*Subscription, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.subscriptions == nil {
 		return nil, ErrClosed
 	}
+	nc := b.nc.Load() // under the lock: a move that is under way sees it, or is seen
 	sub, err := nc.ChanSubscribe(subject, l.messages)
 	if err != nil {
 		return nil, err
 	}
-	s := &Subscription{nats: sub, lane: l, handler: h}
+	s := &Subscription{subject: subject, lane: l, handler: h, nats: sub, nc: nc}
 	l.subscriptions[sub] = s
 	return s, nil
 }
 
-func (l *lane) remove(s *Subscription) {
+func (l *lane) remove(s *Subscription) *nats.Subscription {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	delete(l.subscriptions, s.nats)
-	l.mu.Unlock()
+	return s.nats
+}
+
+// move subscribes on another connection in place of the one that ended.
+func (l *lane) move(nc *nats.Conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range slices.Collect(maps.Values(l.subscriptions)) {
+		if s.nc == nc {
+			continue
+		}
+		sub, err := nc.ChanSubscribe(s.subject, l.messages)
+		if err != nil {
+			return err
+		}
+		delete(l.subscriptions, s.nats)
+		s.nats, s.nc = sub, nc
+		l.subscriptions[sub] = s
+	}
+	return nil
 }
 
 func (l *lane) load() (subscriptions, waiting int) {

@@ -8,13 +8,18 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// watch puts the bus's handlers in front of those that the connection has.
-func (b *Bus) watch() {
+// watch puts the bus's handlers in front of those that a connection has.
+func (b *Bus) watch(nc *nats.Conn) {
 	// Last: what happens before it is seen by it, and what happens after it is
 	// seen by the handlers.
-	defer b.confirm()
-	disconnected := b.nc.DisconnectErrHandler()
-	b.nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) {
+	defer func() {
+		b.confirm()
+		if nc.IsClosed() {
+			b.end()
+		}
+	}()
+	disconnected := nc.DisconnectErrHandler()
+	nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) {
 		b.up.Store(false)
 		if !b.closed.Load() {
 			b.log.Warn("lost the connection to NATS", "error", err)
@@ -23,8 +28,8 @@ func (b *Bus) watch() {
 			disconnected(nc, err)
 		}
 	})
-	reconnected := b.nc.ReconnectHandler()
-	b.nc.SetReconnectHandler(func(nc *nats.Conn) {
+	reconnected := nc.ReconnectHandler()
+	nc.SetReconnectHandler(func(nc *nats.Conn) {
 		b.confirm()
 		b.cuts.Add(1)
 		if !b.closed.Load() {
@@ -35,8 +40,15 @@ func (b *Bus) watch() {
 			reconnected(nc)
 		}
 	})
-	failed := b.nc.ErrorHandler()
-	b.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+	closed := nc.ClosedHandler()
+	nc.SetClosedHandler(func(nc *nats.Conn) {
+		b.end()
+		if closed != nil {
+			closed(nc)
+		}
+	})
+	failed := nc.ErrorHandler()
+	nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
 		switch {
 		case b.closed.Load():
 		case errors.Is(err, nats.ErrSlowConsumer):
@@ -55,12 +67,21 @@ func (b *Bus) watch() {
 
 // confirm looks whether the connection can be used.
 func (b *Bus) confirm() {
-	b.maxPayload.Store(b.nc.MaxPayload())
+	nc := b.nc.Load()
+	b.maxPayload.Store(nc.MaxPayload())
 	if b.link != nil {
-		b.link.confirm(b.nc)
+		b.link.confirm(nc)
 		return
 	}
-	b.up.Store(b.nc.IsConnected())
+	b.up.Store(nc.IsConnected())
+}
+
+// end leaves a notice that the connection was ended for good, be it by its owner.
+func (b *Bus) end() {
+	select {
+	case b.ended <- struct{}{}:
+	default:
+	}
 }
 
 // disturb leaves a notice; one is enough however often it is left.

@@ -48,11 +48,13 @@ const flushTimeout = 2 * time.Second
 
 // Server answers operators for one node.
 type Server struct {
-	nc      *nats.Conn
 	node    Node
 	log     *slog.Logger
-	service micro.Service
 	exports exports
+
+	mu      sync.Mutex
+	nc      *nats.Conn
+	service micro.Service
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -62,11 +64,34 @@ type Server struct {
 
 // Serve starts to answer on a connection, which must stay open until Close.
 func Serve(nc *nats.Conn, node Node, log *slog.Logger) (*Server, error) {
-	s := &Server{nc: nc, node: node, log: log}
+	s := &Server{node: node, log: log}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	info := node.Info()
-	var err error
-	s.service, err = micro.AddService(nc, micro.Config{
+	if err := s.serve(nc); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	_ = nc.FlushTimeout(flushTimeout) // if NATS is away, it hears of the endpoints when it is back
+	return s, nil
+}
+
+// Move answers on a connection that takes the place of one that ended. It does not
+// wait for NATS.
+func (s *Server) Move(nc *nats.Conn) {
+	s.mu.Lock()
+	before := s.service
+	s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return
+	}
+	_ = before.Stop() // its connection is gone
+	if err := s.serve(nc); err != nil {
+		s.log.Error("operators are not answered", "err", err)
+	}
+}
+
+func (s *Server) serve(nc *nats.Conn) error {
+	info := s.node.Info()
+	service, err := micro.AddService(nc, micro.Config{
 		Name:               ServiceName,
 		Version:            semver(info.Version),
 		Description:        "A node of wsnode",
@@ -74,23 +99,27 @@ func Serve(nc *nats.Conn, node Node, log *slog.Logger) (*Server, error) {
 		QueueGroupDisabled: true,
 	})
 	if err != nil {
-		s.cancel()
-		return nil, fmt.Errorf("serve operators: %w", err)
+		return fmt.Errorf("serve operators: %w", err)
 	}
 	for verb, answer := range s.endpoints() {
 		subject := Subject(verb, info.Node)
-		if err := s.service.AddEndpoint(verb, s.handler(verb, answer), micro.WithEndpointSubject(subject)); err != nil {
-			s.Close()
-			return nil, fmt.Errorf("serve operators on %s: %w", subject, err)
+		if err := service.AddEndpoint(verb, s.handler(verb, answer), micro.WithEndpointSubject(subject)); err != nil {
+			_ = service.Stop()
+			return fmt.Errorf("serve operators on %s: %w", subject, err)
 		}
 	}
-	_ = nc.FlushTimeout(flushTimeout) // if NATS is away, it hears of the endpoints when it is back
-	return s, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nc, s.service = nc, service
+	return nil
 }
 
 // Close stops answering and waits for the requests that are worked on.
 func (s *Server) Close() {
-	_ = s.service.Stop() // fails only if the connection is gone
+	s.mu.Lock()
+	service := s.service
+	s.mu.Unlock()
+	_ = service.Stop() // fails only if the connection is gone
 	s.cancel()
 	s.busy.Lock()
 	defer s.busy.Unlock()
@@ -180,7 +209,11 @@ func (s *Server) handler(verb string, answer endpoint) micro.Handler {
 }
 
 // room is how many bytes of rows an answer may hold.
-func (s *Server) room() int { return int(min(s.nc.MaxPayload(), 1<<20)) * 3 / 4 }
+func (s *Server) room() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(min(s.nc.MaxPayload(), 1<<20)) * 3 / 4
+}
 
 // fitted is a Page whose rows are encoded already.
 type fitted struct {

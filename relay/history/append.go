@@ -64,13 +64,13 @@ func (h *History) InFlight() int { return h.acks.inFlight() + int(h.pace.holds.L
 type acks struct {
 	h      *History
 	prefix string // ends with a dot
-	sub    *nats.Subscription
 	came   chan *nats.Msg
 	anew   chan struct{} // holds one notice: the connection was made anew
 	stop   chan struct{}
 	ended  chan struct{}
 
 	mu     sync.Mutex
+	sub    *nats.Subscription
 	closed bool
 	places []place
 	free   []int32
@@ -103,16 +103,29 @@ func newAcks(h *History) (*acks, error) {
 		oldest: none,
 		newest: none,
 	}
-	var err error
-	if a.sub, err = h.nc.ChanSubscribe(a.prefix+"*", a.came); err != nil {
+	if err := a.move(h.nc); err != nil {
 		return nil, err
 	}
 	go a.run()
 	return a, nil
 }
 
+// move subscribes on a connection, in place of the one that ended if there was one.
+func (a *acks) move(nc *nats.Conn) error {
+	sub, err := nc.ChanSubscribe(a.prefix+"*", a.came)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sub = sub
+	return nil
+}
+
 func (a *acks) close() {
+	a.mu.Lock()
 	_ = a.sub.Unsubscribe()
+	a.mu.Unlock()
 	close(a.stop)
 	<-a.ended
 }

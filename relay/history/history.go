@@ -82,6 +82,9 @@ type Config struct {
 	AckWait time.Duration
 	// MaxInFlight is how many appends may wait for theirs. 0: 65,536.
 	MaxInFlight int
+	// OnMove has its argument called with each connection that takes the place of
+	// the one before. Nil: there is none.
+	OnMove func(func(*nats.Conn))
 	// Domain is the JetStream domain. Empty: the account's own.
 	Domain string
 	// Observe is called with the time from publish to acknowledgement, under the
@@ -99,8 +102,6 @@ type Config struct {
 
 // History appends, reads and removes. Its methods may be called concurrently.
 type History struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
 	config  Config
 	publish func(subject, reply string, data []byte) error
 	api     string // "$JS.API." or "$JS.<domain>.API."
@@ -115,6 +116,9 @@ type History struct {
 	// created holds the streams' times of creation by shard, which tell one stream
 	// from another of that name.
 	created []time.Time
+	// The connection as it is now, and the API on it.
+	nc *nats.Conn
+	js jetstream.JetStream
 
 	inbox *inbox
 	acks  *acks
@@ -156,14 +160,28 @@ func newHistory(nc *nats.Conn, config Config) (*History, error) {
 	if config.Publisher != nil {
 		h.publish = config.Publisher.PublishRequest
 	}
-	var err error
 	if config.Domain != "" {
 		h.api = "$JS." + config.Domain + ".API."
-		h.js, err = jetstream.NewWithDomain(nc, config.Domain)
-	} else {
-		h.js, err = jetstream.New(nc)
 	}
-	return h, err
+	return h, h.use(nc)
+}
+
+// use makes nc the connection of requests to the JetStream API.
+func (h *History) use(nc *nats.Conn) error {
+	js, err := jetstream.New(nc)
+	if h.config.Domain != "" {
+		js, err = jetstream.NewWithDomain(nc, h.config.Domain)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nc, h.js = nc, js
+	return err
+}
+
+func (h *History) jetStream() jetstream.JetStream {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.js
 }
 
 func (c *Config) setDefaults() {
@@ -203,16 +221,30 @@ func (h *History) open(ctx context.Context) (err error) {
 		h.inbox.close()
 		return err
 	}
-	h.watch()
+	h.watch(h.nc)
+	if h.config.OnMove != nil {
+		h.config.OnMove(h.move)
+	}
 	return nil
+}
+
+// move goes over to a connection that takes the place of one that ended. On an error
+// it has ended, too, and there will be another one.
+func (h *History) move(nc *nats.Conn) {
+	if errors.Join(h.use(nc), h.inbox.move(nc), h.acks.move(nc)) != nil {
+		return
+	}
+	h.watch(nc)
+	h.inbox.reconnected()
+	h.acks.reconnected()
 }
 
 // watch puts the history's handler behind the one that the connection has, so
 // that a bus on it can publish again by then.
-func (h *History) watch() {
-	h.maxPayload.Store(h.nc.MaxPayload())
-	before := h.nc.ReconnectHandler()
-	h.nc.SetReconnectHandler(func(nc *nats.Conn) {
+func (h *History) watch(nc *nats.Conn) {
+	h.maxPayload.Store(nc.MaxPayload())
+	before := nc.ReconnectHandler()
+	nc.SetReconnectHandler(func(nc *nats.Conn) {
 		if before != nil {
 			before(nc)
 		}

@@ -25,9 +25,9 @@ const (
 // subscription per request would cost ten times the request.
 type inbox struct {
 	prefix string // ends with a dot
-	sub    *nats.Subscription
 
 	mu    sync.Mutex
+	sub   *nats.Subscription
 	next  uint64
 	calls map[string]*call
 	ended chan struct{} // of the calls on the present connection
@@ -47,19 +47,30 @@ type call struct {
 
 func newInbox(nc *nats.Conn) (*inbox, error) {
 	i := &inbox{prefix: nats.NewInbox() + ".", calls: make(map[string]*call), ended: make(chan struct{})}
+	return i, i.move(nc)
+}
+
+// move subscribes on a connection, in place of the one that ended if there was one.
+func (i *inbox) move(nc *nats.Conn) error {
 	sub, err := nc.Subscribe(i.prefix+"*", i.receive)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// What may be under way is bounded by the places for reads.
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return nil, err
+		return err
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	i.sub = sub
-	return i, nil
+	return nil
 }
 
-func (i *inbox) close() { _ = i.sub.Unsubscribe() }
+func (i *inbox) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	_ = i.sub.Unsubscribe()
+}
 
 // reconnected ends the calls whose answers went to the connection before.
 func (i *inbox) reconnected() {

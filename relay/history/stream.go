@@ -160,9 +160,10 @@ func (h *History) ensureShard(ctx context.Context, shard, shards int) (*jetstrea
 func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
-	s, err := h.js.Stream(ctx, StreamName(shard))
+	js := h.jetStream()
+	s, err := js.Stream(ctx, StreamName(shard))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = h.js.CreateStream(ctx, h.config.stream(shard, shards))
+		s, err = js.CreateStream(ctx, h.config.stream(shard, shards))
 	}
 	if err != nil {
 		return nil, err

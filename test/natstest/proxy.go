@@ -92,6 +92,16 @@ func (p *Proxy) Refuse() {
 	p.Reset()
 }
 
+// Say has every client hear words that its server did not say, such as an error. No
+// message may be under way to it.
+func (p *Proxy) Say(words string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		_, _ = l.client.Write([]byte(words)) // one that is closed hears nothing
+	}
+}
+
 // Reset resets the connections that are open, losing what is under way; new ones
 // are taken.
 func (p *Proxy) Reset() {

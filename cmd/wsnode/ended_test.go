@@ -1,0 +1,69 @@
+package main
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/control"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+func TestAConnectionThatEndsForGoodMakesTheNodeUnreadyUntilItIsThereAgain(t *testing.T) {
+	servers := natstest.Server(t)
+	proxy := natstest.NewProxy(t, servers.URL)
+	verifier, err := authn.New(authn.Config{KeySet: []byte(`{"keys":[]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const license = docid.LicenseRegion("aws-eu-west-1")
+	p, err := startPod(t.Context(), podConfig{
+		region: "eu-central-1", node: "a", publicURL: "wss://eu.example", nats: bus.ConnectConfig{URL: proxy.URL},
+		registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: proxy.URL, Create: true}},
+		relay:      relay.Config{Verifier: verifier, Grace: time.Second}, log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	var ready readiness
+	ready.node.Store(p)
+	await := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("not within a minute: " + what)
+			}
+		}
+	}
+	operator := control.NewClient(natstest.Connect(t, servers), time.Second)
+	answers := func() bool { _, err := operator.Info(t.Context(), "a"); return err == nil }
+	await("an answer to operators", answers)
+	for range 2 {
+		before := p.bus.Conn()
+		proxy.Say("-ERR 'Something That No Client Knows'\r\n")
+		await("unready", func() bool { return ready.check() != nil })
+		await("ready again", func() bool { return ready.check() == nil && p.bus.Conn() != before })
+		await("an answer to operators", answers)
+		await("the history", func() bool { _, err := p.history.State(t.Context()); return err == nil })
+		await("an append", func() bool {
+			stored := make(chan error, 1)
+			doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "x"}
+			subject := doc.UpdatesSubject(p.history.Shard("x"), "e")
+			if p.history.Append(subject, []byte("x"), func(_ uint64, err error) { stored <- err }) != nil {
+				return false
+			}
+			return <-stored == nil
+		})
+		await("the registry", func() bool { return p.registry.Reachable(license) })
+	}
+}
