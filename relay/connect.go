@@ -245,7 +245,7 @@ func (v *visit) run(socket *session.Socket) {
 	n := v.node
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
-	v.session = session.New(socket, &n.cfg.Sessions, v.guard, n.pulse, v.readOnly)
+	v.session = session.New(socket, &n.cfg.Sessions, v.guard, n.gate.shares.enter(v.grant.AppID()), n.pulse, v.readOnly)
 	v.seat = v.live.room.NewSeat(v.session)
 	v.session.Sit(v.seat)
 	if err := v.seat.Join(); err != nil {
@@ -277,6 +277,7 @@ func (v *visit) end(closed session.Closed) {
 // giveBack undoes what run began with, and what admit took.
 func (v *visit) giveBack() {
 	v.guard.close()
+	v.node.gate.shares.leave(v.grant.AppID())
 	v.node.gate.gauge.Leave()
 	v.leave()
 	v.node.done.Done()

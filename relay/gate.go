@@ -44,6 +44,7 @@ type gate struct {
 	claims *limits.Window[docid.AppID] // nil: off
 	slots  slots                       // of handshakes
 	loads  slots                       // of those whose document is not open here, which may take long
+	shares shares                      // of apps, in what all clients of the node share
 	keys   *limits.Crowd[netip.Addr]   // those who wait for an issuer's keys
 	gossip *bus.Subscription
 

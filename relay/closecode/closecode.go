@@ -142,9 +142,9 @@ var Table = []Entry{
 		Operator: "a client whose bytes are no message or no Yjs update; the log says what is wrong and where",
 	},
 	{
-		Code: Silent, Reason: "`No message within 30 s`", When: "a client that says nothing after its handshake",
+		Code: Silent, Reason: "`No message within 30 s`, `Message too slow: expected 64 KiB in 30 s`", When: "a client that says nothing after its handshake, or whose message comes more slowly than that",
 		Action: Retry, Client: "comes back; has a fault to be mended",
-		Operator: "a client or a probe that opens sockets and says nothing",
+		Operator: "a client or a probe that opens sockets and says nothing, or a message that stopped half way",
 	},
 	{
 		Code: TooLarge, Reason: "the limit", When: "a message, an update or the document is too large",
@@ -161,7 +161,7 @@ var Table = []Entry{
 		Code: TryAgain, Reason: "`" + ReasonTryAgain + "`", When: "overloaded, or a registry, NATS or the issuer cannot be asked",
 		Action: Retry, Wait: 1000, Client: "waits, with jitter; may try another region",
 		Status: 503, Kind: "unavailable",
-		Operator: "overloaded, or the registry or the issuer cannot be asked: DETAIL says which; of a session that was admitted: a large upload while others filled `--max-incoming-bytes`",
+		Operator: "overloaded, or the registry or the issuer cannot be asked: DETAIL says which; of a session that was admitted: a large upload while others filled `--max-incoming-bytes`, or its app its share of it",
 	},
 	{
 		Code: Lost, Reason: "(none was sent)", When: "the connection was lost, or the handshake answered 429",

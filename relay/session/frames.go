@@ -70,6 +70,9 @@ func (f *frames) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// whole reports whether the rest of the message is buffered.
+func (f *frames) whole() bool { return f.last && f.left <= int64(len(f.have)+len(f.early)) }
+
 // dataFrame reads up to the payload of the next data frame, and deals with the
 // control frames before it.
 func (f *frames) dataFrame() (ws.Header, error) {

@@ -52,7 +52,7 @@ func speak(t *testing.T, overTLS bool, early []byte) *talk {
 			t.Error(err)
 			return
 		}
-		session := New(socket, &cfg, new(free), NewPulse(), false)
+		session := New(socket, &cfg, new(free), nil, NewPulse(), false)
 		session.Sit(s.seat)
 		s.session <- session
 		go session.Run(context.Background(), func(c Closed) { s.ended <- c })

@@ -1,27 +1,109 @@
 package session
 
-import "errors"
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// Share is what the sessions of one app on a node hold together: of what all clients
+// share, no app gets more than a part. A nil Share counts nothing.
+type Share struct {
+	incoming atomic.Int64 // bytes that unfinished messages take
+}
 
 // errCrowded is returned for a message that is more than the node can take in now.
 var errCrowded = errors.New("too many large messages at once")
 
+// uncounted is the size up to which an unfinished message is not accounted for: those
+// are bounded by the number of connections.
+const uncounted = 16 << 10
+
+// A message that has not come whole must go on coming: slowBytes of it within as many
+// beats of the pulse as slowBeats, which is 17 kbit/s. Beats are counted and not time,
+// so that nobody pays for a process that stood still.
+const (
+	slowBytes = 64 << 10
+	slowBeats = 30
+)
+
+// transfer is a message that has not come whole.
+type transfer struct {
+	held int64        // bytes accounted for; owned by the reader
+	got  atomic.Int64 // bytes that have come; allCame at the end
+
+	// Owned by the pulse: a stretch of time, and what had come when it began.
+	beats int
+	from  int64
+}
+
+// allCame is instead of the bytes of a message that has come whole and is being handled.
+const allCame = -1
+
+// late reports whether too little came in a stretch that ends with this beat.
+func (t *transfer) late() bool {
+	got := t.got.Load()
+	if got == allCame {
+		return false
+	}
+	if t.beats == 0 {
+		t.from = got
+	}
+	if t.beats++; t.beats <= slowBeats {
+		return false
+	}
+	slow := got-t.from < slowBytes
+	t.beats, t.from = 1, got
+	return slow
+}
+
+// begin notes that the message being read has not come whole.
+func (s *Session) begin() *transfer {
+	t := new(transfer)
+	s.transfer.Store(t)
+	return t
+}
+
 // account counts what the message being read takes, and reports whether the node can
 // bear it: each may become as large as a document, and whoever sends it may stop half
-// way. Small ones are bounded by the number of connections.
-func (s *Session) account(size int) bool {
-	if size <= maxKeptBuffer {
+// way. An app gets its share only, so that others can still send large messages; what is
+// of ordinary size is taken from everybody whose app has not used its share up.
+func (s *Session) account(t *transfer, size int) bool {
+	if size <= uncounted {
 		return true
 	}
-	more := int64(size) - s.held
-	s.held += more
-	total := s.cfg.incoming.Add(more)
-	return s.cfg.MaxIncomingBytes < 0 || total <= int64(s.cfg.MaxIncomingBytes)
+	more := int64(size) - t.held
+	if more == 0 {
+		return true
+	}
+	t.held += more
+	total, ofApp := s.cfg.incoming.Add(more), int64(0)
+	if s.share != nil {
+		ofApp = s.share.incoming.Add(more)
+	}
+	if s.cfg.MaxIncomingBytes < 0 {
+		return true
+	}
+	return ofApp <= s.cfg.appIncoming() && (size <= maxKeptBuffer || total <= int64(s.cfg.MaxIncomingBytes))
+}
+
+// appIncoming is an app's share of MaxIncomingBytes: a quarter, and not less than one
+// document of the largest size, with the room that its growing buffer takes.
+func (c *Config) appIncoming() int64 {
+	return max(int64(c.MaxIncomingBytes)/4, int64(c.MaxDocumentBytes)/4*5+1<<20)
 }
 
 // forget is called when a message has been handled, or never will be.
 func (s *Session) forget() {
-	if s.held > 0 {
-		s.cfg.incoming.Add(-s.held)
-		s.held = 0
+	t := s.transfer.Load()
+	if t == nil {
+		return
+	}
+	s.transfer.Store(nil)
+	if t.held > 0 {
+		s.cfg.incoming.Add(-t.held)
+		if s.share != nil {
+			s.share.incoming.Add(-t.held)
+		}
+		t.held = 0
 	}
 }

@@ -99,6 +99,10 @@ func (s *Session) beat(now time.Time) {
 		s.Close(closecode.Silent, "No message within 30 s")
 		return
 	}
+	if t := s.transfer.Load(); t != nil && t.late() {
+		s.Close(closecode.Silent, "Message too slow: expected 64 KiB in 30 s")
+		return
+	}
 	if silent > int64(restAfter) {
 		s.letRest()
 	}

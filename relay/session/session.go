@@ -34,7 +34,7 @@ type Seat interface {
 type Config struct {
 	MaxMessageBytes  int           // 16 MiB: an update, or anything but a SyncStep2
 	MaxDocumentBytes int           // 256 MiB: a SyncStep2
-	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all sessions together; negative: any number
+	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all sessions together, of which an app gets a share; negative: any number
 	QueueBytes       int           // 1 MiB: what may wait for a slow client; beyond it, the client gets a difference later
 	WriteTimeout     time.Duration // 30 s without any progress ends the connection
 
@@ -83,6 +83,7 @@ type Session struct {
 	cfg      *Config
 	socket   *Socket
 	readOnly bool
+	dropped  bool // an update was, since the session is read-only; owned by the reader
 	guard    Guard
 	pulse    *Pulse
 	since    time.Time
@@ -92,9 +93,9 @@ type Session struct {
 	resting  atomic.Bool // it has no goroutine
 	lastData atomic.Int64
 	frames   struct{ in, out atomic.Int64 }
-	dropped  bool  // an update was, since the session is read-only; owned by the reader
-	held     int64 // of Config.incoming; owned by the reader
-	pings    int   // that were due; owned by the pulse
+	share    *Share                   // of its app; nil: none
+	transfer atomic.Pointer[transfer] // the message being read, if it has not come whole; set by the reader
+	pings    int                      // that were due; owned by the pulse
 
 	mu      sync.Mutex
 	behind  bool // the socket does not keep up: everything is queued
@@ -104,9 +105,9 @@ type Session struct {
 	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
 }
 
-// New makes a session of an accepted socket.
-func New(socket *Socket, cfg *Config, guard Guard, pulse *Pulse, readOnly bool) *Session {
-	s := &Session{cfg: cfg, socket: socket, guard: guard, pulse: pulse, readOnly: readOnly, since: time.Now()}
+// New makes a session of an accepted socket. share is that of its app, or nil.
+func New(socket *Socket, cfg *Config, guard Guard, share *Share, pulse *Pulse, readOnly bool) *Session {
+	s := &Session{cfg: cfg, socket: socket, guard: guard, share: share, pulse: pulse, readOnly: readOnly, since: time.Now()}
 	s.lastData.Store(pulse.now.Load())
 	socket.conn.direct(s.drained, cfg.WriteTimeout)
 	return s
@@ -203,7 +204,7 @@ func (s *Session) read(ctx context.Context) error {
 }
 
 // message reads one message and handles it. Only a failed read is returned.
-func (s *Session) message(ctx context.Context, r io.Reader) error {
+func (s *Session) message(ctx context.Context, r *frames) error {
 	buffer := buffers.Get().(*[]byte)
 	defer putBuffer(buffer)
 	defer s.forget()
@@ -345,22 +346,32 @@ func (e *tooLargeError) Error() string {
 
 // readMessage reads a message into buf, growing it as bytes arrive: a length that
 // is only announced costs nothing.
-func (s *Session) readMessage(r io.Reader, buf []byte) ([]byte, error) {
+func (s *Session) readMessage(r *frames, buf []byte) ([]byte, error) {
+	var t *transfer
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
-			if !s.account(cap(buf)) {
-				return buf, errCrowded
-			}
+		}
+		if t == nil && len(buf) >= readBuffer && !r.whole() {
+			t = s.begin()
+		}
+		if t != nil && !s.account(t, cap(buf)) {
+			return buf, errCrowded
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
+		if t != nil {
+			t.got.Add(int64(n))
+		}
 		if len(buf) > s.cfg.MaxMessageBytes+framing {
 			if limit := s.limitOf(buf); len(buf) > limit+framing {
 				return buf, &tooLargeError{limit: limit}
 			}
 		}
 		if err == io.EOF {
+			if t != nil {
+				t.got.Store(allCame)
+			}
 			return buf, nil
 		}
 		if err != nil {

@@ -98,6 +98,7 @@ type served struct {
 type setup struct {
 	cfg      Config
 	guard    Guard
+	share    *Share
 	readOnly bool
 	tls      bool
 }
@@ -116,7 +117,7 @@ func serve(t *testing.T, c setup) *served {
 			t.Error(err)
 			return
 		}
-		session := New(socket, &c.cfg, c.guard, NewPulse(), c.readOnly)
+		session := New(socket, &c.cfg, c.guard, c.share, NewPulse(), c.readOnly)
 		session.Sit(s.seat)
 		ready <- session
 		go session.Run(context.Background(), func(c Closed) { s.ended <- c })
