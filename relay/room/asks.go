@@ -46,6 +46,10 @@ func (s *Seat) Ask(payload []byte) {
 	if s.index < 0 {
 		return
 	}
+	if err := s.release(); err != nil {
+		s.member.Fail(err)
+		return
+	}
 	if s.asks == maxAsks && !s.withdraw() {
 		return // its answers wait for it, and it will ask again
 	}

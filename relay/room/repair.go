@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // wantTimeout is how long a difference may take before it is asked for again.
@@ -52,6 +53,7 @@ func (r *Room) receiveLog(data []byte) {
 	p, isNew := r.hear(m.room)
 	gap := m.counter > p.counter+1
 	p.counter = max(p.counter, m.counter)
+	lossy := gap || p.wanting
 	r.log.took(len(m.body))
 	switch {
 	case m.kind == kindSnapshot: // what it holds was published before
@@ -61,13 +63,11 @@ func (r *Room) receiveLog(data []byte) {
 			r.log.snapshot(m.part.count * r.rooms.cfg.History.MaxPayload())
 		}
 	case m.kind == kindPart:
-		if whole := r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body); whole != nil && r.take(whole) {
-			p.open = p.open.with(r.log.water.hear())
+		if whole := r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body); whole != nil {
+			r.takeFrom(m.room, whole, lossy)
 		}
 	default:
-		if r.take(m.body) {
-			p.open = p.open.with(r.log.water.hear())
-		}
+		r.takeFrom(m.room, m.body, lossy)
 	}
 	r.mu.Unlock()
 	if !gap {
@@ -106,7 +106,7 @@ func (r *Room) assemble(groups *map[groupKey]*group, key groupKey, p part, body 
 
 // take applies an update of another pod. It reports whether it brought anything.
 func (r *Room) take(update []byte) (fresh bool) {
-	changes, err := r.apply(update, nil)
+	changes, err := r.apply(update, nil, ystore.Terms{})
 	if err != nil {
 		r.rooms.refuse(err)
 	}
@@ -327,6 +327,7 @@ func (r *Room) receiveDifference(from ID, update []byte) {
 		// Whose it was, and whether that pod lives, nobody knows.
 		r.log.water.doubtful = r.log.water.doubtful.with(r.log.water.hear())
 	}
+	r.releaseFrom(from)
 	again := false
 	if p := r.peers[from]; p != nil {
 		p.wanting, again = false, p.again

@@ -64,6 +64,10 @@ type Room struct {
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's
 
+	holding int          // sources of which updates are held
+	heldOf  map[ID]*held // of other pods
+	step1s  bool         // a member is to be sent a SyncStep1
+
 	returned   bool // a client came back and sees nobody: a recall is due
 	recalledAt time.Time
 }
@@ -292,28 +296,21 @@ func (r *Room) Activity() (rate float64, members int) {
 // about five seconds.
 const rateShare = 0.1
 
-// apply takes an update into the document, and sends what has become ready by it to
-// all members but its author. It returns what is new, nil if nothing is; the caller
-// may keep it. The limits are for authors: what comes from other pods or the history,
-// without one, has been taken already. Callers hold mu.
-func (r *Room) apply(update []byte, author *Seat) (fresh []byte, err error) {
-	take := r.store.ApplyReady
-	if author == nil {
-		take = r.store.ApplyTrusted
-	}
-	fresh, ready, err := take(update)
+// apply takes an update into the document, and sends what is new to all members but its
+// author. It returns what is new, nil if nothing is; the caller may keep it. Callers hold
+// mu.
+func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte, err error) {
+	fresh, deliver, err := r.store.ApplyShared(update, t)
 	if err != nil || fresh == nil {
 		return nil, err
 	}
 	r.countLocked()
 	r.full = nil
-	if len(ready) == len(fresh) && &ready[0] == &fresh[0] { // nearly always
+	if len(deliver) == len(fresh) && &deliver[0] == &fresh[0] { // nearly always
 		kept, _ := r.spread(fresh, author).Update()
 		return kept, nil
 	}
-	if ready != nil { // the author too may lack what waited for this
-		r.spread(ready, nil)
-	}
+	r.spread(deliver, nil) // the author too may lack what waited for this
 	return bytes.Clone(fresh), nil
 }
 
@@ -324,20 +321,17 @@ func (r *Room) Export() []byte {
 	return r.state()
 }
 
-// whole is what clients may have of the document as one frame, which is kept until
+// whole is the document as one frame, which is kept until
 // the document changes. Callers hold mu.
 func (r *Room) whole() yproto.Frame {
 	if r.full == nil {
-		r.full = yproto.Step2FrameAround(r.store.EncodeReady(yproto.Headroom))
+		r.full = yproto.Step2FrameAround(r.store.EncodeBehind(yproto.Headroom))
 	}
 	return r.full
 }
 
 // state is the document as one update, which must not be changed. Callers hold mu.
 func (r *Room) state() []byte {
-	if r.store.Stats().Pending > 0 { // clients have not all of it
-		return r.store.Encode()
-	}
 	m, err := yproto.Decode(r.whole().Message())
 	if err != nil {
 		panic(err) // the frame is ours
@@ -357,6 +351,7 @@ func (r *Room) tick(now time.Time) {
 		}
 	}
 	r.spreadAwareness(removed, nil)
+	r.releaseDue(now)
 	call := r.callDue(now)
 	r.rate += rateShare * (float64(r.edits-r.rated)/tickEvery.Seconds() - r.rate)
 	r.rated = r.edits

@@ -2,11 +2,13 @@ package room
 
 import (
 	"bytes"
+	"errors"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // Member is a client connection as its room sees it. The room calls it under its
@@ -21,6 +23,8 @@ type Member interface {
 	SendAwareness(f yproto.Frame, entries []awareness.Entry)
 	// Close ends the connection soon, with a WebSocket close code and a reason.
 	Close(code int, reason string)
+	// Fail is Close for an error that Apply might have returned.
+	Fail(err error)
 }
 
 // Seat is a member's place in a room.
@@ -37,6 +41,12 @@ type Seat struct {
 	questions int            // how many came
 	asks      int            // questions whether all is saved, unless their answers were sent
 	answers   []yproto.Frame // to them, which wait for a member that is behind
+
+	// Of the member's updates; see held.
+	held     held
+	awaited  bool // a SyncStep1 was sent, and the answer has not come
+	step1Due bool // another is to be sent
+	step1At  time.Time
 }
 
 // NewSeat makes a seat for a member, who must know it before Join: what it is sent
@@ -56,6 +66,7 @@ func (s *Seat) Join() error {
 	s.index = len(r.seats)
 	s.aware.Owner = awareness.Owner{Room: uint64(r.id), Session: r.sessions}
 	r.seats = append(r.seats, s)
+	s.awaited = true
 	s.send(yproto.Step1Frame(r.store.StateVector()))
 	s.sendStates()
 	return nil
@@ -70,6 +81,7 @@ func (s *Seat) Leave() int {
 	if s.index < 0 {
 		return len(r.seats)
 	}
+	_ = s.release() // nobody is left to be told of an error
 	last := len(r.seats) - 1
 	r.seats[s.index] = r.seats[last]
 	r.seats[s.index].index = s.index
@@ -124,7 +136,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		s.send(whole)
 		return len(whole), nil
 	}
-	diff, err := r.store.DiffReady(stateVector)
+	diff, err := r.store.Diff(stateVector)
 	if err != nil {
 		return 0, err
 	}
@@ -132,17 +144,30 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	return len(diff), nil
 }
 
-// Apply takes an update or SyncStep2 from the client: it is checked, applied,
-// and what is new in it goes to everyone else. It reports whether anything was.
-// A malformed update changes nothing and reaches nobody.
+// Apply takes an update from the client: it is checked, applied, and what is new in it
+// goes to everyone else. It reports whether anything was. A malformed update changes
+// nothing and reaches nobody. One that opens a gap may be held for a moment.
 func (s *Seat) Apply(update []byte) (fresh bool, err error) {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return s.take(update)
+}
+
+// Answer is Apply for a SyncStep2: what it leaves open is not known to the client.
+func (s *Seat) Answer(update []byte) (fresh bool, err error) {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	s.awaited = false
+	fresh, err = s.apply(update, ystore.Terms{Limited: true})
+	return fresh, errors.Join(err, s.release())
+}
+
+func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 	r := s.room
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if err := r.fitsLocked(update); err != nil {
 		return false, err
 	}
-	changes, err := r.apply(update, s)
+	changes, err := r.apply(update, s, t)
 	if err != nil || changes == nil {
 		return false, err
 	}
@@ -222,7 +247,7 @@ func (s *Seat) Thaw() {
 		since = s.asked // older than frozenAt: the answer covers both
 	}
 	s.frozen, s.frozenAt, s.asked, s.questions = false, nil, nil, 0
-	diff, err := r.store.DiffReady(since)
+	diff, err := r.store.Diff(since)
 	switch {
 	case err != nil:
 		s.member.Close(closecode.Malformed, "Malformed state vector")
@@ -249,7 +274,7 @@ func (s *Seat) send(f yproto.Frame) {
 		return
 	}
 	if !s.member.Send(f) {
-		s.frozen, s.frozenAt = true, s.room.store.StateVector()
+		s.frozen, s.frozenAt = true, s.room.store.Settled()
 		s.room.rooms.Counters.Frozen.Add(1)
 	}
 }

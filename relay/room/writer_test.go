@@ -59,13 +59,10 @@ func newMember() *member {
 	return &member{store: ystore.New(ystore.Limits{}), known: ystore.New(ystore.Limits{})}
 }
 
-// learn takes what the member wrote or was sent, which must leave no gap.
+// learn takes what the member wrote or was sent.
 func (m *member) learn(update []byte) {
 	if _, err := m.known.Apply(update); err != nil {
 		panic(err)
-	}
-	if m.known.Stats().Pending > 0 {
-		panic("a member has structs behind a gap, on which Yjs may wait for ever")
 	}
 }
 
@@ -105,6 +102,26 @@ func (m *member) Close(_ int, reason string) {
 	defer m.mu.Unlock()
 	m.closed = append(m.closed, reason)
 }
+
+// pending is how many structs lie behind a gap in what the member was sent.
+func (m *member) pending() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store.Stats().Pending
+}
+
+// has reports whether the member was sent all that is in the update.
+func (m *member) has(update []byte) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	brings, err := m.store.Brings(update)
+	if err != nil {
+		panic(err)
+	}
+	return !brings
+}
+
+func (m *member) Fail(err error) { m.Close(0, err.Error()) }
 
 func (m *member) state() (stateVector string, deletions uint64) {
 	m.mu.Lock()

@@ -21,6 +21,7 @@ import (
 type Seat interface {
 	Step1(stateVector []byte) (answered int, err error)
 	Apply(update []byte) (fresh bool, err error)
+	Answer(update []byte) (fresh bool, err error)
 	Brings(update []byte) (bool, error)
 	Awareness(update []byte) error
 	QueryAwareness()
@@ -152,6 +153,13 @@ func (s *Session) proceed() {
 // Close ends the session with a close code and a reason, soon. It does not block.
 func (s *Session) Close(code int, reason string) { s.socket.Close(code, reason) }
 
+// Fail ends the session for what something that it sent has caused, soon. It does not
+// block.
+func (s *Session) Fail(err error) {
+	code, reason := s.explain(err)
+	s.Close(code, reason)
+}
+
 // End cuts the connection without waiting for the peer. It does not block.
 func (s *Session) End() { _ = s.socket.conn.Close() }
 
@@ -235,8 +243,7 @@ func (s *Session) message(ctx context.Context, r *frames) error {
 		}
 	}
 	if err != nil {
-		code, reason := s.explain(err)
-		s.Close(code, reason)
+		s.Fail(err)
 	}
 	if wait > 0 {
 		pause(ctx, wait)
@@ -293,7 +300,11 @@ func (s *Session) edit(m yproto.Message) error {
 	if sampled {
 		start = time.Now()
 	}
-	fresh, err := s.seat.Apply(m.Payload)
+	apply := s.seat.Apply
+	if m.Kind == yproto.Step2 {
+		apply = s.seat.Answer
+	}
+	fresh, err := apply(m.Payload)
 	if err != nil || !fresh {
 		return err
 	}

@@ -50,6 +50,8 @@ func (s *seat) Apply(update []byte) (bool, error) {
 	return true, s.err
 }
 
+func (s *seat) Answer(update []byte) (bool, error) { return s.Apply(update) }
+
 func (s *seat) Brings([]byte) (bool, error) { return true, nil }
 func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}

@@ -1,6 +1,7 @@
 package ystore
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -16,44 +17,53 @@ import (
 func (s *Store) Apply(update []byte) (fresh []byte, err error) {
 	s.acquire()
 	defer s.release()
-	return s.apply(update, true)
+	return s.apply(update, Terms{Limited: true})
 }
 
-// ApplyReady is Apply that also returns what of the document has become ready by
-// the update, see DiffReady: fresh without structs that wait behind a gap, and with
-// those that waited before and do no longer. It is fresh itself where nothing waits,
-// and nil if nothing has become ready.
-func (s *Store) ApplyReady(update []byte) (fresh, ready []byte, err error) {
-	return s.applyReady(update, true)
+// Terms are what ApplyShared asks of an update.
+type Terms struct {
+	// Limited holds it against the limits, of which MaxNesting always holds. They are
+	// for what clients send: what another store has taken once is not judged again, for
+	// stores of one document must not differ because each was full in its own way.
+	Limited bool
+	// Gapless refuses it, with ErrGap, if it opens a gap: some of its structs follow on
+	// nothing that the store has of their client id, neither before a gap nor behind one.
+	Gapless bool
 }
 
-// ApplyTrusted is ApplyReady without the limits, but for MaxNesting: it is for what
-// another store has taken in already. Stores of one document must not differ because
-// each was full in its own way.
-func (s *Store) ApplyTrusted(update []byte) (fresh, ready []byte, err error) {
-	return s.applyReady(update, false)
-}
+// ErrGap is returned for an update that opens a gap and was not to.
+var ErrGap = errors.New("update opens a gap")
 
-func (s *Store) applyReady(update []byte, limited bool) (fresh, ready []byte, err error) {
+// ApplyShared is Apply that also returns what Yjs clients are to be sent, if they have
+// been sent everything before: what is new, and with it once more what waited in them and
+// can be integrated now. It is fresh itself where nothing waited.
+func (s *Store) ApplyShared(update []byte, t Terms) (fresh, deliver []byte, err error) {
 	s.acquire()
 	defer s.release()
-	pending := s.totals.pending
-	fresh, err = s.apply(update, limited)
-	if fresh == nil || pending == 0 && s.totals.pending == 0 {
+	fresh, err = s.apply(update, t)
+	if fresh == nil || !s.causal.on {
 		return fresh, fresh, err
 	}
-	return fresh, s.encodeReadied(fresh), nil
+	return fresh, s.encodeDelivery(fresh), nil
 }
 
-func (s *Store) apply(update []byte, limited bool) (fresh []byte, err error) {
-	sum, err := s.check(update, limited)
-	if err != nil {
+func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
+	sum, err := s.check(update, t.Limited)
+	switch {
+	case err != nil:
 		return nil, err
+	case sum.opens && t.Gapless:
+		return nil, ErrGap
+	case sum.opens:
+		s.track()
 	}
-	s.scratch.fresh, s.scratch.gone = s.scratch.fresh[:0], s.scratch.gone[:0]
+	s.scratch.fresh, s.scratch.gone, s.scratch.settled = s.scratch.fresh[:0], s.scratch.gone[:0], s.scratch.settled[:0]
 	digest := s.digest
 	s.applyStructs(update)
 	s.applyDeletes(update, sum)
+	if s.causal.on {
+		s.settleFresh()
+	}
 	if len(s.scratch.fresh) == 0 && len(s.scratch.gone) == 0 {
 		return nil, nil
 	}
@@ -150,6 +160,7 @@ type summary struct {
 	deletes   uint64 // length of all delete ranges
 	canonical bool   // structs are in the form in which we would write them
 	sorted    bool   // delete ranges are
+	opens     bool   // a struct lies behind all that is known of its client, and a gap
 }
 
 // check reads an update whole and, if it is to be limited, holds it against the caps.
@@ -190,9 +201,9 @@ func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
 // pending.
 func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (pending int) {
 	r := s.run(client)
-	next := uint64(0)
+	next, reach := uint64(0), uint64(0)
 	if r != nil {
-		next = r.next
+		next, reach = r.next, r.tail
 	}
 	fresh := false
 	for i := uint64(0); i < n && c.err == nil; i++ {
@@ -212,6 +223,8 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		case r == nil || !r.holds(clock, end):
 			pending++
 			fresh = true
+			sum.opens = sum.opens || clock > max(next, reach)
+			reach = max(reach, end)
 		}
 		if kind != kindSkip {
 			sum.newIDs += length

@@ -110,7 +110,7 @@ func TestACircleIsRefusedWhereItCloses(t *testing.T) {
 				if last := i == len(updates)-1; last != errors.As(err, &ue) || last && (ue.Cause != Harmful || ue.Offset < 4) {
 					t.Errorf("update %d: %v", i, err)
 				}
-				if _, _, err := trusting.ApplyTrusted([]byte(u)); err != nil {
+				if _, _, err := trusting.ApplyShared([]byte(u), Terms{}); err != nil {
 					t.Errorf("what another store took: %v", err)
 				}
 				check(t, s)

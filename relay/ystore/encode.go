@@ -15,18 +15,18 @@ func (s *Store) Encode() []byte {
 		s.acquire()
 		defer s.release()
 		s.sweepAll()
-		s.full = s.encode(nil, false, 0)
+		s.full = s.encode(nil, 0)
 	}
 	return s.full
 }
 
-// EncodeReady is DiffReady for a client that has nothing, with a number of bytes
-// left free in front, in a slice that is the caller's.
-func (s *Store) EncodeReady(room int) []byte {
+// EncodeBehind is Encode with a number of bytes left free in front, in a slice that is
+// the caller's.
+func (s *Store) EncodeBehind(room int) []byte {
 	s.acquire()
 	defer s.release()
 	s.sweepAll()
-	return s.encode(nil, true, room)
+	return s.encode(nil, room)
 }
 
 // Diff returns what a client with the given state vector lacks, and the whole
@@ -42,24 +42,7 @@ func (s *Store) Diff(stateVector []byte) ([]byte, error) {
 	}
 	s.acquire()
 	defer s.release()
-	return s.encode(sv, false, 0), nil
-}
-
-// DiffReady is Diff for a Yjs client, which is sent what is ready and nothing else:
-// structs that follow on all that their client id had before.
-//
-// Yjs keeps what it cannot integrate yet and notes which clock it waits for. Behind a
-// gap it notes the gap's end. When the gap's filling hangs itself on something that
-// waits for a part of the gap, that clock is never reached: Yjs 13.6 then waits for
-// ever, with everything it waits for in its hands.
-func (s *Store) DiffReady(stateVector []byte) ([]byte, error) {
-	sv, err := readStateVector(stateVector)
-	if err != nil {
-		return nil, err
-	}
-	s.acquire()
-	defer s.release()
-	return s.encode(sv, true, 0), nil
+	return s.encode(sv, 0), nil
 }
 
 func readStateVector(b []byte) ([]id, error) {
@@ -74,32 +57,32 @@ func readStateVector(b []byte) ([]id, error) {
 // StateVector returns the encoded state vector: for each client the first clock
 // that is missing.
 func (s *Store) StateVector() []byte {
+	return s.vector(func(r *run) uint64 { return r.next })
+}
+
+func (s *Store) vector(clock func(*run) uint64) []byte {
 	n := 0
 	for _, r := range s.ordered() {
-		if r.next > 0 {
+		if clock(r) > 0 {
 			n++
 		}
 	}
 	b := appendUvarint(make([]byte, 0, 1+n*8), uint64(n))
 	for _, r := range s.order {
-		if r.next > 0 {
-			b = appendUvarint(appendUvarint(b, r.client), r.next)
+		if c := clock(r); c > 0 {
+			b = appendUvarint(appendUvarint(b, r.client), c)
 		}
 	}
 	return b
 }
 
 // encode writes an update for a client with the given state vector, which is
-// sorted. ready leaves out what waits behind a gap.
-func (s *Store) encode(sv []id, ready bool, room int) []byte {
+// sorted.
+func (s *Store) encode(sv []id, room int) []byte {
 	spans := s.scratch.spans[:0]
 	for _, r := range s.ordered() {
-		to := r.tail
-		if ready {
-			to = r.next
-		}
-		if from, ok := r.since(sv, to); ok {
-			spans = append(spans, span{r.client, from, to})
+		if from, ok := r.since(sv); ok {
+			spans = append(spans, span{r.client, from, r.tail})
 		}
 		for len(sv) > 0 && sv[0].client >= r.client {
 			sv = sv[1:]
@@ -129,9 +112,9 @@ func uncleared(n int) []byte {
 	return unsafe.Slice(unsafe.StringData(b.String()), n)[:0]
 }
 
-// since returns the first id of a struct before to that a client with the state
-// vector lacks. The vector has no higher client than the run's left before its entry.
-func (r *run) since(sv []id, to uint64) (from uint64, ok bool) {
+// since returns the first id of a struct that a client with the state vector lacks. The
+// vector has no higher client than the run's left before its entry.
+func (r *run) since(sv []id) (from uint64, ok bool) {
 	for len(sv) > 0 && sv[0].client > r.client {
 		sv = sv[1:]
 	}
@@ -139,7 +122,7 @@ func (r *run) since(sv []id, to uint64) (from uint64, ok bool) {
 	if len(sv) > 0 && sv[0].client == r.client && sv[0].clock > from {
 		from = sv[0].clock
 	}
-	if from >= to {
+	if from >= r.tail {
 		return 0, false
 	}
 	l := r.leafAt(from)
@@ -203,32 +186,6 @@ func (s *Store) encodeFresh() []byte {
 	s.scratch.fresh = union(s.scratch.fresh)
 	s.scratch.gone = union(s.scratch.gone)
 	return s.appendGone(s.appendBlocks(nil, s.scratch.fresh))
-}
-
-// encodeReadied writes what has become ready by the update that is being applied,
-// and what it deleted: nil if that is nothing, fresh if it is that. A client's ids
-// between its former state and the present one begin with the first new one, for that
-// was missing.
-func (s *Store) encodeReadied(fresh []byte) []byte {
-	s.scratch.fresh = union(s.scratch.fresh)
-	s.scratch.gone = union(s.scratch.gone)
-	spans := s.scratch.spans[:0]
-	for _, d := range s.scratch.fresh {
-		if n := len(spans); n > 0 && spans[n-1].client == d.client {
-			continue
-		}
-		if next := s.run(d.client).next; d.from < next {
-			spans = append(spans, span{d.client, d.from, next})
-		}
-	}
-	s.scratch.spans = spans
-	switch {
-	case slices.Equal(spans, s.scratch.fresh):
-		return fresh
-	case len(spans) == 0 && len(s.scratch.gone) == 0:
-		return nil
-	}
-	return s.appendGone(s.appendBlocks(nil, spans))
 }
 
 // appendGone appends the delete set of the update that is being applied.

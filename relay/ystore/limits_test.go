@@ -102,7 +102,7 @@ func TestLimitsRefuseAnUpdateAsAWhole(t *testing.T) {
 			if c.want == ErrTooDeep {
 				return
 			}
-			if fresh, _, err := s.ApplyTrusted(c.breaks); err != nil || fresh == nil {
+			if fresh, _, err := s.ApplyShared(c.breaks, Terms{}); err != nil || fresh == nil {
 				t.Fatalf("from another store: %d bytes, %v", len(fresh), err)
 			}
 			must(t, s, s.Encode())

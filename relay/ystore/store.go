@@ -54,6 +54,7 @@ type Store struct {
 	digest uint64 // of the deletions
 	types  types
 	sweep  sweep
+	causal causal
 
 	full       []byte // the encoded state, nil when it has to be made
 	deletesEnc []byte // the encoded delete set, nil when it has to be made
@@ -73,6 +74,8 @@ type scratch struct {
 	spans     []span
 	fresh     []span // what it brought
 	gone      []span // what it deleted
+	settled   []span // what it made integrable
+	queue     []*run // to settle
 }
 
 // span is a range of one client's ids.
@@ -89,7 +92,8 @@ func (s *Store) release() {
 	x := s.scratch
 	s.scratch = nil
 	if cap(x.chain) > maxScratch || cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
-		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
+		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch ||
+		cap(x.settled) > maxScratch || cap(x.queue) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
 		return
 	}
 	x.it = item{}

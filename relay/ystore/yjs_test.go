@@ -114,9 +114,6 @@ func serve(in *bufio.Reader, out io.Writer) string {
 		case verb == "diff":
 			b, err = s.Diff(b)
 			answer = base64.StdEncoding.EncodeToString(b)
-		case verb == "ready":
-			b, err = s.DiffReady(b)
-			answer = base64.StdEncoding.EncodeToString(b)
 		case verb == "sv":
 			answer = base64.StdEncoding.EncodeToString(s.StateVector())
 		case verb == "state":
@@ -135,7 +132,7 @@ func applyChecked(s, replica *Store, update []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fresh, ready, err := s.ApplyReady(update)
+	fresh, deliver, err := s.ApplyShared(update, Terms{Limited: true})
 	if err != nil {
 		return "", err
 	}
@@ -154,8 +151,5 @@ func applyChecked(s, replica *Store, update []byte) (string, error) {
 	if string(replica.StateVector()) != string(s.StateVector()) || replica.DeleteDigest() != s.DeleteDigest() {
 		return "", fmt.Errorf("a replica that hears what was new differs")
 	}
-	if ready == nil {
-		return "-", verify(replica)
-	}
-	return base64.StdEncoding.EncodeToString(ready), verify(replica)
+	return base64.StdEncoding.EncodeToString(deliver), verify(replica)
 }

@@ -4,7 +4,6 @@
 //   new                 → ok                 an empty store
 //   apply <update>      → <what clients are sent of it> | -
 //   diff <state vector> → <update>
-//   ready <state vector> → <update, of what clients may have>
 //   sv                  → <state vector>
 //   state               → <update>
 //
@@ -38,12 +37,12 @@ const bytes = s => new Uint8Array(Buffer.from(s, 'base64'))
 const underTest = () => {
   ask('new')
   return {
+    delivers: true,
     apply: u => {
-      const ready = ask('apply ' + b64(u))
-      return ready === '-' ? null : bytes(ready)
+      const delivered = ask('apply ' + b64(u))
+      return delivered === '-' ? null : bytes(delivered)
     },
     diff: sv => bytes(ask('diff ' + b64(sv))),
-    ready: sv => bytes(ask('ready ' + b64(sv))),
     sv: () => bytes(ask('sv')),
     state: () => bytes(ask('state'))
   }
@@ -203,14 +202,14 @@ class History {
 
   tell (u) {
     this.log.push(u)
-    const ready = this.store.apply(u)
-    if (ready) for (const d of this.followers) Y.applyUpdate(d, ready, 'remote')
+    const delivered = this.store.apply(u)
+    if (delivered) for (const d of this.followers) Y.applyUpdate(d, delivered, 'remote')
   }
 
   follow () {
-    if (!this.store.ready) return
+    if (!this.store.delivers) return
     const d = touch(new Y.Doc())
-    Y.applyUpdate(d, this.store.ready(new Uint8Array([0])), 'remote')
+    Y.applyUpdate(d, this.store.diff(new Uint8Array([0])), 'remote')
     this.followers.push(d)
   }
 
