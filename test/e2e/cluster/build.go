@@ -21,6 +21,11 @@ import (
 // wsctl built with the race detector.
 const RaceVariable = "WSNODE_E2E_RACE"
 
+// binariesVariable names a folder with what the task binaries has built, for the
+// packages that test one after the other. Without it each test process builds what
+// it needs.
+const binariesVariable = "WSNODE_E2E_BINARIES"
+
 var binaries struct {
 	mu    sync.Mutex
 	dir   string
@@ -55,9 +60,17 @@ func WithoutRace(t *testing.T) { t.Setenv(RaceVariable, "") }
 // times slower.
 func Race() bool { return os.Getenv(RaceVariable) != "" }
 
-// Binary builds a command once per test process and returns its path.
+// Binary returns the path of a command, which is built once per test process unless
+// it has been before.
 func Binary(tb testing.TB, pkg string) string {
 	tb.Helper()
+	if dir := os.Getenv(binariesVariable); dir != "" {
+		path := binaryIn(dir, pkg)
+		if _, err := os.Stat(path); err != nil { // go test sees it, too, and repeats a test when the file has changed
+			tb.Fatal(err)
+		}
+		return path
+	}
 	b := &binaries
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,13 +78,7 @@ func Binary(tb testing.TB, pkg string) string {
 		b.built = map[string]error{}
 		b.dir, b.built[""] = os.MkdirTemp("", "wsnode-e2e-")
 	}
-	path := filepath.Join(b.dir, filepath.Base(pkg))
-	switch {
-	case pkg == natsServer:
-		path = filepath.Join(b.dir, "nats-server")
-	case Race():
-		path = filepath.Join(b.dir, "race", filepath.Base(pkg)) // by its own name, for shells
-	}
+	path := binaryIn(b.dir, pkg)
 	err, done := b.built[path]
 	if !done {
 		err = errors.Join(b.built[""], build(path, pkg))
@@ -81,6 +88,16 @@ func Binary(tb testing.TB, pkg string) string {
 		tb.Fatal(err)
 	}
 	return path
+}
+
+func binaryIn(dir, pkg string) string {
+	switch {
+	case pkg == natsServer:
+		return filepath.Join(dir, "nats-server")
+	case Race():
+		return filepath.Join(dir, "race", filepath.Base(pkg)) // by its own name, for shells
+	}
+	return filepath.Join(dir, filepath.Base(pkg))
 }
 
 func build(path, pkg string) error {
