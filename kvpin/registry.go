@@ -152,6 +152,21 @@ func (r *Registry) Reachable(license docid.LicenseRegion) bool {
 	return ok
 }
 
+// Missing says in which registries this node has no current lease, and why; nil if
+// it has one in each. held is in how many it has.
+func (r *Registry) Missing() (held int, missing error) {
+	var errs []error
+	for _, license := range r.LicenseRegions() {
+		if r.Reachable(license) {
+			held++
+			continue
+		}
+		err := cmp.Or(r.buckets[license].lastError(), fmt.Errorf("%w: no answer yet", ErrUnavailable))
+		errs = append(errs, fmt.Errorf("registry %s: %w", license, err))
+	}
+	return held, errors.Join(errs...)
+}
+
 // Ended returns an error while a connection to a registry, which ended for good, is
 // opened anew: the node should take no new clients. That a registry is away is no
 // such end.

@@ -34,7 +34,7 @@ const RemindEvery = 30 * time.Second
 
 // Config says how to reach a cluster.
 type Config struct {
-	// URL is one or more server URLs, separated by commas.
+	// URL is what Servers reads; empty with an in-process server.
 	URL string
 	// Options of the connection. What is said in Endless comes after them.
 	Options []nats.Option
@@ -121,7 +121,12 @@ func (c *Conn) connect(before uint64) (*incarnation, error) {
 		}),
 	)
 	var err error
-	if i.nc, err = nats.Connect(c.config.URL, options...); err != nil {
+	if c.config.URL == "" {
+		i.nc, err = nats.Connect("", options...)
+	} else {
+		i.nc, err = Connect(c.config.URL, options...)
+	}
+	if err != nil {
 		i.dialer.Close()
 		return nil, err
 	}

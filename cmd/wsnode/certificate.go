@@ -47,6 +47,13 @@ func modified(file string) time.Time {
 	return info.ModTime()
 }
 
+// reload reads the files now.
+func (c *certificate) reload() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.load()
+}
+
 // get is for tls.Config.GetCertificate.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()

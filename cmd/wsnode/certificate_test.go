@@ -64,8 +64,17 @@ func TestAChangedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 	serves(first)
 	second := writeCertificate(t, cert, key, time.Unix(2, 0))
 	serves(second)
+	c.looked = time.Now() // nobody would look
+	third := writeCertificate(t, cert, key, time.Unix(2, 0))
+	if err := c.reload(); err != nil {
+		t.Error(err)
+	}
+	serves(third)
 	if err := os.WriteFile(cert, []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	serves(second)
+	if err := c.reload(); err == nil {
+		t.Error("a broken certificate was read")
+	}
+	serves(third)
 }

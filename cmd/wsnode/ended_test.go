@@ -1,15 +1,10 @@
 package main
 
 import (
-	"log/slog"
 	"testing"
 	"time"
 
-	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay"
-	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -17,24 +12,8 @@ import (
 func TestAConnectionThatEndsForGoodMakesTheNodeUnreadyUntilItIsThereAgain(t *testing.T) {
 	servers := natstest.Server(t)
 	proxy := natstest.NewProxy(t, servers.URL)
-	verifier, err := authn.New(authn.Config{KeySet: []byte(`{"keys":[]}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
 	const license = docid.LicenseRegion("aws-eu-west-1")
-	p, err := startPod(t.Context(), podConfig{
-		region: "eu-central-1", node: "a", publicURL: "wss://eu.example", nats: bus.ConnectConfig{URL: proxy.URL},
-		registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: proxy.URL, Create: true}},
-		relay:      relay.Config{Verifier: verifier, Grace: time.Second}, log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := p.stop(t.Context()); err != nil {
-			t.Error(err)
-		}
-	}()
+	p := startedPod(t, onePod(t, proxy.URL, proxy.URL))
 	var ready readiness
 	ready.node.Store(p)
 	await := func(what string, is func() bool) {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -17,6 +20,9 @@ func fromEnvironment(cmd *cobra.Command) {
 		f.Usage += " [$" + variable(f.Name) + separated + "]"
 	})
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if err := checkVariables(cmd, os.Environ()); err != nil {
+			return err
+		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			value, set := os.LookupEnv(variable(f.Name))
 			if !set || f.Changed || err != nil {
@@ -81,6 +87,65 @@ func separator(f *pflag.Flag) (separates func(rune) bool, inWords string) {
 	return unicode.IsSpace, ", separated by spaces"
 }
 
+const variablePrefix = "WSNODE_"
+
 func variable(flag string) string {
-	return "WSNODE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// foreignVariables are read by others who may share a node's environment: the NATS
+// servers of deploy/nats, and this repository's tests and tools, whose further ones
+// begin with WSNODE_TEST_.
+var foreignVariables = []string{
+	"WSNODE_POD_PASSWORD", "WSNODE_OPERATOR_PASSWORD", "WSNODE_READER_PASSWORD", "WSNODE_REGISTRY_POD_PASSWORD",
+	"WSNODE_BINARY", "WSNODE_CORPORA", "WSNODE_E2E_RACE", "WSNODE_HOLD", "WSNODE_JOINS", "WSNODE_REGISTRY_TABLE",
+	"WSNODE_SEED", "WSNODE_SOAK", "WSNODE_TORTURE", "WSNODE_TORTURE_SEED",
+}
+
+// checkVariables refuses variables that no command of wsnode knows: a setting that is
+// misspelled would silently not hold.
+func checkVariables(cmd *cobra.Command, environment []string) error {
+	known := map[string]bool{}
+	foreign := func(name string) bool {
+		return slices.Contains(foreignVariables, name) || strings.HasPrefix(name, "WSNODE_TEST_")
+	}
+	for _, c := range append(cmd.Root().Commands(), cmd) {
+		c.Flags().VisitAll(func(f *pflag.Flag) { known[variable(f.Name)] = true })
+	}
+	for _, entry := range environment {
+		name, _, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, variablePrefix) || known[name] || foreign(name) {
+			continue
+		}
+		nearest, least := "", len(name)
+		for _, candidate := range slices.Sorted(maps.Keys(known)) {
+			if d := distance(name, candidate); d < least {
+				nearest, least = candidate, d
+			}
+		}
+		return usageError{fmt.Errorf("$%s is no setting of wsnode; the nearest is $%s (in Kubernetes, enableServiceLinks: false keeps those of Services away)", name, nearest)}
+	}
+	return nil
+}
+
+// distance is how many letters have to be put in, taken out or replaced to make b of
+// a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/bus"
@@ -34,6 +36,7 @@ type podConfig struct {
 	history    history.Config
 	registries map[docid.LicenseRegion]kvpin.Source
 	lease      time.Duration  // in the registries; 0: the default
+	wait       time.Duration  // for a lease in each registry before clients come; 0: none
 	relay      relay.Config   // Verifier and settings; the parts are filled in
 	metrics    *admin.Metrics // nil: none
 	log        *slog.Logger
@@ -50,15 +53,22 @@ type pod struct {
 	control  *control.Server
 	server   *relay.Server
 	served   chan error
+	admits   atomic.Bool // clients come to the node
+
+	twins  *twins
+	twin   chan error         // the process that this one has to give way to
+	cancel context.CancelFunc // ends the tasks
+	tasks  sync.WaitGroup
 }
 
 // startPod starts from the bottom up. On an error nothing runs.
 func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
-	p := &pod{served: make(chan error, 1), metrics: c.metrics}
+	p := &pod{served: make(chan error, 1), twin: make(chan error, 1), metrics: c.metrics}
+	background, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
 	defer func() {
 		if err != nil {
-			_ = p.closeServer()
-			p.close(ctx)
+			_ = p.stop(context.WithoutCancel(ctx)) // why it did not start says more
 		}
 	}()
 	if c.listener != nil {
@@ -81,6 +91,13 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	if err != nil {
 		return nil, err
 	}
+	p.twins = newTwins(p.bus, c.node, c.log)
+	if other, found := p.twins.ask(ctx); found {
+		return nil, &twinError{c.node, other}
+	}
+	if err = p.twins.answer(); err != nil {
+		return nil, err
+	}
 	c.history.Publisher, c.history.OnMove, c.history.Log = p.bus, p.bus.OnMove, c.log
 	c.history.Emptied = func(shard int) { whenUp(func(n *relay.Node) { n.Emptied(shard) }) }
 	if p.history, err = history.Open(ctx, p.nc, c.history); err != nil {
@@ -97,6 +114,8 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	if err != nil {
 		return nil, err
 	}
+	leases := func() int { held, _ := p.registry.Missing(); return held }
+	p.twins.leases.Store(&leases)
 	c.relay.Region, c.relay.Node, c.relay.Log, c.relay.Version = c.region, c.node, c.log, version()
 	c.relay.Bus, c.relay.History, c.relay.Registry = p.bus, p.history, p.registry
 	c.relay.Metrics = c.metrics
@@ -106,10 +125,15 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 		return nil, err
 	}
 	p.node.Store(n)
-	if p.control, err = control.Serve(p.nc, n, c.log); err != nil {
-		return nil, errors.Join(err, n.Close(ctx))
+	if p.control, err = control.Serve(p.bus.Conn(), n, c.log); err != nil {
+		return nil, err
 	}
 	p.bus.OnMove(p.control.Move)
+	p.tasks.Go(func() { p.twin <- p.twins.meet(background, lookForTwin) })
+	if err = p.awaitLeases(ctx, c.wait, c.log); err != nil {
+		return nil, err
+	}
+	p.admits.Store(true)
 	return p, nil
 }
 
@@ -117,10 +141,43 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 // again.
 func (p *pod) ended() error { return errors.Join(p.bus.Ended(), p.registry.Ended()) }
 
-// ServeHTTP passes on to the node, once there is one.
+// awaitLeases waits for a lease in each registry: a pod that reaches none of them can
+// open no document, and a rolling update would put it in the place of one that can.
+// Once wait is over, one lease is enough: a registry far away that is lost for longer
+// must not keep a region from starting nodes. With none it waits on.
+func (p *pod) awaitLeases(ctx context.Context, wait time.Duration, log *slog.Logger) error {
+	if wait <= 0 {
+		return nil
+	}
+	began, reminded := time.Now(), time.Now()
+	for {
+		held, missing := p.registry.Missing()
+		if missing == nil {
+			return nil
+		}
+		if held > 0 && time.Since(began) >= wait {
+			log.Warn("taking clients without a lease in each registry", "error", missing)
+			return nil
+		}
+		if time.Since(reminded) >= natsconn.RemindEvery {
+			reminded = time.Now()
+			log.Warn("taking no clients yet: waiting for a lease in each registry", "error", missing)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a lease in each registry: %w", missing)
+		case err := <-p.twin:
+			p.twin <- err
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// ServeHTTP passes on to the node, once it takes clients.
 func (p *pod) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if n := p.node.Load(); n != nil {
-		n.ServeHTTP(w, r)
+	if p.admits.Load() {
+		p.node.Load().ServeHTTP(w, r)
 		return
 	}
 	relay.Starting(w, r)
@@ -144,11 +201,15 @@ func (p *pod) stop(ctx context.Context) error {
 		defer cancel()
 		errs = append(errs, end(ctx))
 	}
+	p.cancel()
+	p.tasks.Wait()
 	errs = append(errs, p.closeServer())
 	if n := p.node.Load(); n != nil {
 		step(nodeTimeout, n.Close)
 	}
-	p.control.Close() // last: operators watch a node to its end
+	if p.control != nil {
+		p.control.Close() // last: operators watch a node to its end
+	}
 	step(leaseTimeout, p.close)
 	return errors.Join(errs...)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
@@ -44,13 +45,14 @@ type serveFlags struct {
 	jwksURL                         string
 	issuer, audience, scope         string
 	queryToken, plainHTTP           bool
-	grace, lease                    time.Duration
+	grace, lease, registryWait      time.Duration
 	drainDelay, drainSpread         time.Duration
 	tlsCert, tlsKey                 string
 	limits                          limitFlags
 	admin                           adminFlags
 	logFormat, logLevel             string
 	set                             *pflag.FlagSet
+	reloads                         []reload // what SIGHUP has read again
 }
 
 func newServeCommand() *cobra.Command {
@@ -73,14 +75,15 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.StringVar(&f.publicURL, "public-url", "", "URL under which clients reach this region, such as wss://eu-central-1.example")
 	fl.StringVar(&f.listen, "listen", ":8080", "address to listen on")
 	fl.StringVar(&f.node, "node", "", "id of this node, unique among those that run (default: host name and a random suffix)")
-	fl.StringVar(&f.natsURL, "nats-url", "", "URL of the region's NATS, several separated by commas")
+	fl.StringVar(&f.natsURL, "nats-url", "", "URL of the region's NATS, several separated by commas, or file:PATH of a file that holds them; arguments are no place for passwords")
 	fl.BoolVar(&f.standalone, "standalone", false, "run NATS inside this process: a region of one node")
 	fl.StringVar(&f.data, "data", "", "folder of the embedded NATS (default: a temporary one, removed at the end)")
 	fl.StringVar(&f.natsCreds, "nats-creds", "", "NATS credentials file, for the region and the registries")
 	fl.StringVar(&f.natsCA, "nats-ca", "", "file with the CA certificates of NATS")
 	fl.StringVar(&f.natsCert, "nats-cert", "", "client certificate for NATS")
 	fl.StringVar(&f.natsKey, "nats-key", "", "key of the client certificate for NATS")
-	fl.StringArrayVar(&f.registries, "registry", nil, "registry of a license region, as dbCode=natsURL; repeat for each")
+	fl.StringArrayVar(&f.registries, "registry", nil, "registry of a license region, as dbCode=natsURL or dbCode=file:PATH; repeat for each")
+	fl.DurationVar(&f.registryWait, "registry-wait", 5*time.Minute, "how long a node that starts takes no clients because it misses a lease in one of the registries; with none at all it waits on; 0: not at all, for the time in which all registries are lost")
 	fl.StringArrayVar(&f.registryDomains, "registry-domain", nil, "JetStream domain of a registry, as dbCode=domain; repeat for each")
 	fl.BoolVar(&f.singleRegion, "single-region", false, "keep the registries of all license regions on the region's own NATS; only if there is no other region")
 	fl.BoolVar(&f.createBuckets, "create-buckets", true, "create missing registry buckets; otherwise they are only checked")
@@ -113,10 +116,13 @@ func (f *serveFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	hangups := listenForHangups()
+	defer hangups.stop()
 	c, err := f.config(log)
 	if err != nil {
 		return err
 	}
+	hangups.reload(f.reloads, log)
 	var ready readiness
 	if c.relay.Traces, err = f.admin.tracer(&c); err != nil {
 		return err
@@ -146,6 +152,10 @@ func (f *serveFlags) run(ctx context.Context) error {
 		return err
 	}
 	p, err := startPod(ctx, c)
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopped before it took clients", "reason", err.Error())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -156,6 +166,9 @@ func (f *serveFlags) run(ctx context.Context) error {
 	case err := <-p.served:
 		p.served <- err
 		return errors.Join(errors.New("the listener ended"), err, p.stop(context.Background()))
+	case err := <-p.twin:
+		log.Error("this process ends, another one runs as the same node", "error", err)
+		return errors.Join(err, f.drain(p, log))
 	}
 	return f.drain(p, log)
 }
@@ -220,12 +233,15 @@ func (f *serveFlags) connection(c *podConfig) error {
 		return wrongFlag("standalone", "runs NATS inside the process: expected no --nats-url beside it")
 	case !f.standalone && f.natsURL == "":
 		return wrongFlag("nats-url", "missing: expected the URL of the region's NATS, or --standalone")
-	case !f.standalone && !areServers(f.natsURL):
-		return wrongFlag("nats-url", "expected a URL such as nats://nats:4222, or several separated by commas")
 	case !f.standalone && f.data != "":
 		return wrongFlag("data", "is for the embedded NATS: expected --standalone beside it")
 	case f.historyReplicas < 1 || f.historyReplicas > 5:
 		return wrongFlag("history-replicas", "%d: expected 1 to 5", f.historyReplicas)
+	}
+	if !f.standalone {
+		if _, _, err := natsconn.Servers(f.natsURL); err != nil {
+			return wrongFlag("nats-url", "%v", err)
+		}
 	}
 	options, err := f.natsOptions()
 	if err != nil {
@@ -234,45 +250,6 @@ func (f *serveFlags) connection(c *podConfig) error {
 	c.nats = bus.ConnectConfig{URL: f.natsURL, Options: options}
 	c.history = history.Config{Replicas: f.historyReplicas}
 	return nil
-}
-
-// areServers reports whether these are URLs of NATS servers. They may hold passwords,
-// which nothing that complains about them may show.
-func areServers(urls string) bool {
-	for server := range strings.SplitSeq(urls, ",") {
-		if !strings.Contains(server, "://") {
-			server = "nats://" + server
-		}
-		u, err := url.Parse(strings.TrimSpace(server))
-		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return false
-		}
-	}
-	return true
-}
-
-func (f *serveFlags) natsOptions() (options []nats.Option, err error) {
-	for flag, file := range map[string]string{"nats-creds": f.natsCreds, "nats-ca": f.natsCA, "nats-cert": f.natsCert, "nats-key": f.natsKey} {
-		if file == "" {
-			continue
-		}
-		if _, err := os.Stat(file); err != nil {
-			return nil, wrongFlag(flag, "%v", err)
-		}
-	}
-	if f.natsCreds != "" {
-		options = append(options, nats.UserCredentials(f.natsCreds))
-	}
-	if f.natsCA != "" {
-		options = append(options, nats.RootCAs(f.natsCA))
-	}
-	if (f.natsCert == "") != (f.natsKey == "") {
-		return nil, wrongFlag("nats-cert", "expected together with --nats-key")
-	}
-	if f.natsCert != "" {
-		options = append(options, nats.ClientCert(f.natsCert, f.natsKey))
-	}
-	return options, nil
 }
 
 // longestLease is a tenth of the time after which a pin without a sweep expires.
@@ -296,7 +273,7 @@ func (f *serveFlags) registry(c *podConfig) error {
 	if f.lease < 2*time.Second || f.lease > longestLease || f.lease%time.Second != 0 {
 		return wrongFlag("lease", "%s: expected whole seconds, 2s to %s", f.lease, longestLease)
 	}
-	c.lease = f.lease
+	c.lease, c.wait = f.lease, f.registryWait
 	base := kvpin.Source{URL: f.natsURL, Options: c.nats.Options, Replicas: f.replicas, Create: f.createBuckets}
 	c.registries = map[docid.LicenseRegion]kvpin.Source{}
 	if f.singleRegion {
@@ -306,8 +283,11 @@ func (f *serveFlags) registry(c *podConfig) error {
 	}
 	for i, value := range f.registries {
 		license, natsURL, _ := strings.Cut(value, "=")
-		if !areServers(natsURL) || !docid.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
+		if !docid.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
 			return wrongFlag("registry", "value %d: expected dbCode=natsURL, such as aws-eu-west-1=nats://nats:4222", i+1)
+		}
+		if _, _, err := natsconn.Servers(natsURL); err != nil {
+			return wrongFlag("registry", "value %d, dbCode=natsURL: %v", i+1, err)
 		}
 		source := base
 		source.URL = natsURL
@@ -345,6 +325,7 @@ func (f *serveFlags) clients(c *podConfig) error {
 		if err != nil {
 			return wrongFlag("tls-cert", "%v", err)
 		}
+		f.reloads = append(f.reloads, reload{"certificate", certificate.reload})
 		c.tls = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
 	}
 	c.relay = relay.Config{Verifier: verifier, NoQueryToken: !f.queryToken, Grace: f.grace}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 )
@@ -36,7 +38,8 @@ func TestTheEnvironmentGivesRepeatableFlagsSeveralValues(t *testing.T) {
 		}
 	}
 	t.Setenv("WSNODE_REGIONS", "here,there")
-	cmd := newDevCommand()
+	cmd, root := newDevCommand(), &cobra.Command{}
+	root.AddCommand(cmd, newServeCommand())
 	if err := cmd.PreRunE(cmd, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -105,9 +108,27 @@ func TestAWrongURLOfNATSIsNotShownWithItsPassword(t *testing.T) {
 			}
 		}
 	}
-	for _, urls := range []string{"nats:4222", "nats://a:4222,b", "tls://node:s3cret@[::1]:4222, ws://c:80"} {
-		if !areServers(urls) {
-			t.Errorf("%s is refused", urls)
+}
+
+func TestAVariableThatNoSettingReadsIsAnErrorThatNamesTheNearest(t *testing.T) {
+	for name, nearest := range map[string]string{
+		"WSNODE_NATS_URLS": "WSNODE_NATS_URL", "WSNODE_REGISTERY": "WSNODE_REGISTRY", "WSNODE_LISTENN": "WSNODE_LISTEN", "WSNODE_SERVICE_PORT": "WSNODE_",
+	} {
+		cmd := newServeCommand()
+		err := checkVariables(cmd, []string{"PATH=/bin", "WSNODE_REGION=a", name + "=secret"})
+		if wrong := (usageError{}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "$"+name+" ") || !strings.Contains(err.Error(), "$"+nearest) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// Those of another command, of the servers in deploy/nats and of tests are known.
+	root := &cobra.Command{}
+	serve := newServeCommand()
+	root.AddCommand(serve, newDevCommand())
+	if err := checkVariables(serve, []string{"WSNODE_REGIONS=a", "WSNODE_POD_PASSWORD=p", "WSNODE_SOAK=1", "WSNODES=1", "WSNODE_NATS_URL=a"}); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("WSNODE_NATS_ULR", "nats://a:4222")
+	if err := serve.PreRunE(serve, nil); err == nil || !strings.Contains(err.Error(), "$WSNODE_NATS_URL ") {
+		t.Error(err)
 	}
 }

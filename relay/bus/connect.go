@@ -16,7 +16,8 @@ import (
 // ConnectConfig says how to reach a region's NATS. Exactly one of URL and
 // InProcess is set.
 type ConnectConfig struct {
-	// URL is one or more server URLs, separated by commas.
+	// URL is one or more server URLs, separated by commas, or the file that holds
+	// them: see natsconn.Servers.
 	URL string
 	// InProcess is an embedded server, such as a natsd.Server.
 	InProcess nats.InProcessConnProvider
@@ -84,7 +85,10 @@ func Connect(ctx context.Context, config ConnectConfig) (*nats.Conn, error) {
 	options = append(options, l.option())
 	options = append(options, config.Options...)
 	l.open = func() (*nats.Conn, error) {
-		nc, err := nats.Connect(config.URL, options...)
+		if config.InProcess != nil {
+			return nats.Connect("", options...)
+		}
+		nc, err := natsconn.Connect(config.URL, options...)
 		if err != nil {
 			return nil, fmt.Errorf("connect to NATS%s: %w", natsconn.At(config.URL), err)
 		}
