@@ -143,6 +143,7 @@ type devRegion struct {
 	nats  *natsd.Server
 	nodes []*devNode
 	cut   atomic.Bool // from all registries
+	full  atomic.Bool // its history refuses edits
 }
 
 func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {

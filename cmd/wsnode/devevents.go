@@ -20,17 +20,18 @@ import (
 type devEvents struct {
 	dev *dev
 
-	mu      sync.Mutex
-	closed  bool
-	readers map[chan []byte]struct{}
-	stop    context.CancelFunc // of the looking goroutine; nil: nobody looks
-	done    sync.WaitGroup
-	state   []byte                      // the last state event
-	leaving map[docid.Document]*leaving // documents that nobody holds, as far as one can see
-	before  map[docid.Document]devDocument
-	nodes   map[string]string // states by node, as told
-	cuts    map[string]string // registries by region, as told
-	resumed bool              // nobody has looked for a while: what is found now is no news
+	mu        sync.Mutex
+	closed    bool
+	readers   map[chan []byte]struct{}
+	stop      context.CancelFunc // of the looking goroutine; nil: nobody looks
+	done      sync.WaitGroup
+	state     []byte                      // the last state event
+	leaving   map[docid.Document]*leaving // documents that nobody holds, as far as one can see
+	before    map[docid.Document]devDocument
+	nodes     map[string]string // states by node, as told
+	cuts      map[string]string // registries by region, as told
+	histories map[string]string // whether they take edits, by region, as told
+	resumed   bool              // nobody has looked for a while: what is found now is no news
 }
 
 // leaving is a document in its grace period.
@@ -66,7 +67,7 @@ const (
 func newDevEvents(d *dev) *devEvents {
 	return &devEvents{
 		dev: d, readers: map[chan []byte]struct{}{}, leaving: map[docid.Document]*leaving{},
-		nodes: map[string]string{}, cuts: map[string]string{},
+		nodes: map[string]string{}, cuts: map[string]string{}, histories: map[string]string{},
 	}
 }
 
@@ -129,7 +130,7 @@ func (e *devEvents) resume(now time.Time) {
 		e.leaving[d] = &leaving{region: before.Region, since: now}
 	}
 	e.state, e.before = nil, nil
-	e.nodes, e.cuts = map[string]string{}, map[string]string{}
+	e.nodes, e.cuts, e.histories = map[string]string{}, map[string]string{}, map[string]string{}
 	e.resumed = true
 }
 
@@ -314,6 +315,10 @@ func (e *devEvents) steered(t topology) {
 			e.happened("registry", "", "region", r.Name, "registry", r.Registry)
 		}
 		e.cuts[r.Name] = r.Registry
+		if was, known := e.histories[r.Name]; known && was != r.History {
+			e.happened("history", "", "region", r.Name, "history", r.History)
+		}
+		e.histories[r.Name] = r.History
 		for _, n := range r.Nodes {
 			if was, known := e.nodes[n.Name]; known && was != n.State {
 				e.happened("node", "", "node", n.Name, "state", n.State)

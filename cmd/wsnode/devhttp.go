@@ -137,6 +137,7 @@ type topologyRegion struct {
 	Name     string         `json:"name"`
 	URL      string         `json:"url"`
 	Registry string         `json:"registry"` // connected or cut
+	History  string         `json:"history"`  // takes or refuses edits
 	Nodes    []topologyNode `json:"nodes"`
 }
 
@@ -149,9 +150,12 @@ type topologyNode struct {
 func (d *dev) topology() topology {
 	t := topology{Grace: d.flags.grace.Seconds(), LicenseRegions: licenseRegions}
 	for _, r := range d.regions {
-		region := topologyRegion{Name: string(r.name), URL: r.url, Registry: "connected"}
+		region := topologyRegion{Name: string(r.name), URL: r.url, Registry: "connected", History: "takes"}
 		if r.cut.Load() {
 			region.Registry = "cut"
+		}
+		if r.full.Load() {
+			region.History = "refuses"
 		}
 		for _, n := range r.nodes {
 			region.Nodes = append(region.Nodes, topologyNode{string(n.id), n.url, n.state()})
@@ -192,7 +196,8 @@ func (d *dev) steerNode(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// steerRegion cuts a region from all registries and heals it.
+// steerRegion cuts a region from all registries and heals it, and has its history
+// refuse edits and take them again.
 func (d *dev) steerRegion(w http.ResponseWriter, r *http.Request) {
 	i := slices.IndexFunc(d.regions, func(region *devRegion) bool { return string(region.name) == r.PathValue("region") })
 	if i < 0 {
@@ -205,8 +210,15 @@ func (d *dev) steerRegion(w http.ResponseWriter, r *http.Request) {
 		region.setCut(true)
 	case "heal":
 		region.setCut(false)
+	case "refuse", "take":
+		ctx, cancel := context.WithTimeout(r.Context(), historyTimeout)
+		defer cancel()
+		if err := region.setFull(ctx, r.PathValue("what") == "refuse"); err != nil {
+			writeProblem(w, http.StatusInternalServerError, "failed", err.Error())
+			return
+		}
 	default:
-		writeProblem(w, http.StatusBadRequest, "bad_request", "Expected cut or heal")
+		writeProblem(w, http.StatusBadRequest, "bad_request", "Expected cut or heal, refuse or take")
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

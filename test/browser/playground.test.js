@@ -18,7 +18,10 @@ let documents = 0
 const enter = async (t, { tolerate, editor = 'tiptap', look, host = 'localhost' } = {}) => {
   // Whatever the test before has left behind.
   for (const node of ['eu-central-1-0', 'eu-central-1-1', 'us-east-1-0', 'us-east-1-1']) await cluster.order(`nodes/${node}/start`)
-  for (const region of ['eu-central-1', 'us-east-1']) await cluster.order(`regions/${region}/heal`)
+  for (const region of ['eu-central-1', 'us-east-1']) {
+    await cluster.order(`regions/${region}/heal`)
+    await cluster.order(`regions/${region}/take`)
+  }
   const visit = visitors(t, browser, { tolerate })
   const doc = 'play-' + ++documents
   const url = `http://${host}:${cluster.port}/playground/#doc=${doc}&editor=${editor}&people=0`
@@ -131,6 +134,25 @@ test('a region that is cut off from the registry keeps its document going', { ti
   await press('Reconnect eu-central-1 to the registry')
   await logged('eu-central-1 is connected to the registry')
   await pictured('is pinned to eu-central-1')
+})
+
+test('nobody is told that edits are saved while the history refuses them', { timeout: 120_000 }, async (t) => {
+  const { page, press, pane, text, logged } = await enter(t)
+  const saved = (name, is) => pane(name).locator(`.saved[data-saved=${is}]`).waitFor({ timeout: 20_000 })
+  await Promise.all([saved('Ada', true), saved('Bob', true)])
+  await press('Refuse to save edits in eu-central-1')
+  await logged('the history of eu-central-1 refuses edits')
+  await text('Ada').click()
+  await page.keyboard.type('Not yet')
+  await text('Bob').getByText('Not yet').waitFor()
+  await saved('Ada', false)
+  await text('Bob').press('Control+End')
+  await page.keyboard.type(', is it?')
+  await text('Ada').getByText('Not yet, is it?').waitFor()
+  await Promise.all([saved('Ada', false), saved('Bob', false)])
+  await press('Let edits be saved in eu-central-1')
+  await logged('the history of eu-central-1 takes edits')
+  await Promise.all([saved('Ada', true), saved('Bob', true)])
 })
 
 test('a client that is dropped, and one whose token expired, come back', { timeout: 120_000 }, async (t) => {

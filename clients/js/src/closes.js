@@ -4,7 +4,7 @@ import { codes } from './codes.js'
  * What each close code asks of a client. The codes are the service's contract; y-websocket by itself would retry all
  * of them forever.
  *
- * @typedef {{ do: 'stop' | 'redirect' | 'renew' | 'retry', base: number, asked: boolean }} Verdict
+ * @typedef {{ do: import('./codes.js').Action, base: number, asked: boolean }} Verdict
  *   base: the first wait before a retry, in milliseconds. asked: the server asked for that wait, so that nothing (a tab
  *   that wakes up, a network that returns) may shorten it.
  */
@@ -15,6 +15,7 @@ export const FORBIDDEN = 4003
 export const INVALID_NAME = 4007
 export const REDIRECT = 4009
 export const OVERLOADED = 1013
+export const TOO_LARGE = 1009
 export const LOST = 1006
 
 const known = new Map(codes.map(([code, action, wait]) => [code, { action, wait }]))
@@ -26,7 +27,7 @@ const known = new Map(codes.map(([code, action, wait]) => [code, { action, wait 
 export const verdict = (code) => {
   // 4400–4499: y-websocket's own convention for "do not come back".
   const { action, wait } = known.get(code) ?? { action: code > 4399 && code < 4500 ? 'stop' : 'retry', wait: 0 }
-  return { do: action === 'full' ? 'stop' : action, base: wait || 400, asked: wait > 0 }
+  return { do: action, base: wait || 400, asked: wait > 0 }
 }
 
 /**
@@ -35,5 +36,6 @@ export const verdict = (code) => {
  *
  * @param {number} base first wait, milliseconds
  * @param {number} tries how many waits there were before this one
+ * @param {number} chance from 0 to 1
  */
-export const backoff = (base, tries) => Math.min(30_000, base * 2 ** tries) * (1 - Math.random() / 2)
+export const backoff = (base, tries, chance) => Math.min(30_000, base * 2 ** tries) * (1 - chance / 2)

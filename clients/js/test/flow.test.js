@@ -399,8 +399,8 @@ test('whenSynced settles with the first sync, and rejects with the code that sto
   l.socket.sync()
   await synced
   await l.connection.whenSynced()
-  l.socket.end(4004, 'Connection limit exceeded: 5')
-  await assert.rejects(l.connection.whenSynced(), { code: 4004, message: 'Connection limit exceeded: 5' })
+  l.socket.end(4003, 'Forbidden: document')
+  await assert.rejects(l.connection.whenSynced(), { code: 4003, message: 'Forbidden: document' })
 })
 
 test('names reach the server as they are', () => {

@@ -35,6 +35,7 @@ export const lab = (t, options = {}, answer = () => [503]) => {
 
   const sockets = []
   class Socket {
+    OPEN = 1
     readyState = 0
     sent = []
     constructor (url, protocols) {

@@ -12,7 +12,7 @@ import { Region } from './region.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-test('beyond its peers the package weighs at most 4 KiB, minified and gzipped', () => {
+test('beyond its peers the package weighs at most 5 KiB, minified and gzipped', () => {
   const { outputFiles: [bundle] } = buildSync({
     entryPoints: [join(root, 'src/index.js')],
     bundle: true,
@@ -23,7 +23,7 @@ test('beyond its peers the package weighs at most 4 KiB, minified and gzipped', 
   })
   const size = gzipSync(bundle.contents, { level: 9 }).length
   console.log(`${size} bytes`)
-  assert.ok(size <= 4096, String(size))
+  assert.ok(size <= 5120, String(size))
 })
 
 test('importing it does nothing: no window, no WebSocket, no timer is needed', () => {

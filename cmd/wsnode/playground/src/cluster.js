@@ -54,8 +54,16 @@ export const clusterControls = (place, regions, tell) => {
       toggle.setAttribute('aria-label', cut ? `Reconnect ${region.name} to the registry` : `Cut ${region.name} from the registry`)
       toggle.dataset.order = cut ? 'heal' : 'cut'
     })
+    const history = element('button', { type: 'button', onclick: () => order(path + history.dataset.order)() })
+    updates.push((all) => {
+      const refuses = find(all, region.name).history === 'refuses'
+      history.textContent = refuses ? 'Let edits be saved' : 'Refuse to save edits'
+      history.title = 'As a full disk under the history does: edits reach everybody, and are not durable'
+      history.setAttribute('aria-label', `${history.textContent} in ${region.name}`)
+      history.dataset.order = refuses ? 'take' : 'refuse'
+    })
     place.append(element('fieldset', {},
-      element('legend', {}, region.name), toggle,
+      element('legend', {}, region.name), toggle, history,
       element('ul', {}, ...region.nodes.map((node) => nodeRow(region, node)))))
   }
   const show = (all) => updates.forEach((update) => update(all))

@@ -55,6 +55,7 @@ const happenings = {
   joined: ({ document, node }) => `joined “${document}” on ${node}`,
   left: ({ document, node }) => `left “${document}” on ${node}`,
   node: ({ node, state }) => `${node} is ${state}`,
+  history: ({ region, history }) => `the history of ${region} ${history} edits`,
   registry: ({ region, registry }) => `${region} is ${registry === 'cut' ? 'cut from' : 'connected to'} the registry`
 }
 

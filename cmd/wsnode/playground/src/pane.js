@@ -61,6 +61,7 @@ export const makePane = ({ user, documentName, cluster, target, changed, tell, r
   const cut = () => dev.order('sessions/drop', { document: documentName, client: doc.clientID })
 
   const state = element('span', { class: 'state', role: 'status' })
+  const saved = element('span', { class: 'saved', title: 'Whether everything here survives the death of any node' })
   const where = element('select', { 'aria-label': `Where ${user.name} connects`, onchange: () => open(where.value) },
     ...cluster.regions.map((region) => element('optgroup', { label: region.name },
       element('option', { value: region.name }, `${region.name}, by discovery`),
@@ -85,6 +86,7 @@ export const makePane = ({ user, documentName, cluster, target, changed, tell, r
     element('header', {},
       element('h3', {}, user.name),
       state,
+      saved,
       element('button', { type: 'button', class: 'quiet', 'aria-label': `Remove ${user.name}`, onclick: () => remove(pane) }, '✕')),
     place,
     element('footer', {}, where, onOff, drop, expire))
@@ -96,6 +98,8 @@ export const makePane = ({ user, documentName, cluster, target, changed, tell, r
     const at = status.state === 'synced' && pane.node ? ' to ' + pane.node : ''
     state.textContent = says[status.state](status) + at + (status.readOnly ? ', read only' : '')
     state.dataset.state = status.state
+    saved.textContent = status.readOnly ? '' : status.saved ? 'saved' : 'saving…'
+    saved.dataset.saved = status.saved
     onOff.textContent = idle() ? 'Go online' : 'Go offline'
     drop.disabled = expire.disabled = status.state !== 'synced'
     changed(pane)
