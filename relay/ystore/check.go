@@ -27,6 +27,11 @@ type checker struct {
 	nesting int
 	err     error
 
+	// A lenient one reads over what Yrs or too many levels wrote, and notes the first
+	// of it in a struct.
+	lenient bool
+	noted   *UpdateError
+
 	// What the struct that was read last hangs on of other clients.
 	causes  [2]id
 	ncauses int
@@ -35,6 +40,12 @@ type checker struct {
 func (c *checker) fail(at int, what string) { c.refuse(at, Malformed, what) }
 
 func (c *checker) refuse(at int, cause Cause, what string) {
+	if c.lenient && cause.partial() {
+		if c.noted == nil {
+			c.noted = &UpdateError{at, what, cause}
+		}
+		return
+	}
 	if c.err == nil {
 		c.err = &UpdateError{at, what, cause}
 	}
@@ -124,7 +135,11 @@ func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
 		return
 	case kind == kindMove:
 		c.refuse(at, Move, "content of Yrs, which Yjs does not have")
-		return
+		if c.err == nil {
+			c.place(at, info, client, clock)
+			c.move()
+			n = 1
+		}
 	case kind > kindSkip:
 		c.fail(at, "unknown kind of struct")
 		return
@@ -211,6 +226,7 @@ func (c *checker) content(kind byte) (n uint64) {
 			c.string()
 		case ref == typeWeakLink:
 			c.refuse(at, WeakLink, "content of Yrs, which Yjs does not have")
+			c.weakLink()
 		case ref > lastType:
 			c.fail(at, "unknown type")
 		}
@@ -257,14 +273,17 @@ const (
 	anyUndefined = 127
 	anyString    = 119
 	anyObject    = 118
+	anyBytes     = 116
 )
 
 // any checks a lib0 "any" value (lib0/decoding.js, readAny).
 func (c *checker) any(depth int) {
 	at := c.p
-	if depth == 0 {
-		c.tooDeep(at)
-		return
+	if depth == 0 || depth == -lenientNesting {
+		c.lenient = c.lenient && depth == 0 // this is read recursively: there is an end to it
+		if c.tooDeep(at); c.err != nil {
+			return
+		}
 	}
 	switch tag := c.byte(); tag {
 	case 127, 126, 121, 120:
@@ -279,8 +298,7 @@ func (c *checker) any(depth int) {
 	case 118:
 		n := c.uvarint()
 		for i := uint64(0); i < n && c.err == nil; i++ {
-			c.string()
-			c.any(depth - 1)
+			c.member(depth - 1)
 		}
 	case 117:
 		n := c.uvarint()
@@ -292,6 +310,16 @@ func (c *checker) any(depth int) {
 	default:
 		c.fail(at, "unknown kind of value")
 	}
+}
+
+// member checks a key and a value of an object. Clients assign it: bytes under the
+// name of the prototype make an object that they take for bytes and cannot encode.
+func (c *checker) member(depth int) {
+	key := c.string()
+	if c.p < len(c.b) && c.b[c.p] == anyBytes && string(key) == "__proto__" {
+		c.refuse(c.p, Harmful, "bytes as the prototype of an object")
+	}
+	c.any(depth)
 }
 
 // varint checks a signed integer: six bits in the first byte, then seven each.

@@ -38,6 +38,9 @@ func (c Cause) String() string {
 	return "malformed"
 }
 
+// partial reports whether the structs of that cause can be left out of an update.
+func (c Cause) partial() bool { return c == WeakLink || c == Move || c == TooDeep }
+
 // UpdateError says why bytes are refused as an update or state vector whatever the
 // document holds: the same bytes will be refused again. TakeSound says what can be
 // taken of an update whose Cause is WeakLink, Move or TooDeep.

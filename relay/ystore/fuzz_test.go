@@ -3,6 +3,7 @@ package ystore
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -67,6 +68,14 @@ func FuzzApply(f *testing.F) {
 			state := bytes.Clone(s.Encode())
 			given := bytes.Clone(update)
 			brings, err := s.Brings(update)
+			if sound, left, failed := s.Sound(update); failed != nil && err == nil || failed == nil && left == nil && err != nil &&
+				!strings.Contains(err.Error(), "blocks") && !strings.Contains(err.Error(), "circle") {
+				t.Fatalf("sound: %x, left %v, %v; Brings: %v", sound, left, failed, err)
+			} else if sound != nil {
+				if _, left, err := s.Sound(sound); left != nil || err != nil {
+					t.Fatalf("sound part: left %v, %v", left, err)
+				}
+			}
 			fresh, again := s.Apply(update)
 			check(t, s)
 			if (err == nil) != (again == nil) || err == nil && brings != (fresh != nil) {
