@@ -45,7 +45,29 @@ func TestAnswersToTheOpenCasesPassTheChecker(t *testing.T) {
 // WSNODE_SOAK names the number of random histories, 20000 for a soak;
 // WSNODE_SEED the first of them.
 func TestRealClientsConvergeAroundTheStore(t *testing.T) {
-	count, first := 500, 1
+	r := histories(t, "histories.mjs", 500)
+	t.Logf("%d bytes, Yjs %d", r.Bytes, r.YjsBytes)
+}
+
+func TestYjs14ClientsWithSuggestionsConvergeAroundTheStore(t *testing.T) {
+	r := histories(t, "suggestions.mjs", 250)
+	t.Logf("in %d of them something stays open", r.Open)
+	if r.Open*10 < r.Histories {
+		t.Error("hardly any suggestion stays open: the histories show nothing")
+	}
+}
+
+// outcome is what a script says of its histories.
+type outcome struct {
+	Histories, Dropped, Open int
+	Bytes, YjsBytes          int
+	Failed                   [][2]any
+}
+
+// histories has a script tell its random histories around a store of ours.
+func histories(t *testing.T, script string, count int) (result outcome) {
+	t.Helper()
+	first := 1
 	for name, v := range map[string]*int{"WSNODE_SOAK": &count, "WSNODE_SEED": &first} {
 		if s := os.Getenv(name); s != "" {
 			n, err := strconv.Atoi(s)
@@ -55,7 +77,7 @@ func TestRealClientsConvergeAroundTheStore(t *testing.T) {
 			*v = n
 		}
 	}
-	cmd := exec.Command("node", "histories.mjs", strconv.Itoa(first), strconv.Itoa(count))
+	cmd := exec.Command("node", script, strconv.Itoa(first), strconv.Itoa(count))
 	cmd.Dir = yjs(t)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -74,22 +96,17 @@ func TestRealClientsConvergeAroundTheStore(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("node: %v", err)
 	}
-	var result struct {
-		Histories, Dropped int
-		Bytes, YjsBytes    int
-		Failed             [][2]any
-	}
 	if err := json.Unmarshal([]byte(verdict), &result); err != nil {
 		t.Fatalf("verdict %q: %v", verdict, err)
 	}
-	t.Logf("%d histories from seed %d, in %d of them Yjs disagrees with itself; %d bytes, Yjs %d",
-		result.Histories, first, result.Dropped, result.Bytes, result.YjsBytes)
+	t.Logf("%d histories from seed %d, in %d of them Yjs disagrees with itself", result.Histories, first, result.Dropped)
 	for _, f := range result.Failed {
 		t.Errorf("seed %v: %v", f[0], f[1])
 	}
 	if result.Dropped*10 > result.Histories {
 		t.Errorf("too many histories dropped")
 	}
+	return result
 }
 
 // serve answers the questions of histories.mjs until its verdict, which it

@@ -1,52 +1,11 @@
-// Random histories of real Yjs clients around a store under test, which is the
-// process at the other end of stdin and stdout. One line asks, one answers:
-//
-//   new                 → ok                 an empty store
-//   apply <update>      → <what clients are sent of it> | -
-//   diff <state vector> → <update>
-//   sv                  → <state vector>
-//   state               → <update>
+// Random histories of real Yjs clients around a store under test (store.mjs).
 //
 // Usage: node histories.mjs FIRST COUNT. Seeds FIRST … FIRST+COUNT-1;
 // ends with the line {"histories", "dropped", "failed": [[seed, reason], …]}.
 import * as Y from 'yjs'
-import fs from 'fs'
 import { dumpDoc, touch, svObj, dsObj } from './dump.mjs'
+import { underTest, report, random } from './store.mjs'
 
-console.log = console.warn = console.error = () => {}
-
-let rest = ''
-const chunk = Buffer.alloc(1 << 16)
-const ask = line => {
-  fs.writeSync(1, line + '\n')
-  for (;;) {
-    const i = rest.indexOf('\n')
-    if (i >= 0) {
-      const answer = rest.slice(0, i)
-      rest = rest.slice(i + 1)
-      if (answer.startsWith('! ')) throw new Error('store: ' + answer.slice(2))
-      return answer
-    }
-    const n = fs.readSync(0, chunk)
-    if (n === 0) process.exit(1)
-    rest += chunk.toString('latin1', 0, n)
-  }
-}
-const b64 = u => Buffer.from(u).toString('base64')
-const bytes = s => new Uint8Array(Buffer.from(s, 'base64'))
-const underTest = () => {
-  ask('new')
-  return {
-    delivers: true,
-    apply: u => {
-      const delivered = ask('apply ' + b64(u))
-      return delivered === '-' ? null : bytes(delivered)
-    },
-    diff: sv => bytes(ask('diff ' + b64(sv))),
-    sv: () => bytes(ask('sv')),
-    state: () => bytes(ask('state'))
-  }
-}
 // The same from Yjs itself, to see what histories it can stand.
 const yjsStore = gc => {
   const d = new Y.Doc({ gc })
@@ -56,13 +15,6 @@ const yjsStore = gc => {
     sv: () => Y.encodeStateVector(d),
     state: () => Y.encodeStateAsUpdate(d)
   }
-}
-
-const random = seed => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
 }
 
 class History {
@@ -382,4 +334,4 @@ for (let seed = first; seed < first + count; seed++) {
   if (!stuck && yjsFails(seed, h)) dropped++
   else failed.push([seed, reasons.join('; ')])
 }
-fs.writeSync(1, JSON.stringify({ histories: count, dropped, failed, bytes: ours, yjsBytes: yjs }) + '\n')
+report({ histories: count, dropped, failed, bytes: ours, yjsBytes: yjs })
