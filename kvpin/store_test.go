@@ -150,10 +150,11 @@ func TestStoreWritesOnlyAtTheExpectedRevision(t *testing.T) {
 
 func TestStoreExpiresKeysNotEarlyAndNotMuchLate(t *testing.T) {
 	stores(t, func(t *testing.T, s store) {
+		renewed := putTwice(t, s, "b", time.Second, time.Hour)
+		kept := putTwice(t, s, "c", time.Second, 0)
 		start := time.Now()
 		revision := put(t, s, "a", "1", 0, 2*time.Second)
-		renewed := put(t, s, "b", "1", put(t, s, "b", "1", 0, time.Second), 3*time.Second)
-		kept := put(t, s, "c", "2", put(t, s, "c", "1", 0, time.Second), 0)
+		written := time.Now()
 		for time.Since(start) < 1900*time.Millisecond {
 			if e := get(t, s, "a"); !e.Present && time.Since(start) < 2*time.Second {
 				t.Fatalf("gone after %s", time.Since(start))
@@ -161,8 +162,9 @@ func TestStoreExpiresKeysNotEarlyAndNotMuchLate(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		for get(t, s, "a").Present {
-			if time.Since(start) > 3*time.Second {
-				t.Fatal("still there after 3 s")
+			// A second late at most, and some for a machine that does something else.
+			if time.Since(written) > 10*time.Second {
+				t.Fatal("still there after 10 s")
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -179,6 +181,24 @@ func TestStoreExpiresKeysNotEarlyAndNotMuchLate(t *testing.T) {
 			t.Fatalf("a write without a TTL keeps the key: %+v", e)
 		}
 	})
+}
+
+// putTwice writes a key with one TTL and at once with another. On a busy machine the
+// first may run out before the second write: then it writes again.
+func putTwice(t *testing.T, s store, key string, first, second time.Duration) uint64 {
+	t.Helper()
+	for {
+		revision := put(t, s, key, "1", get(t, s, key).Revision, first)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		revision, err := s.Put(ctx, key, []byte("2"), revision, second)
+		cancel()
+		switch {
+		case err == nil:
+			return revision
+		case !errors.Is(err, ErrConflict):
+			t.Fatalf("put %s again: %v", key, err)
+		}
+	}
 }
 
 func TestStoreLetsOneOfManyWritersWin(t *testing.T) {

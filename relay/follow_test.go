@@ -19,7 +19,7 @@ import (
 // document over, and has the node that held it look.
 func (w *world) moves(name string, from, to *testNode) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: name}
 	taker := open(w.t, to, "taken-first", w.token(authn.Subject{}))

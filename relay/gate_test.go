@@ -41,7 +41,7 @@ func outcomeOf(t *testing.T, n *testNode, name, token string) int {
 		return response.StatusCode
 	}
 	t.Cleanup(func() { _ = conn.CloseNow() })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	_, _, err = conn.Read(ctx)
 	if closed := (websocket.CloseError{}); errors.As(err, &closed) {
@@ -208,7 +208,7 @@ func TestWhoWaitsForKeysTakesNoSlotAndIsBoundedByAddress(t *testing.T) {
 			return 0, err
 		}
 		defer func() { _ = conn.CloseNow() }()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		_, _, err = conn.Read(ctx)
 		if closed := (websocket.CloseError{}); errors.As(err, &closed) {

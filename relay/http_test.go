@@ -35,7 +35,7 @@ func (w *world) registry(region docid.Region, id docid.NodeID) *kvpin.Registry {
 
 func (w *world) close(r *kvpin.Registry) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := r.Close(ctx); err != nil {
 		w.t.Error(err)
@@ -45,7 +45,7 @@ func (w *world) close(r *kvpin.Registry) {
 // eventually waits for what offers no event.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("not in time: " + what)
 		}

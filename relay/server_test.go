@@ -30,7 +30,7 @@ func (n *testNode) hurried(t *testing.T, requests time.Duration) *testNode {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l, nil) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := errors.Join(server.Close(ctx), <-served); err != nil {
 			t.Error(err)
@@ -52,7 +52,7 @@ func TestARequestWhoseBodyNeverComesIsCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.WriteString(conn, request); err != nil {
@@ -70,7 +70,7 @@ func TestAWebSocketOutlivesTheTimeOfARequest(t *testing.T) {
 	w := newWorld(t)
 	n := w.node("eu-central-1", "a").hurried(t, requests)
 	c := open(t, n, "todo", w.token(authn.Subject{}))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range 3 {
 		time.Sleep(requests) // the client is silent beyond it
