@@ -18,10 +18,12 @@ import (
 // figures are what the metrics show, read when somebody asks for them.
 func (n *Node) figures() admin.Figures {
 	counters, traffic, nats := &n.rooms.Counters, n.traffic.sum(n), n.cfg.Bus.Stats()
+	server := n.cfg.Server.Stats()
 	f := admin.Figures{
 		Connections: n.sessions.len(), Documents: n.docs.list.len(),
 		Draining: n.unready.Load(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
 		Handshakes: n.recent.counts(), UnheededForwards: n.gate.unheeded.Load(),
+		Arriving: server.Arriving, ArrivalsCut: server.Cut, Declined: server.Declined, AcceptErrors: server.Failures,
 		EditsIn: traffic.EditsIn, Appends: counters.EditsOut.Load(),
 		FramesIn: traffic.FramesIn, FramesOut: traffic.FramesOut, BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
 		Overflows: counters.Frozen.Load(), Gaps: counters.Gaps.Load(), Repairs: counters.Repairs.Load(), Rereads: counters.Rereads.Load(),

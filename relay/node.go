@@ -49,6 +49,7 @@ type Config struct {
 	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
 	Limits       Limits
 
+	Server  *Server        // that serves the node, for the metrics; nil: another
 	Metrics *admin.Metrics // nil: none
 	Traces  *admin.Tracer  // of connects; nil: none
 	Tenants int            // how many tenants the metrics tell apart; 0: none

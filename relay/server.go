@@ -7,8 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
+	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/session"
 )
 
@@ -20,26 +23,57 @@ const (
 	maxHeaderBytes = 32 << 10 // room for a token of 8 KiB and cookies
 )
 
+// ServerConfig says how a Server meets those who connect. Its zero value is useful.
+type ServerConfig struct {
+	Log            *slog.Logger        // nil: nowhere
+	TrustedProxies []netip.Prefix      // which bring the clients of many addresses
+	Descriptors    *limits.Descriptors // clients leave a reserve of them; nil: any number
+}
+
 // Server serves a handler on listeners, made for a Node: connections can be
 // written to without blocking, and request targets reach the handler as they
 // were sent. It speaks HTTP/1.1 only.
-type Server struct{ http http.Server }
+type Server struct {
+	http        http.Server
+	log         *slog.Logger
+	descriptors *limits.Descriptors
+	arrivals    *arrivals
+
+	failures atomic.Int64 // of accepting
+	declined atomic.Int64 // connections that were closed at once for want of descriptors
+	said     atomic.Int64 // when trouble was last logged, in Unix seconds
+}
+
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
 
 // NewServer returns a server of the handler.
-func NewServer(h http.Handler, log *slog.Logger) *Server {
-	return &Server{http: http.Server{
-		Handler:           h,
+func NewServer(h http.Handler, c ServerConfig) *Server {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{log: c.Log, descriptors: c.Descriptors, arrivals: newArrivals(c.TrustedProxies, c.Descriptors)}
+	s.http = http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if c, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+				s.arrivals.leave(c)
+			}
+			h.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		IdleTimeout:       keepAliveIdle,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		ConnState:         s.arrivals.state,
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+	}
+	return s
 }
 
 // Serve accepts connections until Close. config is nil for plain TCP.
 func (s *Server) Serve(l net.Listener, config *tls.Config) error {
-	l = session.Listener{Listener: l}
+	l = session.Listener{Listener: entrance{l, s}}
 	if config != nil {
 		config = config.Clone()
 		config.NextProtos = []string{"http/1.1"}
@@ -50,6 +84,64 @@ func (s *Server) Serve(l net.Listener, config *tls.Config) error {
 		return nil
 	}
 	return err
+}
+
+// ServerStats describe a Server, for metrics.
+type ServerStats struct {
+	Arriving int   // connections that have not brought a request
+	Cut      int64 // of these, such as were cut because there were too many
+	Declined int64 // connections closed at once for want of descriptors
+	Failures int64 // of accepting
+}
+
+// Stats returns what the server has met so far. That of a nil Server is nothing.
+func (s *Server) Stats() ServerStats {
+	if s == nil {
+		return ServerStats{}
+	}
+	return ServerStats{
+		Arriving: s.arrivals.len(), Cut: s.arrivals.cut.Load(), Declined: s.declined.Load(), Failures: s.failures.Load(),
+	}
+}
+
+// entrance is where connections come in.
+type entrance struct {
+	net.Listener
+	server *Server
+}
+
+// Accept waits for the next connection. net/http tries again after errors that pass,
+// and logs them where nobody looks.
+func (e entrance) Accept() (net.Conn, error) {
+	s := e.server
+	for {
+		c, err := e.Listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		case err != nil:
+			s.failures.Add(1)
+			s.complain("cannot accept connections", "err", err)
+			return nil, err
+		case s.descriptors.Take():
+			return c, nil
+		}
+		s.declined.Add(1)
+		s.complain("connections are closed at once: the process has too many files open", "may", s.descriptors.Most())
+		_ = c.Close()
+	}
+}
+
+// complainEvery is how often trouble with connections is logged, in seconds.
+const complainEvery = 10
+
+// complain logs trouble, now and then: who causes it can cause it any number of times.
+func (s *Server) complain(message string, args ...any) {
+	now, last := time.Now().Unix(), s.said.Load()
+	if now-last < complainEvery || !s.said.CompareAndSwap(last, now) {
+		return
+	}
+	s.log.Warn(message, append(args, "failures", s.failures.Load(), "closed", s.declined.Load())...)
 }
 
 // Close stops accepting, and ends the requests under way when ctx does. Sessions

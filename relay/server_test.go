@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ func (n *testNode) hurried(t *testing.T, requests time.Duration) *testNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer(n, slog.New(slog.DiscardHandler))
+	server := NewServer(n, ServerConfig{})
 	if server.http.ReadTimeout != requestTimeout {
 		t.Errorf("a request may take %v, expected %v", server.http.ReadTimeout, requestTimeout)
 	}

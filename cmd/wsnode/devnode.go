@@ -39,7 +39,7 @@ type devNode struct {
 
 // listen serves the node's port until close.
 func (n *devNode) listen(l net.Listener) {
-	n.server, n.served = relay.NewServer(n.dev.endpoints(n), n.dev.log), make(chan error, 1)
+	n.server, n.served = relay.NewServer(n.dev.endpoints(n), relay.ServerConfig{Log: n.dev.log}), make(chan error, 1)
 	go func() { n.served <- n.server.Serve(l, n.dev.tls) }()
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/limits"
 )
 
 // podConfig is what one node runs on.
@@ -72,7 +73,9 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 		}
 	}()
 	if c.listener != nil {
-		p.server = relay.NewServer(p, c.log)
+		descriptors := limits.NewDescriptors()
+		p.server = relay.NewServer(p, relay.ServerConfig{Log: c.log, TrustedProxies: c.relay.Limits.TrustedProxies, Descriptors: descriptors})
+		c.relay.Server, c.relay.Limits.Capacity.Descriptors = p.server, descriptors
 		go func() { p.served <- p.server.Serve(c.listener, c.tls) }()
 	}
 	c.nats.Name, c.nats.Log = "wsnode "+string(c.node), c.log

@@ -18,7 +18,9 @@ type Figures struct {
 
 	Handshakes map[string]int64 // by outcome; a small, fixed set
 
-	UnheededForwards int64 // requests whose X-Forwarded-For was not believed
+	Arriving                            int   // connections that have not brought a request
+	ArrivalsCut, Declined, AcceptErrors int64 // of connections
+	UnheededForwards                    int64 // requests whose X-Forwarded-For was not believed
 
 	EditsIn, Appends    int64
 	FramesIn, FramesOut int64
@@ -99,8 +101,12 @@ var metrics = []metric{
 	{"documents", "Documents that are live on this node.", gauge, func(f *Figures) float64 { return float64(f.Documents) }},
 	{"draining", "1 while the node is on its way out.", gauge, func(f *Figures) float64 { return truth(f.Draining) }},
 	{"overloaded", "1 while the node refuses new connections because of its load.", gauge, func(f *Figures) float64 { return truth(f.Overloaded) }},
-	{"load_ratio", "Share of the connections or memory that the node may carry, whichever is larger; scale out well before 0.8.", gauge, func(f *Figures) float64 { return f.Load }},
+	{"load_ratio", "Share of the connections, memory or file descriptors that the node may have, whichever is largest; scale out well before 0.8.", gauge, func(f *Figures) float64 { return f.Load }},
 
+	{"connections_arriving", "Connections that have not brought a request yet, or are kept for another one.", gauge, func(f *Figures) float64 { return float64(f.Arriving) }},
+	{"arrivals_cut_total", "Those of them that were cut because there were too many.", counter, func(f *Figures) float64 { return float64(f.ArrivalsCut) }},
+	{"connections_declined_total", "Connections closed at once because the process has too many files open.", counter, func(f *Figures) float64 { return float64(f.Declined) }},
+	{"accept_errors_total", "Failed attempts to accept connections.", counter, func(f *Figures) float64 { return float64(f.AcceptErrors) }},
 	{"unheeded_forwards_total", "Requests with X-Forwarded-For from a peer that is no trusted proxy: if it is your proxy, its clients share one address and its limits.", counter, func(f *Figures) float64 { return float64(f.UnheededForwards) }},
 
 	{"tokens_remembered", "Verified tokens that need no signature check when they come again.", gauge, func(f *Figures) float64 { return float64(f.Tokens.Remembered) }},

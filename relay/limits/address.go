@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -32,6 +33,16 @@ func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 		}
 	}
 	return group(client)
+}
+
+// Address is the address that a connection is charged to, IPv6 by /64; the zero Addr if
+// it has no IP address.
+func Address(peer net.Addr) netip.Addr {
+	tcp, ok := peer.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return group(tcp.AddrPort().Addr().Unmap().WithZone(""))
 }
 
 // FromProxy reports whether a trusted proxy sent the request, so that its word

@@ -99,6 +99,19 @@ func (s *SessionBudget) Received(bytes int, now time.Time) time.Duration {
 	return max(s.messages.Spend(1, now), s.bytes.Spend(float64(bytes), now))
 }
 
+// fragmentCost is what a further fragment of a message costs, in messages: it is a
+// header, and nothing is done about it.
+const fragmentCost = 1. / 16
+
+// Framed counts a frame that is no message by itself, and returns how long to pause
+// before reading the next. A ping costs as much as a message, since it is answered.
+func (s *SessionBudget) Framed(control bool, now time.Time) time.Duration {
+	if control {
+		return s.messages.Spend(1, now)
+	}
+	return s.messages.Spend(fragmentCost, now)
+}
+
 // answerFloor is what the smallest answer costs: looking for differences is work
 // even where there are none.
 const answerFloor = 4 << 10

@@ -80,3 +80,25 @@ func BenchmarkSessionBudget(b *testing.B) {
 		_ = s.Received(100, time.Now())
 	}
 }
+
+func TestFramesThatAreNoMessagesCostWork(t *testing.T) {
+	now := time.Now()
+	s := NewSessionBudget(SessionRates{Messages: 100, MessageBurst: 100}, now)
+	for range 100 {
+		if wait := s.Framed(true, now); wait > 0 {
+			t.Fatalf("paused for %v", wait)
+		}
+	}
+	if wait := s.Framed(true, now); wait != 10*time.Millisecond {
+		t.Errorf("a ping too many: %v", wait)
+	}
+	s = NewSessionBudget(SessionRates{Messages: 100, MessageBurst: 100}, now)
+	for range 1600 {
+		if wait := s.Framed(false, now); wait > 0 {
+			t.Fatalf("paused for %v", wait)
+		}
+	}
+	if wait := s.Framed(false, now); wait <= 0 || wait > 10*time.Millisecond {
+		t.Errorf("a fragment too many: %v", wait)
+	}
+}

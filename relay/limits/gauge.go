@@ -13,14 +13,13 @@ import (
 	"time"
 )
 
-// A node is overloaded from highWater of either measure on, until both are below
-// lowWater.
+// A node is overloaded from highWater of any measure on, until all are below lowWater.
 const (
 	highWater = 0.80
 	lowWater  = 0.70
 )
 
-// sampleEvery is how often memory is measured.
+// sampleEvery is how often memory and descriptors are measured.
 const sampleEvery = time.Second
 
 // GaugeConfig says what a node can carry.
@@ -28,6 +27,7 @@ type GaugeConfig struct {
 	MaxConnections int   // zero: any number
 	MaxMemory      int64 // bytes; zero: the container's limit or GOMEMLIMIT, if any; negative: any amount
 	Memory         func() int64
+	Descriptors    *Descriptors // nil: any number
 }
 
 // Gauge says whether the node is overloaded. It is safe for concurrent use.
@@ -35,9 +35,11 @@ type Gauge struct {
 	maxConnections int
 	maxMemory      int64
 	measure        func() int64
+	files          *Descriptors
 
 	connections atomic.Int64
 	memory      atomic.Int64
+	descriptors atomic.Uint64 // the share of them in use, a float64
 
 	mu         sync.Mutex // guards changes of overloaded
 	overloaded atomic.Bool
@@ -45,7 +47,7 @@ type Gauge struct {
 
 // NewGauge makes a gauge and measures once.
 func NewGauge(c GaugeConfig) *Gauge {
-	g := &Gauge{maxConnections: c.MaxConnections, maxMemory: c.MaxMemory, measure: c.Memory}
+	g := &Gauge{maxConnections: c.MaxConnections, maxMemory: c.MaxMemory, measure: c.Memory, files: c.Descriptors}
 	if g.maxMemory == 0 {
 		g.maxMemory = MemoryLimit()
 	}
@@ -56,7 +58,7 @@ func NewGauge(c GaugeConfig) *Gauge {
 	return g
 }
 
-// Run measures memory every second until ctx ends.
+// Run measures every second until ctx ends.
 func (g *Gauge) Run(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
@@ -70,8 +72,9 @@ func (g *Gauge) Run(ctx context.Context) {
 	}
 }
 
-// Sample measures memory now.
+// Sample measures memory and descriptors now.
 func (g *Gauge) Sample() {
+	g.descriptors.Store(math.Float64bits(g.files.Share()))
 	if g.maxMemory > 0 {
 		g.memory.Store(g.measure())
 	}
@@ -90,8 +93,9 @@ func (g *Gauge) Connections() int { return int(g.connections.Load()) }
 // Overloaded reports whether new connections should be refused.
 func (g *Gauge) Overloaded() bool { return g.overloaded.Load() }
 
-// Load is the larger of the two shares in use, 1 being all that is configured. A
-// node sheds load from 0.8 on: scale out well before.
+// Load is the largest of the shares in use: of connections, of memory, of file
+// descriptors; 1 is all that there may be. A node sheds load from 0.8 on: scale out well
+// before.
 func (g *Gauge) Load() float64 {
 	var load float64
 	if g.maxConnections > 0 {
@@ -100,7 +104,7 @@ func (g *Gauge) Load() float64 {
 	if g.maxMemory > 0 {
 		load = max(load, float64(g.memory.Load())/float64(g.maxMemory))
 	}
-	return load
+	return max(load, math.Float64frombits(g.descriptors.Load()))
 }
 
 func (g *Gauge) judge() {

@@ -87,6 +87,11 @@ func (f *frames) dataFrame() (ws.Header, error) {
 		} else if err != nil {
 			return h, err
 		}
+		if h.OpCode.IsControl() || h.OpCode == ws.OpContinuation {
+			if err := f.meter(h.OpCode.IsControl()); err != nil {
+				return h, err
+			}
+		}
 		if h.OpCode.IsControl() {
 			if err := f.control(h); err != nil {
 				return h, err
@@ -101,6 +106,19 @@ func (f *frames) dataFrame() (ws.Header, error) {
 		return h, nil
 	}
 }
+
+// meter charges the session for a frame that is no message by itself: of those, too,
+// each costs work.
+func (f *frames) meter(control bool) error {
+	if s := f.socket.session; s != nil {
+		s.slow(s.guard.Framed(control))
+	} else if f.socket.conn.in.Load() >= refusedBytes {
+		return errFlood
+	}
+	return nil
+}
+
+var errFlood = errors.New("a refused peer goes on sending")
 
 // control answers a ping, and a close frame, which it returns as an error.
 func (f *frames) control(h ws.Header) error {

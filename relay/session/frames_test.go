@@ -35,6 +35,7 @@ func update(n int) []byte {
 type talk struct {
 	*seat
 	session chan *Session
+	guard   *free
 	conn    net.Conn
 	in      *bufio.Reader
 	ended   chan Closed
@@ -45,14 +46,14 @@ func speak(t *testing.T, overTLS bool, early []byte) *talk {
 	t.Helper()
 	var cfg Config
 	cfg.SetDefaults()
-	s := &talk{seat: new(seat), session: make(chan *Session, 1), ended: make(chan Closed, 1)}
+	s := &talk{seat: new(seat), guard: new(free), session: make(chan *Session, 1), ended: make(chan Closed, 1)}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := Accept(w, r, "")
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		session := New(socket, &cfg, new(free), nil, NewPulse(), false)
+		session := New(socket, &cfg, s.guard, nil, NewPulse(), false)
 		session.Sit(s.seat)
 		s.session <- session
 		go session.Run(context.Background(), func(c Closed) { s.ended <- c })
@@ -283,5 +284,65 @@ func TestHandshakeThatIsNoneIsAnswered(t *testing.T) {
 		}
 		_ = conn.Close()
 		server.Close()
+	}
+}
+
+func TestControlFramesAndFragmentsAreMetered(t *testing.T) {
+	s := speak(t, false, nil)
+	var data []byte
+	for range 5 {
+		data = append(data, frame(ws.OpPing, true, nil)...)
+		data = append(data, frame(ws.OpPong, true, nil)...)
+	}
+	small := update(200)
+	data = append(data, frame(ws.OpBinary, false, small)...)
+	for range 7 {
+		data = append(data, frame(ws.OpContinuation, false, nil)...)
+	}
+	s.send(t, append(data, frame(ws.OpContinuation, true, nil)...))
+	for range 5 {
+		s.reads(t, ws.OpPong, nil)
+	}
+	if got := s.applied(t); len(got) != 1 {
+		t.Fatalf("%d updates", len(got))
+	}
+	if controls, fragments := s.guard.controls.Load(), s.guard.fragments.Load(); controls != 11 || fragments != 8 {
+		t.Errorf("%d control frames and %d further fragments were charged, 11 and 8 were sent", controls, fragments)
+	}
+}
+
+func TestARefusedPeerThatGoesOnSendingIsCutOff(t *testing.T) {
+	for name, flood := range map[string][]byte{
+		"pings":           frame(ws.OpPing, true, nil),
+		"empty messages":  frame(ws.OpBinary, true, nil),
+		"empty fragments": frame(ws.OpContinuation, false, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ours, theirs := net.Pipe()
+			defer theirs.Close()
+			socket := &Socket{conn: newConn(ours), tls: true} // which is read and written as it is
+			socket.top = socket.conn
+			socket.in = frames{socket: socket, state: ws.StateServerSide}
+			go func() { _, _ = io.Copy(io.Discard, theirs) }()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				socket.Refuse(4002, "Invalid token: expired")
+			}()
+			sent := 0
+			if flood[0]&0x0f == byte(ws.OpContinuation) {
+				_, _ = theirs.Write(frame(ws.OpBinary, false, nil))
+			}
+			for block := bytes.Repeat(flood, 1000); ; sent += len(block) {
+				if _, err := theirs.Write(block); err != nil {
+					break
+				}
+			}
+			<-done
+			if sent > 2*refusedBytes {
+				t.Errorf("%d bytes of a flood were read", sent)
+			}
+		})
 	}
 }

@@ -67,11 +67,12 @@ func (c *Config) SetDefaults() {
 }
 
 // Guard judges what a session does. Its methods are called from the session's
-// reader. The first two return how long to pause before reading on: that slows a
+// reader. The first three return how long to pause before reading on: that slows a
 // client down without losing anything.
 type Guard interface {
-	Received(bytes int) time.Duration // a message
-	Answered(bytes int) time.Duration // a SyncStep2, in answer to a SyncStep1
+	Received(bytes int) time.Duration  // a message
+	Framed(control bool) time.Duration // a frame that is no message: a control frame, or one more of a message in fragments
+	Answered(bytes int) time.Duration  // a SyncStep2, in answer to a SyncStep1
 	// Operation counts an update that brought something new; a reason other than
 	// "" ends the session with code 4006.
 	Operation() (reason string)
@@ -109,6 +110,7 @@ type Session struct {
 // New makes a session of an accepted socket. share is that of its app, or nil.
 func New(socket *Socket, cfg *Config, guard Guard, share *Share, pulse *Pulse, readOnly bool) *Session {
 	s := &Session{cfg: cfg, socket: socket, guard: guard, share: share, pulse: pulse, readOnly: readOnly, since: time.Now()}
+	socket.session = s
 	s.lastData.Store(pulse.now.Load())
 	socket.conn.direct(s.drained, cfg.WriteTimeout)
 	return s
@@ -129,7 +131,7 @@ func (s *Session) Run(ctx context.Context, ended func(Closed)) {
 // proceed reads until the session ends or rests.
 func (s *Session) proceed() {
 	s.resting.Store(false)
-	err := s.read(s.ctx)
+	err := s.read()
 	for err == errRest {
 		s.resting.Store(true)
 		s.socket.conn.waking = true
@@ -138,7 +140,7 @@ func (s *Session) proceed() {
 		}
 		s.resting.Store(false)
 		s.socket.conn.waking = false
-		err = s.read(s.ctx)
+		err = s.read()
 	}
 	s.pulse.remove(s)
 	s.socket.end()
@@ -191,7 +193,7 @@ func (s *Session) Traffic() (framesIn, framesOut, bytesIn, bytesOut int64) {
 }
 
 // read handles messages until reading fails.
-func (s *Session) read(ctx context.Context) error {
+func (s *Session) read() error {
 	in := &s.socket.in
 	for {
 		kind, err := in.next()
@@ -203,7 +205,7 @@ func (s *Session) read(ctx context.Context) error {
 			s.Close(closecode.Text, "Text frames are not supported")
 			_, err = io.Copy(io.Discard, in)
 		default:
-			err = s.message(ctx, in)
+			err = s.message(in)
 		}
 		if err != nil {
 			return err
@@ -212,7 +214,7 @@ func (s *Session) read(ctx context.Context) error {
 }
 
 // message reads one message and handles it. Only a failed read is returned.
-func (s *Session) message(ctx context.Context, r *frames) error {
+func (s *Session) message(r *frames) error {
 	buffer := buffers.Get().(*[]byte)
 	defer putBuffer(buffer)
 	defer s.forget()
@@ -245,11 +247,16 @@ func (s *Session) message(ctx context.Context, r *frames) error {
 	if err != nil {
 		s.Fail(err)
 	}
+	s.slow(wait)
+	return nil
+}
+
+// slow lets time pass before more is read.
+func (s *Session) slow(wait time.Duration) {
 	if wait > 0 {
-		pause(ctx, wait)
+		pause(s.ctx, wait)
 		s.socket.conn.lastIn.Store(clock(time.Now())) // not its fault
 	}
-	return nil
 }
 
 // pause slows a client down: what it sends meanwhile waits in its socket.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,9 +79,20 @@ func (s *seat) Thaw() {
 }
 
 // free is a guard that allows what it is told to.
-type free struct{ operations int }
+type free struct {
+	operations          int
+	controls, fragments atomic.Int64
+}
 
 func (*free) Received(int) time.Duration { return 0 }
+func (f *free) Framed(control bool) time.Duration {
+	if control {
+		f.controls.Add(1)
+	} else {
+		f.fragments.Add(1)
+	}
+	return 0
+}
 func (*free) Answered(int) time.Duration { return 0 }
 func (f *free) Operation() string {
 	if f.operations--; f.operations == 0 {

@@ -24,6 +24,8 @@ type Socket struct {
 	conn *Conn
 	tls  bool
 
+	session *Session // nil: the socket is being refused
+
 	closed atomic.Pointer[Closed]
 }
 
@@ -141,7 +143,7 @@ func (s *Socket) Refuse(code int, reason string) {
 	s.conn.direct(nil, linger)
 	s.Close(code, reason)
 	_ = s.conn.SetReadDeadline(time.Now().Add(linger))
-	for {
+	for s.conn.in.Load() < refusedBytes {
 		if _, err := s.in.next(); err != nil {
 			break
 		}
@@ -151,6 +153,10 @@ func (s *Socket) Refuse(code int, reason string) {
 	}
 	s.end()
 }
+
+// refusedBytes is how much of a refused peer is read, its request included: what it sent
+// before it knew, and no flood.
+const refusedBytes = 256 << 10
 
 // end closes the connection without further ceremony.
 func (s *Socket) end() { _ = s.top.Close() }

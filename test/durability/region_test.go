@@ -76,7 +76,7 @@ func startPod(t *testing.T, i *natstest.Instance, name string, configure func(*r
 	check(err)
 	p.Node, err = relay.Open(c)
 	check(err)
-	server := relay.NewServer(p.Node, log)
+	server := relay.NewServer(p.Node, relay.ServerConfig{Log: log})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l, nil) }()
 	closed := false
