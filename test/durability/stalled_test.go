@@ -122,7 +122,9 @@ func TestStalledClientsCostTheOthersNothingAndCatchUp(t *testing.T) {
 	if soak() && during > before*3/2+time.Millisecond {
 		t.Errorf("stalled clients made the others wait: p99 %v instead of %v", during, before)
 	}
-	if frozen := p.Counters().Frozen.Load(); frozen < int64(stalled) {
+	// Where a busy machine took longer than that for the rounds, some have ended.
+	const patience = 30 * time.Second // of a write that makes no progress
+	if frozen := p.Counters().Frozen.Load(); frozen < int64(stalled) && time.Since(stall) < patience {
 		t.Errorf("%d clients were frozen, expected %d: their queues were not put to the test", frozen, stalled)
 	}
 	for _, s := range p.Sessions(&control.Filter{}, 0, 1000).Rows {
@@ -135,11 +137,12 @@ func TestStalledClientsCostTheOthersNothingAndCatchUp(t *testing.T) {
 	for soak() && time.Since(stall) < time.Minute {
 		round()
 	}
-	t.Logf("stalled for %v", time.Since(stall).Round(time.Millisecond))
 	start := time.Now()
 	for _, c := range slow {
 		c.gate.Unlock()
 	}
+	stalledFor := time.Since(stall)
+	t.Logf("stalled for %v", stalledFor.Round(time.Millisecond))
 	returned := 0
 	for _, c := range slow {
 		if !c.endsOrHas(writer, paster) { // a write without progress for 30 s ends the connection
@@ -153,7 +156,7 @@ func TestStalledClientsCostTheOthersNothingAndCatchUp(t *testing.T) {
 	}
 	t.Logf("%d stalled clients, %d of them by a new connection, were complete %v after they read again",
 		stalled, returned, time.Since(start).Round(time.Millisecond))
-	if returned > 0 && !soak() {
-		t.Errorf("%d connections ended, in less than 30 s", returned)
+	if returned > 0 && stalledFor < patience {
+		t.Errorf("%d connections ended, after %v", returned, stalledFor)
 	}
 }
