@@ -27,10 +27,12 @@ type bucket struct {
 	opened   chan struct{} // closed with the first lease, or with a fault
 	opening  sync.Once
 
-	urlDue time.Time // owned by the lease keeper: when publishURL tries again
+	living []docid.Document // owned by sweepOrphans: orphans that live on without the registry
+	urlDue time.Time        // owned by the lease keeper: when publishURL tries again
 
 	lease   ownLease
 	peers   peers
+	clock   bucketClock
 	fence   fence
 	answers answers
 	hints   hints

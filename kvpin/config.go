@@ -1,6 +1,7 @@
 package kvpin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,6 +73,14 @@ type Config struct {
 	// Load describes the node's load in its lease, for people: any JSON. Called at
 	// each renewal; may be nil.
 	Load func() json.RawMessage
+	// About says what the node tells the others about itself in its lease. Called at
+	// each renewal; nil: nothing.
+	About func() About
+	// Alive asks this region's other nodes whether one of them has a document open in
+	// an epoch, although no lease says so: a node that has lost the registry may still
+	// have its clients. ErrSilent says that there is one that does not answer, other
+	// errors that nobody could be asked. Nil: nobody is asked.
+	Alive func(context.Context, docid.Document, Epoch) (bool, error)
 	// Unpinned is told of a document whose last holder the registry took out in the
 	// background: a release that was owed, or an orphan. Its history is to be purged
 	// once the pin is gone. May be nil; must not block.

@@ -140,7 +140,7 @@ func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
 	select {
 	case telling <- struct{}{}:
 	case <-h.ctx.Done():
-		if what != moved {
+		if !what.final() {
 			return
 		}
 		telling <- struct{}{}
@@ -150,6 +150,8 @@ func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
 	switch what {
 	case moved:
 		(*rooms).Moved(d.name, p)
+	case ended:
+		(*rooms).Ended(d.name, p)
 	case restored:
 		err = (*rooms).Restored(h.ctx, d.name, p)
 	case rebased:

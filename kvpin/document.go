@@ -42,9 +42,13 @@ type news int
 const (
 	nothing news = iota
 	moved
+	ended
 	restored
 	rebased
 )
+
+// final news come with the end of the hold.
+func (n news) final() bool { return n == moved || n == ended }
 
 // begin takes the document's turn: a node does one registry operation per document
 // at a time.
@@ -127,7 +131,7 @@ func (b *bucket) me() (Holder, held, error) {
 // writePin writes the document's pin and keeps the books about its outcome.
 func (b *bucket) writePin(ctx context.Context, d *document, p Pin, expect uint64, ttl time.Duration) (Pin, error) {
 	before := b.store.Incarnation()
-	revision, err := b.put(ctx, d.key, p.encode(), expect, ttl)
+	revision, err := b.put(ctx, d.key, p.encode(ttl), expect, ttl)
 	switch {
 	case err == nil:
 		p.Revision = revision

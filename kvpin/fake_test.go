@@ -293,6 +293,13 @@ func (s *fakeStore) Get(ctx context.Context, key string) (entry, error) {
 	return s.bucket.get(key), nil
 }
 
+func (s *fakeStore) Now(ctx context.Context) (time.Time, error) {
+	if !s.pass(ctx, "", nil) {
+		return time.Time{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+	return time.Now(), nil
+}
+
 func (s *fakeStore) Put(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
 	return s.write(ctx, key, value, true, expect, ttl)
 }

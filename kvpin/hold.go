@@ -149,12 +149,12 @@ func (b *bucket) entered(ctx context.Context, d *document, e entry) (next Pin, w
 		return Pin{}, false, err
 	}
 	fresh := Pin{Region: b.cfg.Region, Epoch: newEpoch(), Holders: []Holder{me}, Since: time.Now()}
-	if !e.Present {
-		return fresh, true, nil
-	}
-	p, err := decodePin(e)
+	p, ok, err := b.pinOf(e)
 	if err != nil {
 		return Pin{}, false, err
+	}
+	if !ok {
+		return fresh, true, nil
 	}
 	if p.Region == b.cfg.Region {
 		return p.with(me), !p.has(me) || d.doubted(e.Revision), nil

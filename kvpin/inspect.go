@@ -48,6 +48,7 @@ type Lease struct {
 	Started  time.Time       // by the node's clock
 	Renewed  time.Time       // by the registry's clock
 	Load     json.RawMessage // what Config.Load said
+	About
 }
 
 // OpenInspector connects to the registries. Their buckets must exist.
@@ -104,15 +105,15 @@ func (i *Inspector) Leases(ctx context.Context, license docid.LicenseRegion) ([]
 		return nil, err
 	}
 	var leases []Lease
+	clock := clockOf(ctx, s)
 	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
 		record, err := decodeLease(e)
-		if !e.Present || err != nil || record.Left {
+		if !e.Present || err != nil || record.Left || record.ended(e, unknownLife, clock.now()) {
 			return nil
 		}
-		node := strings.TrimPrefix(e.Key, leasePrefix+string(record.Region)+".")
 		leases = append(leases, Lease{
-			Node: docid.NodeID(node), Region: record.Region, ID: record.Lease, Draining: record.Draining,
-			Settling: record.Settling, Started: record.Started, Renewed: e.Written, Load: record.Load,
+			Node: nodeOfLease(e.Key), Region: record.Region, ID: record.Lease, Draining: record.Draining,
+			Settling: record.Settling, Started: record.Started, Renewed: e.Written, Load: record.Load, About: record.About,
 		})
 		return nil
 	})
@@ -122,22 +123,43 @@ func (i *Inspector) Leases(ctx context.Context, license docid.LicenseRegion) ([]
 	return leases, err
 }
 
-// leaseTable says which leases are current, by their keys.
-type leaseTable map[string]leaseRecord
-
-func (t leaseTable) take(e entry) {
-	if record, err := decodeLease(e); e.Present && err == nil {
-		t[e.Key] = record
-	} else {
-		delete(t, e.Key)
-	}
+// nodeOfLease is the node that a lease's key names: what follows the region, which
+// has no dots.
+func nodeOfLease(key string) docid.NodeID {
+	_, node, _ := strings.Cut(strings.TrimPrefix(key, leasePrefix), ".")
+	return docid.NodeID(node)
 }
 
-func (t leaseTable) judge(p Pin) (Pin, State) {
+// leaseTable says which leases are current, by their keys.
+type leaseTable struct {
+	clock  *bucketClock
+	leases map[string]leaseRecord
+}
+
+func newLeaseTable(clock *bucketClock) leaseTable {
+	return leaseTable{clock, make(map[string]leaseRecord)}
+}
+
+// take reports whether the entry is a lease that is current.
+func (t leaseTable) take(e entry) bool {
+	record, err := decodeLease(e)
+	if !e.Present || err != nil || record.ended(e, unknownLife, t.clock.now()) {
+		delete(t.leases, e.Key)
+		return false
+	}
+	t.leases[e.Key] = record
+	return true
+}
+
+// judge says what the pin of an entry amounts to.
+func (t leaseTable) judge(e entry, p Pin) (Pin, State) {
+	if p.lasted(e, unknownLife, t.clock.now()) {
+		return Pin{Revision: e.Revision}, Free
+	}
 	if len(p.Holders) == 0 {
 		return p, Grace
 	}
-	alive := p.without(func(h Holder) bool { return !t[leaseKey(p.Region, h.Node)].covers(h.Lease) })
+	alive := p.without(func(h Holder) bool { return !t.leases[leaseKey(p.Region, h.Node)].covers(h.Lease) })
 	if len(alive.Holders) == 0 {
 		return p, Orphaned
 	}
@@ -157,7 +179,7 @@ func (f PinFilter) info(license docid.LicenseRegion, e entry, leases leaseTable)
 	if err != nil || f.Region != "" && f.Region != p.Region {
 		return PinInfo{}, false
 	}
-	p, state := leases.judge(p)
+	p, state := leases.judge(e, p)
 	return PinInfo{doc, p, state}, true
 }
 
@@ -168,13 +190,14 @@ var errEnough = errors.New("enough")
 func (i *Inspector) Pins(ctx context.Context, license docid.LicenseRegion, f PinFilter) iter.Seq2[PinInfo, error] {
 	return func(yield func(PinInfo, error) bool) {
 		s, err := i.store(license)
-		leases := make(leaseTable)
+		var leases leaseTable
 		if err == nil {
+			leases = newLeaseTable(clockOf(ctx, s))
 			err = s.Scan(ctx, leasePrefix+">", func(e entry) error { leases.take(e); return nil })
 		}
 		if err == nil {
 			err = s.Scan(ctx, docid.PinFilter(f.Tenant, f.App), func(e entry) error {
-				if info, ok := f.info(license, e, leases); ok && e.Present && !yield(info, nil) {
+				if info, ok := f.info(license, e, leases); ok && info.State != Free && !yield(info, nil) {
 					return errEnough
 				}
 				return nil
@@ -194,7 +217,7 @@ func (i *Inspector) WatchPins(ctx context.Context, license docid.LicenseRegion, 
 	if err != nil {
 		return err
 	}
-	leases := make(leaseTable)
+	leases := newLeaseTable(clockOf(ctx, s))
 	var early []entry // pins that came before all leases were known
 	synced := false
 	report := func(e entry) {
@@ -236,7 +259,7 @@ func (i *Inspector) Pin(ctx context.Context, doc docid.Document) (PinInfo, error
 	if err != nil {
 		return PinInfo{Document: doc, Pin: Pin{Revision: e.Revision}}, err
 	}
-	leases := make(leaseTable)
+	leases := newLeaseTable(clockOf(ctx, s))
 	for _, h := range p.Holders {
 		l, err := s.Get(ctx, leaseKey(p.Region, h.Node))
 		if err != nil {
@@ -244,7 +267,7 @@ func (i *Inspector) Pin(ctx context.Context, doc docid.Document) (PinInfo, error
 		}
 		leases.take(l)
 	}
-	p, state := leases.judge(p)
+	p, state := leases.judge(e, p)
 	return PinInfo{doc, p, state}, nil
 }
 

@@ -15,7 +15,7 @@ func (i *Inspector) Regions(ctx context.Context, license docid.LicenseRegion) ([
 	if err != nil {
 		return nil, err
 	}
-	return lookAtRegions(ctx, s)
+	return lookAtRegions(ctx, s, unknownLife, clockOf(ctx, s))
 }
 
 // SetRegionURL writes the public URL of a region into a registry, whatever is

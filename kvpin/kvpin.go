@@ -50,6 +50,8 @@ type Pin struct {
 	// Revision is the revision of the pin's key. Of a document without a pin it is
 	// the revision of what its expiry left, or 0.
 	Revision uint64
+
+	ttl time.Duration // for which the key was written; 0: an earlier version did not say
 }
 
 // State is what a pin amounts to.
@@ -101,6 +103,10 @@ var (
 	// when another write to it is in flight: read it again.
 	ErrConflict = errors.New("revision conflict")
 
+	// ErrSilent is returned by Config.Alive when a node of the region has the document
+	// open, and does not say in which epoch: it may be dead, or frozen.
+	ErrSilent = errors.New("a node that has the document open does not answer")
+
 	// ErrHeld is returned by Hold and Adopt when this node holds the document
 	// already.
 	ErrHeld = errors.New("document is held already")
@@ -124,11 +130,17 @@ type Rooms interface {
 	// Moved: the document is pinned in another region now. The hold is over; the
 	// members get 4009.
 	Moved(docid.Document, Pin)
+	// Ended: the document's life ended while this node's lease had run out, and it has
+	// begun another one in this region. The hold is over. What the room holds is of the
+	// former life and must not get into the new one; the members get 1012, and those
+	// who come back bring what they have themselves.
+	Ended(docid.Document, Pin)
 	// Restored: the pin was gone and was created again with the same epoch. The
 	// history may have been purged meanwhile: append a full snapshot before taking
 	// joiners. An error has the call repeated; ctx ends with the hold.
 	Restored(context.Context, docid.Document, Pin) error
-	// Rebased: the document began another life in this region. Merge the room's
+	// Rebased: the document has another epoch in this region, although this node's lease
+	// has been unbroken: the registry was changed by hand or restored from a copy. Merge the room's
 	// content into the epoch of the pin and go on there. An error has the call
 	// repeated; ctx ends with the hold.
 	Rebased(context.Context, docid.Document, Pin) error

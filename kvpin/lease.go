@@ -26,8 +26,10 @@ type ownLease struct {
 	candidate LeaseID
 	// settling are lost leases whose pins are being gone through.
 	settling []LeaseID
-	started  time.Time // of the first attempt
-	had      bool      // there was a lease before
+	// broken are those of settling that were followed by a time without a lease.
+	broken  []LeaseID
+	started time.Time // of the first attempt
+	had     bool      // there was a lease before
 }
 
 // held is a snapshot of a lease that is current.
@@ -49,6 +51,20 @@ func (l *ownLease) covers(id LeaseID, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.id != "" && now.Before(l.until) && (l.id == id || slices.Contains(l.settling, id))
+}
+
+// ranOut reports whether a lost lease was followed by a time in which this node had
+// none.
+func (l *ownLease) ranOut(id LeaseID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.broken, id)
+}
+
+// over reports whether a lease is over by then, given until when it was current. The
+// monotonic clock stands still while a machine is suspended; the wall clock does not.
+func over(until, then time.Time) bool {
+	return !then.Before(until) || then.Round(0).After(until.Round(0))
 }
 
 // newLeaseID begins with the region, so that a lease can be found from its id and
@@ -75,7 +91,9 @@ func (b *bucket) leaseKey() string { return leaseKey(b.cfg.Region, b.cfg.Node) }
 
 // keepLease takes the lease, renews it, and takes another one when it is lost.
 func (b *bucket) keepLease(ctx context.Context) {
+	b.lease.mu.Lock()
 	b.lease.started = time.Now()
+	b.lease.mu.Unlock()
 	ensured := b.ensure == nil
 	var missing time.Time // since when no bucket answers
 	for ctx.Err() == nil && !b.leaving.Load() {
@@ -160,7 +178,7 @@ func (b *bucket) renew(ctx context.Context) error {
 	l.mu.Unlock()
 	if b.validated() {
 		l.mu.Lock()
-		l.settling = nil
+		l.settling, l.broken = nil, nil
 		l.mu.Unlock()
 	}
 	for range 2 {
@@ -221,8 +239,7 @@ func (b *bucket) acquire(ctx context.Context) error {
 	}
 	id, had, settling := l.candidate, l.had, slices.Clone(l.settling)
 	l.mu.Unlock()
-	if e.Present && had {
-		record, err := decodeLease(e)
+	if record, current, err := b.leaseOf(e); had && (current || err != nil) {
 		if ours := err == nil && (record.Lease == id || slices.Contains(settling, record.Lease)); !ours {
 			// The newest process wins; the older one waits until the key is gone
 			// instead of taking turns with it.
@@ -239,6 +256,9 @@ func (b *bucket) acquire(ctx context.Context) error {
 		b.cfg.Log.Info("the registry answers, took a new lease", "license", b.license, "lease", id)
 	}
 	l.mu.Lock()
+	if over(l.until, start) {
+		l.broken = slices.Clone(l.settling)
+	}
 	l.id, l.candidate, l.revision, l.had = id, "", revision, true
 	l.until, l.since = start.Add(b.cfg.LeaseTTL), time.Now()
 	l.mu.Unlock()
@@ -251,9 +271,12 @@ func (b *bucket) leaseRecord(id LeaseID) leaseRecord {
 	l := &b.lease
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := leaseRecord{Region: b.cfg.Region, Lease: id, Settling: l.settling, Draining: b.draining.Load(), Started: l.started}
+	r := leaseRecord{Region: b.cfg.Region, Lease: id, Settling: l.settling, Draining: b.draining.Load(), Started: l.started, TTL: int64(b.cfg.LeaseTTL / time.Second)}
 	if b.cfg.Load != nil {
 		r.Load = b.cfg.Load()
+	}
+	if b.cfg.About != nil {
+		r.About = b.cfg.About()
 	}
 	return r
 }

@@ -26,12 +26,12 @@ func (b *bucket) lookup(ctx context.Context, doc docid.Document) (p Pin, s State
 
 // judge says what an entry amounts to.
 func (b *bucket) judge(ctx context.Context, e entry) (Pin, State, error) {
-	if !e.Present {
-		return Pin{Revision: e.Revision}, Free, nil
-	}
-	p, err := decodePin(e)
+	p, ok, err := b.pinOf(e)
 	if err != nil {
 		return Pin{}, Free, err
+	}
+	if !ok {
+		return Pin{Revision: e.Revision}, Free, nil
 	}
 	if len(p.Holders) == 0 {
 		return p, Grace, nil

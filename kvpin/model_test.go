@@ -288,6 +288,8 @@ func (n *modelNode) Moved(doc docid.Document, p Pin) {
 	}
 }
 
+func (n *modelNode) Ended(doc docid.Document, p Pin) { n.Moved(doc, p) }
+
 func (n *modelNode) Restored(_ context.Context, doc docid.Document, p Pin) error {
 	return n.follow(doc, p, "restored")
 }

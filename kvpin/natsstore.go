@@ -116,6 +116,28 @@ func (s *natsStore) Get(ctx context.Context, key string) (entry, error) {
 	return e, nil
 }
 
+// Now asks for the time with the stream's description, which its leader gives.
+func (s *natsStore) Now(ctx context.Context) (time.Time, error) {
+	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.api + "STREAM.INFO." + s.stream})
+	if err != nil {
+		return time.Time{}, unavailable(err)
+	}
+	var answer struct {
+		Error *apiError `json:"error"`
+		Now   time.Time `json:"ts"`
+	}
+	err = json.Unmarshal(reply.Data, &answer)
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("%w: answer about the stream: %w", ErrUnavailable, err)
+	case answer.Error != nil:
+		return time.Time{}, fmt.Errorf("%w: %w", ErrUnavailable, answer.Error)
+	case answer.Now.IsZero():
+		return time.Time{}, fmt.Errorf("%w: the server does not tell its time", ErrUnavailable)
+	}
+	return answer.Now, nil
+}
+
 func isMarker(h nats.Header) bool {
 	op := h.Get(headerOperation)
 	return op == "DEL" || op == "PURGE" || h.Get(headerMarker) != ""

@@ -93,19 +93,22 @@ func (p *peers) smallest(n docid.NodeID, ttl time.Duration) bool {
 // noticeLease takes a change of a lease of this region. One that ends without a
 // farewell may leave orphans.
 func (b *bucket) noticeLease(node docid.NodeID, e entry) {
-	var record leaseRecord
-	if e.Present {
-		var err error
-		if record, err = decodeLease(e); err != nil {
-			b.cfg.Log.Warn("ignoring a lease", "license", b.license, "error", err)
-			return
-		}
+	if node == b.cfg.Node && e.Present {
+		b.clock.set(e.Written)
+	}
+	record, current, err := b.leaseOf(e)
+	if err != nil {
+		b.cfg.Log.Warn("ignoring a lease", "license", b.license, "error", err)
+		return
+	}
+	if !current {
+		record = leaseRecord{}
 	}
 	b.peers.mu.Lock()
 	before, known := b.peers.leases[node]
 	gap := time.Since(b.peers.heard) > b.cfg.LeaseTTL // its own renewals come more often
 	b.peers.heard = time.Now()
-	if e.Present {
+	if current {
 		b.peers.leases[node] = peer{record, time.Now()}
 	} else {
 		delete(b.peers.leases, node)
@@ -144,12 +147,14 @@ func (b *bucket) readLease(ctx context.Context, r docid.Region, n docid.NodeID) 
 		return leaseRecord{}, nil // not the id of a lease
 	}
 	e, err := b.get(ctx, leaseKey(r, n))
-	if err != nil || !e.Present {
+	if err != nil {
 		return leaseRecord{}, err
 	}
-	record, err := decodeLease(e)
+	record, current, err := b.leaseOf(e)
 	if err != nil {
 		b.cfg.Log.Warn("ignoring a lease", "license", b.license, "error", err)
+	}
+	if !current {
 		return leaseRecord{}, nil
 	}
 	return record, nil

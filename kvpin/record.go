@@ -27,10 +27,12 @@ type pinRecord struct {
 	Holders []Holder     `json:"holders"`
 	Since   time.Time    `json:"since"`
 	Left    time.Time    `json:"left,omitzero"`
+	TTL     int64        `json:"ttl,omitempty"` // seconds that the key was written for; 0: an earlier version did
 }
 
-func (p Pin) encode() []byte {
-	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC(), p.Left.UTC()})
+// encode returns the pin as it is written with an expiry.
+func (p Pin) encode(ttl time.Duration) []byte {
+	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC(), p.Left.UTC(), int64(ttl / time.Second)})
 	if err != nil {
 		panic(err) // nothing in the record can fail
 	}
@@ -42,7 +44,10 @@ func decodePin(e entry) (Pin, error) {
 	if err := json.Unmarshal(e.Value, &r); err != nil {
 		return Pin{}, fmt.Errorf("%w: %s at revision %d is not readable: %w", ErrUnavailable, e.Key, e.Revision, err)
 	}
-	return Pin{r.Region, r.Epoch, r.Holders, r.Since, r.Left, e.Revision}, nil
+	return Pin{
+		Region: r.Region, Epoch: r.Epoch, Holders: r.Holders, Since: r.Since, Left: r.Left,
+		Revision: e.Revision, ttl: time.Duration(r.TTL) * time.Second,
+	}, nil
 }
 
 // lists reports whether the node is among the holders, under any lease.
@@ -70,7 +75,8 @@ func (p Pin) with(h Holder) Pin {
 	return p
 }
 
-// leaseRecord is a lease as the bucket stores it.
+// leaseRecord is a lease as the bucket stores it. A node writes its own only, and
+// readers ignore what they do not know, so that later versions can say more.
 type leaseRecord struct {
 	Region docid.Region `json:"region"`
 	Lease  LeaseID      `json:"lease"`
@@ -81,7 +87,9 @@ type leaseRecord struct {
 	Draining bool            `json:"draining,omitempty"`
 	Left     bool            `json:"left,omitempty"` // given back in order: nothing to sweep
 	Started  time.Time       `json:"started"`
+	TTL      int64           `json:"ttl,omitempty"` // as that of a pin
 	Load     json.RawMessage `json:"load,omitempty"`
+	About
 }
 
 func (l leaseRecord) encode() []byte {

@@ -147,10 +147,13 @@ func (b *bucket) surveyRegions(ctx context.Context) ([]RegionInfo, error) {
 func (b *bucket) lookAtRegions(ctx context.Context) ([]RegionInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
 	defer cancel()
-	return lookAtRegions(ctx, b.store)
+	return lookAtRegions(ctx, b.store, b.cfg.LeaseTTL, &b.clock)
 }
 
-func lookAtRegions(ctx context.Context, s store) ([]RegionInfo, error) {
+// lookAtRegions reads the regions and what the leases say about them, without those
+// that are over by the bucket's clock. Those that do not say how long they last count
+// for ttl.
+func lookAtRegions(ctx context.Context, s store, ttl time.Duration, clock *bucketClock) ([]RegionInfo, error) {
 	var infos []RegionInfo
 	err := s.Scan(ctx, regionPrefix+">", func(e entry) error {
 		if e.Present {
@@ -163,7 +166,7 @@ func lookAtRegions(ctx context.Context, s store) ([]RegionInfo, error) {
 	}
 	best := make(map[docid.Region]RegionStatus)
 	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
-		if record, err := decodeLease(e); e.Present && err == nil && !record.Left {
+		if record, err := decodeLease(e); e.Present && err == nil && !record.Left && !record.ended(e, ttl, clock.now()) {
 			status := RegionLive
 			if record.Draining {
 				status = RegionDraining

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Release takes this node out of the document's holders; lastLeft is when its last
@@ -85,11 +87,15 @@ func (b *bucket) trusted(p Pin) Pin {
 // known; a zero revision has it read. It returns whether nobody is left, and the
 // pin it left.
 func (b *bucket) leave(ctx context.Context, d *document, p Pin) (last bool, left Pin, err error) {
-	e := entry{Present: true, Revision: p.Revision}
+	there := true
 	read := func() error {
-		var err error
-		if e, err = b.readPin(ctx, d); err == nil && e.Present {
-			p, err = decodePin(e)
+		e, err := b.readPin(ctx, d)
+		if err != nil {
+			return err
+		}
+		var next Pin
+		if next, there, err = b.pinOf(e); there {
+			p = next
 		}
 		return err
 	}
@@ -99,14 +105,14 @@ func (b *bucket) leave(ctx context.Context, d *document, p Pin) (last bool, left
 		}
 	}
 	for {
-		if !e.Present {
+		if !there {
 			return true, p, nil
 		}
 		if p.Region != b.cfg.Region || !p.lists(b.cfg.Node) {
 			return false, p, nil
 		}
 		next := p.without(func(h Holder) bool { return h.Node == b.cfg.Node })
-		if next, err = b.withoutDead(ctx, next); err != nil {
+		if next, err = b.withoutDead(ctx, d.name, next); err != nil {
 			return false, Pin{}, err
 		}
 		if d.lastLeft.After(next.Left) {
@@ -128,8 +134,10 @@ func (b *bucket) leave(ctx context.Context, d *document, p Pin) (last bool, left
 }
 
 // withoutDead leaves out holders whose leases are gone: theirs is not to keep the
-// pin when the last living holder leaves.
-func (b *bucket) withoutDead(ctx context.Context, p Pin) (Pin, error) {
+// pin when the last living holder leaves. If nobody would be left, the region is
+// asked whether one of them goes on without the registry; then all stay, and a sweep
+// looks at them later.
+func (b *bucket) withoutDead(ctx context.Context, doc docid.Document, p Pin) (Pin, error) {
 	dead := make(map[Holder]bool)
 	for _, h := range p.Holders {
 		alive, err := b.alive(ctx, h)
@@ -138,7 +146,18 @@ func (b *bucket) withoutDead(ctx context.Context, p Pin) (Pin, error) {
 		}
 		dead[h] = !alive
 	}
-	return p.without(func(h Holder) bool { return dead[h] }), nil
+	living := p.without(func(h Holder) bool { return dead[h] })
+	if len(living.Holders) > 0 || len(p.Holders) == 0 || b.cfg.Alive == nil {
+		return living, nil
+	}
+	within, cancel := context.WithTimeout(ctx, b.cfg.Deadline/3) // the write needs time, too
+	defer cancel()
+	alive, err := b.cfg.Alive(within, doc, p.Epoch)
+	if err != nil || alive {
+		b.sweepFor(leaseLost)
+		return p, nil
+	}
+	return living, nil
 }
 
 // restOfGrace is what is left of the grace period, in the whole seconds that the

@@ -30,6 +30,9 @@ type store interface {
 	// replica has them that may be moments behind. It fails when nothing comes for
 	// some seconds.
 	Scan(ctx context.Context, filter string, handle func(entry) error) error
+	// Now returns the time by the clock of the bucket's leader, or by one that was so a
+	// moment ago. Errors wrap ErrUnavailable.
+	Now(ctx context.Context) (time.Time, error)
 	// Incarnation counts the connections that the store has had. Writes that were
 	// sent in one incarnation reach the bucket in their order.
 	Incarnation() uint64

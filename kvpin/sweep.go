@@ -15,8 +15,11 @@ import (
 type occasion int
 
 const (
+	// some orphans were found to live on without the registry: only they are looked at
+	// again, by the node that found them.
+	livedOn occasion = iota
 	// now and then, should all else have failed; by the node with the smallest id.
-	routine occasion = iota
+	routine
 	// this node has not watched the leases for a while, or not before; by the node
 	// with the smallest id, since the others have it, or one smaller still, to
 	// watch.
@@ -47,6 +50,8 @@ func (b *bucket) sweepOrphans(ctx context.Context) {
 			default:
 			}
 		case <-t.C:
+			b.sweepFor(routine)
+			<-b.sweeper
 		case <-ctx.Done():
 		}
 		t.Stop()
@@ -55,13 +60,13 @@ func (b *bucket) sweepOrphans(ctx context.Context) {
 		}
 		b.mu.Lock()
 		o := b.occasion
-		b.occasion = routine
+		b.occasion = livedOn
 		b.mu.Unlock()
-		if o != leaseLost && !b.peers.smallest(b.cfg.Node, b.cfg.LeaseTTL) {
-			continue
+		if (o == routine || o == unwatched) && !b.peers.smallest(b.cfg.Node, b.cfg.LeaseTTL) {
+			o = livedOn
 		}
 		start := time.Now()
-		err := b.sweep(ctx)
+		err := b.sweep(ctx, o)
 		b.observe("sweep", start, err)
 		if err != nil && ctx.Err() == nil {
 			b.cfg.Log.Info("sweep of orphaned pins failed, trying again", "license", b.license, "error", err)
@@ -73,38 +78,72 @@ func (b *bucket) sweepOrphans(ctx context.Context) {
 // errNotYet says that this node may not judge others' leases yet.
 var errNotYet = errors.New("the node's own lease is not old enough")
 
-func (b *bucket) sweep(ctx context.Context) error {
+func (b *bucket) sweep(ctx context.Context, o occasion) error {
 	lease, ok := b.lease.current(time.Now())
 	if !ok || time.Since(lease.since) < b.cfg.LeaseTTL {
 		return errNotYet
+	}
+	if o == livedOn {
+		return b.unpinOrphans(ctx, b.living)
 	}
 	first, err := b.sweepsFirst(ctx)
 	if err != nil || !first {
 		return err
 	}
-	var orphans []docid.Document
-	err = b.store.Scan(ctx, pinKeys, func(e entry) error {
-		p, err := decodePin(e)
-		if !e.Present || err != nil || p.Region != b.cfg.Region || len(p.Holders) == 0 {
-			return nil
-		}
-		if slices.ContainsFunc(p.Holders, func(h Holder) bool { return b.peers.current(h, b.cfg.LeaseTTL) }) {
-			return nil
-		}
-		if doc, err := docid.ParsePinKey(b.license, e.Key); err == nil {
-			orphans = append(orphans, doc)
-		}
-		return nil
-	})
+	orphans, outlived, err := b.lookAtPins(ctx)
 	if err != nil {
 		return err
 	}
+	if err := b.unpinOrphans(ctx, orphans); err != nil {
+		return err
+	}
+	return b.sweepOutlived(ctx, outlived)
+}
+
+// unpinOrphans unpins those orphans that nobody in the region has open. The others
+// are looked at again soon: should their nodes die, no lease will tell.
+func (b *bucket) unpinOrphans(ctx context.Context, orphans []docid.Document) error {
+	silent := make(map[docid.NodeID]bool)
+	var living []docid.Document
 	for _, doc := range orphans {
-		if err := b.unpinOrphan(ctx, doc); err != nil {
+		alive, err := b.unpinOrphan(ctx, doc, silent)
+		if err != nil {
 			return err
 		}
+		if alive {
+			living = append(living, doc)
+		}
+	}
+	if b.living = living; len(living) > 0 {
+		b.cfg.Log.Warn("documents live on in this region on nodes that have lost the registry", "license", b.license, "documents", len(living))
+		b.sweepFor(livedOn)
 	}
 	return nil
+}
+
+// lookAtPins goes through all pins: those of this region whose holders seem to be
+// gone, and those of any region that are there although their time is over.
+func (b *bucket) lookAtPins(ctx context.Context) (orphans []docid.Document, outlived []entry, err error) {
+	err = b.store.Scan(ctx, pinKeys, func(e entry) error {
+		p, err := decodePin(e)
+		if !e.Present || err != nil {
+			return nil
+		}
+		doc, err := docid.ParsePinKey(b.license, e.Key)
+		switch {
+		case err != nil:
+		case p.lasted(e, b.cfg.Grace, b.clock.now()):
+			outlived = append(outlived, e)
+		case len(p.Holders) == 0:
+		case slices.ContainsFunc(p.Holders, func(h Holder) bool { return b.peers.current(h, b.cfg.LeaseTTL) }):
+		case p.Region == b.cfg.Region:
+			orphans = append(orphans, doc)
+		case b.forsaken(e, p):
+			outlived = append(outlived, e)
+		}
+		return nil
+	})
+	return orphans, outlived, err
 }
 
 // sweepsFirst reports whether this node is to do the sweep that several may be
@@ -114,7 +153,7 @@ func (b *bucket) sweep(ctx context.Context) error {
 func (b *bucket) sweepsFirst(ctx context.Context) (bool, error) {
 	key := sweepPrefix + string(b.cfg.Region)
 	e, err := b.get(ctx, key)
-	if err != nil || e.Present && string(e.Value) != string(b.cfg.Node) {
+	if err != nil || e.Present && string(e.Value) != string(b.cfg.Node) && !outlived(e, b.cfg.LeaseTTL, b.clock.now()) {
 		return false, err
 	}
 	if _, err = b.put(ctx, key, []byte(b.cfg.Node), e.Revision, b.cfg.LeaseTTL); errors.Is(err, ErrConflict) {
@@ -123,34 +162,88 @@ func (b *bucket) sweepsFirst(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// unpinOrphan starts the grace period of an orphan.
-func (b *bucket) unpinOrphan(ctx context.Context, doc docid.Document) error {
-	d, err := b.begin(ctx, doc)
-	if err != nil {
-		return err
+// aliveTries and aliveWait are how long a node that does not answer is asked before
+// it counts as dead.
+const (
+	aliveTries = 3
+	aliveWait  = 2 * time.Second
+)
+
+// livesOn reports whether a node of this region has a document open whose leases are
+// gone. Nodes that do not answer are noted in silent, and not waited for again: a
+// dead node whose connection NATS has yet to miss may have held thousands.
+func (b *bucket) livesOn(ctx context.Context, doc docid.Document, p Pin, silent map[docid.NodeID]bool) (bool, error) {
+	if b.cfg.Alive == nil {
+		return false, nil
 	}
-	defer b.end(d)
-	if d.hold != nil {
-		return nil
+	tries := aliveTries
+	if !slices.ContainsFunc(p.Holders, func(h Holder) bool { return !silent[h.Node] }) {
+		tries = 0
 	}
-	e, err := b.readPin(ctx, d)
+	for range tries {
+		within, cancel := context.WithTimeout(ctx, aliveWait)
+		alive, err := b.cfg.Alive(within, doc, p.Epoch)
+		cancel()
+		if !errors.Is(err, ErrSilent) {
+			return alive, err
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+	}
+	for _, h := range p.Holders {
+		silent[h.Node] = true
+	}
+	return false, nil
+}
+
+// orphan reads a pin of this region whose holders' leases are all gone; the revision
+// is 0 if it is none.
+func (b *bucket) orphan(ctx context.Context, doc docid.Document) (p Pin, revision uint64, err error) {
+	e, err := b.get(ctx, doc.PinKey())
 	if err != nil {
-		return err
+		return Pin{}, 0, err
 	}
 	p, state, err := b.judge(ctx, e)
 	if err != nil || state != Orphaned || p.Region != b.cfg.Region {
-		return err
+		return Pin{}, 0, err
+	}
+	return p, e.Revision, nil
+}
+
+// unpinOrphan starts the grace period of an orphan, unless a node of the region has
+// it open all the same: then it is living.
+func (b *bucket) unpinOrphan(ctx context.Context, doc docid.Document, silent map[docid.NodeID]bool) (living bool, err error) {
+	// The turn is taken after the question: somebody may want to open the document.
+	p, revision, err := b.orphan(ctx, doc)
+	if err != nil || revision == 0 {
+		return false, err
+	}
+	if alive, err := b.livesOn(ctx, doc, p, silent); err != nil || alive {
+		return alive, err
+	}
+	d, err := b.begin(ctx, doc)
+	if err != nil {
+		return false, err
+	}
+	defer b.end(d)
+	if d.hold != nil {
+		return false, nil
+	}
+	e, err := b.readPin(ctx, d)
+	if err != nil || e.Revision != revision {
+		return false, err
 	}
 	p, err = b.writePin(ctx, d, p.without(func(Holder) bool { return true }), e.Revision, b.cfg.Grace)
 	switch {
 	case errors.Is(err, ErrConflict):
-		return nil // somebody took it up
+		return false, nil // somebody took it up
 	case err != nil:
-		return err // tried again; should the write land, it was right
+		return false, err // tried again; should the write land, it was right
 	}
 	b.stats.swept.Add(1)
 	if b.cfg.Unpinned != nil {
 		b.cfg.Unpinned(doc, p)
 	}
-	return nil
+	return false, nil
 }

@@ -63,9 +63,9 @@ func (b *bucket) validate(ctx context.Context, d *document) (Pin, error) {
 		if err != nil {
 			return Pin{}, err
 		}
-		if what == moved {
+		if what.final() {
 			b.drop(d, d.hold)
-			d.tell = moved
+			d.tell = what
 			return p, nil
 		}
 		if write {
@@ -86,19 +86,23 @@ func (b *bucket) validate(ctx context.Context, d *document) (Pin, error) {
 // be, what Rooms is told, and whether the pin is to be written.
 //   - still mine: the current lease is written in;
 //   - gone: created again with the same epoch;
-//   - own region, another epoch: entered, and the room goes over to it;
+//   - own region, another epoch: entered, and the room goes over to it; but if that
+//     epoch began while this node had no lease, the hold is over;
 //   - another region: the hold is over.
 func (b *bucket) followed(d *document, e entry, me Holder) (p Pin, what news, write bool, err error) {
 	mine := d.hold.Pin()
-	if !e.Present {
-		return Pin{Region: b.cfg.Region, Epoch: mine.Epoch, Holders: []Holder{me}, Since: mine.Since}, restored, true, nil
-	}
-	if p, err = decodePin(e); err != nil {
+	p, ok, err := b.pinOf(e)
+	if err != nil {
 		return Pin{}, nothing, false, err
+	}
+	if !ok {
+		return Pin{Region: b.cfg.Region, Epoch: mine.Epoch, Holders: []Holder{me}, Since: mine.Since}, restored, true, nil
 	}
 	switch {
 	case p.Region != b.cfg.Region:
 		return p, moved, false, nil
+	case p.Epoch != mine.Epoch && b.endedWithout(mine, p):
+		return p, ended, false, nil
 	case p.has(me) && !d.doubted(e.Revision):
 	default:
 		p, write = p.with(me), true
@@ -107,6 +111,18 @@ func (b *bucket) followed(d *document, e entry, me Holder) (p Pin, what news, wr
 		what = rebased
 	}
 	return p, what, write, nil
+}
+
+// endedWithout reports whether a life of the document ended while this node had no
+// lease, so that nobody had to reckon with it, and next is a later one. A life that
+// began earlier is no successor: the registry has gone back in time.
+func (b *bucket) endedWithout(mine, next Pin) bool {
+	for _, h := range mine.Holders {
+		if h.Node == b.cfg.Node {
+			return b.lease.ranOut(h.Lease) && !next.Since.Before(mine.Since)
+		}
+	}
+	return true // adopted, without a lease from the beginning
 }
 
 // validAs ends a validation whose pin lists the node by the lease in me.
@@ -161,8 +177,8 @@ func (b *bucket) renewPin(ctx context.Context, d *document) (Pin, error) {
 	if err != nil {
 		return Pin{}, err
 	}
-	p, err := decodePin(e)
-	if me, _, lost := b.me(); err != nil || lost != nil || !e.Present || p.Region != known.Region || p.Epoch != known.Epoch || !p.has(me) {
+	p, ok, err := b.pinOf(e)
+	if me, _, lost := b.me(); err != nil || lost != nil || !ok || p.Region != known.Region || p.Epoch != known.Epoch || !p.has(me) {
 		return b.validate(ctx, d)
 	}
 	if p.Revision == known.Revision {

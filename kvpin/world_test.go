@@ -43,6 +43,7 @@ type testNode struct {
 	moved    map[docid.Document]Pin
 	restored map[docid.Document]Pin
 	rebased  map[docid.Document]Pin
+	ended    map[docid.Document]Pin
 	unpinned []docid.Document
 	failures int // Restored and Rebased fail that often
 }
@@ -97,6 +98,7 @@ func (w *world) node(region docid.Region, id docid.NodeID, change ...func(*Confi
 	w.t.Helper()
 	n := &testNode{
 		t: w.t, moved: map[docid.Document]Pin{}, restored: map[docid.Document]Pin{}, rebased: map[docid.Document]Pin{},
+		ended: map[docid.Document]Pin{},
 	}
 	cfg := Config{
 		Region: region, Node: id, URL: "wss://" + string(region) + ".example",
@@ -157,6 +159,12 @@ func (n *testNode) Moved(doc docid.Document, p Pin) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.moved[doc] = p
+}
+
+func (n *testNode) Ended(doc docid.Document, p Pin) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ended[doc] = p
 }
 
 func (n *testNode) Restored(_ context.Context, doc docid.Document, p Pin) error {

@@ -18,6 +18,8 @@ var (
 	errDocument = errors.New("document not granted by the token")
 	// errOverloaded: the node has as much as it can carry, or a claim too many.
 	errOverloaded = errors.New("the node is overloaded")
+	// errEnded: the document's life ended without this node; another has begun.
+	errEnded = errors.New("the document lives anew")
 	// errMoving: the document has left this region; where to is being found out.
 	errMoving = errors.New("document moves to another region")
 )
@@ -82,7 +84,7 @@ func answer(err error) refusal {
 		return refuse(code, exceeded.Error())
 	case errors.Is(err, errOverloaded):
 		return refusal{closecode.TryAgain, closecode.ReasonTryAgain, http.StatusServiceUnavailable, "overloaded"}
-	case errors.Is(err, errDraining):
+	case errors.Is(err, errDraining), errors.Is(err, errEnded):
 		return refuse(closecode.Restart, closecode.ReasonRestart)
 	}
 	return refuse(closecode.TryAgain, closecode.ReasonTryAgain)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/room"
 )
 
@@ -38,7 +39,7 @@ type document struct {
 	users    int
 	lastLeft time.Time
 	closing  bool
-	moved    error // where the document went; nil: it is here, or nobody has said yet
+	moved    error // where the document went, or that it ended; nil: it is here, or nobody has said yet
 }
 
 // absorb is how long a node keeps a document after its last session, so that
@@ -79,12 +80,31 @@ func (ds *documents) enter(ctx context.Context, doc docid.Document) (*document, 
 		if err == nil {
 			err = ds.away(d)
 		}
-		if err != nil {
+		if err == nil {
+			return d, nil
+		}
+		if !errors.Is(err, errEnded) {
 			ds.leave(d)
 			return nil, err
 		}
-		return d, nil
+		gone := ds.goneOf(d)
+		ds.leave(d)
+		select {
+		case <-gone: // the document lives anew: open that
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
+}
+
+// goneOf is closed when an entry in which the caller has a place has left the map.
+func (ds *documents) goneOf(d *document) <-chan struct{} {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d.gone == nil {
+		d.gone = make(chan struct{})
+	}
+	return d.gone
 }
 
 // take counts a user in, or returns what to wait for while the document closes.
@@ -118,6 +138,9 @@ func (ds *documents) open(d *document) {
 		ds.remove(d)
 	}
 	close(d.opened)
+	if d.err == nil {
+		ds.node.unheard.watch(d)
+	}
 }
 
 func (ds *documents) load(ctx context.Context, d *document) (err error) {
@@ -177,6 +200,22 @@ func (n *Node) who(ctx context.Context, doc docid.Document) (epoch string, ok bo
 	}
 	epoch, ok = room.ReadWho(answer)
 	return epoch, ok, nil
+}
+
+// Alive is for kvpin.Config: it asks the other nodes of the region whether one of them
+// has a document open in an epoch.
+func (n *Node) Alive(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+	answer, err := n.cfg.Bus.Request(ctx, doc.SignalsSubject(), room.Who())
+	switch {
+	case errors.Is(err, bus.ErrNobody):
+		return false, nil
+	case errors.Is(err, context.DeadlineExceeded) && n.cfg.Bus.Connected():
+		return false, fmt.Errorf("%w: %w", kvpin.ErrSilent, err)
+	case err != nil:
+		return false, err
+	}
+	got, ok := room.ReadWho(answer)
+	return ok && got == string(epoch), nil
 }
 
 func (d *document) isOpen() bool {

@@ -31,6 +31,7 @@ func (n *Node) figures() admin.Figures {
 		UnackedBytes: counters.UnackedBytes.Load(), Unsaved: n.rooms.Unsaved(), InFlight: int64(n.cfg.History.InFlight()),
 		NATSConnected: n.cfg.Bus.Connected(), NATSReconnects: nats.Reconnects, NATSDropped: nats.Dropped,
 		NATSBacklog: nats.Backlog, NATSWaiting: nats.Waiting, Subscriptions: nats.Subscriptions,
+		Strangers: len(n.cfg.Registry.Strangers()), Unheard: n.unheard.count(),
 		History: n.watched.get(), Tenants: n.tenants(),
 		Places: admin.PlaceFigures(n.gate.places.Stats()),
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
@@ -29,8 +30,26 @@ func (ds *documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	d.room.CloseAll(told.code, told.reason)
 }
 
-// hasMoved reports whether an open document has gone to another region: nothing else
-// ends its hold before the entry closes, when nobody asks any more.
+// Ended implements kvpin.Rooms: the document ended while this node had no lease, and
+// lives anew in this region. What the room holds must not come back in that life, so
+// the room is given up as it is. Its members come back at once, to any node of the
+// region, and bring what they have themselves.
+func (ds *documents) Ended(doc docid.Document, _ kvpin.Pin) {
+	d := ds.get(doc)
+	if d == nil || !d.hasMoved() {
+		return
+	}
+	ds.mu.Lock()
+	d.moved = errEnded
+	ds.mu.Unlock()
+	ds.node.log.Warn("a document ended while this node had no lease, and lives anew; its clients bring what they have", "document", doc.String())
+	told := answer(errEnded)
+	d.room.CloseAll(told.code, told.reason)
+	ds.node.cleanup.owe(doc, d.room.Epoch(), time.Now().Add(absorb))
+}
+
+// hasMoved reports whether an open document has gone to another region, or has ended:
+// nothing else ends its hold before the entry closes, when nobody asks any more.
 func (d *document) hasMoved() bool {
 	select {
 	case <-d.hold.Done():
@@ -40,8 +59,8 @@ func (d *document) hasMoved() bool {
 	}
 }
 
-// away returns an error if an open document has gone to another region: where it
-// is, or that the client should try again until that is known.
+// away returns an error if an open document has gone to another region, or has ended:
+// where it is, or that the client should try again until that is known.
 func (ds *documents) away(d *document) error {
 	if !d.hasMoved() {
 		return nil

@@ -231,7 +231,7 @@ func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	switch {
-	case n.unready.Load() || !n.cfg.Bus.Connected():
+	case n.unready.Load() || !n.cfg.Bus.Connected() || n.Apart() != nil:
 		status, code = "degraded", http.StatusServiceUnavailable
 	case n.gate.gauge.Overloaded():
 		status, code = "overloaded", http.StatusServiceUnavailable

@@ -72,6 +72,8 @@ type Node struct {
 	draining atomic.Bool // no new clients are taken
 	started  time.Time
 
+	apartSince atomic.Pointer[time.Time] // since when strangers are in the region; nil: none are
+
 	ctx      context.Context // ends with the node
 	cancel   context.CancelFunc
 	patience context.Context // for what is being given up when the node ends; ends when Close is out of time
@@ -82,6 +84,7 @@ type Node struct {
 	recent   recent
 	traffic  traffic
 	watched  watched
+	unheard  unheard
 }
 
 // handshakeTimeout bounds the connect path up to the room: a client hears within
@@ -107,6 +110,7 @@ func Open(cfg Config) (*Node, error) {
 	n.patience, n.hurry = context.WithCancel(context.Background())
 	n.docs.init(n)
 	n.cleanup.init(n)
+	n.unheard.init(n)
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
 	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
@@ -127,6 +131,8 @@ func Open(cfg Config) (*Node, error) {
 	cfg.Registry.Attach(&n.docs)
 	n.done.Go(func() { n.pulse.Run(n.ctx) })
 	n.done.Go(func() { n.cleanup.run(n.ctx) })
+	n.done.Go(func() { n.unheard.run(n.ctx) })
+	n.done.Go(func() { n.meetStrangers(n.ctx) })
 	n.done.Go(func() { (&sweep{node: n, every: n.cfg.SweepEvery, swept: make(chan struct{}, 1)}).run(n.ctx) })
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
 	n.done.Go(func() { n.gate.ops.Run(n.ctx) })

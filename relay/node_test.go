@@ -39,6 +39,7 @@ type world struct {
 	t      *testing.T
 	nats   *natstest.Instance
 	issuer *authn.Issuer
+	pins   func(*kvpin.Config) // changes the configuration of registries; may be nil
 }
 
 func newWorld(t *testing.T) *world {
@@ -79,10 +80,18 @@ func (w *world) node(region docid.Region, id docid.NodeID, configure ...func(*Co
 	must(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
-	registry, err := kvpin.Open(ctx, kvpin.Config{
+	pins := kvpin.Config{
 		Region: region, Node: id, URL: "ws://" + string(region) + ".example", Grace: time.Second,
 		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: w.nats.URL, Create: true}},
-	})
+		About:      func() kvpin.About { return About(b) },
+		Alive: func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+			return node.Load().Alive(ctx, doc, epoch)
+		},
+	}
+	if w.pins != nil {
+		w.pins(&pins)
+	}
+	registry, err := kvpin.Open(ctx, pins)
 	must(err)
 	verifier, err := authn.New(authn.Config{KeySet: w.issuer.JWKS()})
 	must(err)

@@ -60,6 +60,9 @@ func (n *Node) state() string {
 	if n.gate.gauge.Overloaded() {
 		return control.StateOverloaded
 	}
+	if n.Apart() != nil {
+		return control.StateDegraded
+	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
 		if !n.cfg.Registry.Reachable(license) {
 			return control.StateDegraded

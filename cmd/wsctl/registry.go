@@ -183,6 +183,7 @@ func (c *cli) checkRegistry(ctx context.Context, r *registries, license docid.Li
 	k.storage(ctx)
 	if i := r.inspectors[license]; i != nil {
 		k.leases(ctx, i)
+		k.outlived(ctx, i)
 	}
 	return k.findings
 }
@@ -330,7 +331,43 @@ func (k *check) leases(ctx context.Context, i *kvpin.Inspector) {
 	default:
 		k.add("leases", resultOK, "", "%s", plural(len(leases), "node"))
 		k.measured(map[string]float64{"nodes": float64(len(leases))})
+		k.together(leases)
 	}
+}
+
+// together looks whether the nodes of each region belong together, by what they say
+// in their leases, which are sorted by region. The first node of a region to start
+// stands for it.
+func (k *check) together(leases []kvpin.Lease) {
+	first := map[docid.Region]kvpin.Lease{}
+	for _, l := range leases {
+		if f, ok := first[l.Region]; !ok || l.Started.Before(f.Started) {
+			first[l.Region] = l
+		}
+	}
+	for _, l := range leases {
+		if why := first[l.Region].Differs(l.About); why != "" {
+			k.add("region "+string(l.Region), resultWrong, "give all its nodes the same --nats-url and the same version",
+				"nodes %s and %s do not belong together: %s", first[l.Region].Node, l.Node, why)
+		}
+	}
+}
+
+// outlived looks for keys that are there although they have expired.
+func (k *check) outlived(ctx context.Context, i *kvpin.Inspector) {
+	found, err := i.Outlived(ctx, k.license)
+	pins, leases := len(found.Pins), len(found.Leases)
+	result := resultOK
+	switch {
+	case err != nil:
+		k.add("expiry", resultWrong, "look again; if it stays so, see the bucket's servers", "%v", err)
+		return
+	case pins+leases > 0:
+		result = resultWrong
+	}
+	k.add("expiry", result, "set sync_interval: always in the servers' jetstream block; nodes ignore these keys and remove them within two hours",
+		"%s and %s are there after their time", plural(pins, "pin"), plural(leases, "lease"))
+	k.measured(map[string]float64{"pins": float64(pins), "leases": float64(leases)})
 }
 
 // checkURLs looks whether the registries send clients to the same places.
@@ -443,7 +480,7 @@ func checkSync(ctx context.Context, monitor string, timeout time.Duration) findi
 	if jsz.Config.Always {
 		return finding{Check: f.Check, Result: resultOK, Detail: "every write is synced"}
 	}
-	f.Result, f.Mend = resultWeak, "set sync_interval: always in the server's jetstream block"
-	f.Detail = fmt.Sprintf("synced every %s: a power loss of all servers takes back acknowledged pins", jsz.Config.Interval)
+	f.Result, f.Mend = resultWrong, "set sync_interval: always in the server's jetstream block"
+	f.Detail = fmt.Sprintf("synced every %s: killing all servers takes back acknowledged pins, and brings back expired ones", jsz.Config.Interval)
 	return f
 }

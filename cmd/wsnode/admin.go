@@ -84,7 +84,10 @@ func (r *readiness) check() error {
 	if p.node.Load().Draining() {
 		return errDraining
 	}
-	return p.ended()
+	if err := p.ended(); err != nil {
+		return err
+	}
+	return p.node.Load().Apart()
 }
 
 // open serves monitoring; nil if it is switched off. The default address may be

@@ -112,7 +112,13 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 			p.metrics.Registry(op, d, errors.Is(err, kvpin.ErrUnavailable))
 		},
 		Load:     func() (load json.RawMessage) { whenUp(func(n *relay.Node) { load = n.LeaseLoad() }); return load },
+		About:    func() kvpin.About { return relay.About(p.bus) },
 		Unpinned: func(doc docid.Document, pin kvpin.Pin) { whenUp(func(n *relay.Node) { n.Unpinned(doc, pin) }) },
+		Alive: func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (alive bool, err error) {
+			err = errStarting
+			whenUp(func(n *relay.Node) { alive, err = n.Alive(ctx, doc, epoch) })
+			return alive, err
+		},
 	})
 	if err != nil {
 		return nil, err

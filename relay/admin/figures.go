@@ -35,6 +35,8 @@ type Figures struct {
 	NATSConnected  bool
 	NATSReconnects uint64
 	NATSDropped    uint64
+	Strangers      int // nodes of the region that do not belong together with this one
+	Unheard        int // documents that other nodes have open, too, which are not heard
 	NATSBacklog    int // bytes
 	NATSWaiting    int // messages
 	Subscriptions  int
@@ -148,6 +150,8 @@ var metrics = []metric{
 
 	{"nats_up", "1 while there is a connection to the region's NATS.", gauge, func(f *Figures) float64 { return truth(f.NATSConnected) }},
 	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATSReconnects) }},
+	{"region_strangers", "Nodes of the region that do not belong together with this one, such as those on another NATS cluster.", gauge, func(f *Figures) float64 { return float64(f.Strangers) }},
+	{"unheard_documents", "Documents that another node of the region has open by their pins, which is not heard.", gauge, func(f *Figures) float64 { return float64(f.Unheard) }},
 	{"nats_drops_total", "Episodes of messages dropped because handlers were slow.", counter, func(f *Figures) float64 { return float64(f.NATSDropped) }},
 	{"nats_backlog_bytes", "Bytes that wait for NATS to take them.", gauge, func(f *Figures) float64 { return float64(f.NATSBacklog) }},
 	{"nats_waiting_messages", "Messages that wait for their handlers.", gauge, func(f *Figures) float64 { return float64(f.NATSWaiting) }},

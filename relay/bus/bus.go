@@ -96,6 +96,7 @@ type Bus struct {
 	closed atomic.Bool
 	// nats.go knows it too, but keeps its lock while it dials.
 	maxPayload atomic.Int64
+	cluster    atomic.Pointer[string]
 	dropped    atomic.Uint64
 	cuts       atomic.Uint64
 
@@ -176,6 +177,10 @@ func PodSubject(node string) string { return "wsn.p." + node }
 // MaxPayload is the largest message that NATS takes, in bytes. It may change
 // with a reconnect.
 func (b *Bus) MaxPayload() int { return int(b.maxPayload.Load()) }
+
+// Cluster names the NATS cluster that the connection leads to, or led to last; a
+// server without a cluster stands for itself.
+func (b *Bus) Cluster() string { return *b.cluster.Load() }
 
 // Connected reports whether there is a connection now.
 func (b *Bus) Connected() bool { return b.available() == nil }

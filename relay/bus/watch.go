@@ -69,6 +69,13 @@ func (b *Bus) watch(nc *nats.Conn) {
 func (b *Bus) confirm() {
 	nc := b.nc.Load()
 	b.maxPayload.Store(nc.MaxPayload())
+	cluster := nc.ConnectedClusterName()
+	if server := nc.ConnectedServerName(); cluster == "" && server != "" {
+		cluster = "of the server " + server
+	}
+	if cluster != "" || b.cluster.Load() == nil {
+		b.cluster.Store(&cluster)
+	}
 	if b.link != nil {
 		b.link.confirm(nc)
 		return

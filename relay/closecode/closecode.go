@@ -152,10 +152,10 @@ var Table = []Entry{
 		Operator: "the reason names the limit: `--max-message-bytes`, `--max-document-bytes`, `--max-app-bytes`, or one of those for a single update",
 	},
 	{
-		Code: Restart, Reason: "`" + ReasonRestart + "`", When: "the node drains",
+		Code: Restart, Reason: "`" + ReasonRestart + "`", When: "the node drains, or was frozen and the document lives anew",
 		Action: Retry, Wait: 1000, Client: "comes back within a second",
 		Status: 503, Kind: "unavailable",
-		Operator: "the node drains",
+		Operator: "the node drains, or it lost its lease and the document has begun another life meanwhile",
 	},
 	{
 		Code: TryAgain, Reason: "`" + ReasonTryAgain + "`", When: "overloaded, or a registry, NATS or the issuer cannot be asked",

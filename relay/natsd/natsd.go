@@ -24,15 +24,14 @@ type Config struct {
 	// Default "wsnode".
 	Name string
 	// StoreDir is where JetStream keeps its files. Empty: a temporary directory
-	// that Close removes. A directory belongs to one server at a time.
+	// that Close removes. A directory belongs to one server at a time. Every write
+	// reaches the disk before it is acknowledged: a server that is killed without
+	// that may take back pins, and bring back those that had expired. In a temporary
+	// directory, which nobody comes back to, the system decides when.
 	StoreDir string
 	// Listen is the host:port for clients such as wsctl; port 0 takes a free one.
 	// Empty: in-process connections only.
 	Listen string
-	// Sync makes every write reach the disk before it is acknowledged. Without
-	// it JetStream syncs every two minutes, and a power loss takes back what it
-	// acknowledged since; the death of the process takes nothing back.
-	Sync bool
 	// MaxStore bounds JetStream's files, in bytes. 0: three quarters of the free
 	// disk.
 	MaxStore int64
@@ -105,7 +104,7 @@ func (c Config) options() (*server.Options, error) {
 		ServerName:             name,
 		JetStream:              true,
 		StoreDir:               c.StoreDir,
-		SyncAlways:             c.Sync,
+		SyncAlways:             c.StoreDir != "",
 		JetStreamMaxStore:      c.MaxStore,
 		MaxPayload:             c.MaxPayload,
 		NoLog:                  c.Log == nil,

@@ -86,7 +86,10 @@ func TestTemporaryDirectoryIsRemovedOnClose(t *testing.T) {
 
 func TestDataOutlivesTheServer(t *testing.T) {
 	dir := t.TempDir()
-	first := start(t, Config{StoreDir: dir, Sync: true})
+	first := start(t, Config{StoreDir: dir})
+	if config := first.nats.JetStreamConfig(); config == nil || !config.SyncAlways {
+		t.Errorf("its writes are not synced: %+v", config)
+	}
 	put(t, connect(t, first), "k", "v")
 	first.Close()
 	js, err := jetstream.New(connect(t, start(t, Config{StoreDir: dir})))

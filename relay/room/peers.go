@@ -12,6 +12,7 @@ type peer struct {
 	pod     string // where it takes messages; empty until it said so
 	counter uint64 // of its last log message that was received or is covered by a difference
 	heard   time.Time
+	greeted bool // it was told who is here
 
 	wanting  bool // a difference was asked for and has not come
 	asked    int  // how often in a row
@@ -40,7 +41,7 @@ func (r *Room) hear(id ID) (p *peer, isNew bool) {
 	if p == nil {
 		p, isNew = new(peer), true
 		r.peers[id] = p
-		r.missed = missed{}
+		r.calls = calls{}
 		// No longer alone: what was held back for a batch leaves now.
 		if len(r.out.updates) > 0 {
 			r.rooms.outbox.now(r)
@@ -50,24 +51,61 @@ func (r *Room) hear(id ID) (p *peer, isNew bool) {
 	return p, isNew
 }
 
-// missed says that all other pods fell silent without a word. Two rooms that lost
-// each other both have nobody to send beacons to: each calls for the other, ever
-// more rarely, until somebody is heard.
-type missed struct {
-	next time.Time
-	wait time.Duration // until the call after; 0: nobody is missed
+// calls is when a room that hears nobody says hello again. Two rooms without peers
+// have nobody to send beacons to, so they would never find each other: after an
+// opening, when the way between two NATS servers may have been broken for its hello,
+// a room calls for some minutes; when all its peers fell silent without a word, it
+// calls, ever more rarely, until somebody is heard.
+type calls struct {
+	next  time.Time
+	wait  time.Duration // until the call after; 0: no calls
+	ended time.Duration // a wait as long as this is the last; 0: none is
 }
 
-const callMost = 5 * time.Minute
+const (
+	callMost = 5 * time.Minute
+	// lookFor is the last wait of a room that only looks whether it is alone. With its
+	// first a fifth of the time between beacons, it calls eight times in four minutes.
+	lookFor = 2 * time.Minute
+)
+
+// look has the room call for others for a while. Callers hold mu.
+func (r *Room) look(now time.Time) {
+	first := r.rooms.cfg.BeaconEvery / 5
+	r.calls = calls{next: now.Add(first), wait: 2 * first, ended: lookFor}
+}
 
 // callDue reports whether the room, which hears nobody, is to say hello.
 func (r *Room) callDue(now time.Time) bool {
-	m := &r.missed
-	if len(r.peers) > 0 || m.wait == 0 || now.Before(m.next) {
+	c := &r.calls
+	if len(r.peers) > 0 || c.wait == 0 || now.Before(c.next) {
 		return false
 	}
-	m.next, m.wait = now.Add(m.wait), min(2*m.wait, callMost)
+	last := c.ended > 0 && c.wait > c.ended
+	c.next, c.wait = now.Add(c.wait), min(2*c.wait, callMost)
+	if last {
+		c.wait = 0
+	}
 	return true
+}
+
+// Look has the room look for the rooms of the document on other pods.
+func (r *Room) Look() {
+	r.mu.Lock()
+	r.look(time.Now())
+	r.mu.Unlock()
+	r.hello()
+}
+
+// Pods returns where the rooms of the document that are heard take messages.
+func (r *Room) Pods() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pods := make([]string, 0, len(r.peers))
+	for _, p := range r.peers {
+		pods = append(pods, p.pod)
+	}
+	return pods
 }
 
 // dropPeer forgets a room on another pod. Its clients leave; the caller spreads
@@ -96,7 +134,27 @@ func (r *Room) digest() digest {
 // hello makes the rooms of the document on other pods known to this one, and
 // starts the exchange of what either lacks. It is published on the connection of
 // the subscriptions, so that no message falls between the two.
-func (r *Room) hello() { r.announce(kindHello) }
+func (r *Room) hello() {
+	r.mu.Lock()
+	r.helloAt = time.Now()
+	r.mu.Unlock()
+	r.announce(kindHello)
+}
+
+// meet makes a room known that was heard before it has said where it takes messages.
+// A hello that is under way does it already; should it be lost, the next beacon does.
+func (r *Room) meet() {
+	r.mu.Lock()
+	underWay := time.Since(r.helloAt) < helloLife
+	r.mu.Unlock()
+	if !underWay {
+		r.hello()
+	}
+}
+
+// helloLife bounds the hellos of a room that hears many others at once, each of which
+// all of them answer.
+const helloLife = time.Second
 
 // sendBeacon lets the others notice that something went missing between them.
 func (r *Room) sendBeacon(now time.Time) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -75,4 +76,55 @@ func TestTheClientsOfADeadPodLeave(t *testing.T) {
 	eventually(t, "seen", func() bool { return remote.present() == 1 })
 	a.bus.Conn().Close() // it dies without a word
 	eventually(t, "gone", func() bool { return remote.present() == 0 })
+}
+
+// However a room got to know another one: that it was an edit does not keep its
+// clients from being seen.
+func TestPresenceIsToldToARoomThatWasHeardFirstByAnEdit(t *testing.T) {
+	url := natstest.Server(t).URL
+	p := newPod(t, url)
+	r := p.open(t, "e1")
+	_, seat := join(t, r)
+	if err := seat.Awareness(awareness.Append(nil, []awareness.Entry{{Client: 5, Clock: 1, State: []byte(`{}`)}})); err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []string{"edit", "states"} {
+		t.Run(first, func(t *testing.T) {
+			other, from := newPod(t, url), ID(len(first))
+			told := make(chan kind, 16)
+			pod := other.bus.PodSubject() + "x"
+			sub, err := other.bus.Subscribe(pod, bus.HandlerFunc(func(_, _ string, data []byte) {
+				if k, _, _, err := readHeader(data); err == nil {
+					told <- k
+				}
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sub.Unsubscribe()
+			if err := other.bus.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			switch at := r.place(); first {
+			case "edit":
+				r.Receive(at.updates, "", appendLog(nil, from, kindUpdates, 1, (&writer{client: 9}).insert("x")))
+			case "states":
+				r.Receive(at.signals, "", appendStates(nil, from, at.tag, []awareness.Entry{{Client: 6, Clock: 1, State: []byte(`{}`)}}))
+			}
+			d := r.digest()
+			d.pod = pod
+			data := appendDigest(appendTo(nil, kindAnswer, from, uint64(r.id)), d)
+			r.rooms.Receive("", "", data)
+			for deadline := time.After(20 * time.Second); ; {
+				select {
+				case k := <-told:
+					if k == kindStates {
+						return
+					}
+				case <-deadline:
+					t.Fatal("it was not told who is here")
+				}
+			}
+		})
+	}
 }

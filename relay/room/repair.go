@@ -70,13 +70,13 @@ func (r *Room) receiveLog(data []byte) {
 		r.takeFrom(m.room, m.body, lossy)
 	}
 	r.mu.Unlock()
-	if !gap {
-		return
-	}
-	if !isNew {
+	switch {
+	case isNew: // what it knows more, and who is there, comes with its answer
+		r.meet()
+	case gap:
 		r.rooms.Counters.Gaps.Add(1)
+		r.want(m.room)
 	}
-	r.want(m.room)
 }
 
 // groupKey names a message in parts by its room and its first counter.
@@ -145,6 +145,9 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 		now := time.Now()
 		r.mu.Lock()
 		r.spreadAwareness(r.dropPeer(from, now), nil)
+		if len(r.peers) == 0 {
+			r.look(now)
+		}
 		r.mu.Unlock()
 	}
 }
@@ -215,7 +218,8 @@ func (r *Room) receiveDigest(k kind, from ID, rd *reader) {
 	}
 	var answer []byte
 	var states []awareness.Entry
-	if k == kindHello || isNew {
+	if k == kindHello || !p.greeted { // whatever of it was heard first
+		p.greeted = true
 		answer = appendDigest(appendTo(nil, kindAnswer, r.id, uint64(from)), r.digest())
 		states = r.aware.EntriesOf(uint64(r.id))
 	}
@@ -349,7 +353,7 @@ func (r *Room) receiveStates(from ID, rd *reader) {
 		return
 	}
 	r.mu.Lock()
-	p, _ := r.hear(from)
+	p, isNew := r.hear(from)
 	news, tombstones := r.aware.ApplyRoom(uint64(from), entries, time.Now())
 	r.spreadAwareness(news, nil)
 	if len(tombstones) > 0 {
@@ -357,6 +361,9 @@ func (r *Room) receiveStates(from ID, rd *reader) {
 	}
 	pod := p.pod
 	r.mu.Unlock()
+	if isNew {
+		r.meet()
+	}
 	if len(tombstones) > 0 && pod != "" {
 		_ = r.rooms.cfg.Bus.Publish(pod, appendStates(nil, r.id, uint64(from), tombstones))
 	}

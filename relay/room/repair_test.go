@@ -107,6 +107,46 @@ func TestRoomsThatLostEachOtherFindEachOtherAgain(t *testing.T) {
 	eventually(t, "the far room has what was typed meanwhile", p.equal)
 }
 
+// Nothing is typed after the way between them is mended: only a call can cross it.
+func TestRoomsThatNeverMetFindEachOther(t *testing.T) {
+	url := natstest.Server(t).URL
+	apart := func(string) bool { return true }
+	one, other := &lossy{drop: apart}, &lossy{drop: apart}
+	open := func(l *lossy) (*Room, *Seat, *member) {
+		r := newPod(t, url, func(c *Config) { l.Bus = c.Bus; c.Bus = l }).open(t, "e1")
+		m, seat := join(t, r)
+		return r, seat, m
+	}
+	a, seatA, memberA := open(one)
+	b, seatB, memberB := open(other)
+	apply(t, seatA, (&writer{client: 1}).insert("one"))
+	apply(t, seatB, (&writer{client: 2}).insert("other"))
+	durable(t, a)
+	durable(t, b)
+	if a.Brief().Peers+b.Brief().Peers > 0 {
+		t.Fatal("they have met")
+	}
+	one.drops(nil)
+	other.drops(nil)
+	eventually(t, "both members have all", func() bool { return sameState(memberA, memberB) })
+}
+
+func TestARoomThatIsAloneLooksForOthersForAWhileOnly(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.calls.next
+	var called []time.Duration
+	for began := now; now.Sub(began) < time.Hour; now = now.Add(tickEvery) {
+		if r.callDue(now) {
+			called = append(called, now.Sub(began))
+		}
+	}
+	if n := len(called); n < 5 || n > 12 || called[n-1] < 2*time.Minute || called[n-1] > 10*time.Minute {
+		t.Errorf("it called after %s", called)
+	}
+}
+
 func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 	for _, lost := range []string{"insertion", "deletion", "last", "part of a large insertion"} {
 		t.Run(lost, func(t *testing.T) {

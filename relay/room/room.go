@@ -56,7 +56,8 @@ type Room struct {
 	answers  map[groupKey]*group // parts of differences
 	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
 	beaconAt time.Time
-	missed   missed
+	helloAt  time.Time
+	calls    calls
 
 	asks  []ask // of clients, by number
 	asked int   // peers whose question is open
@@ -107,7 +108,7 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 	rs.byID[r.id] = r
 	rs.mu.Unlock()
 	rs.Counters.OpenRooms.Add(1)
-	r.hello()
+	r.Look()
 	return r, nil
 }
 
@@ -235,7 +236,7 @@ func (r *Room) Rebase(ctx context.Context, epoch string) error {
 	if err := r.settle(ctx, epoch, false); err != nil {
 		return fmt.Errorf("move %s to epoch %s: %w", r.doc, epoch, err)
 	}
-	r.hello()
+	r.Look()
 	return r.Restore(ctx)
 }
 
@@ -347,7 +348,7 @@ func (r *Room) tick(now time.Time) {
 	for id, p := range r.peers {
 		if now.Sub(p.heard) > r.rooms.cfg.PeerTimeout {
 			removed = append(removed, r.dropPeer(id, now)...)
-			r.missed = missed{next: now, wait: r.rooms.cfg.BeaconEvery}
+			r.calls = calls{next: now, wait: r.rooms.cfg.BeaconEvery}
 		}
 	}
 	r.spreadAwareness(removed, nil)

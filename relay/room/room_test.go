@@ -59,7 +59,7 @@ func newPod(t testing.TB, url string, configure ...func(*Config)) *pod {
 		p.Close()
 		p.history.Close()
 		p.bus.Close()
-		nc.Close()
+		p.bus.Conn().Close() // not nc, if a test has ended that
 	})
 	return p
 }

@@ -35,6 +35,9 @@ const (
 	oldestReadable = 1
 )
 
+// Protocol is the version of the messages between the rooms of a document.
+const Protocol = wireVersion
+
 type kind uint8
 
 const (

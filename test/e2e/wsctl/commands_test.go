@@ -365,7 +365,9 @@ func TestTheRegistryCheckFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ctl("registry", "check").must().says("clock", "latency", "replicas", "weak", "fsync", "unknown")
-	w.ctl("registry", "check", "--monitor", w.monitor).must().says("synced every", "sync_interval: always")
+	w.ctl("registry", "check", "--monitor", w.monitor).must().says("every write is synced")
+	_, unsynced := startNATS(t, "2m")
+	w.ctl("registry", "check", "--monitor", unsynced).exits(6).says("synced every", "sync_interval: always", "wrong")
 	type finding struct {
 		License, Check, Result, Mend string
 		Figures                      map[string]float64
@@ -387,6 +389,32 @@ func TestTheRegistryCheckFindsWhatIsWrong(t *testing.T) {
 		"--nats-url", w.usNATS, "--registry", "aws-us-east-1="+w.usNATS, "--jwks-url", w.jwks, "--drain-spread", "0s", "--admin-listen", "off")
 	p.WaitLine(func(line string) bool { return strings.Contains(line, "msg=ready") })
 	w.ctl("registry", "check").exits(6).says("only one", "pins every document by itself", w.usNATS)
+}
+
+// A node that is set up with another cluster's NATS, but with its region's name, must
+// not take clients: they would not meet those of the other nodes.
+func TestANodeOnAnotherClusterThanItsRegionIsFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	address, admin := cluster.FreeAddress(t), cluster.FreeAddress(t)
+	p := cluster.RunWsnode(t, "serve", "--region", "eu-central-1", "--node", "eu-3", "--listen", address, "--public-url", "ws://eu-3.example",
+		"--nats-url", w.usNATS, "--registry", "aws-eu-west-1="+w.euNATS, "--jwks-url", w.jwks, "--drain-spread", "0s", "--admin-listen", admin)
+	p.WaitLine(func(line string) bool {
+		return strings.Contains(line, "do not belong together") && strings.Contains(line, "eu-1")
+	})
+	for url, want := range map[string]int{
+		"http://" + address + "/health": 503, "http://" + admin + "/readyz": 503, w.eu1.HTTP() + "/health": 200,
+	} {
+		answer, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%s answers %d, expected %d", url, answer.StatusCode, want)
+		}
+	}
+	w.ctl("registry", "check").exits(6).says("eu-3", "do not belong together")
 }
 
 func TestTokensAreMintedAndReadAndNeverShown(t *testing.T) {

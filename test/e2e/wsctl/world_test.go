@@ -9,7 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"net"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -48,8 +48,8 @@ func newWorldWith(t *testing.T, grace string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), grace: grace, admin: map[string]string{}}
 	w.makeKey()
-	w.euNATS, w.monitor = startNATS(t)
-	w.usNATS, _ = startNATS(t)
+	w.euNATS, w.monitor = startNATS(t, "always")
+	w.usNATS, _ = startNATS(t, "always")
 	euURL, usURL := cluster.FreeAddress(t), ""
 	w.eu1 = w.start("eu-1", "eu-central-1", euURL, euURL, w.euNATS)
 	w.eu2 = w.start("eu-2", "eu-central-1", cluster.FreeAddress(t), euURL, w.euNATS)
@@ -64,14 +64,19 @@ func newWorldWith(t *testing.T, grace string) *world {
 	return w
 }
 
-// startNATS starts a nats-server that also has a monitoring port.
-func startNATS(t *testing.T) (natsURL, monitor string) {
+// startNATS starts a nats-server that also has a monitoring port, and syncs its writes
+// so often.
+func startNATS(t *testing.T, sync string) (natsURL, monitor string) {
 	t.Helper()
 	clients, monitoring := cluster.FreeAddress(t), cluster.FreeAddress(t)
-	host, port, _ := net.SplitHostPort(clients)
-	_, monitorPort, _ := net.SplitHostPort(monitoring)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "nats.conf")
+	text := fmt.Sprintf("listen: %q\nhttp: %q\njetstream { store_dir: %q, sync_interval: %s }\n", clients, monitoring, dir, sync)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	binary := cluster.Binary(t, "github.com/nats-io/nats-server/v2")
-	p := cluster.Run(t, "nats-server", binary, "-a", host, "-p", port, "-m", monitorPort, "-js", "-sd", t.TempDir())
+	p := cluster.Run(t, "nats-server", binary, "-c", config)
 	p.WaitLine(func(line string) bool { return strings.Contains(line, "Server is ready") })
 	return "nats://" + clients, "http://" + monitoring
 }
