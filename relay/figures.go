@@ -163,8 +163,15 @@ func (n *Node) probe(ctx context.Context, nc *nats.Conn) {
 
 func (n *Node) lookAtHistory(ctx context.Context) {
 	states, err := n.cfg.History.State(ctx)
-	f := admin.HistoryFigures{Up: err == nil}
-	for _, s := range states {
+	f := admin.HistoryFigures{Up: err == nil, ReplicasExpected: n.cfg.History.Replicas()}
+	// Who may not ask for the account's limits knows those of the streams alone.
+	if used, limit, err := n.cfg.History.Account(ctx); err == nil && limit > 0 {
+		f.FullRatio = float64(used) / float64(limit)
+	}
+	for i, s := range states {
+		if i == 0 || s.Replicas < f.Replicas {
+			f.Replicas = s.Replicas
+		}
 		f.Messages += s.Messages
 		f.Bytes += s.Bytes
 		f.Subjects += s.Subjects

@@ -75,7 +75,9 @@ type PlaceFigures struct {
 type HistoryFigures struct {
 	Up                        bool // the streams' leaders answered
 	Messages, Bytes, Subjects uint64
-	FullRatio                 float64 // of the fullest stream that has a limit
+	FullRatio                 float64 // of the fullest stream that has a limit, or of the account
+	Replicas                  int     // of the stream that has the fewest
+	ReplicasExpected          int     // as this node was told
 }
 
 // TenantFigures are those of one tenant, or of all that are not told apart.
@@ -146,7 +148,10 @@ var metrics = []metric{
 	{"history_messages", "Messages in the region's history streams.", gauge, func(f *Figures) float64 { return float64(f.History.Messages) }},
 	{"history_bytes", "Size of the region's history streams.", gauge, func(f *Figures) float64 { return float64(f.History.Bytes) }},
 	{"history_subjects", "Documents in the region's history streams.", gauge, func(f *Figures) float64 { return float64(f.History.Subjects) }},
-	{"history_full_ratio", "How full the fullest history stream is that has a limit; a full one refuses edits.", gauge, func(f *Figures) float64 { return f.History.FullRatio }},
+	{"history_full_ratio", "How full the fullest history stream is that has a limit, or the account's storage, whichever is fuller; 0 if neither has a limit. A full one refuses edits.", gauge, func(f *Figures) float64 { return f.History.FullRatio }},
+
+	{"history_replicas", "Replicas of the history stream that has the fewest.", gauge, func(f *Figures) float64 { return float64(f.History.Replicas) }},
+	{"history_replicas_expected", "Replicas that this node was told the history streams have.", gauge, func(f *Figures) float64 { return float64(f.History.ReplicasExpected) }},
 
 	{"nats_up", "1 while there is a connection to the region's NATS.", gauge, func(f *Figures) float64 { return truth(f.NATSConnected) }},
 	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATSReconnects) }},

@@ -26,6 +26,7 @@ type apiRequest struct {
 // fake answers direct gets with replica, whose messages may have gaps in their
 // chain, reads at the leader with leader, and lists of subjects with subjects.
 type fake struct {
+	info     func() string           // a stream's metadata and what follows its config in JSON; nil: always the same
 	subjects func(offset int) string // the rest of a stream's state in JSON
 	replica  func(r apiRequest, reply string, nc *nats.Conn)
 	leader   func(r apiRequest) string // JSON; empty: no answer
@@ -44,7 +45,11 @@ func (f *fake) open(t *testing.T) *history.History {
 		case r.Subjects != "":
 			_ = m.Respond([]byte(f.subjects(r.Offset)))
 		case strings.HasPrefix(endpoint, "STREAM.INFO."):
-			_ = m.Respond([]byte(`{"type":"io.nats.jetstream.api.v1.stream_info_response","config":{"name":"wsnode-history-0","subjects":["wsn.u.0.>"],"retention":"limits","allow_direct":true,"metadata":{"wsnode.shards":"1"}},"created":"2026-01-01T00:00:00Z"}`))
+			info := `"wsnode.shards":"1"}},"created":"2026-01-01T00:00:00Z"`
+			if f.info != nil {
+				info = f.info()
+			}
+			_ = m.Respond([]byte(`{"type":"io.nats.jetstream.api.v1.stream_info_response","config":{"name":"wsnode-history-0","subjects":["wsn.u.0.>"],"retention":"limits","allow_direct":true,"metadata":{` + info + `}`))
 		case strings.HasPrefix(endpoint, "DIRECT.GET."):
 			f.replica(r, m.Reply, nc)
 		case strings.HasPrefix(endpoint, "STREAM.MSG.GET."):

@@ -113,9 +113,8 @@ type History struct {
 	maxPayload atomic.Int64
 
 	mu sync.Mutex
-	// created holds the streams' times of creation by shard, which tell one stream
-	// from another of that name.
-	created []time.Time
+	// streams tell by shard which stream it has.
+	streams []identity
 	// The connection as it is now, and the API on it.
 	nc *nats.Conn
 	js jetstream.JetStream

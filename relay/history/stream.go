@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -20,6 +21,10 @@ const (
 	// different streams.
 	shardsKey = "wsnode.shards"
 	maxShards = 64
+	// idKey is in the metadata of every stream: a random name, which tells it from a
+	// later stream of its name. The time of creation does not quite: each replica has
+	// its own.
+	idKey = "wsnode.id"
 )
 
 // StreamName is the name of a shard's stream.
@@ -42,7 +47,7 @@ func (c Config) stream(shard, shards int) jetstream.StreamConfig {
 		MaxMsgs:     -1,
 		MaxMsgSize:  -1,
 		AllowDirect: true,
-		Metadata:    map[string]string{shardsKey: strconv.Itoa(shards)},
+		Metadata:    map[string]string{shardsKey: strconv.Itoa(shards), idKey: rand.Text()},
 	}
 	s.MaxMsgsPerSubject = -1
 	if c.Relaxed && c.Replicas == 1 {
@@ -96,15 +101,49 @@ func (h *History) find(ctx context.Context) error {
 	}
 	h.shards, h.maxAge = shards, info.Config.MaxAge
 	h.relaxed = info.Config.PersistMode == jetstream.AsyncPersistMode
-	h.created = append(h.created, info.Created)
+	h.notice(info)
 	for shard := 1; shard < shards; shard++ {
 		if info, err = h.ensureShard(ctx, shard, shards); err != nil {
 			return err
 		}
 		h.relaxed = h.relaxed || info.Config.PersistMode == jetstream.AsyncPersistMode
-		h.created = append(h.created, info.Created)
+		h.notice(info)
 	}
 	return nil
+}
+
+// notice notes which stream the next shard has, and says when it keeps less than this
+// node was told: what has been there for long is the operator's to change.
+func (h *History) notice(info *jetstream.StreamInfo) {
+	h.streams = append(h.streams, identityOf(info))
+	if have, want := info.Config.Replicas, h.config.Replicas; have < want {
+		h.config.Log.Warn("history stream has fewer replicas than this node was told: a lost server can lose edits", "stream", info.Config.Name,
+			"replicas", have, "expected", want, "mend", fmt.Sprintf("nats stream edit %s --replicas %d", info.Config.Name, want))
+	}
+}
+
+// Replicas is how many replicas the streams are to have, as configured here.
+func (h *History) Replicas() int { return h.config.Replicas }
+
+// identity tells one stream from another of its name.
+type identity struct {
+	id      string // empty: whoever created it gave it none
+	created time.Time
+}
+
+// replicasApart is how far the times of creation that the replicas of one stream tell
+// lie apart at most. They were milliseconds.
+const replicasApart = time.Second
+
+func identityOf(info *jetstream.StreamInfo) identity {
+	return identity{info.Config.Metadata[idKey], info.Created}
+}
+
+func (i identity) same(other identity) bool {
+	if i.id != "" && other.id != "" {
+		return i.id == other.id
+	}
+	return i.created.Sub(other.created).Abs() <= replicasApart
 }
 
 // Ensure creates the streams that are missing. A History does so by itself soon
@@ -135,8 +174,9 @@ func (h *History) renew(ctx context.Context, shard int) (renewed bool, err error
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	renewed = !info.Created.Equal(h.created[shard])
-	h.created[shard] = info.Created
+	found := identityOf(info)
+	renewed = !found.same(h.streams[shard])
+	h.streams[shard] = found
 	return renewed, nil
 }
 
