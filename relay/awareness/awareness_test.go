@@ -234,3 +234,54 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestComingAndGoingLeavesABoundedNumberOfTombstones(t *testing.T) {
+	var s Set
+	stays := session(1, 1)
+	s.ApplySession(stays, []Entry{state(1, 1)}, now)
+	for i := range uint64(10 * maxTombstones) {
+		from := session(1, 2+i)
+		s.ApplySession(from, []Entry{state(1000+i, 1)}, now)
+		s.RemoveSession(from.Owner, now)
+	}
+	s.ApplySession(stays, []Entry{state(1, 2)}, now)
+	if len(s.gone) > maxTombstones || len(s.clients) > maxTombstones+1 {
+		t.Errorf("%d tombstones, %d clients are kept", len(s.gone), len(s.clients))
+	}
+	check(t, "who is there", s.States(), state(1, 2))
+	// The same client, again and again.
+	s = Set{}
+	from := session(1, 1)
+	for i := range uint64(5 * maxTombstones) {
+		s.ApplySession(from, []Entry{state(7, 2*i+1)}, now)
+		s.ApplySession(from, []Entry{left(7, 2*i+2)}, now)
+	}
+	if len(s.gone) > maxTombstones+1 {
+		t.Errorf("%d tombstones of one client", len(s.gone))
+	}
+}
+
+func TestManyEntriesTakeABoundedAmountOfMemory(t *testing.T) {
+	var many []Entry
+	for i := range uint64(4 * MaxEntries) {
+		many = append(many, state(i, 1))
+	}
+	update := Append(nil, many)
+	entries, err := Decode(update)
+	if err != nil || len(entries) != MaxEntries {
+		t.Errorf("%d entries of a client's, %v", len(entries), err)
+	}
+	if entries, err := DecodeAll(update); err != nil || len(entries) != len(many) {
+		t.Errorf("%d entries of a pod's, %v", len(entries), err)
+	}
+	// Announced, and not there.
+	lie := append([]byte{0x80, 0x80, 0x80, 0x04}, make([]byte, 24<<20)...)
+	if mallocs := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			_, _ = Decode(lie[:len(lie)/8])
+		}
+	}).AllocedBytesPerOp(); mallocs > 2*MaxEntries*64 {
+		t.Errorf("%d bytes are allocated for an update that lies", mallocs)
+	}
+}

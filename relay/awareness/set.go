@@ -2,6 +2,7 @@ package awareness
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -9,6 +10,12 @@ import (
 // reconnects with an unchanged clock, which its peers ignore for up to 15 s;
 // sent its own tombstone, it raises its clock and is visible at once.
 const TombstoneFor = 30 * time.Second
+
+// maxTombstones bounds the clients that are remembered after they left. Beyond it the
+// one that left first is forgotten early: who comes and goes many times a second must
+// not fill the memory, and a document that so many people leave within TombstoneFor has
+// few who come back.
+const maxTombstones = 4096
 
 // Owner names who introduced a client: a session of a room. When either ends,
 // its clients leave.
@@ -25,6 +32,7 @@ type Set struct {
 	clients map[uint64]*client
 	gone    []tombstone // in the order in which they expire
 	opened  time.Time   // when the first session was heard
+	bytes   int         // of the states
 }
 
 type client struct {
@@ -204,6 +212,12 @@ func (s *Set) Newest(id, seen uint64) Entry {
 	return Entry{Client: id, Clock: seen}
 }
 
+// clientMemory is what a client, or its tombstone, takes beside its state, in bytes.
+const clientMemory = 150
+
+// Bytes returns roughly how much memory the set takes. It costs nothing.
+func (s *Set) Bytes() int { return s.bytes + clientMemory*len(s.clients) }
+
 // Len returns how many clients are present.
 func (s *Set) Len() int {
 	n := 0
@@ -231,6 +245,7 @@ func (s *Set) set(e Entry, owner Owner, now time.Time) {
 		s.clients[e.Client] = c
 	}
 	c.clock, c.owner = e.Clock, owner
+	s.bytes += len(e.State) - len(c.state)
 	if e.State == nil {
 		c.state = nil
 		s.gone = append(s.gone, tombstone{e.Client, e.Clock, now.Add(TombstoneFor)})
@@ -243,7 +258,7 @@ func (s *Set) set(e Entry, owner Owner, now time.Time) {
 // forgets.
 func (s *Set) expire(now time.Time) {
 	n := 0
-	for ; n < len(s.gone) && !now.Before(s.gone[n].until); n++ {
+	for ; n < len(s.gone) && (!now.Before(s.gone[n].until) || len(s.gone)-n > maxTombstones); n++ {
 		t := s.gone[n]
 		if c := s.clients[t.client]; c != nil && c.state == nil && c.clock == t.clock {
 			delete(s.clients, t.client)
@@ -251,5 +266,8 @@ func (s *Set) expire(now time.Time) {
 	}
 	if n > 0 {
 		s.gone = append(s.gone[:0], s.gone[n:]...)
+		if cap(s.gone) > maxTombstones && len(s.gone) < cap(s.gone)/4 { // a crowd has left
+			s.gone = slices.Clone(s.gone)
+		}
 	}
 }

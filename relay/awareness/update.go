@@ -7,12 +7,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math"
 )
 
 // Bounds on what clients may send; an entry beyond them is dropped.
 const (
 	MaxStateBytes = 64 << 10 // bytes of JSON in one state
 	MaxClients    = 64       // clients that one session may introduce
+	MaxEntries    = 16384    // entries of one update: clients pass on what they hear
 	MaxClockLead  = 1 << 20  // how far a clock may run ahead: a clock of 2^53-1 would jam its owner
 )
 
@@ -30,10 +32,20 @@ type Entry struct {
 	State  []byte
 }
 
-// Decode reads an awareness update and calls each for its entries, whose states
-// alias the update. Entries whose state is not JSON or exceeds MaxStateBytes
-// are dropped; a truncated update is refused as a whole.
-func Decode(update []byte) ([]Entry, error) {
+// Decode reads an awareness update of a client. The states of its entries alias the
+// update. Entries whose state is not JSON or exceeds MaxStateBytes, and those beyond
+// MaxEntries, are dropped; a truncated update is refused as a whole.
+func Decode(update []byte) ([]Entry, error) { return decode(update, MaxEntries) }
+
+// DecodeAll is Decode for what another pod sends, which has taken it: it may be about
+// any number of clients.
+func DecodeAll(update []byte) ([]Entry, error) { return decode(update, math.MaxInt) }
+
+// firstEntries bounds what is allocated for entries that are only announced: an entry
+// takes a dozen times as much memory as it needs at least on the wire.
+const firstEntries = 64
+
+func decode(update []byte, most int) ([]Entry, error) {
 	n, rest, err := uvarint(update)
 	if err != nil {
 		return nil, err
@@ -41,7 +53,7 @@ func Decode(update []byte) ([]Entry, error) {
 	if n > uint64(len(rest))/3 { // an entry takes at least three bytes
 		return nil, ErrMalformed
 	}
-	entries := make([]Entry, 0, n)
+	entries := make([]Entry, 0, min(n, firstEntries))
 	for range n {
 		var e Entry
 		var size uint64
@@ -58,7 +70,7 @@ func Decode(update []byte) ([]Entry, error) {
 			return nil, ErrMalformed
 		}
 		e.State, rest = rest[:size:size], rest[size:]
-		if len(e.State) > MaxStateBytes || !json.Valid(e.State) {
+		if len(entries) >= most || len(e.State) > MaxStateBytes || !json.Valid(e.State) {
 			continue
 		}
 		if string(e.State) == "null" {

@@ -344,7 +344,7 @@ func (r *Room) receiveDifference(from ID, update []byte) {
 
 // receiveStates takes the awareness of another room's clients.
 func (r *Room) receiveStates(from ID, rd *reader) {
-	entries, err := awareness.Decode(rd.b)
+	entries, err := awareness.DecodeAll(rd.b)
 	if err == nil {
 		err = rd.err
 	}

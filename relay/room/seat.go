@@ -205,6 +205,7 @@ func (s *Seat) Awareness(update []byte) error {
 	if s.aware.Returned && !before {
 		r.welcome()
 	}
+	r.countLocked()
 	r.spreadAwareness(news, nil)
 	r.publishAwareness(news)
 	if len(tombstones) > 0 {
