@@ -47,6 +47,9 @@ var mayImport = map[string][]string{
 	"relay/closecode/generate": {"relay/closecode/tables"},
 	// Backends are imported by commands and tests only: each brings a library along.
 	"relay/storage/file":        {"docid", "relay/storage"},
+	"relay/storage/s3":          {"docid", "relay/storage"},
+	"relay/storage/http":        {"docid", "relay/storage"},
+	"relay/storage/postgres":    {"docid", "relay/storage"},
 	"relay/storage/storagetest": {"docid", "relay/storage"},
 }
 
