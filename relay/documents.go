@@ -10,6 +10,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
 )
 
@@ -194,18 +195,18 @@ func (n *Node) who(ctx context.Context, doc docid.Document) (epoch string, ok bo
 	}
 	ctx, cancel := context.WithTimeout(ctx, whoTimeout)
 	defer cancel()
-	answer, err := n.cfg.Bus.Request(ctx, doc.SignalsSubject(), room.Who())
+	answer, err := n.cfg.Bus.Request(ctx, doc.SignalsSubject(), oplog.Question())
 	if err != nil {
 		return "", false, err
 	}
-	epoch, ok = room.ReadWho(answer)
+	epoch, ok = oplog.ReadWho(answer)
 	return epoch, ok, nil
 }
 
 // Alive is for kvpin.Config: it asks the other nodes of the region whether one of them
 // has a document open in an epoch.
 func (n *Node) Alive(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
-	answer, err := n.cfg.Bus.Request(ctx, doc.SignalsSubject(), room.Who())
+	answer, err := n.cfg.Bus.Request(ctx, doc.SignalsSubject(), oplog.Question())
 	switch {
 	case errors.Is(err, bus.ErrNobody):
 		return false, nil
@@ -214,7 +215,7 @@ func (n *Node) Alive(ctx context.Context, doc docid.Document, epoch kvpin.Epoch)
 	case err != nil:
 		return false, err
 	}
-	got, ok := room.ReadWho(answer)
+	got, ok := oplog.ReadWho(answer)
 	return ok && got == string(epoch), nil
 }
 

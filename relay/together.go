@@ -9,7 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/oplog"
 )
 
 // Nodes of one region that use different NATS clusters do not hear each other: their
@@ -17,7 +17,7 @@ import (
 
 // About is for kvpin.Config: what a node says about itself to the others of its region.
 func About(b *bus.Bus) kvpin.About {
-	return kvpin.About{Cluster: b.Cluster(), Protocol: room.Protocol}
+	return kvpin.About{Cluster: b.Cluster(), Protocol: oplog.Version}
 }
 
 // ErrApart is wrapped by what Apart returns.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/yproto"
 )
 
@@ -162,10 +163,10 @@ func (r *Room) overdue() {
 
 // receiveAsk takes another pod's question whether everything that this room's own
 // clients wrote by now is durable.
-func (r *Room) receiveAsk(from ID, rd *reader) {
-	pod, echo := rd.string(), rd.uvarint()
-	if rd.err != nil {
-		r.rooms.refuse(rd.err)
+func (r *Room) receiveAsk(from oplog.ID, rd *oplog.Reader) {
+	pod, echo := rd.String(), rd.Uvarint()
+	if rd.Err != nil {
+		r.rooms.refuse(rd.Err)
 		return
 	}
 	r.mu.Lock()
@@ -197,10 +198,10 @@ func (r *Room) answerPeers() {
 }
 
 // receiveSaved takes the answer to a question.
-func (r *Room) receiveSaved(from ID, rd *reader) {
-	echo := rd.uvarint()
-	if rd.err != nil {
-		r.rooms.refuse(rd.err)
+func (r *Room) receiveSaved(from oplog.ID, rd *oplog.Reader) {
+	echo := rd.Uvarint()
+	if rd.Err != nil {
+		r.rooms.refuse(rd.Err)
 		return
 	}
 	r.mu.Lock()
@@ -222,10 +223,10 @@ func (r *Room) questions() (due []addressed) {
 	pod := r.rooms.cfg.Bus.PodSubject()
 	for id, p := range r.peers {
 		if p.askDue && p.pod != "" {
-			due = append(due, addressed{p.pod, appendAsk(nil, r.id, id, pod, p.asking)})
+			due = append(due, addressed{p.pod, oplog.AppendAsk(nil, r.id, id, pod, p.asking)})
 		}
 		if p.answer != 0 {
-			due = append(due, addressed{p.pod, appendSaved(nil, r.id, id, p.answer)})
+			due = append(due, addressed{p.pod, oplog.AppendSaved(nil, r.id, id, p.answer)})
 		}
 		p.askDue, p.answer = false, 0
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/wsnode/wsnode/relay/oplog"
 )
 
 // compactTimeout bounds one compaction; the next tick tries again.
@@ -88,54 +90,21 @@ var errRebased = errors.New("the document went over to another epoch")
 // which the store contains it: the last one, or the one before the first part of a
 // message that may still be completed.
 func (r *Room) read(ctx context.Context, subject string) (covered uint64, err error) {
-	groups := map[groupKey]*group{}
-	starts := map[groupKey]uint64{}
-	messages, size := 0, 0
-	last, err := r.rooms.cfg.History.Load(ctx, subject, func(seq uint64, data []byte) error {
-		m, err := readLog(data)
-		if version := (*VersionError)(nil); errors.As(err, &version) {
-			return err
-		}
-		if err != nil { // one bad message must not take the document away
-			r.rooms.refuse(err)
-			return nil
-		}
-		messages, size = messages+1, size+len(m.body)
-		for key, g := range groups {
-			if key.room == m.room && m.counter >= key.first+uint64(len(g.parts)) { // given up by its room
-				delete(groups, key)
-				delete(starts, key)
-			}
-		}
-		if m.kind == kindPart {
-			key := groupKey{m.room, m.part.first}
-			if groups[key] == nil {
-				groups[key], starts[key] = new(group), seq
-			}
-			if m.body, m.kind = groups[key].add(m.part, m.body), m.part.kind; m.body == nil {
-				return nil
-			}
-			delete(groups, key)
-			delete(starts, key)
-		}
-		if m.kind == kindSnapshot {
-			messages, size = 0, 0
-		}
+	loaded, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(k oplog.Kind, body []byte) {
 		r.mu.Lock()
-		r.take(m.body)
-		if m.kind == kindSnapshot {
-			r.log.snapshotSize = len(m.body)
+		defer r.mu.Unlock()
+		r.take(body)
+		if k == oplog.Snapshot {
+			r.log.snapshotSize = len(body)
 		}
-		r.mu.Unlock()
-		return nil
-	})
+	}, r.rooms.refuse)
 	if err != nil {
 		return 0, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.log.messages, r.log.size = messages, size
-	return min(last, r.log.beforeUnfinished(starts)), nil
+	r.log.messages, r.log.size = loaded.Messages, loaded.Size
+	return min(loaded.Last, r.log.beforeUnfinished(loaded.Starts)), nil
 }
 
 // unfinishedFor is how long a message in parts may take to be appended: much longer
@@ -145,10 +114,10 @@ const unfinishedFor = 2 * time.Minute
 // beforeUnfinished returns the sequence before the first of the messages that the
 // history holds the beginning of, given where each begins, and remembers since when
 // it is known. Those that will never be finished do not count.
-func (l *log) beforeUnfinished(starts map[groupKey]uint64) uint64 {
+func (l *log) beforeUnfinished(starts map[oplog.Key]uint64) uint64 {
 	before := uint64(math.MaxUint64)
 	known := l.unfinished
-	l.unfinished = make(map[groupKey]time.Time, len(starts))
+	l.unfinished = make(map[oplog.Key]time.Time, len(starts))
 	for key, seq := range starts {
 		since, old := known[key]
 		if !old {

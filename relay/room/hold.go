@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -100,7 +101,7 @@ func (s *Seat) release() (err error) {
 
 // takeFrom applies an update of another pod. After messages of its were lost, one that
 // opens a gap, and what comes after it, is held until the difference has come.
-func (r *Room) takeFrom(from ID, update []byte, lossy bool) {
+func (r *Room) takeFrom(from oplog.ID, update []byte, lossy bool) {
 	h := r.heldOf[from]
 	if h == nil && lossy {
 		changes, err := r.apply(update, nil, ystore.Terms{Gapless: true})
@@ -111,7 +112,7 @@ func (r *Room) takeFrom(from ID, update []byte, lossy bool) {
 		if errors.Is(err, ystore.ErrGap) {
 			h = new(held)
 			if r.heldOf == nil {
-				r.heldOf = map[ID]*held{}
+				r.heldOf = map[oplog.ID]*held{}
 			}
 			r.heldOf[from] = h
 			r.holding++
@@ -127,7 +128,7 @@ func (r *Room) takeFrom(from ID, update []byte, lossy bool) {
 	}
 }
 
-func (r *Room) releaseFrom(from ID) {
+func (r *Room) releaseFrom(from oplog.ID) {
 	h := r.heldOf[from]
 	if h == nil {
 		return
@@ -139,13 +140,13 @@ func (r *Room) releaseFrom(from ID) {
 	}
 }
 
-func (r *Room) takeNow(from ID, update []byte) {
+func (r *Room) takeNow(from oplog.ID, update []byte) {
 	r.heard(from, r.take(update))
 }
 
 // heard numbers a change that another pod published. Who has forgotten it does not know
 // whether it is durable.
-func (r *Room) heard(from ID, brought bool) {
+func (r *Room) heard(from oplog.ID, brought bool) {
 	if !brought {
 		return
 	}

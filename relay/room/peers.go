@@ -1,10 +1,10 @@
 package room
 
 import (
-	"maps"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/oplog"
 )
 
 // peer is the room of the same document on another pod. Guarded by Room.mu.
@@ -33,9 +33,9 @@ type peer struct {
 }
 
 // hear notes a sign of life of a room and returns it.
-func (r *Room) hear(id ID) (p *peer, isNew bool) {
+func (r *Room) hear(id oplog.ID) (p *peer, isNew bool) {
 	if r.peers == nil {
-		r.peers = map[ID]*peer{}
+		r.peers = map[oplog.ID]*peer{}
 	}
 	p = r.peers[id]
 	if p == nil {
@@ -110,7 +110,7 @@ func (r *Room) Pods() []string {
 
 // dropPeer forgets a room on another pod. Its clients leave; the caller spreads
 // their tombstones.
-func (r *Room) dropPeer(id ID, now time.Time) []awareness.Entry {
+func (r *Room) dropPeer(id oplog.ID, now time.Time) []awareness.Entry {
 	if p := r.peers[id]; p != nil {
 		r.log.water.doubtful = r.log.water.doubtful.with(p.open)
 		if p.echo != 0 {
@@ -118,16 +118,15 @@ func (r *Room) dropPeer(id ID, now time.Time) []awareness.Entry {
 		}
 	}
 	delete(r.peers, id)
-	for _, groups := range []map[groupKey]*group{r.groups, r.answers} {
-		maps.DeleteFunc(groups, func(key groupKey, _ *group) bool { return key.room == id })
-	}
+	r.groups.Forget(id)
+	r.answers.Forget(id)
 	return r.aware.RemoveRoom(uint64(id), now)
 }
 
-func (r *Room) digest() digest {
-	return digest{
-		pod: r.rooms.cfg.Bus.PodSubject(), counter: r.log.counter,
-		deletions: r.store.DeleteDigest(), stateVector: r.store.StateVector(),
+func (r *Room) digest() oplog.Digest {
+	return oplog.Digest{
+		Pod: r.rooms.cfg.Bus.PodSubject(), Counter: r.log.counter,
+		Deletions: r.store.DeleteDigest(), StateVector: r.store.StateVector(),
 	}
 }
 
@@ -138,7 +137,7 @@ func (r *Room) hello() {
 	r.mu.Lock()
 	r.helloAt = time.Now()
 	r.mu.Unlock()
-	r.announce(kindHello)
+	r.announce(oplog.Hello)
 }
 
 // meet makes a room known that was heard before it has said where it takes messages.
@@ -161,14 +160,14 @@ func (r *Room) sendBeacon(now time.Time) {
 	r.mu.Lock()
 	r.beaconAt = now
 	r.mu.Unlock()
-	r.announce(kindBeacon)
+	r.announce(oplog.Beacon)
 }
 
-func (r *Room) announce(k kind) {
+func (r *Room) announce(k oplog.Kind) {
 	r.mu.Lock()
 	at, d := r.at, r.digest()
 	r.mu.Unlock()
-	_ = r.rooms.cfg.Bus.Publish(at.signals, appendDigest(appendTo(nil, k, r.id, at.tag), d))
+	_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendDigest(oplog.AppendTo(nil, k, r.id, at.tag), d))
 }
 
 // publishPresence tells the other pods of all clients of this room.
@@ -177,6 +176,6 @@ func (r *Room) publishPresence() {
 	at, entries := r.at, r.aware.EntriesOf(uint64(r.id))
 	r.mu.Unlock()
 	if len(entries) > 0 {
-		_ = r.rooms.cfg.Bus.Publish(at.signals, appendStates(nil, r.id, at.tag, entries))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStates(nil, r.id, at.tag, entries))
 	}
 }

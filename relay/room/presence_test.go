@@ -6,6 +6,7 @@ import (
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -90,11 +91,11 @@ func TestPresenceIsToldToARoomThatWasHeardFirstByAnEdit(t *testing.T) {
 	}
 	for _, first := range []string{"edit", "states"} {
 		t.Run(first, func(t *testing.T) {
-			other, from := newPod(t, url), ID(len(first))
-			told := make(chan kind, 16)
+			other, from := newPod(t, url), oplog.ID(len(first))
+			told := make(chan oplog.Kind, 16)
 			pod := other.bus.PodSubject() + "x"
 			sub, err := other.bus.Subscribe(pod, bus.HandlerFunc(func(_, _ string, data []byte) {
-				if k, _, _, err := readHeader(data); err == nil {
+				if k, _, _, err := oplog.ReadHeader(data); err == nil {
 					told <- k
 				}
 			}))
@@ -107,18 +108,18 @@ func TestPresenceIsToldToARoomThatWasHeardFirstByAnEdit(t *testing.T) {
 			}
 			switch at := r.place(); first {
 			case "edit":
-				r.Receive(at.updates, "", appendLog(nil, from, kindUpdates, 1, (&writer{client: 9}).insert("x")))
+				r.Receive(at.updates, "", oplog.Append(nil, from, oplog.Updates, 1, (&writer{client: 9}).insert("x")))
 			case "states":
-				r.Receive(at.signals, "", appendStates(nil, from, at.tag, []awareness.Entry{{Client: 6, Clock: 1, State: []byte(`{}`)}}))
+				r.Receive(at.signals, "", oplog.AppendStates(nil, from, at.tag, []awareness.Entry{{Client: 6, Clock: 1, State: []byte(`{}`)}}))
 			}
 			d := r.digest()
-			d.pod = pod
-			data := appendDigest(appendTo(nil, kindAnswer, from, uint64(r.id)), d)
+			d.Pod = pod
+			data := oplog.AppendDigest(oplog.AppendTo(nil, oplog.Answer, from, uint64(r.id)), d)
 			r.rooms.Receive("", "", data)
 			for deadline := time.After(20 * time.Second); ; {
 				select {
 				case k := <-told:
-					if k == kindStates {
+					if k == oplog.States {
 						return
 					}
 				case <-deadline:

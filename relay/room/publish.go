@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -34,8 +35,8 @@ type log struct {
 	snapshotSize   int
 	snapshotAt     time.Time
 	compacting     bool
-	unfinished     map[groupKey]time.Time // messages that lack parts, since when they are known
-	durable        time.Duration          // of the last append, from publish to acknowledgement
+	unfinished     map[oplog.Key]time.Time // messages that lack parts, since when they are known
+	durable        time.Duration           // of the last append, from publish to acknowledgement
 }
 
 // waiter waits until the room's own changes up to a number are durable.
@@ -182,10 +183,10 @@ func (r *Room) publish() {
 		r.payDebt()
 	}
 	if len(updates) > 0 {
-		r.append(kindUpdates, r.merge(updates), flight, nil)
+		r.append(oplog.Updates, r.merge(updates), flight, nil)
 	}
 	if len(states) > 0 {
-		_ = r.rooms.cfg.Bus.Publish(at.signals, appendStates(nil, r.id, at.tag, states))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStates(nil, r.id, at.tag, states))
 	}
 	for _, q := range questions {
 		_ = r.rooms.cfg.Bus.Publish(q.pod, q.data)
@@ -217,16 +218,16 @@ func (r *Room) payDebt() {
 	r.log.owed, r.log.water.owed = false, span{}
 	r.mu.Unlock()
 	r.rooms.Counters.Retries.Add(1)
-	r.append(kindSnapshot, state, flight, nil)
+	r.append(oplog.Snapshot, state, flight, nil)
 }
 
 // append publishes a body to the room's log, in parts where it exceeds what NATS
 // takes at once. flight says which changes it carries. outcome, if not nil, is called once with the sequence of the
 // last part, or the first error. Without it, a failure is kept for another try.
-func (r *Room) append(k kind, body []byte, flight flight, outcome func(seq uint64, err error)) {
+func (r *Room) append(k oplog.Kind, body []byte, flight flight, outcome func(seq uint64, err error)) {
 	r.publishing.Lock()
 	defer r.publishing.Unlock()
-	limit := r.rooms.cfg.History.MaxPayload() - maxHead
+	limit := r.rooms.cfg.History.MaxPayload() - oplog.MaxHead
 	a := &appending{room: r, kind: k, body: body, flight: flight, outcome: outcome, sent: time.Now()}
 	count := max(1, (len(body)+limit-1)/limit)
 	a.open = count
@@ -239,13 +240,13 @@ func (r *Room) append(k kind, body []byte, flight flight, outcome func(seq uint6
 	r.mu.Unlock()
 	r.rooms.Counters.EditsOut.Add(1)
 
-	split(body, limit, func(index, count int, piece []byte) {
+	oplog.Split(body, limit, func(index, count int, piece []byte) {
 		var data []byte
 		counter := first + uint64(index)
 		if count == 1 {
-			data = appendLog(make([]byte, 0, maxHead+len(piece)), r.id, k, counter, piece)
+			data = oplog.Append(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, k, counter, piece)
 		} else {
-			data = appendPart(make([]byte, 0, maxHead+len(piece)), r.id, counter, part{first, index, count, k}, piece)
+			data = oplog.AppendPart(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, counter, oplog.Part{First: first, Index: index, Count: count, Kind: k}, piece)
 		}
 		if err := r.rooms.cfg.History.Append(subject, data, a.done); err != nil {
 			a.done(0, err)
@@ -256,7 +257,7 @@ func (r *Room) append(k kind, body []byte, flight flight, outcome func(seq uint6
 // appending is one body on its way to the history.
 type appending struct {
 	room    *Room
-	kind    kind
+	kind    oplog.Kind
 	body    []byte
 	flight  flight
 	outcome func(seq uint64, err error)
@@ -302,7 +303,7 @@ func (a *appending) done(seq uint64, err error) {
 func (l *log) land(a *appending) {
 	if a.err == nil {
 		l.water.acknowledge(a.flight)
-		if a.kind == kindUpdates {
+		if a.kind == oplog.Updates {
 			l.took(len(a.body))
 		}
 		return
@@ -310,7 +311,7 @@ func (l *log) land(a *appending) {
 	l.water.fail(a.flight)
 	switch {
 	case a.outcome != nil || l.room.closed:
-	case a.kind == kindSnapshot:
+	case a.kind == oplog.Snapshot:
 		l.water.owed = l.water.owed.with(a.flight.span)
 		l.owe()
 		l.retryAt = time.Now().Add(l.room.rooms.cfg.RetryEvery)
@@ -347,7 +348,7 @@ func (r *Room) appendSnapshot(ctx context.Context) (size int, err error) {
 	flight := r.log.water.departSnapshot(span{})
 	r.mu.Unlock()
 	got := make(chan error, 1)
-	r.append(kindSnapshot, state, flight, func(_ uint64, err error) { got <- err })
+	r.append(oplog.Snapshot, state, flight, func(_ uint64, err error) { got <- err })
 	select {
 	case err := <-got:
 		if err != nil {

@@ -1,6 +1,10 @@
 package room
 
-import "time"
+import (
+	"time"
+
+	"github.com/wsnode/wsnode/relay/oplog"
+)
 
 // A client forgets who was there when its connection ends, but not their clocks,
 // and after a reconnect ignores states whose clocks are not newer: it would see
@@ -48,6 +52,6 @@ func (r *Room) recallAll() {
 	at, shared := r.at, len(r.peers) > 0
 	r.mu.Unlock()
 	if shared {
-		_ = r.rooms.cfg.Bus.Publish(at.signals, appendTo(nil, kindRecall, r.id, at.tag))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Recall, r.id, at.tag))
 	}
 }

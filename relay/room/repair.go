@@ -3,11 +3,11 @@ package room
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"math/rand/v2"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -26,48 +26,35 @@ func (r *Room) Receive(subject, reply string, data []byte) {
 	}
 }
 
-// Who is the question, on a document's signals, who has it open. ReadWho reads the
-// answer.
-func Who() []byte { return appendTo(nil, kindWho, 0, 0) }
-
-// ReadWho reads a room's answer to Who: the epoch in which the document is live in
-// this region.
-func ReadWho(answer []byte) (epoch string, ok bool) {
-	if len(answer) < 2 || answer[0] < oldestReadable || answer[0] > wireVersion {
-		return "", false
-	}
-	return string(answer[1:]), true
-}
-
 // receiveLog takes a log message of another pod.
 func (r *Room) receiveLog(data []byte) {
-	m, err := readLog(data)
+	m, err := oplog.Read(data)
 	if err != nil {
 		r.rooms.refuse(err)
 		return
 	}
-	if m.room == r.id {
+	if m.Room == r.id {
 		return
 	}
 	r.mu.Lock()
-	p, isNew := r.hear(m.room)
-	gap := m.counter > p.counter+1
-	p.counter = max(p.counter, m.counter)
+	p, isNew := r.hear(m.Room)
+	gap := m.Counter > p.counter+1
+	p.counter = max(p.counter, m.Counter)
 	lossy := gap || p.wanting
-	r.log.took(len(m.body))
+	r.log.took(len(m.Body))
 	switch {
-	case m.kind == kindSnapshot: // what it holds was published before
-		r.log.snapshot(len(m.body))
-	case m.kind == kindPart && m.part.kind == kindSnapshot:
-		if m.part.index == m.part.count-1 {
-			r.log.snapshot(m.part.count * r.rooms.cfg.History.MaxPayload())
+	case m.Kind == oplog.Snapshot: // what it holds was published before
+		r.log.snapshot(len(m.Body))
+	case m.Kind == oplog.Partial && m.Part.Kind == oplog.Snapshot:
+		if m.Part.Index == m.Part.Count-1 {
+			r.log.snapshot(m.Part.Count * r.rooms.cfg.History.MaxPayload())
 		}
-	case m.kind == kindPart:
-		if whole := r.assemble(&r.groups, groupKey{m.room, m.part.first}, m.part, m.body); whole != nil {
-			r.takeFrom(m.room, whole, lossy)
+	case m.Kind == oplog.Partial:
+		if whole := r.groups.Add(oplog.Key{Room: m.Room, First: m.Part.First}, m.Part, m.Body); whole != nil {
+			r.takeFrom(m.Room, whole, lossy)
 		}
 	default:
-		r.takeFrom(m.room, m.body, lossy)
+		r.takeFrom(m.Room, m.Body, lossy)
 	}
 	r.mu.Unlock()
 	switch {
@@ -75,33 +62,8 @@ func (r *Room) receiveLog(data []byte) {
 		r.meet()
 	case gap:
 		r.rooms.Counters.Gaps.Add(1)
-		r.want(m.room)
+		r.want(m.Room)
 	}
-}
-
-// groupKey names a message in parts by its room and its first counter.
-type groupKey struct {
-	room  ID
-	first uint64
-}
-
-// maxGroups bounds the messages of other pods that may be incomplete at once.
-const maxGroups = 16
-
-func (r *Room) assemble(groups *map[groupKey]*group, key groupKey, p part, body []byte) []byte {
-	g := (*groups)[key]
-	if g == nil {
-		if *groups == nil || len(*groups) >= maxGroups {
-			*groups = map[groupKey]*group{}
-		}
-		g = new(group)
-		(*groups)[key] = g
-	}
-	whole := g.add(p, body)
-	if whole != nil {
-		delete(*groups, key)
-	}
-	return whole
 }
 
 // take applies an update of another pod. It reports whether it brought anything.
@@ -115,7 +77,7 @@ func (r *Room) take(update []byte) (fresh bool) {
 
 // receiveSignal takes a message for all rooms of the document.
 func (r *Room) receiveSignal(at place, reply string, data []byte) {
-	k, from, body, err := readHeader(data)
+	k, from, body, err := oplog.ReadHeader(data)
 	if err != nil {
 		r.rooms.refuse(err)
 		return
@@ -123,25 +85,25 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 	if from == r.id {
 		return
 	}
-	rd := reader{b: body}
-	tag := rd.uint64()
-	if k == kindWho && reply != "" {
-		_ = r.rooms.cfg.Bus.Publish(reply, append([]byte{wireVersion}, at.epoch...))
+	rd := oplog.Reader{Rest: body}
+	tag := rd.Uint64()
+	if k == oplog.Who && reply != "" {
+		_ = r.rooms.cfg.Bus.Publish(reply, oplog.AppendWho(nil, at.epoch))
 		return
 	}
 	if tag != at.tag {
 		return // another life of the document
 	}
 	switch k {
-	case kindHello, kindBeacon:
+	case oplog.Hello, oplog.Beacon:
 		r.receiveDigest(k, from, &rd)
-	case kindStates:
+	case oplog.States:
 		r.receiveStates(from, &rd)
-	case kindRecall:
+	case oplog.Recall:
 		r.mu.Lock()
 		r.recall()
 		r.mu.Unlock()
-	case kindBye:
+	case oplog.Bye:
 		now := time.Now()
 		r.mu.Lock()
 		r.spreadAwareness(r.dropPeer(from, now), nil)
@@ -153,82 +115,81 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 }
 
 // receiveAddressed takes a message for this room alone.
-func (r *Room) receiveAddressed(k kind, from ID, rd *reader) {
+func (r *Room) receiveAddressed(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 	switch k {
-	case kindAnswer:
+	case oplog.Answer:
 		r.receiveDigest(k, from, rd)
-	case kindStates:
+	case oplog.States:
 		r.receiveStates(from, rd)
-	case kindWant:
+	case oplog.Want:
 		r.receiveWant(from, rd)
-	case kindAsk:
+	case oplog.Ask:
 		r.receiveAsk(from, rd)
-	case kindSaved:
+	case oplog.Saved:
 		r.receiveSaved(from, rd)
-	case kindDifference:
-		r.receiveDifference(from, rd.b)
-	case kindDifferencePart:
-		key := groupKey{from, rd.uint64()}
-		index, count := rd.uvarint(), rd.uvarint()
-		if rd.err != nil || count > maxParts || index >= count {
-			r.rooms.refuse(errWire)
+	case oplog.Difference:
+		r.receiveDifference(from, rd.Rest)
+	case oplog.DifferencePart:
+		part := oplog.ReadDifferencePart(rd)
+		if rd.Err != nil {
+			r.rooms.refuse(rd.Err)
 			return
 		}
 		r.mu.Lock()
 		if p := r.peers[from]; p != nil {
 			p.wantedAt, p.asked = time.Now(), 1 // it is on its way
 		}
-		whole := r.assemble(&r.answers, key, part{index: int(index), count: int(count)}, rd.b)
+		whole := r.answers.Add(oplog.Key{Room: from, First: part.First}, part, rd.Rest)
 		r.mu.Unlock()
 		if whole != nil {
 			r.receiveDifference(from, whole)
 		}
 	default:
-		r.rooms.refuse(errWire)
+		r.rooms.refuse(oplog.ErrMalformed)
 	}
 }
 
 // receiveDigest compares what another room knows with what this one does.
-func (r *Room) receiveDigest(k kind, from ID, rd *reader) {
-	d := readDigest(rd)
-	if rd.err != nil {
-		r.rooms.refuse(rd.err)
+func (r *Room) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
+	d := oplog.ReadDigest(rd)
+	if rd.Err != nil {
+		r.rooms.refuse(rd.Err)
 		return
 	}
 	r.mu.Lock()
 	p, isNew := r.hear(from)
-	p.pod = d.pod
-	p.counter = max(p.counter, d.counter)
-	lacks, same, err := compare(r.store.StateVector(), d.stateVector)
+	p.pod = d.Pod
+	p.counter = max(p.counter, d.Counter)
+	lacks, same, err := compare(r.store.StateVector(), d.StateVector)
 	if err != nil {
 		r.mu.Unlock()
 		r.rooms.refuse(err)
 		return
 	}
-	deletions := d.deletions != r.store.DeleteDigest()
+	deletions := d.Deletions != r.store.DeleteDigest()
 	var missing bool
-	if k == kindBeacon && !isNew {
+	if k == oplog.Beacon && !isNew {
 		missing = r.missedSince(p) || same && deletions
 		p.ahead = nil
 		if lacks {
-			p.ahead = bytes.Clone(d.stateVector)
+			p.ahead = bytes.Clone(d.StateVector)
 		}
 	} else {
 		missing = lacks || deletions
 	}
 	var answer []byte
 	var states []awareness.Entry
-	if k == kindHello || !p.greeted { // whatever of it was heard first
+	if k == oplog.Hello || !p.greeted { // whatever of it was heard first
 		p.greeted = true
-		answer = appendDigest(appendTo(nil, kindAnswer, r.id, uint64(from)), r.digest())
+		answer = oplog.AppendDigest(oplog.AppendTo(nil, oplog.Answer, r.id, uint64(from)), r.digest())
 		states = r.aware.EntriesOf(uint64(r.id))
 	}
 	r.mu.Unlock()
-	if answer != nil && k != kindAnswer {
-		_ = r.rooms.cfg.Bus.Publish(d.pod, answer)
+	if answer != nil && k != oplog.Answer {
+		_ = r.rooms.cfg.Bus.Publish(d.Pod, answer)
 	}
 	if len(states) > 0 {
-		_ = r.rooms.cfg.Bus.Publish(d.pod, appendStates(nil, r.id, uint64(from), states))
+		_ = r.rooms.cfg.Bus.Publish(d.Pod, oplog.AppendStates(nil, r.id, uint64(from), states))
 	}
 	if missing {
 		r.want(from)
@@ -247,7 +208,7 @@ func (r *Room) missedSince(p *peer) bool {
 
 // want asks a room for everything that this one lacks. One question is open at a
 // time; what goes missing meanwhile is asked for again.
-func (r *Room) want(from ID) {
+func (r *Room) want(from oplog.ID) {
 	r.mu.Lock()
 	p := r.peers[from]
 	if p == nil {
@@ -271,7 +232,7 @@ func (r *Room) want(from ID) {
 	p.asked++
 	asked := p.asked
 	p.wanting, p.again, p.wantedAt = true, false, now
-	pod, message := p.pod, appendWant(nil, r.id, from, r.rooms.cfg.Bus.PodSubject(), r.store.StateVector())
+	pod, message := p.pod, oplog.AppendWant(nil, r.id, from, r.rooms.cfg.Bus.PodSubject(), r.store.StateVector())
 	r.mu.Unlock()
 	_ = r.rooms.cfg.Bus.Publish(pod, message)
 	r.doubtBus(asked)
@@ -279,23 +240,23 @@ func (r *Room) want(from ID) {
 
 // receiveWant answers with the difference: the structs that the other lacks and
 // all deletions.
-func (r *Room) receiveWant(from ID, rd *reader) {
-	pod := rd.string()
-	if rd.err != nil {
-		r.rooms.refuse(rd.err)
+func (r *Room) receiveWant(from oplog.ID, rd *oplog.Reader) {
+	pod := rd.String()
+	if rd.Err != nil {
+		r.rooms.refuse(rd.Err)
 		return
 	}
 	r.mu.Lock()
-	diff, err := r.store.Diff(rd.b)
+	diff, err := r.store.Diff(rd.Rest)
 	r.mu.Unlock()
 	if err != nil {
 		r.rooms.refuse(err)
 		return
 	}
 	b := r.rooms.cfg.Bus
-	limit := r.rooms.cfg.History.MaxPayload() - maxHead
+	limit := r.rooms.cfg.History.MaxPayload() - oplog.MaxHead
 	if len(diff) <= limit {
-		_ = b.Publish(pod, append(appendTo(nil, kindDifference, r.id, uint64(from)), diff...))
+		_ = b.Publish(pod, append(oplog.AppendTo(nil, oplog.Difference, r.id, uint64(from)), diff...))
 		return
 	}
 	r.rooms.done.Go(func() { r.sendParts(pod, from, diff, limit) })
@@ -304,14 +265,11 @@ func (r *Room) receiveWant(from ID, rd *reader) {
 // sendParts sends a difference that NATS does not take at once. It waits for the
 // server now and then: a pod that is sent more than the server holds for it would
 // be cut off.
-func (r *Room) sendParts(pod string, to ID, diff []byte, limit int) {
+func (r *Room) sendParts(pod string, to oplog.ID, diff []byte, limit int) {
 	b, group := r.rooms.cfg.Bus, rand.Uint64()
-	split(diff, limit, func(index, count int, piece []byte) {
-		m := appendTo(make([]byte, 0, maxHead+len(piece)), kindDifferencePart, r.id, uint64(to))
-		m = binary.LittleEndian.AppendUint64(m, group)
-		m = binary.AppendUvarint(m, uint64(index))
-		m = binary.AppendUvarint(m, uint64(count))
-		_ = b.Publish(pod, append(m, piece...)) // a lost part is asked for again
+	oplog.Split(diff, limit, func(index, count int, piece []byte) {
+		m := oplog.AppendDifferencePart(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, to, group, index, count, piece)
+		_ = b.Publish(pod, m) // a lost part is asked for again
 		if index%partsAtOnce == partsAtOnce-1 {
 			ctx, cancel := context.WithTimeout(r.rooms.ctx, wantTimeout)
 			_ = b.Flush(ctx)
@@ -324,7 +282,7 @@ func (r *Room) sendParts(pod string, to ID, diff []byte, limit int) {
 const partsAtOnce = 8
 
 // receiveDifference takes the answer to a want.
-func (r *Room) receiveDifference(from ID, update []byte) {
+func (r *Room) receiveDifference(from oplog.ID, update []byte) {
 	r.mu.Lock()
 	if r.take(update) {
 		r.rooms.Counters.Repairs.Add(1)
@@ -343,10 +301,10 @@ func (r *Room) receiveDifference(from ID, update []byte) {
 }
 
 // receiveStates takes the awareness of another room's clients.
-func (r *Room) receiveStates(from ID, rd *reader) {
-	entries, err := awareness.DecodeAll(rd.b)
+func (r *Room) receiveStates(from oplog.ID, rd *oplog.Reader) {
+	entries, err := awareness.DecodeAll(rd.Rest)
 	if err == nil {
-		err = rd.err
+		err = rd.Err
 	}
 	if err != nil {
 		r.rooms.refuse(err)
@@ -365,7 +323,7 @@ func (r *Room) receiveStates(from ID, rd *reader) {
 		r.meet()
 	}
 	if len(tombstones) > 0 && pod != "" {
-		_ = r.rooms.cfg.Bus.Publish(pod, appendStates(nil, r.id, uint64(from), tombstones))
+		_ = r.rooms.cfg.Bus.Publish(pod, oplog.AppendStates(nil, r.id, uint64(from), tombstones))
 	}
 }
 
@@ -395,16 +353,16 @@ func compare(mine, theirs []byte) (lacks, same bool, err error) {
 func stateVector(b []byte) (map[uint64]uint64, error) {
 	n, b, err := yproto.Uvarint(b)
 	if err != nil || n > uint64(len(b)) {
-		return nil, errWire
+		return nil, oplog.ErrMalformed
 	}
 	sv := make(map[uint64]uint64, n)
 	for range n {
 		var client, clock uint64
 		if client, b, err = yproto.Uvarint(b); err != nil {
-			return nil, errWire
+			return nil, oplog.ErrMalformed
 		}
 		if clock, b, err = yproto.Uvarint(b); err != nil {
-			return nil, errWire
+			return nil, oplog.ErrMalformed
 		}
 		sv[client] = clock
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -181,9 +182,9 @@ func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 }
 
 // begin appends the first part of a message that its room never finishes.
-func begin(t *testing.T, r *Room, room ID, counter uint64) {
+func begin(t *testing.T, r *Room, room oplog.ID, counter uint64) {
 	t.Helper()
-	data := appendPart(nil, room, counter, part{first: counter, index: 0, count: 2, kind: kindSnapshot}, []byte("half"))
+	data := oplog.AppendPart(nil, room, counter, oplog.Part{First: counter, Count: 2, Kind: oplog.Snapshot}, []byte("half"))
 	appended := make(chan error, 1)
 	if err := r.rooms.cfg.History.Append(r.place().updates, data, func(_ uint64, err error) { appended <- err }); err != nil {
 		t.Fatal(err)

@@ -12,13 +12,10 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
-
-// ID names one opening of a document on one pod. It is drawn at random, so that
-// a room's counter never continues another's.
-type ID uint64
 
 // ErrClosed is returned for a room that was closed meanwhile: look the document
 // up again.
@@ -32,7 +29,7 @@ type Room struct {
 	// Static after Open.
 	rooms *Rooms
 	doc   docid.Document
-	id    ID
+	id    oplog.ID
 
 	// publishing is held while log messages get their counters and go out, so
 	// that they leave in the order of their counters.
@@ -48,13 +45,13 @@ type Room struct {
 	edits    int64  // from members
 	rated    int64  // edits that are in rate
 	rate     float64
-	peers    map[ID]*peer
+	peers    map[oplog.ID]*peer
 	log      log
 	out      pending
 	gathered gathered
-	groups   map[groupKey]*group // parts of log messages from other pods
-	answers  map[groupKey]*group // parts of differences
-	full     yproto.Frame        // cached SyncStep2 of the whole document, nil after a change
+	groups   oplog.Groups // parts of log messages from other pods
+	answers  oplog.Groups // parts of differences
+	full     yproto.Frame // cached SyncStep2 of the whole document, nil after a change
 	beaconAt time.Time
 	helloAt  time.Time
 	calls    calls
@@ -65,9 +62,9 @@ type Room struct {
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's
 
-	holding int          // sources of which updates are held
-	heldOf  map[ID]*held // of other pods
-	step1s  bool         // a member is to be sent a SyncStep1
+	holding int                // sources of which updates are held
+	heldOf  map[oplog.ID]*held // of other pods
+	step1s  bool               // a member is to be sent a SyncStep1
 
 	returned   bool // a client came back and sees nobody: a recall is due
 	recalledAt time.Time
@@ -93,7 +90,7 @@ type pending struct {
 // epoch has only just been created, so that it hardly has a history to load. On an
 // error nothing is left behind.
 func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool) (*Room, error) {
-	r := &Room{rooms: rs, doc: doc, id: ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
+	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
 	if rs.cfg.MaxAppBytes > 0 {
@@ -121,7 +118,7 @@ func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
 		epoch:   epoch,
 		updates: r.doc.UpdatesSubject(cfg.History.Shard(r.doc.PinKey()), epoch),
 		signals: r.doc.SignalsSubject(),
-		tag:     epochTag(epoch),
+		tag:     oplog.EpochTag(epoch),
 	}
 	r.mu.Lock()
 	if r.at.epoch != "" {
@@ -195,7 +192,7 @@ func (r *Room) Close() {
 	r.asks = nil // whoever asked learns nothing, and asks again elsewhere
 	r.mu.Unlock()
 	if shared {
-		_ = r.rooms.cfg.Bus.Publish(at.signals, appendTo(nil, kindBye, r.id, at.tag))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Bye, r.id, at.tag))
 	}
 	r.unsubscribe()
 	r.rooms.apps.leave(r)
@@ -357,7 +354,7 @@ func (r *Room) tick(now time.Time) {
 	r.rate += rateShare * (float64(r.edits-r.rated)/tickEvery.Seconds() - r.rate)
 	r.rated = r.edits
 	beacon := len(r.peers) > 0 && now.Sub(r.beaconAt) >= r.rooms.cfg.BeaconEvery
-	var wants []ID
+	var wants []oplog.ID
 	for id, p := range r.peers {
 		if p.wanting && now.Sub(p.wantedAt) > wantTimeout {
 			wants = append(wants, id)
@@ -374,7 +371,8 @@ func (r *Room) tick(now time.Time) {
 		}
 	}
 	if len(r.peers) == 0 {
-		r.groups, r.answers = nil, nil
+		r.groups.Clear()
+		r.answers.Clear()
 	}
 	r.mu.Unlock()
 	if retry {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -129,13 +130,13 @@ type Rooms struct {
 	spreader []*spreader // a room has one by its id
 
 	mu   sync.Mutex
-	byID map[ID]*Room
+	byID map[oplog.ID]*Room
 }
 
 // Open subscribes to the node's own subject and starts the goroutines.
 func Open(cfg Config) (*Rooms, error) {
 	cfg.setDefaults()
-	rs := &Rooms{cfg: cfg, byID: map[ID]*Room{}, compact: make(chan *Room, 64), reread: make(chan *Room, 64)}
+	rs := &Rooms{cfg: cfg, byID: map[oplog.ID]*Room{}, compact: make(chan *Room, 64), reread: make(chan *Room, 64)}
 	rs.outbox.wake = make(chan struct{}, 1)
 	var err error
 	if rs.pod, err = cfg.Bus.Subscribe(cfg.Bus.PodSubject(), rs); err != nil {
@@ -216,13 +217,13 @@ func (rs *Rooms) all() []*Room {
 
 // Receive takes the messages that another pod addressed to one of these rooms.
 func (rs *Rooms) Receive(_, _ string, data []byte) {
-	k, from, body, err := readHeader(data)
+	k, from, body, err := oplog.ReadHeader(data)
 	if err != nil {
 		rs.refuse(err)
 		return
 	}
-	r := reader{b: body}
-	to := ID(r.uint64())
+	r := oplog.Reader{Rest: body}
+	to := oplog.ID(r.Uint64())
 	rs.mu.Lock()
 	room := rs.byID[to]
 	rs.mu.Unlock()

@@ -21,10 +21,10 @@ var below = []string{"relay/yproto", "relay/ystore", "relay/awareness", "docid",
 // is not listed belongs nowhere: find its place in the design first.
 var mayImport = map[string][]string{
 	"relay": append([]string{
-		"authn", "kvpin", "relay/session", "relay/room", "relay/limits", "relay/control", "relay/admin",
+		"authn", "kvpin", "relay/session", "relay/room", "relay/oplog", "relay/limits", "relay/control", "relay/admin",
 	}, below...),
 	"relay/session": below,
-	"relay/room":    below,
+	"relay/room":    append([]string{"relay/oplog"}, below...),
 	"relay/limits":  append([]string{"authn", "kvpin"}, below...),
 	"relay/control": below,
 	"relay/admin":   below,
@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"authn": {"docid"},
 	"kvpin": {"docid", "natsconn"},
 
+	"relay/oplog":     {"relay/awareness"},
 	"relay/bus":       {"docid", "natsconn"},
 	"relay/history":   {"docid"},
 	"natsconn":        nil,

@@ -23,6 +23,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
 )
 
@@ -174,9 +175,9 @@ func TestNodesNeedNoMoreThanTheShippedPermissions(t *testing.T) {
 	second, err := b.rooms.Open(ctx, doc, epoch, false)
 	must(err)
 	must(live.Restore(ctx)) // append and acknowledgement
-	answer, err := b.bus.Request(ctx, doc.SignalsSubject(), room.Who())
+	answer, err := b.bus.Request(ctx, doc.SignalsSubject(), oplog.Question())
 	must(err)
-	if got, ok := room.ReadWho(answer); !ok || got != epoch {
+	if got, ok := oplog.ReadWho(answer); !ok || got != epoch {
 		t.Errorf("who: %q", got)
 	}
 	_, err = a.registry.Regions(ctx)
