@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 	"relay/storage/s3":          {"docid", "relay/storage"},
 	"relay/storage/http":        {"docid", "relay/storage"},
 	"relay/storage/postgres":    {"docid", "relay/storage"},
+	"relay/storage/open":        {"docid", "relay/storage", "relay/storage/file", "relay/storage/s3", "relay/storage/postgres", "relay/storage/http"},
 	"relay/storage/storagetest": {"docid", "relay/storage"},
 }
 

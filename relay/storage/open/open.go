@@ -1,0 +1,137 @@
+// Package open opens stores by their URLs. It is for commands: it brings along the
+// libraries of all backends, which the relay does not import.
+package open
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/file"
+	"github.com/wsnode/wsnode/relay/storage/http"
+	"github.com/wsnode/wsnode/relay/storage/postgres"
+	"github.com/wsnode/wsnode/relay/storage/s3"
+)
+
+// Open opens the store of a URL for the documents of a license region:
+//
+//	file:///var/lib/wsnode/documents
+//	s3://bucket/prefix?region=&endpoint=&profile=&role-arn=&path-style=1&sse=&kms-key=
+//	postgres://user@host/database?table=&passfile=, and what libpq knows
+//	https://backend/{dbCode}/{tenantId}/{appId}/{document}?secret-file=
+//
+// Its errors show no secret of the URL.
+func Open(ctx context.Context, raw string, license docid.LicenseRegion) (storage.Store, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: it is no URL", storage.Redact(raw))
+	}
+	store, err := open(ctx, u, raw, license)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", storage.Redact(raw), err)
+	}
+	return store, nil
+}
+
+func open(ctx context.Context, u *url.URL, raw string, license docid.LicenseRegion) (storage.Store, error) {
+	switch u.Scheme {
+	case "file":
+		return openFile(ctx, u)
+	case "s3":
+		return openS3(ctx, u)
+	case "postgres", "postgresql":
+		return openPostgres(ctx, u)
+	case "https", "http":
+		return openHTTP(ctx, u, raw, license)
+	}
+	return nil, errors.New("expected file://, s3://, postgres:// or https://")
+}
+
+// known refuses parameters that a store does not have: a misspelled one would be a
+// setting that is not in force.
+func known(u *url.URL, names ...string) (url.Values, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errors.New("its parameters cannot be read")
+	}
+	for name, values := range query {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("parameter %q: expected one of %v", name, names)
+		}
+		if len(values) != 1 {
+			return nil, fmt.Errorf("parameter %q: expected once", name)
+		}
+	}
+	return query, nil
+}
+
+// errSecret is for what a URL must not hold: it is in the list of processes.
+var errSecret = errors.New("expected no user and no password: credentials come from the environment, files and roles")
+
+func openFile(ctx context.Context, u *url.URL) (storage.Store, error) {
+	if _, err := known(u); err != nil {
+		return nil, err
+	}
+	if u.Host != "" || !strings.HasPrefix(u.Path, "/") || u.Opaque != "" {
+		return nil, errors.New("expected file:/// and an absolute path")
+	}
+	return asStore(file.Open(ctx, file.Config{Dir: u.Path}))
+}
+
+func openS3(ctx context.Context, u *url.URL) (storage.Store, error) {
+	query, err := known(u, "region", "endpoint", "profile", "role-arn", "path-style", "sse", "kms-key")
+	if err != nil {
+		return nil, err
+	}
+	if u.User != nil {
+		return nil, errSecret
+	}
+	style := query.Get("path-style")
+	if style != "" && style != "0" && style != "1" {
+		return nil, fmt.Errorf("path-style %q: expected 0 or 1", style)
+	}
+	return asStore(s3.Open(ctx, s3.Config{
+		Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Endpoint: query.Get("endpoint"), Region: query.Get("region"),
+		Profile: query.Get("profile"), RoleARN: query.Get("role-arn"), PathStyle: style == "1", SSE: query.Get("sse"), KMSKey: query.Get("kms-key"),
+	}))
+}
+
+// openPostgres takes its own parameters out of the URL; the others are libpq's.
+func openPostgres(ctx context.Context, u *url.URL) (storage.Store, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errors.New("its parameters cannot be read")
+	}
+	c := postgres.Config{Table: query.Get("table"), PassFile: query.Get("passfile")}
+	query.Del("table")
+	query.Del("passfile")
+	rest := *u
+	rest.RawQuery = query.Encode()
+	c.URL = rest.String()
+	return asStore(postgres.Open(ctx, c))
+}
+
+func openHTTP(ctx context.Context, u *url.URL, raw string, license docid.LicenseRegion) (storage.Store, error) {
+	query, err := known(u, "secret-file")
+	if err != nil {
+		return nil, err
+	}
+	if u.User != nil {
+		return nil, errSecret
+	}
+	address, _, _ := strings.Cut(raw, "?")
+	return asStore(http.Open(ctx, http.Config{URL: address, License: license, SecretFile: query.Get("secret-file")}))
+}
+
+// asStore keeps a nil pointer of a backend's from becoming a store.
+func asStore[S storage.Store](s S, err error) (storage.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
