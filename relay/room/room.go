@@ -51,7 +51,10 @@ type Room struct {
 	gathered gathered
 	groups   oplog.Groups // parts of log messages from other pods
 	answers  oplog.Groups // parts of differences
-	full     yproto.Frame // cached SyncStep2 of the whole document, nil after a change
+	full     yproto.Frame // cached SyncStep2 of a whole small document, nil after a change
+	start    *course      // the same of a large one
+	live     *course      // of a large update that members are being sent
+	liveAt   time.Time    // when it came
 	beaconAt time.Time
 	helloAt  time.Time
 	calls    calls
@@ -298,12 +301,20 @@ const rateShare = 0.1
 // author. It returns what is new, nil if nothing is; the caller may keep it. Callers hold
 // mu.
 func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte, err error) {
+	var before ystore.Progress
+	if len(update) > ystore.MaxMessage {
+		before = r.store.Progress()
+	}
 	fresh, deliver, err := r.store.ApplyShared(update, t)
 	if err != nil || fresh == nil {
 		return nil, err
 	}
 	r.countLocked()
-	r.full = nil
+	r.changed()
+	if len(update) > ystore.MaxMessage && len(deliver) > ystore.MaxMessage {
+		r.spreadLarge(before, author)
+		return bytes.Clone(fresh), nil
+	}
 	if len(deliver) == len(fresh) && &deliver[0] == &fresh[0] { // nearly always
 		kept, _ := r.spread(fresh, author).Update()
 		return kept, nil
@@ -330,6 +341,9 @@ func (r *Room) whole() yproto.Frame {
 
 // state is the document as one update, which must not be changed. Callers hold mu.
 func (r *Room) state() []byte {
+	if r.store.Stats().Bytes > ystore.MaxMessage { // no client is sent it at once
+		return r.store.EncodeBehind(0)
+	}
 	m, err := yproto.Decode(r.whole().Message())
 	if err != nil {
 		panic(err) // the frame is ours
@@ -350,6 +364,10 @@ func (r *Room) tick(now time.Time) {
 	}
 	r.spreadAwareness(removed, nil)
 	r.releaseDue(now)
+	if r.live != nil && now.Sub(r.liveAt) > liveCourse {
+		r.live.kill()
+		r.live = nil
+	}
 	call := r.callDue(now)
 	r.rate += rateShare * (float64(r.edits-r.rated)/tickEvery.Seconds() - r.rate)
 	r.rated = r.edits

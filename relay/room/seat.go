@@ -1,12 +1,11 @@
 package room
 
 import (
-	"bytes"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
-	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/yproto"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -17,6 +16,9 @@ type Member interface {
 	// Send hands a frame over. false: the member's queue is full with it, nothing
 	// more may be sent until the member calls Seat.Thaw.
 	Send(yproto.Frame) bool
+	// Await asks for a call of Seat.Thaw, by another goroutine, when all that was sent
+	// has been taken by the member's socket.
+	Await()
 	// SendAwareness hands awareness over, encoded in the frame. A member that is
 	// behind may keep only which clients the entries were about, and fetch their
 	// newest states later by Seat.Newest.
@@ -36,11 +38,12 @@ type Seat struct {
 	index     int // in room.seats; -1 once left
 	aware     awareness.Session
 	frozen    bool
-	frozenAt  []byte         // the state vector that the member's queue leads up to
-	asked     []byte         // the state vector of the first SyncStep1 that came while frozen
-	questions int            // how many came
-	asks      int            // questions whether all is saved, unless their answers were sent
-	answers   []yproto.Frame // to them, which wait for a member that is behind
+	progress  ystore.Progress // while frozen: what the member's queue leads up to
+	course    *course         // while it catches up: the pieces that others share, or nil
+	at, since int             // pieces of the course that were sent, and that progress knows of
+	questions int             // SyncStep1 that came while frozen, or wait for the end of the course
+	asks      int             // questions whether all is saved, unless their answers were sent
+	answers   []yproto.Frame  // to them, which wait for a member that is behind
 
 	// Of the member's updates; see held.
 	held     held
@@ -125,23 +128,38 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.writeGathered() // which may freeze this member
-	if s.frozen {
-		if s.questions++; s.questions == 1 {
-			s.asked = bytes.Clone(stateVector)
-		}
-		return 0, nil
-	}
-	if len(stateVector) == 1 && stateVector[0] == 0 {
-		whole := r.whole()
-		s.send(whole)
-		return len(whole), nil
-	}
-	diff, err := r.store.Diff(stateVector)
+	p, err := ystore.ReadProgress(stateVector)
 	if err != nil {
 		return 0, err
 	}
-	s.send(yproto.Step2Frame(diff))
-	return len(diff), nil
+	switch {
+	case s.frozen:
+		// The first may ask for more than what the queue leads up to; the others are older
+		// than its answer.
+		if s.questions++; s.questions == 1 {
+			s.progress, s.course, s.at, s.since = p, nil, 0, 0
+		}
+		return 0, nil
+	case p.None() && r.store.Stats().Bytes <= ystore.MaxMessage:
+		whole := r.whole()
+		s.send(whole)
+		return len(whole), nil
+	case p.None():
+		if r.start == nil {
+			r.start = new(course)
+		}
+		s.questions = 1
+		s.catchUp(p, r.start)
+		return r.store.Stats().Bytes, nil
+	}
+	if lacks := r.store.Lacks(p, math.MaxInt); lacks > ystore.MaxMessage {
+		s.questions = 1
+		s.catchUp(p, nil)
+		return lacks, nil
+	}
+	answer := yproto.Step2FrameAround(r.store.Rest(p, yproto.Headroom))
+	s.send(answer)
+	return len(answer), nil
 }
 
 // Apply takes an update from the client: it is checked, applied, and what is new in it
@@ -233,8 +251,8 @@ func (s *Seat) Newest(seen map[uint64]uint64) yproto.Frame {
 	return awarenessFrame(entries)
 }
 
-// Thaw sends a member that had fallen behind, and whose queue is empty now, the
-// difference to what it was sent before.
+// Thaw sends a member that had fallen behind, or gets a difference in pieces, and whose
+// queue is empty now, what follows on what it was sent before.
 func (s *Seat) Thaw() {
 	r := s.room
 	r.mu.Lock()
@@ -243,23 +261,18 @@ func (s *Seat) Thaw() {
 		return
 	}
 	r.writeGathered() // the difference holds it
-	since, questions := s.frozenAt, s.questions
-	if questions > 0 {
-		since = s.asked // older than frozenAt: the answer covers both
+	if piece, ok := s.nextPiece(); ok {
+		s.member.Send(piece)
+		s.member.Await()
+		return
 	}
-	s.frozen, s.frozenAt, s.asked, s.questions = false, nil, nil, 0
-	diff, err := r.store.Diff(since)
-	switch {
-	case err != nil:
-		s.member.Close(closecode.Malformed, "Malformed state vector")
-	case questions > 0:
-		s.send(yproto.Step2Frame(diff))
-	default:
-		s.send(yproto.UpdateFrame(diff))
-	}
+	rest, questions := s.restFrame(), s.questions
+	s.frozen, s.questions = false, 0
+	s.progress, s.course, s.at, s.since = ystore.Progress{}, nil, 0, 0
+	s.send(rest)
 	for ; questions > 1; questions-- { // each has its answer
 		if s.frozen {
-			s.asked, s.questions = s.frozenAt, questions-1
+			s.questions = questions - 1
 			return
 		}
 		s.send(yproto.Step2Frame(nothing))
@@ -275,7 +288,7 @@ func (s *Seat) send(f yproto.Frame) {
 		return
 	}
 	if !s.member.Send(f) {
-		s.frozen, s.frozenAt = true, s.room.store.Settled()
+		s.frozen, s.progress = true, s.room.store.Progress()
 		s.room.rooms.Counters.Frozen.Add(1)
 	}
 }

@@ -43,16 +43,18 @@ func (w *writer) remove(clock uint64) []byte {
 
 // member is a client that takes everything: it applies what it is sent.
 type member struct {
-	mu     sync.Mutex
-	store  *ystore.Store // what it was sent
-	known  *ystore.Store // the same, and what it wrote
-	states awareness.Set
-	step1  int
-	step2  int
-	full   bool // refuse what is sent, as a slow client's queue does
-	frames int
-	closed []string
-	saved  []string // answers to its questions
+	seat    *Seat
+	mu      sync.Mutex
+	store   *ystore.Store // what it was sent
+	known   *ystore.Store // the same, and what it wrote
+	states  awareness.Set
+	step1   int
+	step2   int
+	full    bool // refuse what is sent, as a slow client's queue does
+	frames  int
+	largest int // frame that it was sent, in bytes
+	closed  []string
+	saved   []string // answers to its questions
 }
 
 func newMember() *member {
@@ -70,6 +72,7 @@ func (m *member) Send(f yproto.Frame) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.frames++
+	m.largest = max(m.largest, len(f))
 	msg, err := yproto.Decode(f.Message())
 	if err != nil {
 		panic(err)
@@ -91,6 +94,13 @@ func (m *member) Send(f yproto.Frame) bool {
 	return !m.full
 }
 
+// Await takes everything at once.
+func (m *member) Await() {
+	if m.seat != nil {
+		go m.seat.Thaw()
+	}
+}
+
 func (m *member) SendAwareness(_ yproto.Frame, entries []awareness.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,6 +111,13 @@ func (m *member) Close(_ int, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = append(m.closed, reason)
+}
+
+// merge gives the member what another was sent.
+func (m *member) merge(o *member) {
+	if _, err := m.store.Apply(o.store.Encode()); err != nil {
+		panic(err)
+	}
 }
 
 // pending is how many structs lie behind a gap in what the member was sent.
@@ -139,11 +156,17 @@ func join(t testing.TB, r *Room) (*member, *Seat) {
 	t.Helper()
 	m := newMember()
 	s := r.NewSeat(m)
+	m.seat = s
 	if err := s.Join(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Step1([]byte{0}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the SyncStep1 is answered", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.step2 > 0
+	})
 	return m, s
 }

@@ -39,6 +39,7 @@ type Conn struct {
 	err      error    // sticky
 	closing  bool     // the close frame has been handed over: nothing may follow it
 	writing  bool     // a goroutine drains rest and the session's queue
+	again    bool     // it must ask the session once more before it ends
 	closed   bool
 	lot      *lot // where its session rests, or did
 	ticket   uint64
@@ -227,7 +228,7 @@ func (c *Conn) drain() {
 			continue
 		}
 		c.mu.Lock()
-		if len(c.rest) == 0 || c.err != nil {
+		if len(c.rest) == 0 && !c.again || c.err != nil {
 			c.writing, c.rest = false, nil
 			// Left standing, it would fail the first direct write after it. That it
 			// cannot be cleared means that the connection is closed.
@@ -235,7 +236,20 @@ func (c *Conn) drain() {
 			c.mu.Unlock()
 			return
 		}
+		c.again = false
 		c.mu.Unlock()
+	}
+}
+
+// startDrain has drained called when the socket has taken everything, though nothing may
+// be waiting for it.
+func (c *Conn) startDrain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again = true
+	if !c.writing && c.err == nil {
+		c.writing = true
+		go c.drain()
 	}
 }
 

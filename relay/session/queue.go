@@ -25,6 +25,18 @@ func (s *Session) Send(f yproto.Frame) bool {
 	return !s.full
 }
 
+// Await has Seat.Thaw called once the socket has taken everything, by the goroutine that
+// drains the connection.
+func (s *Session) Await() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = true
+	if !s.behind {
+		s.behind = true
+		s.socket.conn.startDrain()
+	}
+}
+
 // SendAwareness writes awareness, or remembers only whom it was about while the
 // socket is behind: what is sent then is their newest state.
 func (s *Session) SendAwareness(f yproto.Frame, entries []awareness.Entry) {
@@ -77,8 +89,9 @@ func (s *Session) drained() (more bool) {
 	return true
 }
 
-// maxMerged bounds one merged update, in bytes.
-const maxMerged = 4 << 20
+// maxMerged bounds one merged update, in bytes: a slow link must finish it within what a
+// client waits for a message.
+const maxMerged = 256 << 10
 
 // merge makes one frame of neighbouring updates. Other frames keep their place.
 func merge(queue []yproto.Frame) []yproto.Frame {

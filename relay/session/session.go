@@ -101,7 +101,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	behind  bool // the socket does not keep up: everything is queued
-	full    bool // the queue overflowed: the room sends a difference later
+	full    bool // the queue overflowed, or the room has more: it sends a difference later
 	queue   []yproto.Frame
 	queued  int
 	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen

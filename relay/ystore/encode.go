@@ -3,6 +3,7 @@ package ystore
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unsafe"
@@ -146,10 +147,13 @@ func (r *run) since(sv []id) (from uint64, ok bool) {
 }
 
 // size is the number of bytes of the leaves from the given clock on.
-func (r *run) size(from uint64) (n int) {
+func (r *run) size(from uint64) (n int) { return r.sizeUpTo(from, math.MaxInt) }
+
+// sizeUpTo is size that stops counting at most.
+func (r *run) sizeUpTo(from uint64, most int) (n int) {
 	l := r.leafAt(from)
 	n = len(l.buf) - l.offset(l.find(from)) + 20
-	for l = l.next; l != nil; l = l.next {
+	for l = l.next; l != nil && n < most; l = l.next {
 		n += len(l.buf)
 	}
 	return n

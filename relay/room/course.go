@@ -1,0 +1,119 @@
+package room
+
+import (
+	"time"
+
+	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// What is larger than ystore.MaxMessage reaches a member in pieces, each when its socket
+// has taken the one before: y-websocket drops a connection on which no message completed
+// for 30 s, and begins anew after what it has integrated. Meanwhile the member is frozen,
+// so that it is sent nothing else: what happens is in the pieces to come.
+
+// course is a difference in pieces, which are made as members come to them and shared by
+// all that began where it does.
+type course struct {
+	parts []stage
+	rest  yproto.Frame // the SyncStep2 behind them, once somebody came to it
+	dead  bool         // its frames are gone: each member goes on by itself
+}
+
+type stage struct {
+	frame yproto.Frame
+	piece ystore.Piece // without its bytes
+}
+
+// liveCourse is how long the pieces of a large update are kept for the members.
+const liveCourse = 10 * time.Second
+
+func (c *course) kill() {
+	if c == nil {
+		return
+	}
+	c.dead, c.rest = true, nil
+	for i := range c.parts {
+		c.parts[i].frame = nil
+	}
+}
+
+// catchUp begins to send the member what it lacks, in pieces. c is the course that begins
+// there, if there is one.
+func (s *Seat) catchUp(from ystore.Progress, c *course) {
+	s.frozen, s.progress, s.course, s.at = true, from, c, 0
+	s.member.Await()
+}
+
+// nextPiece returns the next piece; ok is false when the rest is one message.
+func (s *Seat) nextPiece() (f yproto.Frame, ok bool) {
+	c := s.course
+	if c != nil && !c.dead && s.at < len(c.parts) {
+		s.at++
+		return c.parts[s.at-1].frame, true
+	}
+	from := s.progressNow()
+	piece, ok := s.room.store.Next(from)
+	if !ok {
+		return nil, false
+	}
+	f = yproto.UpdateFrame(piece.Update)
+	piece.Update = nil
+	s.progress = from.Past(piece)
+	if c != nil && !c.dead {
+		c.parts = append(c.parts, stage{f, piece})
+		s.at++
+		s.since = s.at
+	}
+	return f, true
+}
+
+// progressNow is how far the pieces that were sent have brought the member. One that
+// left its course, because it is dead, does not come back to it.
+func (s *Seat) progressNow() ystore.Progress {
+	if c := s.course; c != nil {
+		for ; s.since < s.at; s.since++ {
+			s.progress = s.progress.Past(c.parts[s.since].piece)
+		}
+		if c.dead {
+			s.course = nil
+		}
+	}
+	return s.progress
+}
+
+// restFrame is the last message of a difference.
+func (s *Seat) restFrame() yproto.Frame {
+	store, from := s.room.store, s.progressNow()
+	if s.questions == 0 {
+		return yproto.UpdateFrame(store.Rest(from, 0))
+	}
+	c := s.course
+	if c == nil || c != s.room.start {
+		return yproto.Step2FrameAround(store.Rest(from, yproto.Headroom))
+	}
+	if c.rest == nil {
+		c.rest = yproto.Step2FrameAround(store.Rest(from, yproto.Headroom))
+	}
+	return c.rest
+}
+
+// spreadLarge sends all members but its author a large update that the store has taken:
+// the difference to what they have.
+func (r *Room) spreadLarge(before ystore.Progress, author *Seat) {
+	r.writeGathered()
+	r.live.kill()
+	r.live, r.liveAt = new(course), time.Now()
+	for _, s := range r.seats {
+		if s != author && !s.frozen {
+			s.catchUp(before, r.live)
+		}
+	}
+}
+
+// changed lets go of what was made of the whole document.
+func (r *Room) changed() {
+	r.full = nil
+	r.start.kill()
+	r.start = nil
+}
