@@ -154,7 +154,7 @@ func (ds *documents) load(ctx context.Context, d *document) (err error) {
 	}
 	pin := d.hold.Pin()
 	fresh := len(pin.Holders) == 1 && time.Since(pin.Since) < handshakeTimeout
-	if d.room, err = n.rooms.Open(ctx, d.doc, string(pin.Epoch), fresh); err != nil {
+	if d.room, err = n.rooms.Open(ctx, d.doc, string(pin.Epoch), fresh, nil); err != nil {
 		if _, releaseErr := d.hold.Release(ctx, time.Now()); releaseErr != nil {
 			err = errors.Join(err, releaseErr)
 		}

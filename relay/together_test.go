@@ -235,7 +235,7 @@ func openAlone(t *testing.T, d *document) *room.Room {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := rooms.Open(t.Context(), d.doc, d.room.Epoch(), true)
+	r, err := rooms.Open(t.Context(), d.doc, d.room.Epoch(), true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

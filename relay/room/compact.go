@@ -54,7 +54,7 @@ func (r *Room) compact(ctx context.Context) {
 
 func (r *Room) compactOnce(ctx context.Context) error {
 	subject := r.place().updates
-	covered, err := r.read(ctx, subject)
+	_, covered, err := r.read(ctx, subject)
 	if err != nil {
 		return err
 	}
@@ -86,11 +86,11 @@ func (r *Room) compactOnce(ctx context.Context) error {
 // errRebased ends a compaction during which the room went over to another epoch.
 var errRebased = errors.New("the document went over to another epoch")
 
-// read applies the history on a subject to the store and returns the sequence up to
-// which the store contains it: the last one, or the one before the first part of a
-// message that may still be completed.
-func (r *Room) read(ctx context.Context, subject string) (covered uint64, err error) {
-	loaded, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(k oplog.Kind, body []byte) {
+// read applies the history on a subject to the store. It returns what it found, and
+// the sequence up to which the store contains it: the last one, or the one before the
+// first part of a message that may still be completed.
+func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, covered uint64, err error) {
+	found, err = oplog.Load(ctx, r.rooms.cfg.History, subject, func(k oplog.Kind, body []byte) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.take(body)
@@ -99,12 +99,12 @@ func (r *Room) read(ctx context.Context, subject string) (covered uint64, err er
 		}
 	}, r.rooms.refuse)
 	if err != nil {
-		return 0, err
+		return found, 0, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.log.messages, r.log.size = loaded.Messages, loaded.Size
-	return min(loaded.Last, r.log.beforeUnfinished(loaded.Starts)), nil
+	r.log.messages, r.log.size = found.Messages, found.Size
+	return found, min(found.Last, r.log.beforeUnfinished(found.Starts)), nil
 }
 
 // unfinishedFor is how long a message in parts may take to be appended: much longer

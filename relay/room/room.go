@@ -89,17 +89,23 @@ type pending struct {
 	signals   bool                // a question of another pod, or for one, is due
 }
 
-// Open loads a document and makes it live on this node. fresh says that the
-// epoch has only just been created, so that it hardly has a history to load. On an
-// error nothing is left behind.
-func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool) (*Room, error) {
+// Base brings what a document held before its history began: an update, nil for
+// nothing. It is told what the room has found in the history, and it alone decides
+// what an empty one means. An error fails the opening.
+type Base func(ctx context.Context, found oplog.Loaded) (update []byte, err error)
+
+// Open loads a document and makes it live on this node: its history, then what base
+// brings; nil brings nothing. fresh says that the epoch has only just been created, so
+// that it hardly has a history to load. On an error nothing is left behind.
+func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, base Base) (*Room, error) {
 	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
 	if rs.cfg.MaxAppBytes > 0 {
 		r.app = rs.apps.enter(doc.AppID())
 	}
-	if err := r.settle(ctx, epoch, fresh); err != nil {
+	err := r.settle(ctx, epoch, fresh, base)
+	if err != nil {
 		r.unsubscribe()
 		rs.apps.leave(r)
 		return nil, fmt.Errorf("open %s: %w", doc, err)
@@ -114,8 +120,9 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 
 // settle subscribes to an epoch's subjects, then reads its history: what is
 // published meanwhile arrives by the subscription, what was published before is
-// in the history or comes in answer to the hello.
-func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
+// in the history or comes in answer to the hello. What lies before the history, base
+// brings.
+func (r *Room) settle(ctx context.Context, epoch string, fresh bool, base Base) error {
 	cfg := &r.rooms.cfg
 	at := place{
 		epoch:   epoch,
@@ -139,18 +146,38 @@ func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
 			return ErrClosed
 		}
 	}
-	if fresh { // that there is nothing, the stream's leader says in one request
-		if last, err := cfg.History.Last(ctx, at.updates); err == nil && last == 0 {
-			return nil
+	found, err := r.find(ctx, at.updates, fresh)
+	if err != nil || base == nil {
+		return err
+	}
+	update, err := base(ctx, found)
+	if err != nil || update == nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.apply(update, nil, ystore.Terms{}); err != nil {
+		return fmt.Errorf("what lay before the history: %w", err)
+	}
+	return nil
+}
+
+// find reads an epoch's history. That a fresh one holds nothing, the stream's leader
+// says in one request.
+func (r *Room) find(ctx context.Context, subject string, fresh bool) (oplog.Loaded, error) {
+	cfg := &r.rooms.cfg
+	if fresh {
+		if last, err := cfg.History.Last(ctx, subject); err == nil && last == 0 {
+			return oplog.Loaded{}, nil
 		}
 	}
-	_, err := r.read(ctx, at.updates)
+	found, _, err := r.read(ctx, subject)
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if every := cfg.SnapshotEvery; every > 0 && r.log.messages > 0 {
 		r.log.snapshotAt = time.Now().Add(rand.N(every/12) - every) // how old it is, nobody says
 	}
-	r.mu.Unlock()
-	return err
+	return found, err
 }
 
 // owns makes a subscription the room's, unless it was closed meanwhile.
@@ -233,7 +260,7 @@ func (r *Room) Rebase(ctx context.Context, epoch string) error {
 	}
 	r.spreadAwareness(removed, nil)
 	r.mu.Unlock()
-	if err := r.settle(ctx, epoch, false); err != nil {
+	if err := r.settle(ctx, epoch, false, nil); err != nil {
 		return fmt.Errorf("move %s to epoch %s: %w", r.doc, epoch, err)
 	}
 	r.Look()

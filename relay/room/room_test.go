@@ -68,7 +68,7 @@ func (p *pod) open(t testing.TB, epoch string) *Room {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	r, err := p.Open(ctx, doc, epoch, false)
+	r, err := p.Open(ctx, doc, epoch, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -168,11 +168,11 @@ func TestNodesNeedNoMoreThanTheShippedPermissions(t *testing.T) {
 	hold, err := a.registry.Hold(ctx, doc)
 	must(err)
 	epoch := string(hold.Pin().Epoch)
-	live, err := a.rooms.Open(ctx, doc, epoch, false)
+	live, err := a.rooms.Open(ctx, doc, epoch, false, nil)
 	must(err)
 	also, err := b.registry.Hold(ctx, doc)
 	must(err)
-	second, err := b.rooms.Open(ctx, doc, epoch, false)
+	second, err := b.rooms.Open(ctx, doc, epoch, false, nil)
 	must(err)
 	must(live.Restore(ctx)) // append and acknowledgement
 	answer, err := b.bus.Request(ctx, doc.SignalsSubject(), oplog.Question())
