@@ -254,7 +254,7 @@ func (v *visit) run(socket *session.Socket) {
 		return
 	}
 	n.recent.count(admitted)
-	v.id = n.sessions.add(v)
+	v.id = n.sessions.Add(v)
 	// What began between the check and here.
 	if n.draining.Load() {
 		v.session.Close(closecode.Restart, closecode.ReasonRestart)

@@ -65,7 +65,7 @@ func TestWhoWaitsForADocumentToOpenKeepsNobodyElseOut(t *testing.T) {
 	// A document that is being opened, for as long as the test likes.
 	d := &document{doc: docid.Document{License: license, Tenant: "acme", App: "notes", Name: "stuck"}, opened: make(chan struct{})}
 	n.docs.mu.Lock()
-	n.docs.live[d.doc], d.id = d, n.docs.list.add(d)
+	n.docs.live[d.doc], d.id = d, n.docs.list.Add(d)
 	n.docs.mu.Unlock()
 	var waits sync.WaitGroup
 	waits.Go(func() {

@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/roster"
 )
 
 // documents are the documents that are live on this node. Load and unload of one
@@ -22,8 +23,8 @@ type documents struct {
 
 	mu      sync.Mutex
 	live    map[docid.Document]*document
-	list    roster[*document] // the same, for operators
-	settled chan struct{}     // closed when live becomes empty; nil: nobody waits
+	list    roster.Roster[*document] // the same, for operators
+	settled chan struct{}            // closed when live becomes empty; nil: nobody waits
 }
 
 // document is one entry. room and hold are set before opened is closed.
@@ -55,7 +56,7 @@ const durableWait = time.Minute
 
 func (ds *documents) init(n *Node) {
 	ds.node, ds.live = n, map[docid.Document]*document{}
-	ds.list.init(n.started)
+	ds.list.Init(n.started)
 }
 
 // enter returns the document live, with a place for one user that leave gives
@@ -122,7 +123,7 @@ func (ds *documents) take(doc docid.Document) (d *document, wait <-chan struct{}
 	if d == nil {
 		d = &document{doc: doc, opened: make(chan struct{})}
 		ds.live[doc] = d
-		d.id = ds.list.add(d)
+		d.id = ds.list.Add(d)
 		// Not the first joiner's goroutine: others wait for it too.
 		ds.node.done.Go(func() { ds.open(d) })
 	}
@@ -311,7 +312,7 @@ func (ds *documents) remove(d *document) {
 	if ds.live[d.doc] == d {
 		delete(ds.live, d.doc)
 	}
-	ds.list.remove(d.id)
+	ds.list.Remove(d.id)
 	if d.gone != nil {
 		close(d.gone)
 	}

@@ -20,7 +20,7 @@ func (n *Node) figures() admin.Figures {
 	counters, traffic, nats := &n.rooms.Counters, n.traffic.sum(n), n.cfg.Bus.Stats()
 	server := n.cfg.Server.Stats()
 	f := admin.Figures{
-		Connections: n.sessions.len(), Documents: n.docs.list.len(),
+		Connections: n.sessions.Len(), Documents: n.docs.list.Len(),
 		Draining: n.unready.Load(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
 		Handshakes: n.recent.counts(), UnheededForwards: n.gate.unheeded.Load(),
 		Arriving: server.Arriving, ArrivalsCut: server.Cut, Declined: server.Declined, AcceptErrors: server.Failures,
@@ -67,10 +67,10 @@ func (n *Node) tenants() []admin.TenantFigures {
 		}
 		return counts[t]
 	}
-	for _, v := range n.sessions.all() {
+	for _, v := range n.sessions.All() {
 		of(v.doc.Tenant).Connections++
 	}
-	for _, d := range n.docs.list.all() {
+	for _, d := range n.docs.list.All() {
 		of(d.doc.Tenant).Documents++
 	}
 	list := make([]admin.TenantFigures, 0, len(counts))

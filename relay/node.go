@@ -19,6 +19,7 @@ import (
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -80,7 +81,7 @@ type Node struct {
 	hurry    context.CancelFunc
 	done     sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
 
-	sessions roster[*visit]
+	sessions roster.Roster[*visit]
 	recent   recent
 	traffic  traffic
 	watched  watched
@@ -104,7 +105,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	cfg.Sessions.SetDefaults()
 	n := &Node{cfg: cfg, log: cfg.Log, pulse: session.NewPulse(), started: time.Now()}
-	n.sessions.init(n.started)
+	n.sessions.Init(n.started)
 	n.recent.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.patience, n.hurry = context.WithCancel(context.Background())
@@ -169,7 +170,7 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 	n.cfg.Registry.Drain()
 	pause(ctx, delay)
 	n.draining.Store(true)
-	sessions := n.sessions.all()
+	sessions := n.sessions.All()
 	for i, v := range sessions {
 		v.session.Close(closecode.Restart, closecode.ReasonRestart)
 		if i < len(sessions)-1 {
@@ -200,11 +201,11 @@ const closeLinger = 300 * time.Millisecond
 func (n *Node) Close(ctx context.Context) error {
 	n.unready.Store(true)
 	n.draining.Store(true)
-	for _, v := range n.sessions.all() {
+	for _, v := range n.sessions.All() {
 		v.session.Close(closecode.Restart, closecode.ReasonRestart)
 	}
 	hurry := time.AfterFunc(closeLinger, func() {
-		for _, v := range n.sessions.all() {
+		for _, v := range n.sessions.All() {
 			v.session.End()
 		}
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
 )
 
@@ -28,7 +29,7 @@ const admitted = "admitted"
 func (n *Node) Info() control.Info {
 	i := control.Info{
 		Node: string(n.cfg.Node), Region: string(n.cfg.Region), Version: n.cfg.Version, State: n.state(), Started: n.started,
-		Connections: n.sessions.len(), Documents: n.docs.list.len(), Load: n.gate.gauge.Load(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
+		Connections: n.sessions.Len(), Documents: n.docs.list.Len(), Load: n.gate.gauge.Load(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
 		Traffic: n.traffic.sum(n),
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
@@ -48,7 +49,7 @@ func (n *Node) Draining() bool { return n.unready.Load() }
 // LeaseLoad is what the node says about itself in its leases.
 func (n *Node) LeaseLoad() json.RawMessage {
 	load, _ := json.Marshal(control.LeaseLoad{ // cannot fail
-		Version: n.cfg.Version, Connections: n.sessions.len(), Documents: n.docs.list.len(), Load: n.gate.gauge.Load(),
+		Version: n.cfg.Version, Connections: n.sessions.Len(), Documents: n.docs.list.Len(), Load: n.gate.gauge.Load(),
 	})
 	return load
 }
@@ -98,14 +99,14 @@ func (t *traffic) leave(n *Node, v *visit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	addTraffic(&t.ended, v.session)
-	n.sessions.remove(v.id)
+	n.sessions.Remove(v.id)
 }
 
 // sum adds up the sessions that are there and those that were.
 func (t *traffic) sum(n *Node) control.Traffic {
 	t.mu.Lock()
 	sum := t.ended
-	for _, v := range n.sessions.all() {
+	for _, v := range n.sessions.All() {
 		addTraffic(&sum, v.session)
 	}
 	t.mu.Unlock()
@@ -123,15 +124,15 @@ func (t *traffic) sum(n *Node) control.Traffic {
 const scan = 20_000
 
 // page lists entries of a roster that pick turns into rows.
-func page[T, R any](list *roster[T], after uint64, limit int, pick func(id uint64, v T) (R, bool)) control.Page[R] {
+func page[T, R any](list *roster.Roster[T], after uint64, limit int, pick func(id uint64, v T) (R, bool)) control.Page[R] {
 	p := control.Page[R]{Next: after}
 	for looked := 0; looked < scan; {
-		found, more := list.after(p.Next, limit)
+		found, more := list.After(p.Next, limit)
 		for _, e := range found {
-			p.Next = e.id
-			if row, ok := pick(e.id, e.value); ok {
+			p.Next = e.ID
+			if row, ok := pick(e.ID, e.Value); ok {
 				if p.Rows = append(p.Rows, row); len(p.Rows) == limit {
-					p.More = more || e.id != found[len(found)-1].id
+					p.More = more || e.ID != found[len(found)-1].ID
 					return p
 				}
 			}
@@ -185,7 +186,7 @@ func (n *Node) Documents(f *control.Filter, after uint64, limit int) control.Pag
 // Busiest lists the open documents with the most edits per second, at most n.
 func (n *Node) Busiest(f *control.Filter, most int) []control.DocumentRow {
 	var rows []control.DocumentRow
-	for _, d := range n.docs.list.all() {
+	for _, d := range n.docs.list.All() {
 		if !d.isOpen() || !f.TakesDocument(d.doc) {
 			continue
 		}
@@ -285,14 +286,14 @@ func (n *Node) Kick(r control.KickRequest) (answer control.KickAnswer, err error
 		return answer, control.Wrong("reason: expected at most %d bytes", session.MaxReason)
 	}
 	for after, more := uint64(0), true; more; {
-		var found []entry[*visit]
-		found, more = n.sessions.after(after, scan)
+		var found []roster.Entry[*visit]
+		found, more = n.sessions.After(after, scan)
 		for _, e := range found {
-			if after = e.id; !e.value.selected(e.id, &r.Filter) {
+			if after = e.ID; !e.Value.selected(e.ID, &r.Filter) {
 				continue
 			}
 			if answer.Sessions++; !r.DryRun {
-				e.value.session.Close(r.Code, r.Reason)
+				e.Value.session.Close(r.Code, r.Reason)
 			}
 		}
 	}

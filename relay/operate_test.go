@@ -2,92 +2,21 @@ package relay
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/roster"
 )
 
-func ids[T any](entries []entry[T]) (ids []uint64) {
-	for _, e := range entries {
-		ids = append(ids, e.id)
-	}
-	return ids
-}
-
-func TestARosterListsWhatIsThereInTheOrderOfComing(t *testing.T) {
-	var r roster[int]
-	r.init(time.Now())
-	there := map[uint64]int{}
-	var order []uint64
-	for i := range 5000 {
-		if len(order) > 0 && rand.IntN(5) < 2 {
-			at := rand.IntN(len(order))
-			r.remove(order[at])
-			r.remove(order[at]) // once is enough
-			delete(there, order[at])
-			order = slices.Delete(order, at, at+1)
-			continue
-		}
-		id := r.add(i)
-		if len(order) > 0 && id <= order[len(order)-1] {
-			t.Fatalf("id %d comes after %d", id, order[len(order)-1])
-		}
-		there[id], order = i, append(order, id)
-	}
-	if r.len() != len(order) || len(r.all()) != len(order) {
-		t.Fatalf("%d and %d listed of %d", r.len(), len(r.all()), len(order))
-	}
-	if len(r.entries) > 2*len(order)+65 {
-		t.Errorf("%d entries are kept for %d", len(r.entries), len(order))
-	}
-	var seen []uint64
-	for after, more := uint64(0), true; more; {
-		var found []entry[int]
-		found, more = r.after(after, 7)
-		for _, e := range found {
-			if e.value != there[e.id] {
-				t.Fatalf("%d is %d, expected %d", e.id, e.value, there[e.id])
-			}
-			after = e.id
-		}
-		seen = append(seen, ids(found)...)
-	}
-	if !slices.Equal(seen, order) {
-		t.Errorf("listed %d in pages, expected %d", len(seen), len(order))
-	}
-}
-
-func TestIdsGrowOverRestartsAndStayExactInJSON(t *testing.T) {
-	var before, after roster[int]
-	start := time.Now()
-	before.init(start)
-	after.init(start.Add(time.Second))
-	var last uint64
-	for range idsPerSecond - 1 {
-		last = before.last + 1
-		before.last = last
-	}
-	if first := after.add(1); first <= last {
-		t.Errorf("id %d after a restart, %d before it", first, last)
-	}
-	var far roster[int]
-	far.init(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))
-	if id := far.add(1); id >= 1<<53 {
-		t.Errorf("id %d is not exact in JSON", id)
-	}
-}
-
 func TestAPageEndsWhereTheNextBegins(t *testing.T) {
-	var r roster[int]
+	var r roster.Roster[int]
 	for i := range 50_000 {
-		r.add(i)
+		r.Add(i)
 	}
 	for name, c := range map[string]struct {
 		limit int
@@ -121,9 +50,9 @@ func TestAPageEndsWhereTheNextBegins(t *testing.T) {
 }
 
 func BenchmarkPageOfSessions(b *testing.B) {
-	var r roster[int]
+	var r roster.Roster[int]
 	for i := range 100_000 {
-		r.add(i)
+		r.Add(i)
 	}
 	b.ReportAllocs()
 	for after := uint64(0); b.Loop(); {

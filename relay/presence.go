@@ -10,7 +10,7 @@ type Presence struct {
 
 // Presence returns the sessions of this node.
 func (n *Node) Presence() []Presence {
-	visits := n.sessions.all()
+	visits := n.sessions.All()
 	all := make([]Presence, len(visits))
 	for i, v := range visits {
 		all[i] = v.presence()
@@ -21,7 +21,7 @@ func (n *Node) Presence() []Presence {
 // Cut ends the sessions that match without a close frame, as a lost network
 // does, and returns how many.
 func (n *Node) Cut(match func(Presence) bool) (cut int) {
-	for _, v := range n.sessions.all() {
+	for _, v := range n.sessions.All() {
 		if match(v.presence()) {
 			v.session.End()
 			cut++
