@@ -37,7 +37,7 @@ type Config struct {
 	RefetchEvery time.Duration // how often, in the long run, an unknown key may cause a fetch; default 10 s
 	Timeout      time.Duration // of one fetch; default 3 s
 
-	MaxTokenBytes int // longer tokens are malformed; default 8 KiB
+	MaxTokenBytes int // longer tokens are refused; default 8 KiB
 	CachedTokens  int // verified tokens to remember; default 16,384; negative: none
 
 	Transport http.RoundTripper // default: net/http's, with bounds
@@ -119,7 +119,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
 		return nil, ErrMissing
 	}
 	if len(token) > v.maxToken {
-		return nil, invalid(Malformed, "longer than %d bytes", v.maxToken)
+		return nil, invalid(TooLong, "longer than %d bytes", v.maxToken)
 	}
 	sum := sha256.Sum256([]byte(token))
 	if known, ok := v.recall(sum); ok {

@@ -317,7 +317,7 @@ func readAccess(g *Grant, c claims) error {
 	for i, entry := range entries {
 		rule, err := parseDocumentRule(entry)
 		if err != nil {
-			return badClaim("documents", `entry %d: expected a name, a prefix such as notes/*, or {"name","access"}`, i+1)
+			return badClaim("documents", `entry %d: expected a name, a prefix such as notes/*, or {"name","access"} without other members`, i+1)
 		}
 		g.documents = append(g.documents, rule)
 	}

@@ -133,6 +133,8 @@ func judgeClaims(t *testing.T) {
 		"documents holds a number":    {map[string]any{"documents": []any{1}}, "claims: documents"},
 		"documents: bad name":         {map[string]any{"documents": []any{"a/../b"}}, "claims: documents"},
 		"documents: bad access":       {map[string]any{"documents": []any{map[string]any{"name": "a", "access": "root"}}}, "claims: documents"},
+		"documents: Access":           {map[string]any{"documents": []any{map[string]any{"name": "a", "Access": "readonly"}}}, "claims: documents"},
+		"documents: unknown member":   {map[string]any{"documents": []any{map[string]any{"name": "a", "access": "readonly", "x": 1}}}, "claims: documents"},
 		"documents: no name":          {map[string]any{"documents": []any{map[string]any{"access": "readonly"}}}, "claims: documents"},
 		"allowed domain is a number":  {map[string]any{"allowed_domain_2": 5}, "claims: allowed_domain_2"},
 		"allowedDomains is an object": {map[string]any{"allowedDomains": map[string]any{}}, "claims: allowedDomains"},

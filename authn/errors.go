@@ -28,7 +28,8 @@ type Reason string
 const (
 	Expired     Reason = "expired"
 	NotYetValid Reason = "not yet valid"
-	Malformed   Reason = "malformed" // not a JWS of JSON objects, duplicate members, too long
+	Malformed   Reason = "malformed" // not a JWS of JSON objects, duplicate members
+	TooLong     Reason = "too long"  // over Config.MaxTokenBytes
 	Signature   Reason = "signature" // algorithm refused, unknown key, wrong signature
 	Issued      Reason = "issuer"    // iss is not the configured one
 	Audience    Reason = "audience"

@@ -101,14 +101,20 @@ func (r documentRule) weight(name string) (weight int, fits bool) {
 }
 
 // parseDocumentRule reads a name, a prefix such as "notes/*" or "*", or an
-// object {"name", "access"}. Only a star that is a whole last segment makes a
-// prefix: elsewhere it is a character that names may contain.
+// object {"name", "access"} with no other member: one that is misspelt, such as
+// "Access", must not give away what it was to take. Only a star that is a whole last
+// segment makes a prefix: elsewhere it is a character that names may contain.
 func parseDocumentRule(raw json.RawMessage) (documentRule, error) {
 	entry := claims{"name": raw}
 	if raw[0] == '{' {
 		var err error
 		if entry, err = parseObject(raw); err != nil {
 			return documentRule{}, err
+		}
+		for member := range entry {
+			if member != "name" && member != "access" {
+				return documentRule{}, errType
+			}
 		}
 	}
 	name, present, err := entry.text("name")

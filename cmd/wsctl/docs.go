@@ -198,7 +198,7 @@ func (c *cli) getDocCommand() *cobra.Command {
 	})
 }
 
-// statRow is what docs stat prints, of each node.
+// statDocCommand shows a document as each node that has it open knows it.
 func (c *cli) statDocCommand() *cobra.Command {
 	return c.docCommand("stat", "Show a document's size, state vector, history and time to durable", func(_ context.Context, f *found) error {
 		if len(f.stats) == 0 {

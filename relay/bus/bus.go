@@ -61,7 +61,7 @@ type Config struct {
 	// made anew, or messages came faster than the handlers took them. Every room
 	// must then repair. It is called from a goroutine of its own, never twice at
 	// once; what happens during a call leads to one more. It is not called after
-	// Close. Nil: nobody wants to know.
+	// Close. Nil disables it.
 	Disturbed func()
 	// Log takes reconnects and drops. Nil: slog.Default.
 	Log *slog.Logger

@@ -88,7 +88,7 @@ type Config struct {
 	// Domain is the JetStream domain. Empty: the account's own.
 	Domain string
 	// Observe is called with the time from publish to acknowledgement, under the
-	// conditions of the done functions. Nil: nobody wants to know.
+	// conditions of the done functions. Nil disables it.
 	Observe func(durable time.Duration)
 	// Emptied is called after a shard's stream, which an operator deleted, was
 	// created again by this pod or another: every room of the shard must append its

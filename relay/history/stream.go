@@ -227,7 +227,7 @@ func transient(err error) bool {
 	return false
 }
 
-// JetStream's error codes that nats.go has no names for.
+// JetStream's error codes that are acted on. nats.go names only some of them.
 const (
 	codeNoPeers       = 10005 // no suitable peers for placement: the cluster still forms
 	codeNotAvailable  = 10008 // JetStream system temporarily unavailable

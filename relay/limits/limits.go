@@ -1,11 +1,11 @@
 // Package limits keeps the promises of the contract's section on limits: plan
 // limits that hold over all nodes and regions (Places), operations per minute
 // over the nodes of a region (Ops), rates per client address and per token
-// (Rates), what one session may send and ask (Budget), when a node is overloaded
-// (Gauge), and what an app uses right now (Usage).
+// (Rates), what one session may send and ask (SessionBudget), when a node is
+// overloaded (Gauge), and what an app uses right now (Usage).
 //
-// The package knows neither NATS nor the registry: what it needs of them are
-// small interfaces.
+// What decides knows neither NATS nor the registry: it is given small interfaces.
+// Theirs are OnRegistry and NATSExchange.
 package limits
 
 import (

@@ -40,7 +40,7 @@ type Config struct {
 	WriteTimeout     time.Duration // 30 s without any progress ends the connection
 
 	// Applied is told how long every 16th edit took from its frame until it was
-	// handed to all other sessions of the node. Nil: nobody wants to know.
+	// handed to all other sessions of the node. Nil disables it.
 	Applied func(time.Duration)
 
 	incoming *atomic.Int64 // bytes that unfinished large messages take

@@ -127,6 +127,7 @@ func TestEveryClaimOfTheTable(t *testing.T) {
 		{"documents is no list", issuer.Claims{"documents": "doc"}, "claims: documents"},
 		{"a document that cannot be one", issuer.Claims{"documents": list("doc", "a//b")}, "claims: documents"},
 		{"a document with another access", issuer.Claims{"documents": list(issuer.Claims{"name": "doc", "access": "admin"})}, "claims: documents"},
+		{"a document whose access is misspelt", issuer.Claims{"documents": list(issuer.Claims{"name": "doc", "Access": "readonly"})}, "claims: documents"},
 	} {
 		all := claims(c.changes)
 		if _, changed := c.changes["iss"]; !changed {
