@@ -190,6 +190,7 @@ func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
 	sum.end = c.p
 	if limited {
 		s.checkCircle(&c)
+		c.checkSeveral(sum.deletesAt)
 	}
 	if c.err != nil || !limited {
 		return sum, c.err

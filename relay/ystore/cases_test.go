@@ -143,3 +143,37 @@ func TestWhatWaitsWithoutACircleIsTaken(t *testing.T) {
 		t.Errorf("%v; waits %v, want the last one only", err, s.waits)
 	}
 }
+
+// Clients that keep what is deleted write values of a key that followed each other as
+// one struct, and as deleted.
+func TestSeveralValuesOfAKeyAreTakenIfAllAreDeleted(t *testing.T) {
+	values := "\x01\x01\x07\x00\x28\x01\x01m\x01k\x03}\x01}\x02}\x03"
+	for deletes, taken := range map[string]bool{
+		"\x00":                                 false,
+		"\x01\x07\x01\x00\x02":                 false,
+		"\x01\x07\x01\x01\x02":                 false,
+		"\x01\x08\x01\x00\x03":                 false,
+		"\x01\x07\x01\x00\x03":                 true,
+		"\x01\x07\x02\x01\x09\x00\x01":         true,
+		"\x02\x09\x01\x00\x01\x07\x01\x00\x05": true,
+	} {
+		s := New(Limits{})
+		if _, err := s.Apply([]byte(values + deletes)); (err == nil) != taken {
+			t.Errorf("deleted %x: %v", deletes, err)
+		}
+		check(t, s)
+	}
+}
+
+func TestValuesOfAKeyAreNotJoined(t *testing.T) {
+	s := New(Limits{})
+	s.Apply([]byte("\x01\x01\x07\x00\x28\x01\x01m\x01k\x01}\x01\x00"))
+	s.Apply([]byte("\x01\x01\x07\x01\xa8\x07\x00\x01}\x02\x00"))
+	if n := s.Stats().Structs; n != 2 {
+		t.Errorf("%d structs, want 2", n)
+	}
+	if _, err := New(Limits{}).Apply(s.Encode()); err != nil {
+		t.Errorf("own state: %v", err)
+	}
+	check(t, s)
+}

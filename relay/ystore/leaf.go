@@ -116,6 +116,9 @@ func (l *leaf) joins(client uint64, i int, it *item) (at int, ok bool) {
 	if (info^it.info)&hasRight != 0 {
 		return 0, false
 	}
+	if info&(hasOrigin|hasRight|hasSub) == hasSub && it.kind != kindDeleted {
+		return 0, false // values of a key: the next one deletes the one before it
+	}
 	if info&hasRight == 0 {
 		return skipHead(b, at), true
 	}

@@ -32,6 +32,7 @@ var refused = map[string]string{
 	"invalid utf8":                   "byte 9: invalid UTF-8",
 	"CESU surrogate utf8 (ed a0 bd)": "byte 9: invalid UTF-8",
 	"overlong utf8 c0 80":            "byte 9: invalid UTF-8",
+	"parentSub on text root":         "harmful at byte 4: several values for one key",
 	"typeref 7":                      "weak link at byte 8: content of Yrs",
 	"cyclic cross-client origins":    "harmful at byte 12: structs that wait for each other in a circle",
 	"any tag 115":                    "byte 9: unknown kind of value",
