@@ -225,7 +225,7 @@ func (b *bucket) notice(c change) {
 	case strings.HasPrefix(c.Key, leasePrefix):
 		b.noticeLease(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.entry)
 	case strings.HasPrefix(c.Key, regionPrefix):
-		b.peers.setURL(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.entry)
+		b.takeURL(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.entry)
 	case strings.HasPrefix(c.Key, noticePrefix) && c.Present:
 		if doc, err := docid.ParsePinKey(b.license, string(c.Value)); err == nil {
 			b.lookAgain(doc)

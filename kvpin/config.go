@@ -42,6 +42,8 @@ type Config struct {
 	// URL is the public URL of the region, such as "wss://eu-central-1.example".
 	// The region's first node writes it into each registry; it is never overwritten.
 	URL string
+	// RegionURLs are the public URLs of regions that registries have no say in.
+	RegionURLs map[docid.Region]string
 	// Registries by the license region that they serve.
 	Registries map[docid.LicenseRegion]Source
 
@@ -126,6 +128,11 @@ func (c Config) validate() error {
 	}
 	if n := string(c.Node); !docid.ValidID(n) || strings.HasPrefix(n, ".") || strings.HasSuffix(n, ".") || strings.Contains(n, "..") {
 		fail("node id %q: expected 1 to 64 of letters, digits, '_', '-' and single dots inside", c.Node)
+	}
+	for region, url := range c.RegionURLs {
+		if err := CheckRegionURL(url); err != nil {
+			fail("URL of region %s: %w", region, err)
+		}
 	}
 	for license, source := range c.Registries {
 		if !docid.ValidRegion(string(license)) {

@@ -317,7 +317,7 @@ func (s *fakeStore) write(ctx context.Context, key string, value []byte, present
 }
 
 func (s *fakeStore) Scan(ctx context.Context, filter string, handle func(entry) error) error {
-	silent, cancel := context.WithTimeout(ctx, watchSilence)
+	silent, cancel := context.WithTimeout(ctx, pageSilence)
 	defer cancel()
 	if !s.pass(silent, filter, nil) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, silent.Err())

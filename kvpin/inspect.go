@@ -211,7 +211,8 @@ func (i *Inspector) Pins(ctx context.Context, license docid.LicenseRegion, f Pin
 
 // WatchPins calls handle for each pin that the filter selects and then for each
 // change of one, until ctx ends. A pin that is gone is reported as Free, whatever
-// region the filter names. A change of a lease alone is not reported.
+// region the filter names. A change of a lease alone is not reported, and of changes
+// in quick succession only the last.
 func (i *Inspector) WatchPins(ctx context.Context, license docid.LicenseRegion, f PinFilter, handle func(PinInfo)) error {
 	s, err := i.store(license)
 	if err != nil {

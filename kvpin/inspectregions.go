@@ -29,6 +29,9 @@ func (i *Inspector) SetRegionURL(ctx context.Context, license docid.LicenseRegio
 	if !docid.ValidRegion(string(region)) || strings.HasPrefix(string(region), "aws-") {
 		return fmt.Errorf("region %q: expected lower-case letters, digits and '-', not beginning with aws-", region)
 	}
+	if err := CheckRegionURL(url); err != nil {
+		return fmt.Errorf("URL of region %s: %w", region, err)
+	}
 	key := regionPrefix + string(region)
 	e, err := s.Get(ctx, key)
 	if err == nil && (!e.Present || string(e.Value) != url) {

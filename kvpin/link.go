@@ -21,6 +21,7 @@ type link struct {
 	conn *natsconn.Conn
 
 	mu        sync.Mutex
+	inbox     *inbox // of requests on the present connection
 	listeners []func()
 	denied    error // the last permission that was missing
 	deniedAt  time.Time
@@ -88,12 +89,32 @@ func (l *link) failed(err error) {
 	}
 }
 
+// answers is where those of requests come, on the connection as it is now.
+func (l *link) answers() (*inbox, error) {
+	nc := l.conn.NATS()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inbox != nil && l.inbox.nc == nc {
+		return l.inbox, nil
+	}
+	i, err := newInbox(nc)
+	if err != nil {
+		return nil, err
+	}
+	l.inbox = i
+	return i, nil
+}
+
 func (l *link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	sent, nc := time.Now(), l.conn.NATS()
 	if nc.IsClosed() {
 		return nil, l.notConnected()
 	}
-	reply, err := nc.RequestMsgWithContext(ctx, m)
+	inbox, err := l.answers()
+	if err != nil {
+		return nil, l.explain(sent, err)
+	}
+	reply, err := inbox.request(ctx, m)
 	if err != nil {
 		return nil, l.explain(sent, err)
 	}

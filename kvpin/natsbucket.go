@@ -10,13 +10,16 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // markerTTL is how long the trace of a deleted or expired key stays: long enough
 // for watchers, short enough not to pile up.
 const markerTTL = time.Minute
 
-// maxWatches is for nodes by the ten thousand.
+// maxWatches is for nodes of the version before by the ten thousand: each watches
+// by a consumer or two, and what is not said is 1,000.
 const maxWatches = 100_000
 
 // The oldest server that works: per-message TTLs and their markers came with it.
@@ -31,6 +34,24 @@ type BucketError struct {
 
 func (e *BucketError) Error() string {
 	return fmt.Sprintf("registry bucket %s: %s", e.Bucket, strings.Join(e.Wrong, "; "))
+}
+
+// Create creates the bucket of a license region if it is missing, and checks it
+// otherwise, for those who set up a registry whose nodes may not. It reports
+// whether it did.
+func Create(ctx context.Context, license docid.LicenseRegion, source Source) (created bool, err error) {
+	l, err := connect(source, "wsnode registry setup", nil)
+	if err != nil {
+		return false, err
+	}
+	defer l.conn.Close()
+	if err = l.ready(ctx); err == nil {
+		created, err = newNATSStore(l, license, source.Domain).ensure(ctx, source)
+	}
+	if err != nil {
+		return false, fmt.Errorf("create registry %s: %w", license, err)
+	}
+	return created, nil
 }
 
 // ensure checks the server and the bucket, and creates a missing bucket if the
@@ -64,8 +85,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 		MaxMsgs:                -1,
 		MaxBytes:               -1,
 		MaxMsgSize:             -1,
-		// Each node keeps one or two watches. What is not said here is 1,000.
-		MaxConsumers: maxWatches,
+		MaxConsumers:           maxWatches,
 	}
 	asked := time.Now()
 	stream, err := js.Stream(ctx, s.stream)
@@ -111,6 +131,7 @@ func compare(have, want jetstream.StreamConfig) (wrong []string) {
 	check(have.SubjectDeleteMarkerTTL >= time.Second, "it leaves no markers for expired keys (subject_delete_marker_ttl)")
 	check(have.MaxAge == 0, "its keys expire after %s, expected never", have.MaxAge)
 	check(have.AllowRollup, "it does not allow purging keys (allow_rollup_hdrs)")
+	check(have.AllowDirect, "it does not allow direct reads (allow_direct)")
 	check(have.MaxMsgs <= 0 && have.MaxBytes <= 0, "its size is limited: a full registry refuses every document")
 	check(have.Mirror == nil && len(have.Sources) == 0, "it mirrors another bucket: its answers can be stale")
 	check(len(have.Subjects) == 1 && have.Subjects[0] == want.Subjects[0], "its subjects are %v, expected %v", have.Subjects, want.Subjects)

@@ -2,217 +2,231 @@ package kvpin
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// A consumer that is silent for three heartbeats is gone: its server died, or the
-// bucket was deleted.
+// How often a watch reads on. What is written is also published to the key's own
+// subject: a hint, which says nothing about whether the write succeeds, and which
+// permissions may withhold. Keys that expire give none.
 const (
-	watchHeartbeat = 2 * time.Second
-	watchSilence   = 3 * watchHeartbeat
+	watchHinted   = 5 * time.Second        // while hints come
+	watchUnhinted = time.Second            // before the first
+	watchSettle   = 30 * time.Millisecond  // from a hint to the look: a write takes its time
+	watchAgain    = 250 * time.Millisecond // to another look after one that found nothing
+	watchSpacing  = 500 * time.Millisecond // between looks, however many hints come
+	// watchRelist is the time between full listings: levels, not edges. It bounds how
+	// long a bucket that was deleted and made anew can be taken for the old one.
+	watchRelist = 30 * time.Second
 )
 
-// flowAhead is how many bytes a server sends ahead of what flow control confirmed.
-const flowAhead = 32 << 20
-
-var errConsumerLost = errors.New("lost track of the consumer")
-
-// Watch keeps one push consumer over the filters. Whatever interrupts it, a lost
-// message, a server that goes, a bucket that is deleted or restored, it begins
-// again from the last values: levels, not edges.
+// Watch reads the filters' keys, and then on from the last revision it has seen, in
+// the order of revisions. What it cannot be sure of it reads anew from the start:
+// after an error, a reconnect, or when the bucket may be another one.
 func (s *natsStore) Watch(ctx context.Context, filters []string, handle func(change)) {
-	known := make(map[string]struct{}) // keys that were last reported as present
-	for ctx.Err() == nil {
-		current := make(map[string]struct{})
-		err := s.consume(ctx, filters, func(c change) error {
-			switch {
-			case c.Synced:
-				for key := range known {
-					if _, still := current[key]; !still {
-						handle(change{entry: entry{Key: key}})
-					}
-				}
-				known = current
-			case c.Present:
-				current[c.Key] = struct{}{}
-			default:
-				delete(current, c.Key)
-			}
-			handle(c)
-			return nil
+	w := &watch{store: s, handle: handle, wake: make(chan struct{}, 1)}
+	for _, filter := range filters {
+		f := &watched{filter: filter, hints: make(chan struct{}, 1), known: make(map[string]seen)}
+		w.filters = append(w.filters, f)
+	}
+	defer w.unsubscribe()
+	w.run(ctx)
+}
+
+// subscribe asks for hints on the connection as it is now.
+func (w *watch) subscribe() {
+	nc := w.store.link.conn.NATS()
+	if nc == w.nc {
+		return
+	}
+	w.unsubscribe()
+	w.nc = nc
+	for _, f := range w.filters {
+		sub, err := nc.Subscribe(w.store.base+f.filter, func(*nats.Msg) {
+			signal(f.hints)
+			signal(w.wake)
 		})
-		// Keys reported before an interrupted start are known as well.
-		for key := range current {
-			known[key] = struct{}{}
+		if err == nil { // else there are no hints
+			w.subs = append(w.subs, sub)
 		}
-		if err != nil && ctx.Err() == nil {
+	}
+}
+
+func (w *watch) unsubscribe() {
+	for _, sub := range w.subs {
+		_ = sub.Unsubscribe() // the connection may be closed already
+	}
+	w.subs = nil
+}
+
+// watch is one Watch; its goroutine owns all of it but the channels.
+type watch struct {
+	store   *natsStore
+	handle  func(change)
+	filters []*watched
+	wake    chan struct{} // holds one notice: a filter has a hint
+
+	nc   *nats.Conn // that the subscriptions are on
+	subs []*nats.Subscription
+
+	incarnation uint64
+	listed      time.Time // when all filters were last read from the start; zero: to be done
+	synced      bool
+	hinted      bool
+}
+
+// watched is one filter of a watch.
+type watched struct {
+	filter string
+	hints  chan struct{} // holds one
+	last   uint64        // revision up to which it was read
+	known  map[string]seen
+}
+
+// seen is what was last reported of a key.
+type seen struct {
+	revision uint64
+	present  bool
+}
+
+func (w *watch) run(ctx context.Context) {
+	for wait := time.Duration(0); ctx.Err() == nil; {
+		looked := time.Now()
+		w.subscribe()
+		news, err := w.look(ctx, wait)
+		switch {
+		case err != nil:
+			w.listed = time.Time{}
 			pause(ctx, 200*time.Millisecond, 500*time.Millisecond)
+			continue
+		case wait == watchSettle && !news:
+			wait = watchAgain
+		case w.hinted:
+			wait = watchHinted
+		default:
+			wait = watchUnhinted
 		}
-	}
-}
-
-// errScanned ends a scan.
-var errScanned = errors.New("scanned")
-
-func (s *natsStore) Scan(ctx context.Context, filter string, handle func(entry) error) error {
-	err := s.consume(ctx, []string{filter}, func(c change) error {
-		if c.Synced {
-			return errScanned
-		}
-		return handle(c.entry)
-	})
-	if errors.Is(err, errScanned) {
-		return nil
-	}
-	return err
-}
-
-// consume runs one consumer until ctx ends, handle fails or track of it is lost.
-func (s *natsStore) consume(ctx context.Context, filters []string, handle func(change) error) error {
-	nc := s.link.conn.NATS()
-	inbox := nc.NewInbox()
-	messages, done := make(chan *nats.Msg, 256), make(chan struct{})
-	defer close(done)
-	// Not SubscribeSync: it holds 65,536 messages and drops the rest, while flow
-	// control lets the server send ahead 32 MiB, which are more of ours.
-	sub, err := nc.Subscribe(inbox, func(m *nats.Msg) {
+		timer := time.NewTimer(wait)
 		select {
-		case messages <- m:
-		case <-done:
+		case <-timer.C:
+		case <-w.wake:
+			w.hinted = true
+			wait = watchSettle
+			pause(ctx, max(watchSettle, watchSpacing-time.Since(looked)), 0)
+		case <-ctx.Done():
 		}
+		timer.Stop()
+	}
+}
+
+// look reads on: after a hint only those filters that had one.
+func (w *watch) look(ctx context.Context, after time.Duration) (news bool, err error) {
+	incarnation := w.store.Incarnation()
+	if w.listed.IsZero() || time.Since(w.listed) > watchRelist || incarnation != w.incarnation {
+		for _, f := range w.filters {
+			if err := w.relist(ctx, f); err != nil {
+				return false, err
+			}
+		}
+		w.incarnation, w.listed = incarnation, time.Now()
+		if !w.synced {
+			w.synced = true
+			w.handle(change{Synced: true})
+		}
+		return true, nil
+	}
+	for _, f := range w.filters {
+		hint := false
+		select {
+		case <-f.hints:
+			hint = true
+		default:
+		}
+		if after == watchSettle && !hint {
+			continue
+		}
+		some, err := w.readOn(ctx, f)
+		if err != nil {
+			return news, err
+		}
+		news = news || some
+	}
+	return news, nil
+}
+
+// report tells what is new about a key.
+func (w *watch) report(f *watched, e entry) {
+	if was, known := f.known[e.Key]; known && was.revision == e.Revision {
+		return
+	}
+	f.known[e.Key] = seen{e.Revision, e.Present}
+	w.handle(change{entry: e})
+}
+
+// readOn reads from the last revision on, that one included: while it, or a later
+// one, is there, the bucket is the same. If there is neither, a marker that was the
+// last may have expired, or the bucket is another.
+func (w *watch) readOn(ctx context.Context, f *watched) (news bool, err error) {
+	found := false
+	err = w.store.list(ctx, f.filter, max(f.last, 1), func(e entry) error {
+		found = true
+		if e.Revision > f.last {
+			news, f.last = true, e.Revision
+			w.report(f, e)
+		}
+		return ctx.Err()
 	})
-	if err == nil {
-		err = sub.SetPendingLimits(-1, 2*flowAhead)
+	if err != nil || found || f.last == 0 {
+		return news, err
 	}
-	if err != nil {
-		return unavailable(err)
+	if behind, err := w.store.leaderHas(ctx, f.filter, f.last); err != nil || behind {
+		return false, err
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	name, pending, err := s.createConsumer(ctx, inbox, filters)
+	return true, w.relist(ctx, f)
+}
+
+// relist reads a filter from the start, and reports what differs, as deleted what
+// is missing.
+func (w *watch) relist(ctx context.Context, f *watched) error {
+	current := make(map[string]struct{})
+	var differ []entry
+	highest := uint64(0)
+	err := w.store.list(ctx, f.filter, 1, func(e entry) error {
+		current[e.Key] = struct{}{}
+		highest = e.Revision
+		switch was, known := f.known[e.Key]; {
+		case f.last == 0:
+			w.report(f, e)
+		case !known || was.revision != e.Revision:
+			differ = append(differ, e)
+		}
+		return ctx.Err()
+	})
 	if err != nil {
 		return err
 	}
-	defer s.deleteConsumer(name)
-	if pending == 0 {
-		if err := handle(change{Synced: true}); err != nil {
+	if highest < f.last {
+		// Either this replica is behind, or the bucket is another one.
+		if behind, err := w.store.leaderHas(ctx, f.filter, f.last); err != nil || behind {
 			return err
 		}
 	}
-	synced := pending == 0
-	var sequence uint64 // of the consumer
-	silence := time.NewTimer(watchSilence)
-	defer silence.Stop()
-	for {
-		var m *nats.Msg
-		silence.Reset(watchSilence)
-		select {
-		case m = <-messages:
-		case <-ctx.Done():
-			return unavailable(ctx.Err())
-		case <-silence.C:
-			return fmt.Errorf("%w: %w", ErrUnavailable, errConsumerLost)
+	f.last = highest
+	for _, e := range differ {
+		if was := f.known[e.Key]; was.present && was.revision > e.Revision {
+			w.handle(change{entry: entry{Key: e.Key}}) // what was there is gone with its bucket
 		}
-		if status := m.Header.Get("Status"); status != "" {
-			if err := heartbeat(m, status, sequence); err != nil {
-				return err
-			}
+		w.report(f, e)
+	}
+	for key, was := range f.known {
+		if _, still := current[key]; still {
 			continue
 		}
-		meta, err := m.Metadata()
-		if err != nil || meta.Sequence.Consumer != sequence+1 {
-			return fmt.Errorf("%w: %w", ErrUnavailable, errConsumerLost)
-		}
-		sequence++
-		key, ok := s.key(m.Subject)
-		if !ok {
-			continue
-		}
-		e := entry{Key: key, Value: m.Data, Revision: meta.Sequence.Stream, Present: !isMarker(m.Header), Written: meta.Timestamp}
-		if err := handle(change{entry: e}); err != nil {
-			return err
-		}
-		if !synced && meta.NumPending == 0 {
-			synced = true
-			if err := handle(change{Synced: true}); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// heartbeat handles what a consumer says about itself: flow control wants an
-// answer, and a heartbeat names the last message it sent.
-func heartbeat(m *nats.Msg, status string, sequence uint64) error {
-	if status != "100" {
-		return fmt.Errorf("%w: consumer ended with status %s", ErrUnavailable, status)
-	}
-	if m.Reply != "" {
-		return m.Respond(nil)
-	}
-	if stalled := m.Header.Get("Nats-Consumer-Stalled"); stalled != "" {
-		m.Reply = stalled
-		return m.Respond(nil)
-	}
-	if last := m.Header.Get("Nats-Last-Consumer"); last != "" {
-		if n, err := strconv.ParseUint(last, 10, 64); err != nil || n != sequence {
-			return fmt.Errorf("%w: %w", ErrUnavailable, errConsumerLost)
+		delete(f.known, key)
+		if was.present {
+			w.handle(change{entry: entry{Key: key}})
 		}
 	}
 	return nil
-}
-
-func (s *natsStore) createConsumer(ctx context.Context, inbox string, filters []string) (name string, pending uint64, err error) {
-	subjects := make([]string, len(filters))
-	for i, f := range filters {
-		subjects[i] = s.base + f
-	}
-	request, err := json.Marshal(map[string]any{
-		"stream_name": s.stream,
-		"config": map[string]any{
-			"deliver_policy":     "last_per_subject",
-			"ack_policy":         "none",
-			"max_deliver":        1,
-			"replay_policy":      "instant",
-			"deliver_subject":    inbox,
-			"flow_control":       true,
-			"idle_heartbeat":     watchHeartbeat,
-			"filter_subjects":    subjects,
-			"mem_storage":        true,
-			"num_replicas":       1,
-			"inactive_threshold": watchSilence,
-		},
-	})
-	if err != nil {
-		return "", 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.api + "CONSUMER.CREATE." + s.stream, Data: request})
-	if err != nil {
-		return "", 0, unavailable(err)
-	}
-	var answer struct {
-		Error   *apiError `json:"error"`
-		Name    string    `json:"name"`
-		Pending uint64    `json:"num_pending"`
-	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return "", 0, fmt.Errorf("%w: answer about a consumer: %w", ErrUnavailable, err)
-	}
-	if answer.Error != nil {
-		return "", 0, fmt.Errorf("%w: create consumer: %w", ErrUnavailable, answer.Error)
-	}
-	return answer.Name, answer.Pending, nil
-}
-
-// deleteConsumer does not wait: the server forgets a consumer without interest by
-// itself, only later.
-func (s *natsStore) deleteConsumer(name string) {
-	_ = s.link.conn.NATS().Publish(s.api+"CONSUMER.DELETE."+s.stream+"."+name, nil)
 }

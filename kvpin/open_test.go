@@ -239,10 +239,11 @@ func TestInspectorLooksAtARegistryWithoutALease(t *testing.T) {
 	if err := i.Unpin(ctx, document("x"), h.Pin().Revision); err != nil {
 		t.Fatal(err)
 	}
-	if p := <-seen; p.Document != document("x") || p.State != kvpin.Free {
-		t.Fatalf("watched the deletion: %+v", p)
+	p := <-seen
+	if p.Document == document("x") && p.State == kvpin.Free { // unless it is pinned again before the watch looks
+		p = <-seen
 	}
-	if p := <-seen; p.Document != document("x") || p.State != kvpin.Live || p.Pin.Epoch != h.Pin().Epoch {
+	if p.Document != document("x") || p.State != kvpin.Live || p.Pin.Epoch != h.Pin().Epoch {
 		t.Fatalf("a live session pins it again: %+v", p)
 	}
 	if err := i.Unpin(ctx, document("never"), 1); !errors.Is(err, kvpin.ErrNotFound) {

@@ -32,6 +32,9 @@ const (
 // RegionURL returns the public URL of a region: ErrNotFound if no registry has it,
 // ErrUnavailable if it is not known and cannot be asked for.
 func (r *Registry) RegionURL(ctx context.Context, region docid.Region) (string, error) {
+	if url, ok := r.cfg.fixedURL(region); ok {
+		return url, nil
+	}
 	licenses := r.LicenseRegions()
 	for _, license := range licenses {
 		if url, ok := r.buckets[license].peers.url(region); ok {
@@ -44,7 +47,8 @@ func (r *Registry) RegionURL(ctx context.Context, region docid.Region) (string, 
 		switch {
 		case err != nil:
 			failed = fmt.Errorf("URL of region %s: %w", region, err)
-		case e.Present:
+		case e.Present && r.buckets[license].usableURL(region, e):
+			r.buckets[license].peers.setURL(region, e)
 			return string(e.Value), nil
 		}
 	}
@@ -69,6 +73,14 @@ func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
 			continue
 		}
 		for _, info := range found {
+			if fixed, ok := r.cfg.fixedURL(info.Region); ok {
+				info.URL = fixed
+			} else if CheckRegionURL(info.URL) != nil {
+				info.URL, _ = r.buckets[license].peers.url(info.Region)
+			}
+			if info.URL == "" {
+				continue
+			}
 			urls[info.Region] = info.URL
 			if rank(info.Status) > rank(status[info.Region]) {
 				status[info.Region] = info.Status

@@ -20,7 +20,8 @@ type store interface {
 	// Delete puts a marker in place of a key, with the conditions and errors of Put.
 	Delete(ctx context.Context, key string, expect uint64) error
 	// Watch calls handle for the last value of each key that a filter matches, then
-	// once with a change that is Synced, then for each change, until ctx ends. When
+	// once with a change that is Synced, then for each change, until ctx ends; of
+	// changes of a key in quick succession only the last is sure to be reported. When
 	// it loses track it starts over and reports what went missing as deleted. A
 	// replica serves it, which may be moments behind.
 	// Calls come one after the other from one goroutine. It returns once no call is

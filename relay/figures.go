@@ -12,6 +12,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/admin"
 )
 
@@ -136,14 +137,18 @@ func (n *Node) watch(ctx context.Context) {
 		case <-history.C:
 			n.lookAtHistory(ctx)
 		case <-probe.C:
-			n.probe(ctx, n.cfg.Bus.Conn())
+			n.probe(ctx)
 		}
 	}
 }
 
 // answerProbes answers other nodes on a connection, in place of the one before.
 func (n *Node) answerProbes(nc *nats.Conn) {
-	sub, err := nc.QueueSubscribe(probeSubject, "nodes", func(m *nats.Msg) { _ = m.Respond(nil) }) // a lost answer is the prober's to notice
+	sub, err := nc.QueueSubscribe(probeSubject, "nodes", func(m *nats.Msg) {
+		if natsconn.IsInbox(m.Reply) {
+			_ = m.Respond(nil) // a lost answer is the prober's to notice
+		}
+	})
 	if err != nil {
 		n.log.Warn("probes of the other nodes are not answered", "err", err)
 		return
@@ -152,11 +157,11 @@ func (n *Node) answerProbes(nc *nats.Conn) {
 }
 
 // probe measures the way to another node. There may be none.
-func (n *Node) probe(ctx context.Context, nc *nats.Conn) {
+func (n *Node) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	start := time.Now()
-	if _, err := nc.RequestWithContext(ctx, probeSubject, nil); err == nil {
+	if _, err := n.cfg.Bus.Request(ctx, probeSubject, nil); err == nil {
 		n.cfg.Metrics.FanoutRemote(time.Since(start) / 2)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // natsContext is a context file of the nats command (NATS ADR-21), as far as it
@@ -122,7 +124,11 @@ func (c *natsContext) options() (options []nats.Option, err error) {
 	add(c.Cert != "" && c.Key != "", nats.ClientCert(homePath(c.Cert), homePath(c.Key)))
 	add(c.CA != "", nats.RootCAs(homePath(c.CA)))
 	add(c.TLSFirst, nats.TLSHandshakeFirst())
-	add(c.InboxPrefix != "", nats.CustomInboxPrefix(c.InboxPrefix))
+	inboxes := c.InboxPrefix
+	if inboxes == "" && c.User != "" {
+		inboxes = natsconn.UserInboxes(c.User + ":@")
+	}
+	add(inboxes != "", nats.CustomInboxPrefix(inboxes))
 	return slices.Clip(options), nil
 }
 

@@ -69,7 +69,7 @@ func TestEveryVerbSaysWhetherItChangesSomething(t *testing.T) {
 			changing[verb.CommandPath()] = asks
 		}
 	}
-	for _, path := range []string{"wsctl pins release", "wsctl sessions kick", "wsctl nodes drain", "wsctl regions set"} {
+	for _, path := range []string{"wsctl pins release", "wsctl sessions kick", "wsctl nodes drain", "wsctl regions set", "wsctl registry init", "wsctl history init"} {
 		if !changing[path] {
 			t.Errorf("%s does not say that it changes something", path)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // reachFlags say which NATS clusters wsctl talks to. What the environment says is
@@ -24,6 +25,7 @@ import (
 type reachFlags struct {
 	urls, contexts       []string
 	creds, ca, cert, key string
+	inboxes, domain      string
 	registries           []string
 	timeout              time.Duration
 	denied               denials // on the connections of these flags
@@ -38,6 +40,8 @@ func (f *reachFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.ca, "nats-ca", "", "file with the CA certificates of NATS")
 	fl.StringVar(&f.cert, "nats-cert", "", "client certificate for NATS")
 	fl.StringVar(&f.key, "nats-key", "", "key of the client certificate for NATS")
+	fl.StringVar(&f.inboxes, "nats-inbox", "", "subject below which answers come (default: _INBOX.<user> of the URL, or _INBOX) [$WSCTL_NATS_INBOX]")
+	fl.StringVar(&f.domain, "nats-domain", "", "JetStream domain, or prefix of imports, under which registries are found [$WSCTL_NATS_DOMAIN]")
 	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL or dbCode=@context; repeat for each")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 }
@@ -45,6 +49,9 @@ func (f *reachFlags) register(fl *pflag.FlagSet) {
 func (f *reachFlags) check() error {
 	if f.timeout <= 0 {
 		return wrongFlag("timeout", "%s: expected a time to wait, such as 5s", f.timeout)
+	}
+	if inboxes := cmp.Or(f.inboxes, os.Getenv("WSCTL_NATS_INBOX")); inboxes != "" && !natsconn.ValidInboxes(inboxes) {
+		return wrongFlag("nats-inbox", "%q: expected words with dots between, the first beginning with _INBOX", inboxes)
 	}
 	_, err := f.named()
 	return err
@@ -85,9 +92,18 @@ func (f *reachFlags) targets() (targets []target, err error) {
 	}
 	options, err := f.options()
 	for _, url := range urls {
-		targets = append(targets, target{url: url, options: options})
+		targets = append(targets, f.urlTarget(url, options))
 	}
 	return targets, err
+}
+
+// urlTarget is the cluster at a URL. Its answers come to what a permission can name.
+func (f *reachFlags) urlTarget(url string, options []nats.Option) target {
+	t := target{url: url, domain: cmp.Or(f.domain, os.Getenv("WSCTL_NATS_DOMAIN")), options: options}
+	if inboxes := cmp.Or(f.inboxes, os.Getenv("WSCTL_NATS_INBOX"), natsconn.UserInboxes(url)); inboxes != "" {
+		t.options = append(slices.Clone(options), nats.CustomInboxPrefix(inboxes))
+	}
+	return t
 }
 
 func (f *reachFlags) contextTarget(name string) (target, error) {
@@ -197,11 +213,13 @@ func (f *reachFlags) named() (sources map[docid.LicenseRegion]kvpin.Source, err 
 		if !ok || where == "" || !docid.ValidRegion(license) {
 			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
 		}
-		t := target{url: where}
+		t := f.urlTarget(where, nil)
 		if name, ok := strings.CutPrefix(where, "@"); ok {
 			t, err = f.contextTarget(name)
 		} else {
-			t.options, err = f.options()
+			var options []nats.Option
+			options, err = f.options()
+			t = f.urlTarget(where, options)
 		}
 		if err != nil {
 			return nil, err

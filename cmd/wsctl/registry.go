@@ -64,7 +64,7 @@ const (
 )
 
 func (c *cli) registryCommand() *cobra.Command {
-	return noun("registry", "Whether the registries are fit", []*cobra.Command{c.checkRegistryCommand()}, nil)
+	return noun("registry", "Whether the registries are fit", []*cobra.Command{c.checkRegistryCommand()}, []*cobra.Command{c.initRegistryCommand()})
 }
 
 func (c *cli) checkRegistryCommand() *cobra.Command {
@@ -205,11 +205,11 @@ func (k *check) addFailure(err error) {
 		mend := "nats stream edit " + k.stream
 		switch {
 		case strings.Contains(wrong, "does not exist"):
-			mend = "start a node, which creates it"
+			mend = "wsctl registry init, or start a node that may create it"
 		case strings.Contains(wrong, "nats-server"):
 			mend = "upgrade the server"
 		case strings.Contains(wrong, "memory"), strings.Contains(wrong, "mirrors"):
-			mend = "delete it when no document is live, and start a node, which creates it"
+			mend = "delete it when no document is live, and wsctl registry init, or start a node that may create it"
 		}
 		k.add("bucket", resultWrong, mend, "%s", wrong)
 	}

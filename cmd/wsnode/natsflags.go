@@ -6,7 +6,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-func (f *serveFlags) natsOptions() (options []nats.Option, err error) {
+func (f *serveFlags) natsOptions(creds string) (options []nats.Option, err error) {
 	for flag, file := range map[string]string{"nats-creds": f.natsCreds, "nats-ca": f.natsCA, "nats-cert": f.natsCert, "nats-key": f.natsKey} {
 		if file == "" {
 			continue
@@ -15,8 +15,8 @@ func (f *serveFlags) natsOptions() (options []nats.Option, err error) {
 			return nil, wrongFlag(flag, "%v", err)
 		}
 	}
-	if f.natsCreds != "" {
-		options = append(options, nats.UserCredentials(f.natsCreds))
+	if creds != "" {
+		options = append(options, nats.UserCredentials(creds))
 	}
 	if f.natsCA != "" {
 		options = append(options, nats.RootCAs(f.natsCA))

@@ -36,10 +36,11 @@ type podConfig struct {
 	nats       bus.ConnectConfig
 	history    history.Config
 	registries map[docid.LicenseRegion]kvpin.Source
-	lease      time.Duration  // in the registries; 0: the default
-	wait       time.Duration  // for a lease in each registry before clients come; 0: none
-	relay      relay.Config   // Verifier and settings; the parts are filled in
-	metrics    *admin.Metrics // nil: none
+	regionURLs map[docid.Region]string // fixed by settings
+	lease      time.Duration           // in the registries; 0: the default
+	wait       time.Duration           // for a lease in each registry before clients come; 0: none
+	relay      relay.Config            // Verifier and settings; the parts are filled in
+	metrics    *admin.Metrics          // nil: none
 	log        *slog.Logger
 }
 
@@ -107,7 +108,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 		return nil, err
 	}
 	p.registry, err = kvpin.Open(ctx, kvpin.Config{
-		Region: c.region, Node: c.node, URL: c.publicURL, Registries: c.registries, Grace: c.relay.Grace, LeaseTTL: c.lease, Log: c.log,
+		Region: c.region, Node: c.node, URL: c.publicURL, Registries: c.registries, RegionURLs: c.regionURLs, Grace: c.relay.Grace, LeaseTTL: c.lease, Log: c.log,
 		Observe: func(op string, d time.Duration, err error) {
 			p.metrics.Registry(op, d, errors.Is(err, kvpin.ErrUnavailable))
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,6 +38,7 @@ type serveFlags struct {
 	region, node, publicURL, listen string
 	natsURL, natsCreds              string
 	natsCA, natsCert, natsKey       string
+	access                          accessFlags
 	standalone, singleRegion        bool
 	data                            string
 	registries, registryDomains     []string
@@ -82,9 +84,10 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.StringVar(&f.natsCA, "nats-ca", "", "file with the CA certificates of NATS")
 	fl.StringVar(&f.natsCert, "nats-cert", "", "client certificate for NATS")
 	fl.StringVar(&f.natsKey, "nats-key", "", "key of the client certificate for NATS")
+	f.access.register(fl)
 	fl.StringArrayVar(&f.registries, "registry", nil, "registry of a license region, as dbCode=natsURL or dbCode=file:PATH; repeat for each")
 	fl.DurationVar(&f.registryWait, "registry-wait", 5*time.Minute, "how long a node that starts takes no clients because it misses a lease in one of the registries; with none at all it waits on; 0: not at all, for the time in which all registries are lost")
-	fl.StringArrayVar(&f.registryDomains, "registry-domain", nil, "JetStream domain of a registry, as dbCode=domain; repeat for each")
+	fl.StringArrayVar(&f.registryDomains, "registry-domain", nil, "JetStream domain of a registry, as dbCode=domain, or of all that are not named; repeat for each")
 	fl.BoolVar(&f.singleRegion, "single-region", false, "keep the registries of all license regions on the region's own NATS; only if there is no other region")
 	fl.BoolVar(&f.createBuckets, "create-buckets", true, "create missing registry buckets; otherwise they are only checked")
 	fl.IntVar(&f.replicas, "replicas", 1, "replicas of registry buckets that are created; 3 in production")
@@ -243,12 +246,18 @@ func (f *serveFlags) connection(c *podConfig) error {
 			return wrongFlag("nats-url", "%v", err)
 		}
 	}
-	options, err := f.natsOptions()
+	options, err := f.natsOptions(f.natsCreds)
 	if err != nil {
 		return err
 	}
-	c.nats = bus.ConnectConfig{URL: f.natsURL, Options: options}
-	c.history = history.Config{Replicas: f.historyReplicas}
+	if err := f.access.check(); err != nil {
+		return err
+	}
+	if c.regionURLs, err = f.access.urls(); err != nil {
+		return err
+	}
+	c.nats = bus.ConnectConfig{URL: f.natsURL, Options: at(options, f.access.inboxes, f.natsURL)}
+	c.history = history.Config{Replicas: f.historyReplicas, Domain: f.access.historyDomain}
 	return nil
 }
 
@@ -265,8 +274,11 @@ func (f *serveFlags) registry(c *podConfig) error {
 	domains := map[string]string{}
 	for _, value := range f.registryDomains {
 		license, domain, ok := strings.Cut(value, "=")
-		if !ok || domain == "" {
-			return wrongFlag("registry-domain", "%q: expected dbCode=domain", value)
+		if !ok {
+			license, domain = "", value
+		}
+		if domain == "" || strings.ContainsAny(domain, ".*> \t") {
+			return wrongFlag("registry-domain", "%q: expected dbCode=domain, or a domain for all", value)
 		}
 		domains[license] = domain
 	}
@@ -274,7 +286,15 @@ func (f *serveFlags) registry(c *podConfig) error {
 		return wrongFlag("lease", "%s: expected whole seconds, 2s to %s", f.lease, longestLease)
 	}
 	c.lease, c.wait = f.lease, f.registryWait
-	base := kvpin.Source{URL: f.natsURL, Options: c.nats.Options, Replicas: f.replicas, Create: f.createBuckets}
+	options, err := f.natsOptions(cmp.Or(f.access.registryCreds, f.natsCreds))
+	if err != nil {
+		return err
+	}
+	base := kvpin.Source{
+		URL: f.natsURL, Options: at(options, f.access.registryInboxes, f.natsURL),
+		Domain: domains[""], Replicas: f.replicas, Create: f.createBuckets,
+	}
+	delete(domains, "")
 	c.registries = map[docid.LicenseRegion]kvpin.Source{}
 	if f.singleRegion {
 		for _, license := range licenseRegions {
@@ -290,7 +310,7 @@ func (f *serveFlags) registry(c *podConfig) error {
 			return wrongFlag("registry", "value %d, dbCode=natsURL: %v", i+1, err)
 		}
 		source := base
-		source.URL = natsURL
+		source.URL, source.Options = natsURL, at(options, f.access.registryInboxes, natsURL)
 		c.registries[docid.LicenseRegion(license)] = source
 	}
 	for license, domain := range domains {

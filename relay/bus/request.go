@@ -2,14 +2,16 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // Request publishes data and returns the first answer. Answers of all requests
@@ -80,13 +82,12 @@ func (b *Bus) request(ctx context.Context, subject string, data []byte, quiet ti
 }
 
 // inbox is the one subscription to which the answers of all requests come, each
-// request with a last token of its own.
+// request with a last token of its own, which nobody can guess.
 type inbox struct {
 	prefix string // ends with a dot
 
 	mu      sync.Mutex
 	natsSub *nats.Subscription
-	next    uint64
 	waiting map[string]chan []byte // nil when closed
 }
 
@@ -94,11 +95,16 @@ type inbox struct {
 // region has at most about a thousand pods, and further answers are dropped.
 const answersWaiting = 1024
 
+// inboxToken sets the inboxes that other pods answer to apart from those that only
+// NATS itself does, so that permissions can.
+const inboxToken = ".bus."
+
 // newInbox has a subscription of its own rather than one in a lane, because it
 // needs the message's header: NATS says there that nobody answers.
 func newInbox(b *Bus) (*inbox, error) {
-	i := &inbox{prefix: nats.NewInbox() + ".", waiting: make(map[string]chan []byte)}
-	if err := i.move(b.nc.Load()); err != nil {
+	nc := b.nc.Load()
+	i := &inbox{prefix: natsconn.InboxPrefix(nc) + inboxToken + rand.Text() + ".", waiting: make(map[string]chan []byte)}
+	if err := i.move(nc); err != nil {
 		return nil, err
 	}
 	return i, nil
@@ -126,8 +132,7 @@ func (i *inbox) open(room int) (reply string, answers <-chan []byte, forget func
 		close(c)
 		return i.prefix + "closed", c, func() {}
 	}
-	i.next++
-	token := strconv.FormatUint(i.next, 36)
+	token := rand.Text()
 	i.waiting[token] = c
 	return i.prefix + token, c, func() {
 		i.mu.Lock()

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // Client asks the nodes of one region. Its methods may be called concurrently.
@@ -42,7 +44,7 @@ const (
 func (c *Client) Nodes(ctx context.Context) ([]Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	inbox := c.nc.NewRespInbox()
+	inbox := natsconn.NewInbox(c.nc)
 	sub, err := c.nc.SubscribeSync(inbox)
 	if err != nil {
 		return nil, fmt.Errorf("look for nodes: %w", err)
@@ -85,7 +87,7 @@ func ask[A any](ctx context.Context, c *Client, verb, node string, request any) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	msg, err := c.nc.RequestWithContext(ctx, Subject(verb, node), body)
+	msg, err := c.request(ctx, Subject(verb, node), body)
 	if err != nil {
 		return answer, fmt.Errorf("node %s: %w", node, err)
 	}
@@ -97,6 +99,21 @@ func ask[A any](ctx context.Context, c *Client, verb, node string, request any) 
 		return answer, fmt.Errorf("node %s: answer to %s: %w", node, verb, err)
 	}
 	return answer, nil
+}
+
+// request takes its answer on an inbox of its own: nats.go's are alike, and a node
+// that has seen one could answer in the place of another.
+func (c *Client) request(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	inbox := natsconn.NewInbox(c.nc)
+	sub, err := c.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be closed already
+	if err := c.nc.PublishRequest(subject, inbox, body); err != nil {
+		return nil, err
+	}
+	return sub.NextMsgWithContext(ctx)
 }
 
 // Info describes a node.

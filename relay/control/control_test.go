@@ -34,6 +34,7 @@ type fake struct {
 
 	mu      sync.Mutex
 	drained time.Duration
+	drains  int
 	kicked  []control.KickRequest
 }
 
@@ -106,6 +107,7 @@ func (f *fake) StartDrain(delay, spread time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drained = delay + spread
+	f.drains++
 }
 
 // serve runs fakes on one server and returns a client.

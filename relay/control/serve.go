@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // Node is what a node offers its operators; *relay.Node is one. Its methods may
@@ -183,12 +185,15 @@ func clampRows(limit int) int {
 	return min(limit, maxRows)
 }
 
-// handler answers requests of one verb, one at a time.
+// handler answers requests of one verb, one at a time. A request is one only with
+// an inbox to answer to. JetStream publishes what it stores, and its own answers,
+// wherever it is asked to, also by those who may not publish there; but never with
+// an inbox for a reply. So who may publish to the subject asked this.
 func (s *Server) handler(verb string, answer endpoint) micro.Handler {
 	return micro.HandlerFunc(func(r micro.Request) {
 		s.busy.RLock()
 		defer s.busy.RUnlock()
-		if s.closed {
+		if s.closed || !natsconn.IsInbox(r.Reply()) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)

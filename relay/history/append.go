@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // Append publishes data once to the subject, from where it reaches the pods that
@@ -86,7 +89,6 @@ type place struct {
 	reply      string
 	shard      int32
 	next, prev int32
-	use        uint32 // counts the reply subjects that the place has had
 }
 
 const none = -1
@@ -94,7 +96,7 @@ const none = -1
 func newAcks(h *History) (*acks, error) {
 	a := &acks{
 		h:      h,
-		prefix: nats.NewInbox() + ".",
+		prefix: natsconn.NewInbox(h.nc) + ".",
 		// Answers that come too late find room beside those that are awaited.
 		came:   make(chan *nats.Msg, h.config.MaxInFlight+1024),
 		anew:   make(chan struct{}, 1),
@@ -156,7 +158,7 @@ func (a *acks) reserve(shard int, done func(uint64, error)) (index int32, reply 
 	}
 	p := &a.places[index]
 	if p.reply == "" {
-		p.reply = a.prefix + strconv.Itoa(int(index)) + "-" + strconv.FormatUint(uint64(p.use), 10)
+		p.reply = a.prefix + strconv.Itoa(int(index)) + "-" + rand.Text()
 	}
 	p.done, p.sent, p.shard = done, time.Now(), int32(shard)
 	p.prev, p.next = a.newest, none
@@ -284,7 +286,6 @@ func (a *acks) expire(before time.Time, reason error) {
 		}
 		p := a.releaseLocked(index)
 		a.places[index].reply = ""
-		a.places[index].use++
 		a.mu.Unlock()
 		a.h.check.suspect(int(p.shard))
 		p.done(0, reason)

@@ -144,8 +144,8 @@ func Open(ctx context.Context, nc *nats.Conn, config Config) (*History, error) {
 }
 
 func newHistory(nc *nats.Conn, config Config) (*History, error) {
-	if config.Shards < 0 || config.Shards > maxShards {
-		return nil, fmt.Errorf("%d shards: expected 1 to %d", config.Shards, maxShards)
+	if config.Shards < 0 || config.Shards > MaxShards {
+		return nil, fmt.Errorf("%d shards: expected 1 to %d", config.Shards, MaxShards)
 	}
 	config.setDefaults()
 	h := &History{

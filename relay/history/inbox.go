@@ -2,11 +2,13 @@ package history
 
 import (
 	"context"
-	"strconv"
+	"crypto/rand"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // How long one request to JetStream may stay without an answer before it is sent
@@ -22,13 +24,13 @@ const (
 )
 
 // inbox is the one subscription to which the answers of all requests come: a
-// subscription per request would cost ten times the request.
+// subscription per request would cost ten times the request. Nobody can guess the
+// subject of an answer: who could, would decide what a document holds.
 type inbox struct {
 	prefix string // ends with a dot
 
 	mu    sync.Mutex
 	sub   *nats.Subscription
-	next  uint64
 	calls map[string]*call
 	ended chan struct{} // of the calls on the present connection
 }
@@ -46,7 +48,7 @@ type call struct {
 }
 
 func newInbox(nc *nats.Conn) (*inbox, error) {
-	i := &inbox{prefix: nats.NewInbox() + ".", calls: make(map[string]*call), ended: make(chan struct{})}
+	i := &inbox{prefix: natsconn.NewInbox(nc) + ".", calls: make(map[string]*call), ended: make(chan struct{})}
 	return i, i.move(nc)
 }
 
@@ -81,11 +83,9 @@ func (i *inbox) reconnected() {
 }
 
 func (i *inbox) open() *call {
-	c := &call{inbox: i, came: make(chan struct{}, 1)}
+	c := &call{inbox: i, token: rand.Text(), came: make(chan struct{}, 1)}
 	i.mu.Lock()
-	i.next++
 	c.ended = i.ended
-	c.token = strconv.FormatUint(i.next, 36)
 	i.calls[c.token] = c
 	i.mu.Unlock()
 	return c

@@ -20,7 +20,8 @@ const (
 	// the region, since pods that differ in it would look for a document in
 	// different streams.
 	shardsKey = "wsnode.shards"
-	maxShards = 64
+	// MaxShards is the most streams that a region can have.
+	MaxShards = 64
 	// idKey is in the metadata of every stream: a random name, which tells it from a
 	// later stream of its name. The time of creation does not quite: each replica has
 	// its own.
@@ -93,8 +94,8 @@ func (h *History) find(ctx context.Context) error {
 	}
 	written := info.Config.Metadata[shardsKey]
 	shards, err := strconv.Atoi(written)
-	if err != nil || shards < 1 || shards > maxShards {
-		return fmt.Errorf("stream %s: metadata %s is %q, expected 1 to %d", info.Config.Name, shardsKey, written, maxShards)
+	if err != nil || shards < 1 || shards > MaxShards {
+		return fmt.Errorf("stream %s: metadata %s is %q, expected 1 to %d", info.Config.Name, shardsKey, written, MaxShards)
 	}
 	if shards != h.config.Shards {
 		h.config.Log.Info("the region decides the number of history shards", "region", shards, "configured", h.config.Shards)
@@ -146,6 +147,19 @@ func (i identity) same(other identity) bool {
 	return i.created.Sub(other.created).Abs() <= replicasApart
 }
 
+// Create finds or creates a region's streams and returns how many there are, for
+// those who set a region up whose nodes may not create any.
+func Create(ctx context.Context, nc *nats.Conn, config Config) (shards int, err error) {
+	h, err := newHistory(nc, config)
+	if err == nil {
+		err = h.find(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("create history: %w", err)
+	}
+	return h.shards, nil
+}
+
 // Ensure creates the streams that are missing. A History does so by itself soon
 // after it noticed; Ensure is for those who cannot wait. It returns the shards
 // whose streams are new ones since Open or since the last time they were
@@ -183,6 +197,7 @@ func (h *History) renew(ctx context.Context, shard int) (renewed bool, err error
 // ensureShard finds or creates one stream. It tries on while JetStream has no
 // leader yet or another pod creates the same stream.
 func (h *History) ensureShard(ctx context.Context, shard, shards int) (*jetstream.StreamInfo, error) {
+	told := false
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		info, err := h.findOrCreate(ctx, shard, shards)
 		if err == nil {
@@ -190,6 +205,10 @@ func (h *History) ensureShard(ctx context.Context, shard, shards int) (*jetstrea
 		}
 		if !transient(err) {
 			return nil, fmt.Errorf("stream %s: %w", StreamName(shard), err)
+		}
+		if !told {
+			told = true
+			h.config.Log.Warn("history stream cannot be used yet, trying on", "stream", StreamName(shard), "error", err)
 		}
 		if pause(ctx, wait) != nil {
 			return nil, fmt.Errorf("stream %s: %w: %w", StreamName(shard), ErrUnavailable, err)
@@ -203,7 +222,9 @@ func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstre
 	js := h.jetStream()
 	s, err := js.Stream(ctx, StreamName(shard))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = js.CreateStream(ctx, h.config.stream(shard, shards))
+		if s, err = js.CreateStream(ctx, h.config.stream(shard, shards)); err != nil {
+			err = fmt.Errorf("it does not exist, and creating it fails (wsctl history init does it for nodes that may not): %w", err)
+		}
 	}
 	if err != nil {
 		return nil, err

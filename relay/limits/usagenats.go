@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/natsconn"
 )
 
 // NATSExchange is the Exchange over NATS core, on the clusters that hold the
@@ -54,7 +56,7 @@ func (x *NATSExchange) answer() {
 			x.mu.RLock()
 			reply := x.replies[question.Subject]
 			x.mu.RUnlock()
-			if reply != nil {
+			if reply != nil && natsconn.IsInbox(question.Reply) {
 				// Who asks counts without this node if the answer is lost.
 				_ = question.Respond(reply())
 			}
@@ -101,7 +103,9 @@ func (x *NATSExchange) Ask(ctx context.Context, app docid.AppID, each func([]byt
 	if nc == nil {
 		return errNoConnection
 	}
-	inbox := nc.NewInbox()
+	// A token of their own, so that permissions can let nodes answer here and nowhere
+	// else.
+	inbox := natsconn.InboxPrefix(nc) + ".usage." + rand.Text()
 	sub, err := nc.SubscribeSync(inbox)
 	if err != nil {
 		return fmt.Errorf("ask for usage: %w", err)

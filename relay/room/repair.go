@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/yproto"
@@ -87,8 +88,10 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 	}
 	rd := oplog.Reader{Rest: body}
 	tag := rd.Uint64()
-	if k == oplog.Who && reply != "" {
-		_ = r.rooms.cfg.Bus.Publish(reply, oplog.AppendWho(nil, at.epoch))
+	if k == oplog.Who {
+		if natsconn.IsInbox(reply) {
+			_ = r.rooms.cfg.Bus.Publish(reply, oplog.AppendWho(nil, at.epoch))
+		}
 		return
 	}
 	if tag != at.tag {

@@ -15,7 +15,7 @@ import (
 const module = "github.com/wsnode/wsnode/"
 
 // The layers below the packages that relay assembles.
-var below = []string{"relay/yproto", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history", "relay/closecode"}
+var below = []string{"natsconn", "relay/yproto", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history", "relay/closecode"}
 
 // mayImport says which of our packages each package may import. A package that
 // is not listed belongs nowhere: find its place in the design first.
@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"relay/roster":    nil,
 	"relay/oplog":     {"relay/awareness"},
 	"relay/bus":       {"docid", "natsconn"},
-	"relay/history":   {"docid"},
+	"relay/history":   {"docid", "natsconn"},
 	"natsconn":        nil,
 	"docid":           nil,
 	"relay/yproto":    nil,

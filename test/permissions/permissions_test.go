@@ -1,11 +1,9 @@
-// Package permissions runs nodes and operators under the NATS permissions that
-// the product ships, to show that they suffice and that they hold.
+// Package permissions runs nodes and operators under the configuration of NATS that
+// the product ships, to show that it suffices and that it holds.
 package permissions
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,15 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
 )
@@ -33,48 +30,23 @@ const license = docid.LicenseRegion("aws-eu-west-1")
 
 var doc = docid.Document{License: license, Tenant: "acme", App: "notes", Name: "a b"}
 
-// shipped starts a server with the configuration in deploy/nats.
-func shipped(t *testing.T) *server.Server {
-	t.Helper()
-	for key, value := range map[string]string{
-		"NATS_NAME": "test", "NATS_LISTEN": "127.0.0.1:-1", "NATS_MONITOR": "127.0.0.1:-1", "NATS_STORE": t.TempDir(),
-		"WSNODE_POD_PASSWORD": "pod", "WSNODE_OPERATOR_PASSWORD": "operator", "WSNODE_READER_PASSWORD": "reader",
-	} {
-		t.Setenv(key, value)
-	}
-	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deploy", "nats", "nats.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	options.NoSigs = true
-	s, err := server.NewServer(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the server did not start")
-	}
-	return s
-}
-
-func TestTheCommandInTheConfigurationGivesEveryVariable(t *testing.T) {
-	var text string
-	for _, name := range []string{"nats.conf", "permissions.conf"} {
+func TestTheCommandsInTheConfigurationGiveEveryVariable(t *testing.T) {
+	var text, comments string
+	for _, name := range []string{"nats.conf", "permissions.conf", "cluster.conf"} {
 		part, err := os.ReadFile(filepath.Join("..", "..", "deploy", "nats", name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		text += string(part)
 	}
-	command, _, _ := strings.Cut(text, "nats-server -c")
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "#") {
+			comments += line
+		}
+	}
 	for _, variable := range regexp.MustCompile(`\$((?:NATS|WSNODE)_\w+)`).FindAllStringSubmatch(text, -1) {
-		if !strings.Contains(command, variable[1]+"=") {
-			t.Errorf("the command gives no %s", variable[1])
+		if !strings.Contains(comments, variable[1]+"=") {
+			t.Errorf("no command gives %s", variable[1])
 		}
 	}
 }
@@ -104,8 +76,37 @@ func (v *violations) check(t *testing.T) {
 	}
 }
 
-func user(name string) nats.Option {
-	return nats.UserInfo(map[string]string{"pod": "wsnode", "operator": "operator", "reader": "reader"}[name], name)
+// setUp creates the streams as an operator does, and the regions' URLs.
+func (s *shipped) setUp(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := history.Create(ctx, s.connect(t, setupHistory), history.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []docid.LicenseRegion{license, "aws-us-east-1"} {
+		if _, err := kvpin.Create(ctx, l, kvpin.Source{URL: s.url(setupRegistry), Options: s.options(setupRegistry), Create: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := s.inspect(ctx, t, operator)
+	defer i.Close()
+	for region, url := range map[docid.Region]string{"eu-central-1": "wss://eu-central-1.example", "us-east-1": "wss://us-east-1.example"} {
+		if err := i.SetRegionURL(ctx, license, region, url); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (s *shipped) inspect(ctx context.Context, t *testing.T, user string, more ...nats.Option) *kvpin.Inspector {
+	t.Helper()
+	i, err := kvpin.OpenInspector(ctx, map[docid.LicenseRegion]kvpin.Source{
+		license: {URL: s.url(user), Domain: "registry", Options: s.options(user, more...)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
 }
 
 // parts are what a node has on NATS.
@@ -116,11 +117,30 @@ type parts struct {
 	registry *kvpin.Registry
 }
 
-func node(t *testing.T, url, id string, v *violations) *parts {
+func (s *shipped) registry(ctx context.Context, t *testing.T, user, region, id string, v *violations) *kvpin.Registry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	r, err := kvpin.Open(ctx, kvpin.Config{
+		Region: docid.Region(region), Node: docid.NodeID(id), URL: "wss://" + region + ".example", Grace: time.Second,
+		Registries: map[docid.LicenseRegion]kvpin.Source{
+			license: {URL: s.url(user), Domain: "registry", Options: s.options(user, v.option())},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func (s *shipped) node(t *testing.T, id string, v *violations) *parts {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: url, Options: []nats.Option{user("pod"), v.option()}})
+	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: s.url(pod), Options: s.options(pod, v.option())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +150,7 @@ func node(t *testing.T, url, id string, v *violations) *parts {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.bus.Close)
-	if p.history, err = history.Open(ctx, nc, history.Config{Publisher: p.bus}); err != nil {
+	if p.history, err = history.Open(ctx, nc, history.Config{Publisher: p.bus, Domain: "history"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.history.Close)
@@ -138,26 +158,16 @@ func node(t *testing.T, url, id string, v *violations) *parts {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.rooms.Close)
-	p.registry, err = kvpin.Open(ctx, kvpin.Config{
-		Region: "eu-central-1", Node: docid.NodeID(id), URL: "wss://eu-central-1.example", Grace: time.Second,
-		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: url, Create: true, Options: []nats.Option{user("pod"), v.option()}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.registry.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	p.registry = s.registry(ctx, t, registryPod, "eu-central-1", id, v)
 	return p
 }
 
 func TestNodesNeedNoMoreThanTheShippedPermissions(t *testing.T) {
-	url := shipped(t).ClientURL()
+	s := ship(t)
+	s.setUp(t)
 	v := new(violations)
-	a, b := node(t, url, "a", v), node(t, url, "b", v)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	a, b := s.node(t, "a", v), s.node(t, "b", v)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	must := func(err error) {
 		t.Helper()
@@ -192,67 +202,64 @@ func TestNodesNeedNoMoreThanTheShippedPermissions(t *testing.T) {
 	for _, err := range a.history.Subjects(ctx, docid.UpdatesFilter(0)) {
 		must(err)
 	}
+	_, err = a.history.State(ctx)
+	must(err)
 	v.check(t)
 }
 
-func TestThePermissionsKeepEverybodyToTheirOwn(t *testing.T) {
-	url := shipped(t).ClientURL()
-	node(t, url, "a", new(violations)) // makes the streams and buckets
-	for _, c := range []struct{ user, subject string }{
-		{"pod", "$JS.API.STREAM.DELETE.wsnode-history-0"},
-		{"pod", "$JS.API.STREAM.CREATE.orders"},
-		{"pod", "$JS.API.STREAM.PURGE.orders"},
-		{"pod", "$KV.orders.pin.x"},
-		{"pod", control.Subject(control.DrainVerb, "a")},
-		{"operator", doc.UpdatesSubject(0, "e")},
-		{"operator", "$KV.wsnode-aws-eu-west-1.lease.a"},
-		{"operator", "$JS.API.STREAM.PURGE.wsnode-history-0"},
-		{"reader", "$KV.wsnode-aws-eu-west-1.pin.acme.notes.x"},
-		{"reader", control.Subject(control.DrainVerb, "a")},
-		{"reader", "$JS.API.STREAM.MSG.GET.wsnode-history-0"},
-	} {
-		t.Run(fmt.Sprintf("%s publishes %s", c.user, c.subject), func(t *testing.T) {
-			refused := make(chan error, 1)
-			nc, err := nats.Connect(url, user(c.user), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-				select {
-				case refused <- err:
-				default:
-				}
-			}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer nc.Close()
-			if err := errors.Join(nc.Publish(c.subject, nil), nc.Flush()); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case err := <-refused:
-				if !strings.Contains(err.Error(), "ermission") {
-					t.Error(err)
-				}
-			case <-time.After(time.Minute):
-				t.Error("it was let through")
-			}
-		})
-	}
-}
-
-func TestOperatorsSeePinsAndReadersToo(t *testing.T) {
-	url := shipped(t).ClientURL()
+// A node of another region uses the registry of this one, and counts for plan
+// limits together with its nodes.
+func TestNodesOfOtherRegionsNeedTheRegistryOnly(t *testing.T) {
+	s := ship(t)
+	s.setUp(t)
 	v := new(violations)
-	n := node(t, url, "a", v)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	hold, err := n.registry.Hold(ctx, doc)
+	here := s.registry(ctx, t, registryPod, "eu-central-1", "a", v)
+	there := s.registry(ctx, t, foreignPod, "us-east-1", "z", v)
+	hold, err := there.Hold(ctx, doc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, who := range []string{"operator", "reader"} {
-		found := inspect(ctx, t, url, who, v)
-		if found != 1 {
-			t.Errorf("%s sees %d pins", who, found)
+	if pin, state, err := here.Lookup(ctx, doc); err != nil || state != kvpin.Live || pin.Region != "us-east-1" {
+		t.Errorf("seen from the other region: %v %v, %v", pin, state, err)
+	}
+	for _, r := range []*kvpin.Registry{here, there} {
+		if url, err := r.RegionURL(ctx, "us-east-1"); err != nil || url != "wss://us-east-1.example" {
+			t.Errorf("URL: %q, %v", url, err)
 		}
+		keys := r.Keys(license)
+		key := doc.AppID().LimitKey("x")
+		e, err := keys.Get(ctx, key)
+		if err == nil {
+			_, err = keys.Update(ctx, key, []byte("1"), e.Revision, time.Minute)
+		}
+		if err != nil {
+			t.Errorf("limits: %v", err)
+		}
+	}
+	answering, asking := limits.OpenNATSExchange(here.Conn), limits.OpenNATSExchange(there.Conn)
+	defer answering.Close()
+	defer asking.Close()
+	stop, err := answering.Answer(doc.AppID(), func() []byte { return []byte("7") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if err := here.Conn(license).Flush(); err != nil {
+		t.Fatal(err)
+	}
+	asked, done := context.WithCancel(ctx)
+	answers := 0
+	_ = asking.Ask(asked, doc.AppID(), func(answer []byte) { // it ends with its context
+		if string(answer) == "7" {
+			answers++
+			done()
+		}
+	})
+	done()
+	if answers != 1 {
+		t.Errorf("%d answers about usage", answers)
 	}
 	if _, err := hold.Release(ctx, time.Now()); err != nil {
 		t.Error(err)
@@ -260,22 +267,57 @@ func TestOperatorsSeePinsAndReadersToo(t *testing.T) {
 	v.check(t)
 }
 
-// inspect counts the pins that a user can see.
-func inspect(ctx context.Context, t *testing.T, url, who string, v *violations) (pins int) {
-	t.Helper()
-	i, err := kvpin.OpenInspector(ctx, map[docid.LicenseRegion]kvpin.Source{license: {URL: url, Options: []nats.Option{user(who), v.option()}}})
+func TestOperatorsSeePinsAndReadersToo(t *testing.T) {
+	s := ship(t)
+	s.setUp(t)
+	v := new(violations)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r := s.registry(ctx, t, registryPod, "eu-central-1", "a", v)
+	hold, err := r.Hold(ctx, doc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer i.Close()
-	if leases, err := i.Leases(ctx, license); err != nil || len(leases) != 1 {
-		t.Errorf("%s sees %d leases, %v", who, len(leases), err)
-	}
-	for _, err := range i.Pins(ctx, license, kvpin.PinFilter{}) {
-		if err != nil {
-			t.Fatal(err)
+	for _, user := range []string{operator, reader} {
+		i := s.inspect(ctx, t, user, v.option())
+		if leases, err := i.Leases(ctx, license); err != nil || len(leases) != 1 {
+			t.Errorf("%s sees %d leases, %v", user, len(leases), err)
 		}
-		pins++
+		pins := 0
+		for _, err := range i.Pins(ctx, license, kvpin.PinFilter{}) {
+			if err != nil {
+				t.Error(err)
+			}
+			pins++
+		}
+		if pins != 1 {
+			t.Errorf("%s sees %d pins", user, pins)
+		}
+		watched := 0
+		watch, stop := context.WithCancel(ctx)
+		if err := i.WatchPins(watch, license, kvpin.PinFilter{}, func(kvpin.PinInfo) { watched++; stop() }); err != nil || watched == 0 {
+			t.Errorf("%s watches %d pins, %v", user, watched, err)
+		}
+		stop()
+		if user == operator {
+			info, err := i.Pin(ctx, doc)
+			if err == nil {
+				err = i.Unpin(ctx, doc, info.Pin.Revision) // and tells its holder
+			}
+			if err != nil {
+				t.Errorf("unpin: %v", err)
+			}
+		}
+		i.Close()
+		if user == operator { // the holder pins it again
+			for pinned := false; !pinned && ctx.Err() == nil; {
+				_, state, err := r.Lookup(ctx, doc)
+				pinned = err == nil && state == kvpin.Live
+			}
+		}
 	}
-	return pins
+	if _, err := hold.Release(ctx, time.Now()); err != nil {
+		t.Error(err)
+	}
+	v.check(t)
 }

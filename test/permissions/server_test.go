@@ -1,0 +1,143 @@
+package permissions
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/natsconn"
+)
+
+// passwords are those of the users in deploy/nats, by their variables.
+var passwords = map[string]string{
+	"WSNODE_POD_PASSWORD": "p1", "WSNODE_REGISTRY_EU_CENTRAL_1_PASSWORD": "p2", "WSNODE_REGISTRY_US_EAST_1_PASSWORD": "p3",
+	"WSNODE_OPERATOR_PASSWORD": "p4", "WSNODE_READER_PASSWORD": "p5", "WSNODE_SETUP_PASSWORD": "p6",
+}
+
+// Users by their roles.
+const (
+	pod           = "wsnode:p1"
+	registryPod   = "registry-eu-central-1:p2"
+	foreignPod    = "registry-us-east-1:p3"
+	operator      = "operator:p4"
+	reader        = "reader:p5"
+	setupHistory  = "setup-history:p6"
+	setupRegistry = "setup-registry:p6"
+)
+
+// shipped is a server with the configuration in deploy/nats.
+type shipped struct {
+	*server.Server
+	ca string // file
+}
+
+// certified writes a certificate for 127.0.0.1, which is its own authority.
+func certified(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: raw}, key: {Type: "EC PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+// settings sets the variables of the configuration for one server.
+func settings(t *testing.T, name, cert, key string) {
+	t.Helper()
+	for variable, value := range passwords {
+		t.Setenv(variable, value)
+	}
+	for variable, value := range map[string]string{
+		"NATS_NAME": name, "NATS_LISTEN": "127.0.0.1:-1", "NATS_MONITOR": "127.0.0.1:-1", "NATS_STORE": t.TempDir(),
+		"NATS_CERT": cert, "NATS_KEY": key, "NATS_CA": cert,
+	} {
+		t.Setenv(variable, value)
+	}
+}
+
+// launch starts a server with a file of deploy/nats, as the variables are now.
+func launch(t *testing.T, file string, configure ...func(*server.Options)) *server.Server {
+	t.Helper()
+	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deploy", "nats", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.NoSigs, options.NoLog = true, true
+	for _, f := range configure {
+		f(options)
+	}
+	s, err := server.NewServer(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server did not start")
+	}
+	return s
+}
+
+func ship(t *testing.T, configure ...func(*server.Options)) *shipped {
+	t.Helper()
+	cert, key := certified(t)
+	settings(t, "nats-0", cert, key)
+	return &shipped{launch(t, "nats.conf", configure...), cert}
+}
+
+// url is the server's for a user.
+func (s *shipped) url(user string) string {
+	return "tls://" + user + "@" + s.Addr().String()
+}
+
+// options are those of a user's connection, with more.
+func (s *shipped) options(user string, more ...nats.Option) []nats.Option {
+	return append([]nats.Option{nats.RootCAs(s.ca), nats.CustomInboxPrefix(natsconn.UserInboxes(s.url(user)))}, more...)
+}
+
+// connect connects a user.
+func (s *shipped) connect(t *testing.T, user string, more ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(s.url(user), s.options(user, append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, more...)...)...)
+	if err != nil {
+		t.Fatalf("%s: %v", strings.Split(user, ":")[0], err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
