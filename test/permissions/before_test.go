@@ -74,7 +74,7 @@ func TestNodesWorkUnderThePermissionsOfTheVersionBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	live, err := rooms.Open(ctx, doc, string(hold.Pin().Epoch), false)
+	live, err := rooms.Open(ctx, doc, string(hold.Pin().Epoch), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
