@@ -14,6 +14,9 @@ import (
 	"github.com/wsnode/wsnode/docid"
 )
 
+// BucketDescription is what a bucket's stream says of itself.
+const BucketDescription = "wsnode registry: pins, leases, limits"
+
 // markerTTL is how long the trace of a deleted or expired key stays: long enough
 // for watchers, short enough not to pile up.
 const markerTTL = time.Minute
@@ -71,7 +74,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 	}
 	wanted := jetstream.StreamConfig{
 		Name:                   s.stream,
-		Description:            "wsnode registry: pins, leases, limits",
+		Description:            BucketDescription,
 		Subjects:               []string{"$KV." + bucket + ".>"},
 		MaxMsgsPerSubject:      1,
 		Storage:                jetstream.FileStorage,

@@ -44,6 +44,7 @@ type benchFlags struct {
 func (c *cli) benchCommand() *cobra.Command {
 	var f benchFlags
 	var held heldToken // of every connection
+	var trusted authorities
 	var names []string
 	about := make([]string, 0, len(benchScenarios))
 	for _, s := range benchScenarios {
@@ -66,11 +67,15 @@ func (c *cli) benchCommand() *cobra.Command {
 				return err
 			}
 			f.target.Token = token
+			if f.target.Roots, err = trusted.roots(); err != nil {
+				return err
+			}
 			return c.bench(cmd.Context(), args, &f)
 		},
 	}
 	held.register(cmd)
 	flags := cmd.Flags()
+	trusted.register(flags)
 	flags.StringSliceVar(&f.target.URLs, "url", []string{"ws://127.0.0.1:8080"}, "server; several nodes: repeat it, clients are spread over them")
 	flags.StringVar(&f.protocol, "protocol", string(load.YWebsocket), "what the server speaks: y-websocket or hocuspocus")
 	flags.StringVar(&f.target.TokenURL, "token-url", "", "where to GET a token for each connection; {n} becomes a number that counts up from 10,000")

@@ -36,6 +36,7 @@ var discoveryColumns = []column[discovery]{
 func (c *cli) discoverCommand() *cobra.Command {
 	var held heldToken
 	var urls []string
+	var trusted authorities
 	cmd := &cobra.Command{
 		Use:   "discover NAME",
 		Short: "Ask where a document is, as a client does: over HTTP, with a token",
@@ -49,6 +50,11 @@ agree. Unlike other commands this one knows nothing that a client does not.`,
 			if err != nil {
 				return err
 			}
+			client, err := trusted.client()
+			if err != nil {
+				return err
+			}
+			defer client.CloseIdleConnections()
 			var lost error
 			if len(urls) == 0 {
 				if urls, lost = c.publicURLs(ctx); len(urls) == 0 {
@@ -57,7 +63,7 @@ agree. Unlike other commands this one knows nothing that a client does not.`,
 			}
 			return printRows(c, discoveryColumns, func(yield func(discovery, error) bool) {
 				for _, u := range urls {
-					d, err := c.discover(ctx, u, args[0], token)
+					d, err := c.discover(ctx, client, u, args[0], token)
 					if !yield(d, err) {
 						return
 					}
@@ -69,6 +75,7 @@ agree. Unlike other commands this one knows nothing that a client does not.`,
 		},
 	}
 	held.register(cmd)
+	trusted.register(cmd.Flags())
 	cmd.Flags().StringArrayVar(&urls, "url", nil, "URL of a node or region to ask; repeat for more (default: all regions)")
 	return cmd
 }
@@ -109,7 +116,7 @@ func httpURL(flag, base, path string) (*url.URL, error) {
 	return u.JoinPath(path), nil
 }
 
-func (c *cli) discover(ctx context.Context, base, name, token string) (d discovery, err error) {
+func (c *cli) discover(ctx context.Context, client *http.Client, base, name, token string) (d discovery, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.reach.timeout)
 	defer cancel()
 	u, err := httpURL("url", base, "/discovery")
@@ -125,7 +132,7 @@ func (c *cli) discover(ctx context.Context, base, name, token string) (d discove
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	start := time.Now()
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		return d, failed(exitUnavailable, "ask %s: %w", base, err)
 	}

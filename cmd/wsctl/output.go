@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -150,8 +151,24 @@ func writeJSON(w io.Writer, before string, v any, after string) error {
 	}
 	b.Truncate(b.Len() - 1) // the line's end
 	b.WriteString(after)
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(escapeUnprintable(b.Bytes()))
 	return err
+}
+
+// escapeUnprintable writes what could steer a terminal as JSON escapes: C1 controls,
+// and those that turn the direction of text. Outside strings JSON has none of them.
+func escapeUnprintable(text []byte) []byte {
+	clean := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		if r == '\n' || unicode.IsPrint(r) {
+			clean = utf8.AppendRune(clean, r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			clean = fmt.Appendf(clean, `\u%04x`, unit)
+		}
+	}
+	return clean
 }
 
 // table aligns columns without waiting for the last row: the first rows decide

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 func TestEventsStandUnderTheirHeader(t *testing.T) {
@@ -30,5 +32,24 @@ func TestEventsStandUnderTheirHeader(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log("\n" + out.String())
+	}
+}
+
+// A document's name, a client's user agent and a failure come from others: nothing of
+// them may turn the terminal's text around or move its cursor.
+func TestNothingThatSteersATerminalIsPrintedAsJSON(t *testing.T) {
+	const name = "a\u202eb\u2066c\u009bd\u200fe\U000e0001f\u00e9\u65e5\n"
+	var b strings.Builder
+	if err := writeJSON(&b, "[\n ", map[string]string{"name": name}, "\n]\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range b.String() {
+		if r != '\n' && !unicode.IsPrint(r) {
+			t.Errorf("%U is printed", r)
+		}
+	}
+	var got []map[string]string
+	if err := json.Unmarshal([]byte(b.String()), &got); err != nil || got[0]["name"] != name {
+		t.Errorf("%q, %v", got, err)
 	}
 }

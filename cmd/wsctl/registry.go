@@ -232,7 +232,8 @@ func (k *check) replicas(ctx context.Context) {
 	have := max(info.Config.Replicas, 1)
 	switch {
 	case have < goodReplicas:
-		k.add("replicas", resultWeak, fmt.Sprintf("on a cluster of three: nats stream edit %s --replicas 3", k.stream),
+		// Without the description the nats command takes away what the bucket has.
+		k.add("replicas", resultWeak, fmt.Sprintf("on a cluster of three: nats stream edit %s --replicas 3 --description %q", k.stream, kvpin.BucketDescription),
 			"%s: whatever that server loses is lost", plural(have, "replica"))
 	default:
 		k.add("replicas", resultOK, "", "%d", have)

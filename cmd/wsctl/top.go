@@ -189,7 +189,7 @@ func (c *cli) printTop(v *topView) error {
 	t := tabwriter.NewWriter(c.out, 0, 0, columnGap, ' ', 0)
 	fmt.Fprintln(t, "NODE\tREGION\tSTATE\tCONNECTIONS\tDOCUMENTS\tEDITS/S\tFRAMES IN/S\tFRAMES OUT/S\tKIB OUT/S\tREFUSED/S\tMEMORY MIB")
 	for _, n := range v.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%s\t%.1f\t%s\n", n.Node, n.Region, n.State, n.Connections, n.Documents,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%s\t%.1f\t%s\n", printable(fmt.Sprint(n.Node)), printable(fmt.Sprint(n.Region)), printable(fmt.Sprint(n.State)), n.Connections, n.Documents,
 			n.Rates.EditsIn, n.Rates.FramesIn, n.Rates.FramesOut, kib(n.Rates.BytesOut), n.Rates.Refused, mib(n.MemoryBytes))
 	}
 	if err := t.Flush(); err != nil {
@@ -197,13 +197,13 @@ func (c *cli) printTop(v *topView) error {
 	}
 	fmt.Fprintln(t, "\nDOCUMENT\tNODES\tSESSIONS\tEDITS/S\tSIZE KIB\tUNACKED KIB")
 	for _, d := range v.Documents {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\n", d.Document, d.Nodes, d.Sessions, d.Rate, kib(d.Bytes), kib(d.Unacked))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\n", printable(fmt.Sprintf("%s", d.Document)), d.Nodes, d.Sessions, d.Rate, kib(d.Bytes), kib(d.Unacked))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, f := range v.Failures {
-		if _, err := fmt.Fprintln(c.out, f); err != nil {
+		if _, err := fmt.Fprintln(c.out, printable(fmt.Sprint(f))); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,8 @@ const (
 	shardsKey = "wsnode.shards"
 	// MaxShards is the most streams that a region can have.
 	MaxShards = 64
+	// description is what every stream says of itself.
+	description = "wsnode: updates of live documents"
 	// idKey is in the metadata of every stream: a random name, which tells it from a
 	// later stream of its name. The time of creation does not quite: each replica has
 	// its own.
@@ -35,7 +37,7 @@ func StreamName(shard int) string { return streamPrefix + strconv.Itoa(shard) }
 func (c Config) stream(shard, shards int) jetstream.StreamConfig {
 	s := jetstream.StreamConfig{
 		Name:        StreamName(shard),
-		Description: "wsnode: updates of live documents",
+		Description: description,
 		Subjects:    []string{docid.UpdatesFilter(shard)},
 		Storage:     jetstream.FileStorage,
 		Retention:   jetstream.LimitsPolicy,
@@ -119,7 +121,7 @@ func (h *History) notice(info *jetstream.StreamInfo) {
 	h.streams = append(h.streams, identityOf(info))
 	if have, want := info.Config.Replicas, h.config.Replicas; have < want {
 		h.config.Log.Warn("history stream has fewer replicas than this node was told: a lost server can lose edits", "stream", info.Config.Name,
-			"replicas", have, "expected", want, "mend", fmt.Sprintf("nats stream edit %s --replicas %d", info.Config.Name, want))
+			"replicas", have, "expected", want, "mend", fmt.Sprintf("nats stream edit %s --replicas %d --description %q", info.Config.Name, want, description))
 	}
 }
 

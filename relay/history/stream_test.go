@@ -78,7 +78,7 @@ func TestAStreamWithFewerReplicasThanWantedIsSaid(t *testing.T) {
 	}
 	config.Replicas = 3
 	h := open(t, servers, config)
-	if !strings.Contains(said.String(), "fewer replicas") || !strings.Contains(said.String(), "nats stream edit wsnode-history-0 --replicas 3") {
+	if !strings.Contains(said.String(), "fewer replicas") || !strings.Contains(said.String(), "nats stream edit wsnode-history-0 --replicas 3 --description ") {
 		t.Errorf("said: %s", said.String())
 	}
 	states, err := h.State(within(t, time.Minute))

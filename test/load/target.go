@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,6 +42,9 @@ type Target struct {
 	// becomes a number that counts up from 10,000, for instance to ask for different lifetimes.
 	TokenURL string
 
+	// Roots are the certificate authorities of wss://; nil: the system's.
+	Roots *x509.CertPool
+
 	nodes []node
 }
 
@@ -76,7 +80,7 @@ func (t *Target) resolve() error {
 			port = or(port, "80")
 		case "wss":
 			port = or(port, "443")
-			n.secure = &tls.Config{ServerName: u.Hostname()}
+			n.secure = &tls.Config{ServerName: u.Hostname(), RootCAs: t.Roots}
 		default:
 			return fmt.Errorf("%s: want a ws:// or wss:// URL", base)
 		}
