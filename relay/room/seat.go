@@ -121,8 +121,13 @@ func (s *Seat) Client() uint64 {
 	return s.aware.Self
 }
 
+// clientWork is what looking at one client id costs in answers, in their bytes: a short
+// question about a document of many costs much, however short the answer is.
+const clientWork = 64
+
 // Step1 answers a client's SyncStep1 with exactly one SyncStep2: the structs
-// that it lacks and the whole delete set. It returns the size of the answer.
+// that it lacks and the whole delete set. It returns the size of the answer, or of what
+// was looked at for it if that is more.
 func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	r := s.room
 	r.mu.Lock()
@@ -152,14 +157,15 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		s.catchUp(p, r.start)
 		return r.store.Stats().Bytes, nil
 	}
-	if lacks := r.store.Lacks(p, math.MaxInt); lacks > ystore.MaxMessage {
+	stats := r.store.Stats()
+	if stats.Bytes > ystore.MaxMessage && r.store.Lacks(p, ystore.MaxMessage) >= ystore.MaxMessage {
 		s.questions = 1
 		s.catchUp(p, nil)
-		return lacks, nil
+		return r.store.Lacks(p, math.MaxInt), nil
 	}
 	answer := yproto.Step2FrameAround(r.store.Rest(p, yproto.Headroom))
 	s.send(answer)
-	return len(answer), nil
+	return max(len(answer), clientWork*stats.Clients), nil
 }
 
 // Apply takes an update from the client: it is checked, applied, and what is new in it
