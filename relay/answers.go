@@ -8,6 +8,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/session"
 )
 
@@ -18,10 +19,6 @@ var (
 	errDocument = errors.New("document not granted by the token")
 	// errOverloaded: the node has as much as it can carry, or a claim too many.
 	errOverloaded = errors.New("the node is overloaded")
-	// errEnded: the document's life ended without this node; another has begun.
-	errEnded = errors.New("the document lives anew")
-	// errMoving: the document has left this region; where to is being found out.
-	errMoving = errors.New("document moves to another region")
 )
 
 // redirectError says where the document lives.
@@ -84,7 +81,7 @@ func answer(err error) refusal {
 		return refuse(code, exceeded.Error())
 	case errors.Is(err, errOverloaded):
 		return refusal{closecode.TryAgain, closecode.ReasonTryAgain, http.StatusServiceUnavailable, "overloaded"}
-	case errors.Is(err, errDraining), errors.Is(err, errEnded):
+	case errors.Is(err, errDraining), errors.Is(err, live.ErrEnded):
 		return refuse(closecode.Restart, closecode.ReasonRestart)
 	}
 	return refuse(closecode.TryAgain, closecode.ReasonTryAgain)

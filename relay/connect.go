@@ -15,6 +15,7 @@ import (
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
 )
@@ -25,8 +26,8 @@ type visit struct {
 	grant     *authn.Grant
 	doc       docid.Document
 	readOnly  bool
-	place     *limits.Place // in the app's limits, given back by leave
-	live      *document     // the place in the document, given back by leave
+	place     *limits.Place  // in the app's limits, given back by leave
+	live      *live.Document // the place in the document, given back by leave
 	guard     *guard
 	session   *session.Session
 	seat      *room.Seat // set before the visit is on the roster
@@ -179,14 +180,14 @@ func (v *visit) qualify(ctx context.Context, address netip.Addr, token, name str
 // answer, those who wait for it must not keep out whose documents are open.
 func (v *visit) enter(ctx context.Context) (err error) {
 	n := v.node
-	if n.docs.get(v.doc) == nil {
+	if n.docs.Get(v.doc) == nil {
 		if err := n.gate.loads.enter(ctx); err != nil {
 			return err
 		}
 		defer n.gate.loads.leave()
 	}
 	step := v.span.Child("enter document")
-	v.live, err = n.docs.enter(ctx, v.doc)
+	v.live, err = n.docs.Enter(ctx, v.doc)
 	step.End(err)
 	return err
 }
@@ -212,7 +213,7 @@ func (v *visit) endSpan(err error) {
 // take up, and claiming will tell.
 func (v *visit) look(ctx context.Context) error {
 	n := v.node
-	if plan(v.grant).Within(n.gate.limits.Ceilings) == (limits.Plan{}) || n.docs.get(v.doc) != nil {
+	if plan(v.grant).Within(n.gate.limits.Ceilings) == (limits.Plan{}) || n.docs.Get(v.doc) != nil {
 		return nil
 	}
 	pin, state, err := n.cfg.Registry.Lookup(ctx, v.doc)
@@ -246,7 +247,7 @@ func (v *visit) run(socket *session.Socket) {
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
 	v.session = session.New(socket, &n.cfg.Sessions, v.guard, n.gate.shares.enter(v.grant.AppID()), n.pulse, v.readOnly)
-	v.seat = v.live.room.NewSeat(v.session)
+	v.seat = v.live.Room().NewSeat(v.session)
 	v.session.Sit(v.seat)
 	if err := v.seat.Join(); err != nil {
 		socket.Refuse(closecode.TryAgain, closecode.ReasonTryAgain)
@@ -259,7 +260,7 @@ func (v *visit) run(socket *session.Socket) {
 	if n.draining.Load() {
 		v.session.Close(closecode.Restart, closecode.ReasonRestart)
 	}
-	if err := n.docs.away(v.live); err != nil {
+	if err := n.docs.Away(v.live); err != nil {
 		told := answer(err)
 		v.session.Close(told.code, told.reason)
 	}
@@ -286,7 +287,7 @@ func (v *visit) giveBack() {
 // leave gives back what admit took.
 func (v *visit) leave() {
 	if v.live != nil {
-		v.node.docs.leave(v.live)
+		v.node.docs.Leave(v.live)
 	}
 	if v.place != nil {
 		v.place.Leave()

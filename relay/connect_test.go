@@ -14,6 +14,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/test/natstest"
 )
 
 func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
@@ -58,15 +59,13 @@ func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
 
 func TestWhoWaitsForADocumentToOpenKeepsNobodyElseOut(t *testing.T) {
 	w := newWorld(t)
+	proxy := natstest.NewProxy(t, w.nats.URL)
+	w.bus = proxy.URL
 	n := w.node("eu-central-1", "a", func(c *Config) { c.Limits.Handshakes = 1 })
 	token := w.token(authn.Subject{})
 	open(t, n, "open", token)
 
-	// A document that is being opened, for as long as the test likes.
-	d := &document{doc: docid.Document{License: license, Tenant: "acme", App: "notes", Name: "stuck"}, opened: make(chan struct{})}
-	n.docs.mu.Lock()
-	n.docs.live[d.doc], d.id = d, n.docs.list.Add(d)
-	n.docs.mu.Unlock()
+	proxy.Cut() // longer than a handshake waits for its turn, no history answers
 	var waits sync.WaitGroup
 	waits.Go(func() {
 		conn, _, err := dial(t, n.addr, "/stuck", token, nil)
@@ -78,16 +77,8 @@ func TestWhoWaitsForADocumentToOpenKeepsNobodyElseOut(t *testing.T) {
 			t.Errorf("the one that waited was closed with %d", code)
 		}
 	})
+	defer proxy.Heal()
 	defer waits.Wait()
-	defer func() {
-		d.err = errOverloaded
-		n.docs.remove(d)
-		close(d.opened)
-	}()
-	eventually(t, "somebody waits", func() bool {
-		n.docs.mu.Lock()
-		defer n.docs.mu.Unlock()
-		return d.users == 1
-	})
+	eventually(t, "somebody waits", func() bool { return n.docs.Len() == 2 })
 	open(t, n, "open", token)
 }

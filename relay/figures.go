@@ -21,7 +21,7 @@ func (n *Node) figures() admin.Figures {
 	counters, traffic, nats := &n.rooms.Counters, n.traffic.sum(n), n.cfg.Bus.Stats()
 	server := n.cfg.Server.Stats()
 	f := admin.Figures{
-		Connections: n.sessions.Len(), Documents: n.docs.list.Len(),
+		Connections: n.sessions.Len(), Documents: n.docs.Len(),
 		Draining: n.unready.Load(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
 		Handshakes: n.recent.counts(), UnheededForwards: n.gate.unheeded.Load(),
 		Arriving: server.Arriving, ArrivalsCut: server.Cut, Declined: server.Declined, AcceptErrors: server.Failures,
@@ -32,7 +32,7 @@ func (n *Node) figures() admin.Figures {
 		UnackedBytes: counters.UnackedBytes.Load(), Unsaved: n.rooms.Unsaved(), InFlight: int64(n.cfg.History.InFlight()),
 		NATSConnected: n.cfg.Bus.Connected(), NATSReconnects: nats.Reconnects, NATSDropped: nats.Dropped,
 		NATSBacklog: nats.Backlog, NATSWaiting: nats.Waiting, Subscriptions: nats.Subscriptions,
-		Strangers: len(n.cfg.Registry.Strangers()), Unheard: n.unheard.count(),
+		Strangers: len(n.cfg.Registry.Strangers()), Unheard: n.docs.Unheard(),
 		History: n.watched.get(), Tenants: n.tenants(),
 		Places: admin.PlaceFigures(n.gate.places.Stats()),
 	}
@@ -71,8 +71,8 @@ func (n *Node) tenants() []admin.TenantFigures {
 	for _, v := range n.sessions.All() {
 		of(v.doc.Tenant).Connections++
 	}
-	for _, d := range n.docs.list.All() {
-		of(d.doc.Tenant).Documents++
+	for _, d := range n.docs.All() {
+		of(d.Name().Tenant).Documents++
 	}
 	list := make([]admin.TenantFigures, 0, len(counts))
 	for _, t := range counts {

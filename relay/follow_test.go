@@ -10,7 +10,6 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -64,18 +63,5 @@ func TestNobodyJoinsADocumentThatHasMoved(t *testing.T) {
 		if code, reason := closeOf(t, c); code != closecode.Redirect || reason != "REDIRECT:ws://us-east-1.example/todo" {
 			t.Errorf("client %d was closed with %d %q, expected to be redirected", i, code, reason)
 		}
-	}
-}
-
-func TestNewsOfAPinWaitForADocumentThatIsBeingOpened(t *testing.T) {
-	n := &Node{}
-	n.docs.init(n)
-	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
-	n.docs.live[doc] = &document{doc: doc, opened: make(chan struct{})}
-	if err := n.docs.Rebased(t.Context(), doc, kvpin.Pin{}); err == nil {
-		t.Error("the document's new epoch was taken note of by nobody")
-	}
-	if err := n.docs.Restored(t.Context(), doc, kvpin.Pin{}); err == nil {
-		t.Error("the document's history was restored by nobody")
 	}
 }

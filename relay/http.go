@@ -165,7 +165,7 @@ func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docid.Document) (
 	pin, state, err := n.cfg.Registry.Lookup(r.Context(), doc)
 	switch {
 	case errors.Is(err, kvpin.ErrUnavailable):
-		if _, here, _ := n.who(r.Context(), doc); here {
+		if _, here, _ := n.docs.Who(r.Context(), doc); here {
 			return n.cfg.Region, false, nil
 		}
 		return "", false, err

@@ -1,6 +1,6 @@
 // Package relay is a node: it takes client connections, finds out where their
 // documents live, and runs those that live here. connect.go is the connect path
-// from top to bottom; documents.go is which documents are live on this node.
+// from top to bottom; relay/live is the life of the documents.
 package relay
 
 import (
@@ -18,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
@@ -67,8 +68,7 @@ type Node struct {
 	rooms    *room.Rooms
 	pulse    *session.Pulse
 	gate     *gate
-	docs     documents
-	cleanup  cleanup
+	docs     *live.Documents
 	unready  atomic.Bool // no new clients are wanted
 	draining atomic.Bool // no new clients are taken
 	started  time.Time
@@ -85,7 +85,6 @@ type Node struct {
 	recent   recent
 	traffic  traffic
 	watched  watched
-	unheard  unheard
 }
 
 // handshakeTimeout bounds the connect path up to the room: a client hears within
@@ -109,9 +108,6 @@ func Open(cfg Config) (*Node, error) {
 	n.recent.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.patience, n.hurry = context.WithCancel(context.Background())
-	n.docs.init(n)
-	n.cleanup.init(n)
-	n.unheard.init(n)
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
 	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
@@ -129,12 +125,11 @@ func Open(cfg Config) (*Node, error) {
 		err = errors.Join(err, n.gate.close(n.ctx))
 		return nil, err
 	}
-	cfg.Registry.Attach(&n.docs)
+	n.docs = live.New(n.ctx, n.patience, n.liveOptions())
+	cfg.Registry.Attach(n.docs)
 	n.done.Go(func() { n.pulse.Run(n.ctx) })
-	n.done.Go(func() { n.cleanup.run(n.ctx) })
-	n.done.Go(func() { n.unheard.run(n.ctx) })
+	n.done.Go(func() { n.docs.Run(n.ctx) })
 	n.done.Go(func() { n.meetStrangers(n.ctx) })
-	n.done.Go(func() { (&sweep{node: n, every: n.cfg.SweepEvery, swept: make(chan struct{}, 1)}).run(n.ctx) })
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
 	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
 	if cfg.Metrics != nil {
@@ -144,6 +139,27 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
+// liveOptions is what the documents of the node live on.
+func (n *Node) liveOptions() live.Options {
+	return live.Options{
+		Registry: n.cfg.Registry, Rooms: n.rooms, History: n.cfg.History, Bus: n.cfg.Bus, Log: n.log,
+		Node: n.cfg.Node, Started: n.started, Grace: n.cfg.Grace, SweepEvery: n.cfg.SweepEvery,
+		Admit: func(app docid.AppID) error {
+			if n.gate.claims != nil && !n.gate.claims.Take(app) {
+				return errOverloaded
+			}
+			return nil
+		},
+		Redirect: n.redirect,
+		Dismiss: func(r *room.Room, why error) {
+			told := answer(why)
+			r.CloseAll(told.code, told.reason)
+		},
+		Draining: n.draining.Load,
+		Go:       n.done.Go,
+	}
+}
+
 // Disturbed is for bus.Config: messages may have been lost.
 func (n *Node) Disturbed() { n.rooms.Disturbed() }
 
@@ -151,8 +167,11 @@ func (n *Node) Disturbed() { n.rooms.Disturbed() }
 func (n *Node) Emptied(shard int) { n.rooms.Emptied(n.ctx, shard) }
 
 // Unpinned is for kvpin.Config: a document is unpinned without a room's doing.
-func (n *Node) Unpinned(doc docid.Document, pin kvpin.Pin) {
-	n.cleanup.owe(doc, string(pin.Epoch), time.Now().Add(n.cfg.Grace))
+func (n *Node) Unpinned(doc docid.Document, pin kvpin.Pin) { n.docs.Unpinned(doc, pin) }
+
+// Alive is for kvpin.Config: whether another node of the region has a document open.
+func (n *Node) Alive(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+	return n.docs.Alive(ctx, doc, epoch)
 }
 
 // Counters are what the node counts about its rooms.
@@ -177,7 +196,7 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 			pause(ctx, spread/time.Duration(len(sessions)))
 		}
 	}
-	return n.docs.settle(ctx)
+	return n.docs.Settle(ctx)
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -213,7 +232,7 @@ func (n *Node) Close(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, n.hurry)
 	defer n.hurry()
 	defer stop()
-	err := n.docs.settle(ctx)
+	err := n.docs.Settle(ctx)
 	n.cancel()
 	n.done.Wait()
 	n.rooms.Close()

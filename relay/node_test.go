@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,7 @@ type world struct {
 	nats   *natstest.Instance
 	issuer *authn.Issuer
 	pins   func(*kvpin.Config) // changes the configuration of registries; may be nil
+	bus    string              // URL of the regions' NATS; empty: that of nats
 }
 
 func newWorld(t *testing.T) *world {
@@ -67,7 +69,7 @@ func (w *world) node(region docid.Region, id docid.NodeID, configure ...func(*Co
 			w.t.Fatal(err)
 		}
 	}
-	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: w.nats.URL})
+	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: cmp.Or(w.bus, w.nats.URL)})
 	must(err)
 	var node atomic.Pointer[Node]
 	b, err := bus.New(nc, bus.Config{Node: string(id), Disturbed: func() {
@@ -246,7 +248,7 @@ func TestRefusedHandshakesAreAcceptedAndClosedWithTheirCode(t *testing.T) {
 			}
 		})
 	}
-	if docs := n.docs.count(); docs != 0 {
+	if docs := n.docs.Len(); docs != 0 {
 		t.Errorf("%d documents are live after refusals only", docs)
 	}
 }
@@ -347,7 +349,7 @@ func TestDiscoveryRefusesInTheWordsOfTheContract(t *testing.T) {
 			t.Errorf("%s: no CORS header", c.path)
 		}
 	}
-	if pins := n.docs.count(); pins != 0 {
+	if pins := n.docs.Len(); pins != 0 {
 		t.Error("discovery opened a document")
 	}
 }
@@ -461,17 +463,11 @@ func TestAClientThatComesTooOftenOpensNothing(t *testing.T) {
 	if err == nil || response.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("the third got %v, %v", response, err)
 	}
-	if docs := n.docs.count(); docs != 2 {
+	if docs := n.docs.Len(); docs != 2 {
 		t.Errorf("%d documents are live, two were let in", docs)
 	}
 	eventually(t, "the outcomes are counted", func() bool { // a client is in a moment before
 		got := n.recent.counts()
 		return got[admitted] == 2 && got[rateLimited] == 1
 	})
-}
-
-func (ds *documents) count() int {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	return len(ds.live)
 }

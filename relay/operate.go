@@ -14,6 +14,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
+	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
@@ -29,7 +30,7 @@ const admitted = "admitted"
 func (n *Node) Info() control.Info {
 	i := control.Info{
 		Node: string(n.cfg.Node), Region: string(n.cfg.Region), Version: n.cfg.Version, State: n.state(), Started: n.started,
-		Connections: n.sessions.Len(), Documents: n.docs.list.Len(), Load: n.gate.gauge.Load(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
+		Connections: n.sessions.Len(), Documents: n.docs.Len(), Load: n.gate.gauge.Load(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
 		Traffic: n.traffic.sum(n),
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
@@ -49,7 +50,7 @@ func (n *Node) Draining() bool { return n.unready.Load() }
 // LeaseLoad is what the node says about itself in its leases.
 func (n *Node) LeaseLoad() json.RawMessage {
 	load, _ := json.Marshal(control.LeaseLoad{ // cannot fail
-		Version: n.cfg.Version, Connections: n.sessions.Len(), Documents: n.docs.list.Len(), Load: n.gate.gauge.Load(),
+		Version: n.cfg.Version, Connections: n.sessions.Len(), Documents: n.docs.Len(), Load: n.gate.gauge.Load(),
 	})
 	return load
 }
@@ -123,8 +124,13 @@ func (t *traffic) sum(n *Node) control.Traffic {
 // little must not hold the node up.
 const scan = 20_000
 
-// page lists entries of a roster that pick turns into rows.
-func page[T, R any](list *roster.Roster[T], after uint64, limit int, pick func(id uint64, v T) (R, bool)) control.Page[R] {
+// listing is what can be paged through: a roster, or what holds one.
+type listing[T any] interface {
+	After(id uint64, n int) (found []roster.Entry[T], more bool)
+}
+
+// page lists entries of a listing that pick turns into rows.
+func page[T, R any](list listing[T], after uint64, limit int, pick func(id uint64, v T) (R, bool)) control.Page[R] {
 	p := control.Page[R]{Next: after}
 	for looked := 0; looked < scan; {
 		found, more := list.After(p.Next, limit)
@@ -147,7 +153,7 @@ func page[T, R any](list *roster.Roster[T], after uint64, limit int, pick func(i
 
 // Sessions lists the sessions that the filter selects, oldest first.
 func (n *Node) Sessions(f *control.Filter, after uint64, limit int) control.Page[control.Session] {
-	return page(&n.sessions, after, limit, func(id uint64, v *visit) (row control.Session, ok bool) {
+	return page[*visit](&n.sessions, after, limit, func(id uint64, v *visit) (row control.Session, ok bool) {
 		if !v.selected(id, f) {
 			return row, false
 		}
@@ -172,48 +178,46 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // Documents lists the documents that are live here and that the filter selects,
 // in the order in which they were opened.
 func (n *Node) Documents(f *control.Filter, after uint64, limit int) control.Page[control.DocumentRow] {
-	return page(&n.docs.list, after, limit, func(id uint64, d *document) (row control.DocumentRow, ok bool) {
-		if !f.TakesDocument(d.doc) {
+	return page[*live.Document](n.docs, after, limit, func(id uint64, d *live.Document) (row control.DocumentRow, ok bool) {
+		if !f.TakesDocument(d.Name()) {
 			return row, false
 		}
-		if !d.isOpen() {
-			return control.DocumentRow{ID: id, Document: control.NewDocument(d.doc), LoadState: "opening"}, true
+		if !d.IsOpen() {
+			return control.DocumentRow{ID: id, Document: control.NewDocument(d.Name()), LoadState: "opening"}, true
 		}
-		return n.docs.row(d, d.room.Brief()), true
+		return n.documentRow(d, d.Room().Brief()), true
 	})
 }
 
 // Busiest lists the open documents with the most edits per second, at most n.
 func (n *Node) Busiest(f *control.Filter, most int) []control.DocumentRow {
 	var rows []control.DocumentRow
-	for _, d := range n.docs.list.All() {
-		if !d.isOpen() || !f.TakesDocument(d.doc) {
+	for _, d := range n.docs.All() {
+		if !d.IsOpen() || !f.TakesDocument(d.Name()) {
 			continue
 		}
-		rate, sessions := d.room.Activity()
-		at, _ := slices.BinarySearchFunc(rows, d, func(row control.DocumentRow, _ *document) int {
+		rate, sessions := d.Room().Activity()
+		at, _ := slices.BinarySearchFunc(rows, d, func(row control.DocumentRow, _ *live.Document) int {
 			return cmp.Or(cmp.Compare(rate, row.Rate), cmp.Compare(sessions, row.Sessions))
 		})
 		if at == most {
 			continue
 		}
-		rows = slices.Insert(rows, at, n.docs.row(d, d.room.Brief()))
+		rows = slices.Insert(rows, at, n.documentRow(d, d.Room().Brief()))
 		rows = rows[:min(len(rows), most)]
 	}
 	return rows
 }
 
-// row describes a document that is open.
-func (ds *documents) row(d *document, s room.Stat) control.DocumentRow {
+// documentRow describes a document that is open.
+func (n *Node) documentRow(d *live.Document, s room.Stat) control.DocumentRow {
 	row := control.DocumentRow{
-		Document: control.NewDocument(d.doc), Epoch: s.Epoch, Sessions: s.Sessions, Clients: s.Clients, Peers: s.Peers, Edits: s.Edits, Rate: s.Rate,
+		Document: control.NewDocument(d.Name()), Epoch: s.Epoch, Sessions: s.Sessions, Clients: s.Clients, Peers: s.Peers, Edits: s.Edits, Rate: s.Rate,
 		Bytes: s.Store.Bytes, Structs: s.Store.Structs, Writers: s.Store.Clients, Pending: s.Store.Pending,
 		Messages: s.Messages, Unacked: s.UnackedBytes, UnsavedMS: milliseconds(s.Unsaved), LoadState: "open",
 	}
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	row.ID = d.id
-	if d.closing {
+	var closing bool
+	if row.ID, closing = n.docs.Entry(d); closing {
 		row.LoadState = "closing"
 	}
 	return row
@@ -222,13 +226,13 @@ func (ds *documents) row(d *document, s room.Stat) control.DocumentRow {
 // Stat describes a document that is open here, and reads its history to say what
 // the stream holds.
 func (n *Node) Stat(ctx context.Context, doc control.Document) (control.DocumentStat, error) {
-	d := n.docs.get(doc.Docname())
+	d := n.docs.Get(doc.Docname())
 	if d == nil {
 		return control.DocumentStat{}, control.NotFound("%s is not open here", doc)
 	}
-	s := d.room.Stat()
+	s := d.Room().Stat()
 	stat := control.DocumentStat{
-		DocumentRow: n.docs.row(d, s), Node: string(n.cfg.Node), StateVector: clocks(s.StateVector), DurableMS: milliseconds(s.Durable),
+		DocumentRow: n.documentRow(d, s), Node: string(n.cfg.Node), StateVector: clocks(s.StateVector), DurableMS: milliseconds(s.Durable),
 	}
 	var err error
 	stat.History, err = n.historyStat(ctx, doc.Docname(), s.Epoch)
@@ -265,11 +269,11 @@ func clocks(stateVector []byte) []control.Clock {
 
 // Export returns the whole document as one Yjs update, which must not be changed.
 func (n *Node) Export(doc control.Document) ([]byte, error) {
-	d := n.docs.get(doc.Docname())
+	d := n.docs.Get(doc.Docname())
 	if d == nil {
 		return nil, control.NotFound("%s is not open here", doc)
 	}
-	return d.room.Export(), nil
+	return d.Room().Export(), nil
 }
 
 // Recent returns whom the node turned away, and which sessions ended.

@@ -36,7 +36,7 @@ func TestAPageEndsWhereTheNextBegins(t *testing.T) {
 		}
 		pages := 0
 		for after, more := uint64(0), true; more; pages++ {
-			p := page(&r, after, c.limit, func(_ uint64, v int) (int, bool) { return v, c.pick(v) })
+			p := page[int](&r, after, c.limit, func(_ uint64, v int) (int, bool) { return v, c.pick(v) })
 			if len(p.Rows) > c.limit || p.More && p.Next == after {
 				t.Fatalf("%s: %d rows, next %d after %d", name, len(p.Rows), p.Next, after)
 			}
@@ -56,7 +56,7 @@ func BenchmarkPageOfSessions(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for after := uint64(0); b.Loop(); {
-		p := page(&r, after, 1000, func(id uint64, _ int) (control.Session, bool) { return control.Session{ID: id}, true })
+		p := page[int](&r, after, 1000, func(id uint64, _ int) (control.Session, bool) { return control.Session{ID: id}, true })
 		if after = p.Next; !p.More {
 			after = 0
 		}

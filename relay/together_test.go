@@ -3,9 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,9 +14,6 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/history"
-	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -42,8 +37,8 @@ func send(t *testing.T, c *websocket.Conn, update []byte) {
 
 // has reports whether a node's room of the document holds the text.
 func (n *testNode) has(s string) bool {
-	d := n.docs.get(todo)
-	return d != nil && strings.Contains(string(d.room.Export()), s)
+	d := n.docs.Get(todo)
+	return d != nil && strings.Contains(string(d.Room().Export()), s)
 }
 
 func wait(t *testing.T, what string, holds func() bool) {
@@ -97,7 +92,7 @@ func TestAFormerLifeDoesNotComeBackIntoTheNext(t *testing.T) {
 		t.Errorf("a member of the former life was closed with %d %q, expected 1012", code, reason)
 	}
 	again := open(t, b, "todo", token)
-	wait(t, "the new life has both nodes", func() bool { return len(a.docs.get(todo).room.Pods()) == 1 })
+	wait(t, "the new life has both nodes", func() bool { return len(a.docs.Get(todo).Room().Pods()) == 1 })
 	if a.has("former") || b.has("former") {
 		t.Error("the former life came back")
 	}
@@ -160,91 +155,10 @@ func TestTheRegionIsAskedWhoHasADocumentOpen(t *testing.T) {
 	_ = sub.Unsubscribe()
 	other := w.node("eu-central-1", "b")
 	open(t, other, "todo", w.token(authn.Subject{}))
-	epoch := kvpin.Epoch(other.docs.get(todo).room.Epoch())
+	epoch := kvpin.Epoch(other.docs.Get(todo).Room().Epoch())
 	for e, want := range map[kvpin.Epoch]bool{epoch: true, "another": false} {
 		if alive, err := n.Alive(t.Context(), todo, e); alive != want || err != nil {
 			t.Errorf("epoch %s: %v, %v", e, alive, err)
 		}
 	}
-}
-
-// lines keeps what is logged.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) says(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), s)
-}
-
-func TestAHolderThatIsNotHeardIsTold(t *testing.T) {
-	w := newWorld(t)
-	var log lines
-	a := w.node("eu-central-1", "a")
-	b := w.node("eu-central-1", "b", func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-	token := w.token(authn.Subject{})
-	open(t, a, "todo", token)
-	open(t, b, "todo", token)
-	d := b.docs.get(todo)
-	wait(t, "b is a holder", func() bool { return len(d.hold.Pin().Holders) == 2 })
-	wait(t, "they hear each other", func() bool { return len(b.unheard.missing(d, d.hold.Pin())) == 0 })
-	b.unheard.look(t.Context(), d)
-	if b.unheard.count() > 0 || log.says("is not heard") {
-		t.Error("a holder that is heard is told")
-	}
-	// The same pin on a node whose NATS is another: its room hears nobody.
-	alone := openAlone(t, d)
-	heard := d.room
-	d.room = alone
-	b.unheard.look(t.Context(), d)
-	if b.unheard.count() != 1 || !log.says("is not heard") || !log.says("nodes=[a]") {
-		t.Errorf("nothing is told: %d, %s", b.unheard.count(), log.text.String())
-	}
-	d.room = heard
-	b.unheard.look(t.Context(), d)
-	if b.unheard.count() != 0 {
-		t.Error("it is told for ever")
-	}
-}
-
-// openAlone opens a room of the document on a NATS server that nobody else uses.
-func openAlone(t *testing.T, d *document) *room.Room {
-	t.Helper()
-	nc, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: natstest.Server(t).URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := bus.New(nc, bus.Config{Node: "b"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := history.Open(t.Context(), nc, history.Config{Publisher: b})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rooms, err := room.Open(room.Config{Bus: b, History: h})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := rooms.Open(t.Context(), d.doc, d.room.Epoch(), true, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		r.Close()
-		rooms.Close()
-		h.Close()
-		b.Close()
-		nc.Close()
-	})
-	return r
 }

@@ -102,7 +102,7 @@ func (t *tracer) pin(ctx context.Context) (string, error) {
 	n := t.n
 	pin, state, err := n.cfg.Registry.Lookup(ctx, t.doc)
 	if errors.Is(err, kvpin.ErrUnavailable) {
-		epoch, here, _ := n.who(ctx, t.doc)
+		epoch, here, _ := n.docs.Who(ctx, t.doc)
 		if !here {
 			return "", err
 		}
@@ -188,8 +188,8 @@ func ofLimit(n, limit int) string {
 
 // users is how many sessions of the document this node has.
 func (t *tracer) users() int {
-	if d := t.n.docs.get(t.doc); d != nil {
-		return d.room.Members()
+	if d := t.n.docs.Get(t.doc); d != nil {
+		return d.Room().Members()
 	}
 	return 0
 }
@@ -206,8 +206,8 @@ func (t *tracer) history(ctx context.Context) (string, error) {
 }
 
 func (t *tracer) room(context.Context) (string, error) {
-	if d := t.n.docs.get(t.doc); d != nil {
-		s := d.room.Brief()
+	if d := t.n.docs.Get(t.doc); d != nil {
+		s := d.Room().Brief()
 		return fmt.Sprintf("open here with %d sessions, %d bytes", s.Sessions, s.Store.Bytes), nil
 	}
 	return "not open here: this node would load it", nil

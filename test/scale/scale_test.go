@@ -187,14 +187,14 @@ func TestRulesAreTheProducts(t *testing.T) {
 			"&c.Grace, 10*time.Second", "&c.LeaseTTL, 10*time.Second", "&c.RenewEvery, c.LeaseTTL*3/10", "&c.Backstop, 4*time.Hour",
 			"&c.Timeout, 800*time.Millisecond", "&c.SweepAfter, max(30*time.Second", "&c.SweepEvery, time.Hour",
 		},
-		"kvpin/hold.go":       {"half := h.b.cfg.Backstop / 2", "half*3/4 + mathrand.N(half/4)"},
-		"kvpin/answers.go":    {"const silenceLife = time.Second"},
-		"kvpin/pace.go":       {"paceFirst = 4", "paceMost = 64"},
-		"kvpin/natswatch.go":  {"watchHeartbeat = 2 * time.Second"},
-		"kvpin/natsbucket.go": {"maxWatches = 100_000"},
-		"relay/documents.go":  {"const absorb = 3 * time.Second"},
-		"relay/node.go":       {"cfg.SweepEvery = 10 * time.Minute", "cfg.Grace = 10 * time.Second"},
-		"relay/room/rooms.go": {"c.BeaconEvery, 5*time.Second", "c.BatchWindow, 50*time.Millisecond"},
+		"kvpin/hold.go":           {"half := h.b.cfg.Backstop / 2", "half*3/4 + mathrand.N(half/4)"},
+		"kvpin/answers.go":        {"const silenceLife = time.Second"},
+		"kvpin/pace.go":           {"paceFirst = 4", "paceMost = 64"},
+		"kvpin/natswatch.go":      {"watchHeartbeat = 2 * time.Second"},
+		"kvpin/natsbucket.go":     {"maxWatches = 100_000"},
+		"relay/live/documents.go": {"const absorb = 3 * time.Second"},
+		"relay/node.go":           {"cfg.SweepEvery = 10 * time.Minute", "cfg.Grace = 10 * time.Second"},
+		"relay/room/rooms.go":     {"c.BeaconEvery, 5*time.Second", "c.BatchWindow, 50*time.Millisecond"},
 	} {
 		source, err := os.ReadFile("../../" + file)
 		if err != nil {

@@ -1,4 +1,4 @@
-package relay
+package live
 
 import (
 	"context"
@@ -13,10 +13,11 @@ import (
 	"github.com/wsnode/wsnode/relay/history"
 )
 
-// cleanup removes the history of documents whose pin is gone. The node that took
-// the last holder out owes it; what crashes left behind the sweep finds.
-type cleanup struct {
-	node *Node
+// purges remove the histories of documents whose pins are gone. The node that took
+// the last holder out owes it; what crashes left behind the sweep finds. No history is
+// purged of an epoch that the registry or a room of the region knows.
+type purges struct {
+	docs *Documents
 	wake chan struct{}
 
 	mu   sync.Mutex
@@ -39,50 +40,50 @@ const (
 	cleaners = 16
 )
 
-func (c *cleanup) init(n *Node) {
-	c.node, c.wake, c.debt = n, make(chan struct{}, 1), map[owed]time.Time{}
+func (p *purges) init(ds *Documents) {
+	p.docs, p.wake, p.debt = ds, make(chan struct{}, 1), map[owed]time.Time{}
 }
 
 // owe has the history of an epoch removed once its pin has expired.
-func (c *cleanup) owe(doc docid.Document, epoch string, expiry time.Time) {
-	c.mu.Lock()
-	c.debt[owed{doc, epoch}] = expiry.Add(afterExpiry)
-	c.mu.Unlock()
-	c.signal()
+func (p *purges) owe(doc docid.Document, epoch string, expiry time.Time) {
+	p.mu.Lock()
+	p.debt[owed{doc, epoch}] = expiry.Add(afterExpiry)
+	p.mu.Unlock()
+	p.signal()
 }
 
 // suspect has the history of an epoch looked at again and then removed, unless
 // it is owed already.
-func (c *cleanup) suspect(o owed, at time.Time) (isNew bool) {
-	c.mu.Lock()
-	_, known := c.debt[o]
+func (p *purges) suspect(o owed, at time.Time) (isNew bool) {
+	p.mu.Lock()
+	_, known := p.debt[o]
 	if !known {
-		c.debt[o] = at
+		p.debt[o] = at
 	}
-	c.mu.Unlock()
-	c.signal()
+	p.mu.Unlock()
+	p.signal()
 	return !known
 }
 
-func (c *cleanup) signal() {
+func (p *purges) signal() {
 	select {
-	case c.wake <- struct{}{}:
+	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (c *cleanup) run(ctx context.Context) {
+func (p *purges) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	slots := make(chan struct{}, cleaners)
 	var working sync.WaitGroup
 	defer working.Wait()
 	for {
-		due, next := c.due(time.Now())
+		due, next := p.due(time.Now())
 		for _, o := range due {
 			slots <- struct{}{}
 			working.Go(func() {
-				c.work(ctx, o)
+				p.work(ctx, o)
 				<-slots
 			})
 		}
@@ -90,24 +91,24 @@ func (c *cleanup) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.wake:
+		case <-p.wake:
 		case <-timer.C:
 		}
 	}
 }
 
 // due returns the debts that are due, and how long until the next one is.
-func (c *cleanup) due(now time.Time) (due []owed, next time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (p *purges) due(now time.Time) (due []owed, next time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	next = time.Hour
-	for o, at := range c.debt {
+	for o, at := range p.debt {
 		if wait := at.Sub(now); wait > 0 {
 			next = min(next, wait)
 			continue
 		}
 		due = append(due, o)
-		delete(c.debt, o)
+		delete(p.debt, o)
 	}
 	if len(due) > 0 {
 		next = 0
@@ -116,20 +117,20 @@ func (c *cleanup) due(now time.Time) (due []owed, next time.Duration) {
 }
 
 // work pays one debt, or keeps it.
-func (c *cleanup) work(ctx context.Context, o owed) {
-	if err := c.remove(ctx, o); err != nil && ctx.Err() == nil {
-		c.mu.Lock()
-		c.debt[o] = time.Now().Add(lookAgain)
-		c.mu.Unlock()
-		c.signal()
+func (p *purges) work(ctx context.Context, o owed) {
+	if err := p.remove(ctx, o); err != nil && ctx.Err() == nil {
+		p.mu.Lock()
+		p.debt[o] = time.Now().Add(lookAgain)
+		p.mu.Unlock()
+		p.signal()
 	}
 }
 
 // remove removes the history of an epoch that has ended. What is removed is
 // settled before the question whether it has: should a room restore the document
 // meanwhile, its snapshot comes later and stays.
-func (c *cleanup) remove(ctx context.Context, o owed) error {
-	h := c.node.cfg.History
+func (p *purges) remove(ctx context.Context, o owed) error {
+	h := p.docs.o.History
 	subject := o.doc.UpdatesSubject(h.Shard(o.doc.PinKey()), o.epoch)
 	last, err := h.Last(ctx, subject)
 	if errors.Is(err, history.ErrStreamMissing) {
@@ -138,7 +139,7 @@ func (c *cleanup) remove(ctx context.Context, o owed) error {
 	if err != nil || last == 0 {
 		return err
 	}
-	if gone, err := c.gone(ctx, o); err != nil || !gone {
+	if gone, err := p.gone(ctx, o); err != nil || !gone {
 		return err
 	}
 	return h.PurgeBelow(ctx, subject, last+1)
@@ -151,10 +152,10 @@ var errNoWord = errors.New("a room does not answer")
 // gone reports whether the epoch has ended: neither the registry nor a room of
 // the region knows it. A registry that lost its pins knows of none, so silence of
 // the rooms is no answer either.
-func (c *cleanup) gone(ctx context.Context, o owed) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+func (p *purges) gone(ctx context.Context, o owed) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	pin, state, err := c.node.cfg.Registry.Lookup(ctx, o.doc)
+	pin, state, err := p.docs.o.Registry.Lookup(ctx, o.doc)
 	if errors.Is(err, kvpin.ErrNotServed) {
 		return false, nil
 	}
@@ -164,7 +165,7 @@ func (c *cleanup) gone(ctx context.Context, o owed) (bool, error) {
 	if state != kvpin.Free && string(pin.Epoch) == o.epoch {
 		return false, nil // somebody came back; who leaves last will owe it
 	}
-	epoch, ok, err := c.node.who(ctx, o.doc)
+	epoch, ok, err := p.docs.Who(ctx, o.doc)
 	switch {
 	case errors.Is(err, bus.ErrNobody):
 		return true, nil

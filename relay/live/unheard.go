@@ -1,4 +1,4 @@
-package relay
+package live
 
 import (
 	"context"
@@ -17,16 +17,16 @@ import (
 // that is cut off. Who opens a document that others have finds them in its pin, so it
 // is enough to look after openings.
 type unheard struct {
-	node *Node
+	docs *Documents
 	wake chan struct{}
 
 	mu   sync.Mutex
 	due  []suspicion // in the order of at
-	told map[*document]struct{}
+	told map[*Document]struct{}
 }
 
 type suspicion struct {
-	d  *document
+	d  *Document
 	at time.Time
 }
 
@@ -34,8 +34,8 @@ type suspicion struct {
 // more is forgotten sooner, and a node that has just left is out of the pin.
 const unheardAfter = 15 * time.Second
 
-func (u *unheard) init(n *Node) {
-	u.node, u.wake, u.told = n, make(chan struct{}, 1), map[*document]struct{}{}
+func (u *unheard) init(ds *Documents) {
+	u.docs, u.wake, u.told = ds, make(chan struct{}, 1), map[*Document]struct{}{}
 }
 
 // count is how many documents have nodes that are not heard.
@@ -46,7 +46,7 @@ func (u *unheard) count() int {
 }
 
 // watch has a document looked at if its pin names other nodes.
-func (u *unheard) watch(d *document) {
+func (u *unheard) watch(d *Document) {
 	if len(u.missing(d, d.hold.Pin())) == 0 {
 		return
 	}
@@ -64,10 +64,10 @@ func (u *unheard) watch(d *document) {
 }
 
 // missing are the holders of a pin on other nodes whose rooms are not heard.
-func (u *unheard) missing(d *document, pin kvpin.Pin) (holders []kvpin.Holder) {
+func (u *unheard) missing(d *Document, pin kvpin.Pin) (holders []kvpin.Holder) {
 	pods := d.room.Pods()
 	for _, h := range pin.Holders {
-		if h.Node != u.node.cfg.Node && !slices.Contains(pods, bus.PodSubject(string(h.Node))) {
+		if h.Node != u.docs.o.Node && !slices.Contains(pods, bus.PodSubject(string(h.Node))) {
 			holders = append(holders, h)
 		}
 	}
@@ -94,7 +94,7 @@ func (u *unheard) run(ctx context.Context) {
 }
 
 // next takes the first suspicion that is due, or says how long to wait for it.
-func (u *unheard) next(now time.Time) (*document, time.Duration) {
+func (u *unheard) next(now time.Time) (*Document, time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.due) == 0 {
@@ -110,7 +110,7 @@ func (u *unheard) next(now time.Time) (*document, time.Duration) {
 
 // look tells of a document whose other nodes are still not heard, has its room look
 // for them, and comes again.
-func (u *unheard) look(ctx context.Context, d *document) {
+func (u *unheard) look(ctx context.Context, d *Document) {
 	silent, known := u.silent(ctx, d)
 	u.mu.Lock()
 	_, told := u.told[d]
@@ -125,7 +125,7 @@ func (u *unheard) look(ctx context.Context, d *document) {
 	u.due = append(u.due, suspicion{d, time.Now().Add(unheardAfter)})
 	u.mu.Unlock()
 	if known && !told {
-		u.node.log.Error("another node has a document open by its pin, and is not heard in the region: their users do not meet",
+		u.docs.o.Log.Error("another node has a document open by its pin, and is not heard in the region: their users do not meet",
 			"document", d.doc.String(), "nodes", silent)
 	}
 	d.room.Look()
@@ -133,13 +133,13 @@ func (u *unheard) look(ctx context.Context, d *document) {
 
 // silent are the nodes that have a document open by its pin and a current lease, and
 // are not heard. known is false if the registry does not say.
-func (u *unheard) silent(ctx context.Context, d *document) (nodes []docid.NodeID, known bool) {
-	if u.node.docs.get(d.doc) != d || len(u.missing(d, d.hold.Pin())) == 0 {
+func (u *unheard) silent(ctx context.Context, d *Document) (nodes []docid.NodeID, known bool) {
+	if u.docs.Get(d.doc) != d || len(u.missing(d, d.hold.Pin())) == 0 {
 		return nil, true
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	registry := u.node.cfg.Registry
+	registry := u.docs.o.Registry
 	pin, _, err := registry.Lookup(ctx, d.doc)
 	if err != nil {
 		return nil, false

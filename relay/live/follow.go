@@ -1,4 +1,4 @@
-package relay
+package live
 
 import (
 	"context"
@@ -16,41 +16,39 @@ import (
 // members are sent there and take along what they typed; nobody joins them any
 // more. Who is between entering and joining, or comes while the document is being
 // opened, finds out by away.
-func (ds *documents) Moved(doc docid.Document, pin kvpin.Pin) {
-	err := ds.node.redirect(ds.node.ctx, doc, pin)
-	d := ds.get(doc)
+func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
+	err := ds.o.Redirect(ds.ctx, doc, pin)
+	d := ds.Get(doc)
 	if d == nil || !d.hasMoved() {
 		return
 	}
 	ds.mu.Lock()
 	d.moved = err
 	ds.mu.Unlock()
-	ds.node.log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
-	told := answer(err)
-	d.room.CloseAll(told.code, told.reason)
+	ds.o.Log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
+	ds.o.Dismiss(d.room, err)
 }
 
 // Ended implements kvpin.Rooms: the document ended while this node had no lease, and
 // lives anew in this region. What the room holds must not come back in that life, so
 // the room is given up as it is. Its members come back at once, to any node of the
 // region, and bring what they have themselves.
-func (ds *documents) Ended(doc docid.Document, _ kvpin.Pin) {
-	d := ds.get(doc)
+func (ds *Documents) Ended(doc docid.Document, _ kvpin.Pin) {
+	d := ds.Get(doc)
 	if d == nil || !d.hasMoved() {
 		return
 	}
 	ds.mu.Lock()
-	d.moved = errEnded
+	d.moved = ErrEnded
 	ds.mu.Unlock()
-	ds.node.log.Warn("a document ended while this node had no lease, and lives anew; its clients bring what they have", "document", doc.String())
-	told := answer(errEnded)
-	d.room.CloseAll(told.code, told.reason)
-	ds.node.cleanup.owe(doc, d.room.Epoch(), time.Now().Add(absorb))
+	ds.o.Log.Warn("a document ended while this node had no lease, and lives anew; its clients bring what they have", "document", doc.String())
+	ds.o.Dismiss(d.room, ErrEnded)
+	ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(absorb))
 }
 
 // hasMoved reports whether an open document has gone to another region, or has ended:
 // nothing else ends its hold before the entry closes, when nobody asks any more.
-func (d *document) hasMoved() bool {
+func (d *Document) hasMoved() bool {
 	select {
 	case <-d.hold.Done():
 		return true
@@ -59,16 +57,16 @@ func (d *document) hasMoved() bool {
 	}
 }
 
-// away returns an error if an open document has gone to another region, or has ended:
+// Away returns an error if an open document has gone to another region, or has ended:
 // where it is, or that the client should try again until that is known.
-func (ds *documents) away(d *document) error {
+func (ds *Documents) Away(d *Document) error {
 	if !d.hasMoved() {
 		return nil
 	}
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if d.moved == nil {
-		return errMoving
+		return ErrMoving
 	}
 	return d.moved
 }
@@ -77,17 +75,17 @@ func (ds *documents) away(d *document) error {
 var errOpening = errors.New("the document is being opened")
 
 // Restored implements kvpin.Rooms.
-func (ds *documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.Pin) error {
+func (ds *Documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.Pin) error {
 	return ds.tell(doc, func(r *room.Room) error { return r.Restore(ctx) })
 }
 
 // Rebased implements kvpin.Rooms.
-func (ds *documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
+func (ds *Documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
 	return ds.tell(doc, func(r *room.Room) error { return r.Rebase(ctx, string(pin.Epoch)) })
 }
 
 // tell has a document's room follow its pin, if there is one.
-func (ds *documents) tell(doc docid.Document, follow func(*room.Room) error) error {
+func (ds *Documents) tell(doc docid.Document, follow func(*room.Room) error) error {
 	d, opening := ds.find(doc)
 	switch {
 	case opening:

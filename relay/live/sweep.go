@@ -1,4 +1,4 @@
-package relay
+package live
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // The nodes of a region take turns: who has swept says so, and the others put
 // their own sweeps off. Nothing depends on it, since a sweep may be repeated.
 type sweep struct {
-	node  *Node
+	docs  *Documents
 	every time.Duration
 	swept chan struct{} // another node has
 }
@@ -34,9 +34,9 @@ const (
 func (s *sweep) confirmAfter() time.Duration { return s.every / 5 }
 
 func (s *sweep) run(ctx context.Context) {
-	sub, err := s.node.cfg.Bus.Subscribe(sweptSubject, s)
+	sub, err := s.docs.o.Bus.Subscribe(sweptSubject, s)
 	if err != nil {
-		s.node.log.Warn("the other nodes' sweeps are not heard; this node sweeps more often than need be", "err", err)
+		s.docs.o.Log.Warn("the other nodes' sweeps are not heard; this node sweeps more often than need be", "err", err)
 	} else {
 		defer sub.Unsubscribe()
 	}
@@ -51,9 +51,9 @@ func (s *sweep) run(ctx context.Context) {
 			timer.Reset(s.every + jitter(s.every))
 		case <-timer.C:
 			if err := s.look(ctx); err != nil && ctx.Err() == nil {
-				s.node.log.Warn("the sweep of the history was broken off; the next goes on", "err", err)
+				s.docs.o.Log.Warn("the sweep of the history was broken off; the next goes on", "err", err)
 			}
-			_ = s.node.cfg.Bus.Publish(sweptSubject, nil) // else the others sweep too
+			_ = s.docs.o.Bus.Publish(sweptSubject, nil) // else the others sweep too
 			timer.Reset(s.every + jitter(s.every/10))
 		}
 	}
@@ -72,9 +72,9 @@ func (s *sweep) Receive(_, _ string, _ []byte) {
 // look goes through all histories once. A document that is live in this region
 // costs a question to its room at most; only for the others is the registry read.
 func (s *sweep) look(ctx context.Context) error {
-	n := s.node
+	ds := s.docs
 	found := 0
-	for subject, err := range n.cfg.History.Subjects(ctx, "") {
+	for subject, err := range ds.o.History.Subjects(ctx, "") {
 		if errors.Is(err, history.ErrStreamMissing) {
 			return nil
 		}
@@ -82,21 +82,21 @@ func (s *sweep) look(ctx context.Context) error {
 			return err
 		}
 		doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
-		if err != nil || !n.cfg.Registry.Serves(doc.License) {
+		if err != nil || !ds.o.Registry.Serves(doc.License) {
 			continue
 		}
-		if live, ok, _ := n.who(ctx, doc); ok && live == epoch {
+		if live, ok, _ := ds.Who(ctx, doc); ok && live == epoch {
 			continue
 		}
 		o := owed{doc, epoch}
-		gone, err := n.cleanup.gone(ctx, o)
+		gone, err := ds.purges.gone(ctx, o)
 		switch {
 		case errors.Is(err, errNoWord):
 			continue // perhaps of a node that NATS has yet to find dead
 		case err != nil:
 			return err
 		}
-		if !gone || !n.cleanup.suspect(o, time.Now().Add(s.confirmAfter())) {
+		if !gone || !ds.purges.suspect(o, time.Now().Add(s.confirmAfter())) {
 			continue
 		}
 		if found++; found == maxFound {
@@ -104,7 +104,7 @@ func (s *sweep) look(ctx context.Context) error {
 		}
 	}
 	if found > 0 {
-		n.log.Info("found histories that nobody removed", "documents", found)
+		ds.o.Log.Info("found histories that nobody removed", "documents", found)
 	}
 	return nil
 }

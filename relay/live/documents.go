@@ -1,0 +1,300 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/room"
+)
+
+// Document is one entry of Documents: a document that is being opened, open, or being
+// given up. room and hold are set before opened is closed.
+type Document struct {
+	doc    docid.Document
+	id     uint64 // in the roster, guarded by Documents.mu
+	opened chan struct{}
+	gone   chan struct{} // closed when the entry has left the map; nil: nobody waits. Guarded by Documents.mu
+	room   *room.Room
+	hold   *kvpin.Hold
+	err    error
+
+	// Guarded by Documents.mu.
+	users    int
+	lastLeft time.Time
+	closing  bool
+	moved    error // where the document went, or that it ended; nil: it is here, or nobody has said yet
+}
+
+// absorb is how long a node keeps a document after its last session, so that
+// neither a page reload nor a storm, of which a busy node has the last clients back
+// after seconds, costs registry writes: all documents at once are more than a
+// registry answers in time. It counts towards the grace period.
+const absorb = 3 * time.Second
+
+// durableWait bounds how long an abandoned document stays for the sake of edits
+// that the history has not acknowledged.
+const durableWait = time.Minute
+
+// Name returns which document it is.
+func (d *Document) Name() docid.Document { return d.doc }
+
+// Room returns the document's room, once it is open.
+func (d *Document) Room() *room.Room { return d.room }
+
+// Enter returns the document live, with a place for one user that leave gives
+// back. It claims the pin and loads the document if need be.
+func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, error) {
+	for {
+		d, wait := ds.take(doc)
+		if wait != nil {
+			select {
+			case <-wait:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		select {
+		case <-d.opened:
+		case <-ctx.Done():
+			ds.Leave(d)
+			return nil, ctx.Err()
+		}
+		err := d.err
+		if err == nil {
+			err = ds.Away(d)
+		}
+		if err == nil {
+			return d, nil
+		}
+		if !errors.Is(err, ErrEnded) {
+			ds.Leave(d)
+			return nil, err
+		}
+		gone := ds.goneOf(d)
+		ds.Leave(d)
+		select {
+		case <-gone: // the document lives anew: open that
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// goneOf is closed when an entry in which the caller has a place has left the map.
+func (ds *Documents) goneOf(d *Document) <-chan struct{} {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d.gone == nil {
+		d.gone = make(chan struct{})
+	}
+	return d.gone
+}
+
+// take counts a user in, or returns what to wait for while the document closes.
+func (ds *Documents) take(doc docid.Document) (d *Document, wait <-chan struct{}) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d = ds.live[doc]
+	if d != nil && d.closing {
+		if d.gone == nil {
+			d.gone = make(chan struct{})
+		}
+		return nil, d.gone
+	}
+	if d == nil {
+		d = &Document{doc: doc, opened: make(chan struct{})}
+		ds.live[doc] = d
+		d.id = ds.list.Add(d)
+		// Not the first joiner's goroutine: others wait for it too.
+		ds.o.Go(func() { ds.open(d) })
+	}
+	d.users++
+	return d, nil
+}
+
+// open pins and loads the document.
+func (ds *Documents) open(d *Document) {
+	ctx, cancel := context.WithTimeout(ds.ctx, openTimeout)
+	defer cancel()
+	d.err = ds.load(ctx, d)
+	if d.err != nil {
+		ds.remove(d)
+	}
+	close(d.opened)
+	if d.err == nil {
+		ds.unheard.watch(d)
+	}
+}
+
+func (ds *Documents) load(ctx context.Context, d *Document) (err error) {
+	if err := ds.o.Admit(d.doc.AppID()); err != nil {
+		return err
+	}
+	if d.hold, err = ds.claim(ctx, d.doc); err != nil {
+		return err
+	}
+	pin := d.hold.Pin()
+	fresh := len(pin.Holders) == 1 && time.Since(pin.Since) < openTimeout
+	if d.room, err = ds.o.Rooms.Open(ctx, d.doc, string(pin.Epoch), fresh, nil); err != nil {
+		if _, releaseErr := d.hold.Release(ctx, time.Now()); releaseErr != nil {
+			err = errors.Join(err, releaseErr)
+		}
+		return err
+	}
+	return nil
+}
+
+// IsOpen reports whether the document has been opened.
+func (d *Document) IsOpen() bool {
+	select {
+	case <-d.opened:
+		return d.err == nil
+	default:
+		return false
+	}
+}
+
+// Leave counts a user out; after the last one the document is given up soon.
+func (ds *Documents) Leave(d *Document) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d.users--
+	if d.users > 0 || d.closing || ds.live[d.doc] != d {
+		return
+	}
+	d.lastLeft = time.Now()
+	delay := absorb
+	if ds.o.Grace < 2*absorb || ds.o.Draining() || d.IsOpen() && d.hasMoved() {
+		delay = 0
+	}
+	left := d.lastLeft
+	ds.o.Go(func() { ds.unload(d, left, delay) })
+}
+
+// unload gives a document up that has been without users since left, unless
+// somebody comes.
+func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
+	if delay > 0 {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ds.ctx.Done():
+		}
+	}
+	<-d.opened // within openTimeout
+	if d.err != nil || !ds.abandoned(d, left, false) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ds.patience, durableWait)
+	defer cancel()
+	if err := d.room.Durable(ctx); err != nil {
+		ds.o.Log.Error("a document is given up with edits that the history has not acknowledged; its clients bring them back", "document", d.doc.String(), "err", err)
+	}
+	if ds.abandoned(d, left, true) {
+		ds.close(d)
+	}
+}
+
+// abandoned reports whether nobody has come since left; if so and commit is set,
+// nobody can come any more.
+func (ds *Documents) abandoned(d *Document, left time.Time, commit bool) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d.users > 0 || d.closing || !d.lastLeft.Equal(left) || ds.live[d.doc] != d {
+		return false
+	}
+	d.closing = commit
+	return true
+}
+
+// close is the order of leaving: sessions ended and edits durable, then out of
+// the pin, then unsubscribe.
+func (ds *Documents) close(d *Document) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ds.ctx), openTimeout)
+	defer cancel()
+	epoch := d.room.Epoch()
+	last, err := d.hold.Release(ctx, d.lastLeft)
+	if err != nil {
+		ds.o.Log.Warn("the registry will be told later that a document was left", "document", d.doc.String(), "err", err)
+	}
+	d.room.Close()
+	if last {
+		// The pin lives for a second at least, however late it was left.
+		expiry := d.lastLeft.Add(ds.o.Grace)
+		if soon := time.Now().Add(time.Second); expiry.Before(soon) {
+			expiry = soon
+		}
+		ds.purges.owe(d.doc, epoch, expiry)
+	}
+	ds.remove(d)
+}
+
+// remove takes the entry out of the map.
+func (ds *Documents) remove(d *Document) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if ds.live[d.doc] == d {
+		delete(ds.live, d.doc)
+	}
+	ds.list.Remove(d.id)
+	if d.gone != nil {
+		close(d.gone)
+	}
+	if len(ds.live) == 0 && ds.settled != nil {
+		close(ds.settled)
+		ds.settled = nil
+	}
+}
+
+// Settle waits until no document is live on this node.
+func (ds *Documents) Settle(ctx context.Context) error {
+	ds.mu.Lock()
+	if len(ds.live) == 0 {
+		ds.mu.Unlock()
+		return nil
+	}
+	if ds.settled == nil {
+		ds.settled = make(chan struct{})
+	}
+	settled := ds.settled
+	ds.mu.Unlock()
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		ds.mu.Lock()
+		defer ds.mu.Unlock()
+		return fmt.Errorf("%d documents were not given up in time: %w", len(ds.live), ctx.Err())
+	}
+}
+
+// Get returns the document if it is open here.
+func (ds *Documents) Get(doc docid.Document) *Document {
+	d, _ := ds.find(doc)
+	return d
+}
+
+// find is get that tells a document that is being opened from none.
+func (ds *Documents) find(doc docid.Document) (d *Document, opening bool) {
+	ds.mu.Lock()
+	d = ds.live[doc]
+	ds.mu.Unlock()
+	if d == nil {
+		return nil, false
+	}
+	select {
+	case <-d.opened:
+	default:
+		return nil, true
+	}
+	if d.err != nil {
+		return nil, false
+	}
+	return d, false
+}

@@ -1,0 +1,170 @@
+// Package live is the life of documents on a node: claim the pin, load, open; then,
+// when the last user has left, wait until all is durable, release, and, when the pin is
+// gone, purge the history. It follows what becomes of pins meanwhile, and sweeps what
+// crashes left behind.
+package live
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/roster"
+)
+
+// Registry is what is needed of the registries; *kvpin.Registry is one.
+type Registry interface {
+	Claims
+	Pins
+}
+
+// Claims makes this node a holder of documents.
+type Claims interface {
+	Hold(context.Context, docid.Document) (*kvpin.Hold, error)
+	Adopt(docid.Document, kvpin.Epoch) (*kvpin.Hold, error)
+}
+
+// Pins says what the registries know.
+type Pins interface {
+	Serves(docid.LicenseRegion) bool
+	Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error)
+	LeaseCurrent(context.Context, docid.LicenseRegion, docid.NodeID, kvpin.LeaseID) (bool, error)
+}
+
+// Rooms opens rooms; *room.Rooms does.
+type Rooms interface {
+	Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, base room.Base) (*room.Room, error)
+}
+
+// History is what is needed of the histories; *history.History is one.
+type History interface {
+	Shard(key string) int
+	Last(ctx context.Context, subject string) (seq uint64, err error)
+	PurgeBelow(ctx context.Context, subject string, seq uint64) error
+	Subjects(ctx context.Context, filter string) iter.Seq2[history.Subject, error]
+}
+
+// Bus asks the region; *bus.Bus does.
+type Bus interface {
+	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
+	Publish(subject string, data []byte) error
+	Subscribe(subject string, h bus.Handler) (*bus.Subscription, error)
+	Connected() bool
+}
+
+// Options say what documents live on. All are required.
+type Options struct {
+	Registry Registry
+	Rooms    Rooms
+	History  History
+	Bus      Bus
+	Log      *slog.Logger
+
+	Node       docid.NodeID
+	Started    time.Time     // when the node did
+	Grace      time.Duration // as in the registry's config
+	SweepEvery time.Duration // how often a region looks for histories that crashes left behind
+
+	// Admit returns an error if an app may not have another document opened now.
+	Admit func(docid.AppID) error
+	// Redirect returns the error that sends clients to where a document is pinned.
+	Redirect func(context.Context, docid.Document, kvpin.Pin) error
+	// Dismiss ends the sessions of a room for a reason: what Redirect returned, or
+	// ErrEnded.
+	Dismiss func(*room.Room, error)
+	// Draining reports whether the node is on its way out: documents are then given up
+	// without waiting for somebody to come back.
+	Draining func() bool
+	// Go runs a function in a goroutine that the caller waits for when it ends. No
+	// document may be entered or left after that.
+	Go func(func())
+}
+
+// openTimeout bounds opening and closing a document: a client hears within it that it
+// cannot be served.
+const openTimeout = 10 * time.Second
+
+var (
+	// ErrMoving is returned by Enter and Away for a document that has left this region;
+	// where to is being found out.
+	ErrMoving = errors.New("document moves to another region")
+	// ErrEnded is returned by Away for a document whose life ended without this node;
+	// another has begun.
+	ErrEnded = errors.New("the document lives anew")
+)
+
+// Documents are the documents that are live on this node. Load and unload of one
+// document are serialised: a fast reconnect never meets a half-loaded or
+// half-closed room, and a failed load fails its joiners and leaves nothing. Its methods
+// may be called concurrently. It implements kvpin.Rooms.
+type Documents struct {
+	// static
+	o        Options
+	ctx      context.Context // ends with the node
+	patience context.Context // for what is being given up when the node ends
+	purges   purges
+	unheard  unheard
+
+	mu      sync.Mutex
+	live    map[docid.Document]*Document
+	list    roster.Roster[*Document] // the same, for operators
+	settled chan struct{}            // closed when live becomes empty; nil: nobody waits
+}
+
+var _ kvpin.Rooms = (*Documents)(nil)
+
+// New makes the documents of a node. ctx ends with the node: nothing is opened any
+// more, and nobody is waited for. What is given up then may take until patience ends.
+func New(ctx, patience context.Context, o Options) *Documents {
+	ds := &Documents{o: o, ctx: ctx, patience: patience, live: map[docid.Document]*Document{}}
+	ds.list.Init(o.Started)
+	ds.purges.init(ds)
+	ds.unheard.init(ds)
+	return ds
+}
+
+// Run purges and sweeps until ctx ends.
+func (ds *Documents) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { ds.purges.run(ctx) })
+	tasks.Go(func() { ds.unheard.run(ctx) })
+	tasks.Go(func() {
+		(&sweep{docs: ds, every: ds.o.SweepEvery, swept: make(chan struct{}, 1)}).run(ctx)
+	})
+	tasks.Wait()
+}
+
+// Unpinned is for kvpin.Config: a document is unpinned without a room's doing.
+func (ds *Documents) Unpinned(doc docid.Document, pin kvpin.Pin) {
+	ds.purges.owe(doc, string(pin.Epoch), time.Now().Add(ds.o.Grace))
+}
+
+// Unheard is how many documents other nodes have open by their pins that are not heard.
+func (ds *Documents) Unheard() int { return ds.unheard.count() }
+
+// Len is how many documents are live, those that are being opened included.
+func (ds *Documents) Len() int { return ds.list.Len() }
+
+// All returns the documents that are live.
+func (ds *Documents) All() []*Document { return ds.list.All() }
+
+// After returns up to n documents that were entered after the one with the id, and
+// whether there may be more.
+func (ds *Documents) After(id uint64, n int) (found []roster.Entry[*Document], more bool) {
+	return ds.list.After(id, n)
+}
+
+// Entry returns a document's id in listings, and whether it is being given up.
+func (ds *Documents) Entry(d *Document) (id uint64, closing bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return d.id, d.closing
+}

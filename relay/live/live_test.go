@@ -1,0 +1,180 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const license = docid.LicenseRegion("aws-eu-west-1")
+
+var todo = docid.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
+
+// region is what nodes of one region live on.
+type region struct {
+	t   *testing.T
+	url string
+}
+
+// node are the documents of a node, without the node.
+type node struct {
+	*Documents
+	rooms *room.Rooms
+	log   lines
+}
+
+func (r region) node(id docid.NodeID) *node {
+	t := r.t
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: r.url})
+	must(err)
+	b, err := bus.New(nc, bus.Config{Node: string(id)})
+	must(err)
+	h, err := history.Open(ctx, nc, history.Config{Publisher: b})
+	must(err)
+	rooms, err := room.Open(room.Config{Bus: b, History: h})
+	must(err)
+	registry, err := kvpin.Open(ctx, kvpin.Config{
+		Region: "eu-central-1", Node: id, URL: "ws://eu-central-1.example", Grace: time.Second,
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: r.url, Create: true}},
+	})
+	must(err)
+	n := &node{rooms: rooms}
+	var done sync.WaitGroup
+	life, end := context.WithCancel(context.Background())
+	n.Documents = New(life, life, Options{
+		Registry: registry, Rooms: rooms, History: h, Bus: b, Log: slog.New(slog.NewTextHandler(&n.log, nil)),
+		Node: id, Started: time.Now(), Grace: time.Second, SweepEvery: time.Hour,
+		Admit:    func(docid.AppID) error { return nil },
+		Redirect: func(context.Context, docid.Document, kvpin.Pin) error { return errors.New("elsewhere") },
+		Dismiss:  func(*room.Room, error) {},
+		Draining: func() bool { return false },
+		Go:       done.Go,
+	})
+	registry.Attach(n)
+	done.Go(func() { n.Run(life) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		err := n.Settle(ctx)
+		end()
+		done.Wait()
+		rooms.Close()
+		err = errors.Join(err, registry.Close(ctx))
+		h.Close()
+		b.Close()
+		nc.Close()
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// open enters a document until the test ends.
+func (n *node) open(t *testing.T, doc docid.Document) *Document {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	d, err := n.Enter(ctx, doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Leave(d) })
+	return d
+}
+
+// lines keeps what is logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) says(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), s)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func TestADocumentLivesFromTheFirstUserToTheEndOfItsGracePeriod(t *testing.T) {
+	r := region{t, natstest.Server(t).URL}
+	n := r.node("a")
+	d, err := n.Enter(t.Context(), todo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := n.Enter(t.Context(), todo)
+	if err != nil || again != d || n.Len() != 1 {
+		t.Fatalf("a second user is in %p of %d, expected %p: %v", again, n.Len(), d, err)
+	}
+	ctx := t.Context()
+	if err := d.Room().Restore(ctx); err != nil { // a history to purge
+		t.Fatal(err)
+	}
+	epoch, h := d.Room().Epoch(), n.o.History
+	subject := todo.UpdatesSubject(h.Shard(todo.PinKey()), epoch)
+	if last, err := h.Last(ctx, subject); err != nil || last == 0 {
+		t.Fatalf("the history ends at %d: %v", last, err)
+	}
+	n.Leave(d)
+	n.Leave(again)
+	if err := n.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the history is purged", func() bool {
+		last, err := h.Last(ctx, subject)
+		return err == nil && last == 0
+	})
+	if _, state, err := n.o.Registry.Lookup(ctx, todo); err != nil || state != kvpin.Free {
+		t.Errorf("it was purged while the pin is %s: %v", state, err)
+	}
+}
+
+func TestNewsOfAPinWaitForADocumentThatIsBeingOpened(t *testing.T) {
+	ds := New(t.Context(), t.Context(), Options{})
+	ds.live[todo] = &Document{doc: todo, opened: make(chan struct{})}
+	if err := ds.Rebased(t.Context(), todo, kvpin.Pin{}); err == nil {
+		t.Error("the document's new epoch was taken note of by nobody")
+	}
+	if err := ds.Restored(t.Context(), todo, kvpin.Pin{}); err == nil {
+		t.Error("the document's history was restored by nobody")
+	}
+}
