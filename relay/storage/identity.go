@@ -1,11 +1,14 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
+	"time"
 
 	"github.com/wsnode/wsnode/docid"
 )
@@ -69,40 +72,73 @@ func identify(ctx context.Context, s Store) (Identity, Stored, error) {
 	return id, stored, nil
 }
 
+// checkAttempts bound how often Check begins anew when others check at the same time.
+const checkAttempts = 20
+
 // Check tries on the marker whether the store obeys conditions, and may be read,
 // written and listed: creating it again must fail, as must replacing a version
-// that it never had, and writing it on its own version must succeed. The marker's
-// body stays the same whatever happens. ErrUnconditional says that a condition was
-// not obeyed, ErrAbsent that the store has no marker.
+// that it no longer has, and writing it on its newest version must succeed. The marker
+// stays the same, whatever happens. Any number of nodes may check at once.
+// ErrUnconditional says that a condition was not obeyed, ErrAbsent that the store has
+// no marker.
 func Check(ctx context.Context, s Store) error {
+	err := check(ctx, s)
+	for attempt := 1; attempt < checkAttempts && errors.Is(err, ErrConflict) && ctx.Err() == nil; attempt++ {
+		select {
+		case <-time.After(mathrand.N(time.Duration(attempt) * 10 * time.Millisecond)):
+			err = check(ctx, s)
+		case <-ctx.Done():
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("check store: %w", err)
+	}
+	return nil
+}
+
+// check is one attempt. A conflict says that somebody else wrote meanwhile.
+func check(ctx context.Context, s Store) error {
 	_, stored, err := identify(ctx, s)
 	if err != nil {
 		return err
 	}
 	if err := refused(s.Save(ctx, MarkerDocument, Absent, stored.Meta, stored.Body)); err != nil {
-		return fmt.Errorf("check store: create what is there: %w", err)
+		return fmt.Errorf("create what is there: %w", err)
 	}
-	// The version of another body, so that it has the form of the store's versions.
-	other, err := s.Save(ctx, MarkerDocument, stored.Version, stored.Meta, append(stored.Body, ' '))
+	// A version of another body, which nobody else's check writes: many a version is a
+	// hash.
+	body := bytes.TrimSpace(stored.Body)
+	other, err := s.Save(ctx, MarkerDocument, stored.Version, stored.Meta, append(bytes.Clone(body), space()...))
 	if err != nil {
-		return fmt.Errorf("check store: write on the newest version: %w", err)
+		return fmt.Errorf("write on the newest version: %w", err)
 	}
-	last, err := s.Save(ctx, MarkerDocument, other, stored.Meta, stored.Body)
+	last, err := s.Save(ctx, MarkerDocument, other, stored.Meta, body)
 	if err != nil {
-		return fmt.Errorf("check store: write on the newest version: %w", err)
+		return fmt.Errorf("write on the newest version: %w", err)
 	}
-	if err := refused(s.Save(ctx, MarkerDocument, other, stored.Meta, stored.Body)); err != nil {
-		return fmt.Errorf("check store: write on an old version: %w", err)
+	if err := refused(s.Save(ctx, MarkerDocument, other, stored.Meta, body)); err != nil {
+		return fmt.Errorf("write on an old version: %w", err)
 	}
-	if now, err := s.Stat(ctx, MarkerDocument); err != nil {
-		return fmt.Errorf("check store: %w", err)
-	} else if now.Version != last {
-		return fmt.Errorf("check store: version %s was written, and %s is read", last, now.Version)
+	now, err := s.Stat(ctx, MarkerDocument)
+	if err != nil {
+		return err
+	}
+	if now.Version == other || now.Version == stored.Version && stored.Version != last {
+		return fmt.Errorf("version %s was written, and %s, which is older, is read", last, now.Version)
 	}
 	if _, err := s.List(ctx, Query{Limit: 1}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("check store: list: %w", err)
+		return err
 	}
 	return nil
+}
+
+// space draws white space that JSON ignores.
+func space() []byte {
+	b := make([]byte, 100)
+	for i := range b {
+		b[i] = " \t"[mathrand.IntN(2)]
+	}
+	return b
 }
 
 // refused turns the conflict that must come into success.

@@ -3,7 +3,9 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,4 +167,32 @@ func TestCheckFindsAStoreThatIgnoresConditions(t *testing.T) {
 			t.Errorf("%T: the marker is %+v, %v", s, got, err)
 		}
 	}
+}
+
+func TestManyNodesCheckAtOnce(t *testing.T) {
+	s := storagetest.NewMemory()
+	id := storage.Identity{ID: storage.NewStoreID(), License: "eu", KeyFormat: storage.KeyFormat}
+	if err := storage.Init(t.Context(), s, id); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := storage.Check(t.Context(), yielding{s}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := storage.Identify(t.Context(), s); err != nil || got != id {
+		t.Errorf("identity %+v, %v; expected %+v", got, err, id)
+	}
+}
+
+// yielding lets others write between two calls.
+type yielding struct{ *storagetest.Memory }
+
+func (y yielding) Save(ctx context.Context, d docid.Document, expect storage.Version, m storage.Meta, body []byte) (storage.Version, error) {
+	runtime.Gosched()
+	return y.Memory.Save(ctx, d, expect, m, body)
 }

@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -276,10 +278,10 @@ func TestABodyOfUnknownLengthIsRefused(t *testing.T) {
 }
 
 func TestAConflictIsNotRepeatedByTheTransport(t *testing.T) {
-	puts := 0
+	var puts atomic.Int32
 	s := open(t, store.Config{URL: at(serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if puts++; puts > 1 {
+		if puts.Add(1) > 1 {
 			panic(http.ErrAbortHandler) // on a connection that was used before
 		}
 		w.Header().Set("ETag", `"1"`)
@@ -287,22 +289,23 @@ func TestAConflictIsNotRepeatedByTheTransport(t *testing.T) {
 	if _, err := s.Save(t.Context(), todo, storage.Absent, storage.Meta{}, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Save(t.Context(), todo, `"1"`, storage.Meta{}, []byte("x")); err == nil || puts != 2 {
-		t.Errorf("%v after %d requests, expected a failure after 2", err, puts)
+	if _, err := s.Save(t.Context(), todo, `"1"`, storage.Meta{}, []byte("x")); err == nil || puts.Load() != 2 {
+		t.Errorf("%v after %d requests, expected a failure after 2", err, puts.Load())
 	}
 }
 
 func TestHeadersTellOfTheDocument(t *testing.T) {
-	var got http.Header
-	var path string
+	requests := make(chan *http.Request, 1)
 	s := open(t, store.Config{URL: at(serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got, path = r.Header, r.URL.EscapedPath()
+		requests <- r.Clone(context.Background())
 		w.Header().Set("ETag", `"1"`)
 	})))})
 	d := docid.Document{License: "eu", Tenant: "acme.com", App: "notes", Name: "a/b ä+.."}
 	if _, err := s.Save(t.Context(), d, `"7"`, storage.Meta{Generation: 255, Epoch: "e1", Region: "eu-central-1", KeepDeleted: true}, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
+	r := <-requests
+	got, path := r.Header, r.URL.EscapedPath()
 	if expected := "/base/eu/acme%2Ecom/notes/a%2Fb%20%C3%A4%2B%2E%2E"; path != expected {
 		t.Errorf("path %s, expected %s", path, expected)
 	}
@@ -317,9 +320,9 @@ func TestHeadersTellOfTheDocument(t *testing.T) {
 }
 
 func TestRetryAfterIsObeyed(t *testing.T) {
-	asked := 0
+	var asked atomic.Int32
 	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if asked++; asked == 1 {
+		if asked.Add(1) == 1 {
 			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
@@ -332,8 +335,8 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 		t.Fatalf("stat: %v, expected a failure", err)
 	}
 	begun := time.Now()
-	if _, err := s.Stat(t.Context(), todo); !errors.Is(err, storage.ErrAbsent) || asked != 2 {
-		t.Errorf("stat: %v after %d requests, expected ErrAbsent after 2", err, asked)
+	if _, err := s.Stat(t.Context(), todo); !errors.Is(err, storage.ErrAbsent) || asked.Load() != 2 {
+		t.Errorf("stat: %v after %d requests, expected ErrAbsent after 2", err, asked.Load())
 	}
 	if waited := time.Since(begun); waited < 900*time.Millisecond {
 		t.Errorf("asked again after %v, expected 1 s", waited)

@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -407,6 +408,23 @@ func TestOpenRefusesWhatCannotBe(t *testing.T) {
 		if s, err := s3.Open(t.Context(), c); err == nil {
 			s.Close()
 			t.Errorf("%+v was opened", c)
+		}
+	}
+}
+
+func TestShippedPoliciesAreRead(t *testing.T) {
+	files, err := filepath.Glob("../../../deploy/store/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var policy map[string]any
+		if err := json.Unmarshal(text, &policy); err != nil || !strings.Contains(string(text), "PREFIX") {
+			t.Errorf("%s: %v; expected a place for the prefix", file, err)
 		}
 	}
 }

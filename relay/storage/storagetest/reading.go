@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -305,6 +306,14 @@ func marker(ctx context.Context, h *Harness) error {
 	}
 	if err := storage.Check(ctx, h.Other); err != nil {
 		return err
+	}
+	errs := make([]error, 4) // as nodes do that start at once
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = storage.Check(ctx, []storage.Store{h.Store, h.Other}[i%2]) })
+	}
+	if wg.Wait(); errors.Join(errs...) != nil {
+		return fmt.Errorf("checks at the same time: %w", errors.Join(errs...))
 	}
 	if got, err := storage.Identify(ctx, h.Other); err != nil || got != id {
 		return fmt.Errorf("identity %+v, %v; expected %+v", got, err, id)
