@@ -172,6 +172,16 @@ func (v *visit) qualify(ctx context.Context, address netip.Addr, token, name str
 	}
 	step = v.span.Child("reserve place")
 	v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant))
+	if exceeded := (*limits.ExceededError)(nil); errors.As(err, &exceeded) {
+		made := false
+		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, v.doc, exceeded.Kind) }); err != nil {
+			step.End(err)
+			return err
+		}
+		if made {
+			v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant))
+		}
+	}
 	step.End(err)
 	return err
 }

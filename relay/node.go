@@ -59,6 +59,8 @@ type Config struct {
 	// Refused is told of every handshake that is answered with a close code. May be
 	// nil; must not block.
 	Refused func(doc docid.Document, code int, reason string)
+
+	rouseSilent, rousePatience time.Duration // for tests; see rouse.go
 }
 
 // Node is one node of a region. Its methods may be called concurrently.
@@ -85,6 +87,7 @@ type Node struct {
 	recent   recent
 	traffic  traffic
 	watched  watched
+	rousing  rousing
 }
 
 // handshakeTimeout bounds the connect path up to the room: a client hears within
@@ -124,6 +127,12 @@ func Open(cfg Config) (*Node, error) {
 		n.hurry()
 		err = errors.Join(err, n.gate.close(n.ctx))
 		return nil, err
+	}
+	if err := n.openRousing(); err != nil {
+		n.cancel()
+		n.hurry()
+		n.rooms.Close()
+		return nil, errors.Join(err, n.gate.close(n.ctx))
 	}
 	n.docs = live.New(n.ctx, n.patience, n.liveOptions())
 	cfg.Registry.Attach(n.docs)
@@ -233,6 +242,7 @@ func (n *Node) Close(ctx context.Context) error {
 	defer n.hurry()
 	defer stop()
 	err := n.docs.Settle(ctx)
+	n.rousing.asked.Unsubscribe()
 	n.cancel()
 	n.done.Wait()
 	n.rooms.Close()

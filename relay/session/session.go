@@ -165,6 +165,11 @@ func (s *Session) Fail(err error) {
 // End cuts the connection without waiting for the peer. It does not block.
 func (s *Session) End() { _ = s.socket.conn.Close() }
 
+// Silent is for how long nothing has come from the peer.
+func (s *Session) Silent() time.Duration {
+	return time.Duration(clock(time.Now()) - s.socket.conn.lastIn.Load())
+}
+
 // Stats are a session's figures for operators.
 type Stats struct {
 	Since               time.Time

@@ -1,0 +1,113 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/session"
+)
+
+// Who changes networks leaves a connection behind that nobody hears the end of, and
+// would be refused for its sake until it counts as gone, after a minute. So before
+// somebody is refused for a limit, the sessions that take the places up are pinged on
+// all nodes of the region, and those that do not answer are ended.
+const (
+	rouseSilent   = 10 * time.Second // who was heard since then is there
+	rousePatience = 3 * time.Second  // for an answer
+	rouseEvery    = 10 * time.Second
+	rouseAnswer   = 200 * time.Millisecond // for another node to say that it has somebody to ping
+	rouseMost     = 1000                   // sessions on one node, the longest silent first: an app may have very many
+)
+
+// rouseSubject is where a node asks the others of its region to do the same.
+const rouseSubject = "wsn.rouse"
+
+// crowded is what is full: an app, or one of its documents.
+type crowded struct {
+	App      docid.AppID
+	Document string // empty: the app
+}
+
+// rousing is a node's part in that.
+type rousing struct {
+	silent, patience time.Duration
+	often            *limits.Window[crowded]
+	asked            *bus.Subscription
+}
+
+func (n *Node) openRousing() (err error) {
+	r := &n.rousing
+	r.silent, r.patience = cmp.Or(n.cfg.rouseSilent, rouseSilent), cmp.Or(n.cfg.rousePatience, rousePatience)
+	r.often = limits.NewWindow[crowded](limits.Rate{Count: 1, Per: rouseEvery}, 0)
+	r.asked, err = n.cfg.Bus.Subscribe(rouseSubject, bus.HandlerFunc(func(_, reply string, message []byte) {
+		var what crowded
+		if json.Unmarshal(message, &what) != nil || !r.often.Take(what) {
+			return
+		}
+		n.done.Go(func() {
+			silent := n.silent(what)
+			if len(silent) > 0 {
+				_ = n.cfg.Bus.Publish(reply, nil) // who asks does not wait if this is lost
+			}
+			n.rouse(n.ctx, what, silent)
+		})
+	}))
+	return err
+}
+
+// makeRoom ends sessions that are gone, on all nodes of the region, and reports whether
+// it was worth while to try: not again for the same app or document within a moment.
+func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit limits.Kind) bool {
+	what := crowded{App: doc.AppID()}
+	if limit == limits.Users {
+		what.Document = doc.Name
+	}
+	if !n.rousing.often.Take(what) {
+		return false
+	}
+	message, err := json.Marshal(what)
+	if err != nil {
+		return false
+	}
+	began := time.Now()
+	asking, cancel := context.WithTimeout(ctx, rouseAnswer)
+	_, err = n.cfg.Bus.Request(asking, rouseSubject, message)
+	cancel()
+	n.rouse(ctx, what, n.silent(what))
+	if err == nil { // another node waits for answers, too
+		pause(ctx, time.Until(began.Add(n.rousing.patience+rouseAnswer)))
+	}
+	return true
+}
+
+// silent returns the sessions here of an app or a document that said nothing for a while.
+func (n *Node) silent(what crowded) []*session.Session {
+	var there []*visit
+	for _, v := range n.sessions.All() {
+		if v.doc.AppID() == what.App && (what.Document == "" || v.doc.Name == what.Document) && v.session.Silent() >= n.rousing.silent {
+			there = append(there, v)
+		}
+	}
+	if len(there) > rouseMost {
+		slices.SortFunc(there, func(a, b *visit) int { return cmp.Compare(b.session.Silent(), a.session.Silent()) })
+		there = there[:rouseMost]
+	}
+	sessions := make([]*session.Session, 0, len(there))
+	for _, v := range there {
+		sessions = append(sessions, v.session)
+	}
+	return sessions
+}
+
+// rouse ends those of the sessions whose clients are gone.
+func (n *Node) rouse(ctx context.Context, what crowded, silent []*session.Session) {
+	if ended := session.Rouse(ctx, silent, n.rousing.patience); ended > 0 {
+		n.log.Info("ended sessions that were gone: others wait for their places", "app", what.App.String(), "document", what.Document, "sessions", ended)
+	}
+}
