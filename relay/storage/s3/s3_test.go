@@ -80,7 +80,7 @@ func start(t *testing.T) *server {
 		},
 		Handler: &httputil.ReverseProxy{
 			// The signature covers the host, which stays.
-			Director:  func(r *http.Request) { r.URL.Scheme, r.URL.Host = "http", r.Host },
+			Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.Host },
 			Transport: transport,
 			ErrorLog:  log.New(io.Discard, "", 0), // it does not listen at once
 		},
