@@ -74,8 +74,10 @@ func TestOptionsOfSubdocumentsAreWhatClientsCanBuildADocumentOf(t *testing.T) {
 		"v\x01\x08gcFilterw\x00":           "gcFilter",
 		"v\x03\x02gcy\x08autoLoadx\x04metav\x01\x04guid~":                   "", // guid of what the app stores
 		"v\x02\x08encodingz\x00\x00\x00\x00\x00\x00\x00\x00\x0ashouldLoadx": "", // Yrs
-		"v\x01\x04guid": "guid",
-		"u\x00":         "not an object",
+		"v\x01\x09__proto__t\x01a":                                          "prototype",
+		"v\x01\x09__proto__v\x00":                                           "",
+		"v\x01\x04guid":                                                     "guid",
+		"u\x00":                                                             "not an object",
 	} {
 		_, err := New(Limits{}).Apply([]byte("\x01\x01\x07\x00\x09\x01\x01x\x01g" + options + "\x00"))
 		if what == "" && err != nil || what != "" && (err == nil || !strings.Contains(err.Error(), what)) {
@@ -146,7 +148,11 @@ func TestWhatWaitsWithoutACircleIsTaken(t *testing.T) {
 
 // Clients that keep what is deleted write values of a key that followed each other as
 // one struct, and as deleted.
-func TestSeveralValuesOfAKeyAreTakenIfAllAreDeleted(t *testing.T) {
+func TestKeysOfMapsAreWhatClientsCanHold(t *testing.T) {
+	_, err := New(Limits{}).Apply([]byte("\x01\x01\x07\x00\x27\x01\x01m\x09__proto__\x01\x00"))
+	if err == nil || !strings.Contains(err.Error(), "key __proto__ of a map") {
+		t.Errorf("key __proto__: %v", err)
+	}
 	values := "\x01\x01\x07\x00\x28\x01\x01m\x01k\x03}\x01}\x02}\x03"
 	for deletes, taken := range map[string]bool{
 		"\x00":                                 false,

@@ -191,9 +191,16 @@ func (c *checker) place(at int, info byte, client, clock uint64) {
 		past(c.id(), "parent is not in the past")
 	}
 	if info&hasSub != 0 {
-		c.string()
+		// A type under that key becomes the prototype of what clients turn the map into:
+		// Yjs 14 throws in toJSON. Values that follow it have their key from this one.
+		if key := c.string(); string(key) == protoKey {
+			c.refuse(at, Harmful, "key __proto__ of a map")
+		}
 	}
 }
+
+// protoKey is the property under which JavaScript keeps the prototype of an object.
+const protoKey = "__proto__"
 
 func (c *checker) content(kind byte) (n uint64) {
 	at := c.p
@@ -267,6 +274,10 @@ func (c *checker) options() {
 			if tag != anyUndefined {
 				c.refuse(at, Harmful, "gcFilter of a subdocument is not a function")
 			}
+		case protoKey:
+			if tag == anyBytes {
+				c.refuse(at, Harmful, "bytes as the prototype of an object")
+			}
 		}
 		c.any(c.nesting - 1)
 	}
@@ -320,7 +331,7 @@ func (c *checker) any(depth int) {
 // name of the prototype make an object that they take for bytes and cannot encode.
 func (c *checker) member(depth int) {
 	key := c.string()
-	if c.p < len(c.b) && c.b[c.p] == anyBytes && string(key) == "__proto__" {
+	if c.p < len(c.b) && c.b[c.p] == anyBytes && string(key) == protoKey {
 		c.refuse(c.p, Harmful, "bytes as the prototype of an object")
 	}
 	c.any(depth)

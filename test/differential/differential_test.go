@@ -29,6 +29,7 @@ var refusals = []string{
 	"integer above 2^53-1",
 	"invalid JSON",
 	"invalid UTF-8",
+	"key __proto__ of a map",
 	"length beyond the end",
 	"options of a subdocument are not an object",
 	"origin is not in the past",

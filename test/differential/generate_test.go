@@ -161,14 +161,14 @@ func (g *generator) place(p *piece, l *list, c, clock uint64) {
 	case r < 0.13: // in anything
 		p.parent = g.anyID(c, clock)
 		if g.chance(0.5) {
-			k := g.key()
+			k := g.sub()
 			p.sub = &k
 		}
 		return
 	}
 	p.root, p.parent, p.sub = l.root, l.parent, l.sub
 	if l.sub == nil && (l.root == "map" && g.chance(0.9) || g.chance(0.15)) {
-		l = g.keyed(l, g.key())
+		l = g.keyed(l, g.sub())
 		p.sub = l.sub
 	}
 	at := len(l.ids)

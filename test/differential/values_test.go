@@ -30,6 +30,14 @@ func (s *source) key() string {
 	return pick(s, "a", "a", "b", "c", "", "ключ", "__proto__", "constructor", "toString", "length", "guid", "0", "-1")
 }
 
+// sub draws a key of a map.
+func (s *source) sub() string {
+	if k := s.key(); k != "__proto__" || s.chance(0.05) {
+		return k
+	}
+	return "__proto"
+}
+
 // any appends a value of lib0's "any".
 func (s *source) any(b []byte, depth int) []byte {
 	kinds := 10
@@ -101,9 +109,9 @@ func (s *source) json() string {
 		return pick(s, "", "{", "undefined", "nul", "'a'", "[1,]", strings.Repeat("[", 300)+strings.Repeat("]", 300))
 	}
 	if !s.tidy && s.chance(0.1) {
-		return "1e400" // becomes null when Yjs writes it again
+		return pick(s, "1e400", "-0") // become null and 0 when Yjs writes them again
 	}
-	return pick(s, "null", "true", "1", "-0", `"x"`, `""`, `{}`, `[]`, `{"a":[1,null,{"b":"c"}]}`, `{"__proto__":{"x":1}}`, `{"toString":1}`, ` 1 `)
+	return pick(s, "null", "true", "1", `"x"`, `""`, `{}`, `[]`, `{"a":[1,null,{"b":"c"}]}`, `{"__proto__":{"x":1}}`, `{"toString":1}`, ` 1 `)
 }
 
 // content draws one of a kind, with its length.
