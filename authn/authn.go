@@ -10,6 +10,7 @@ package authn
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -149,8 +150,19 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
 		return nil, err
 	}
 	v.keys.prove(from)
+	grant.User = userOf(t.claims, sum)
 	v.remember(sum, verified{grant, from, keys})
 	return grant, nil
+}
+
+// userOf is Grant.User. A sub is one user's within its tenant, whatever its tokens.
+func userOf(c claims, token [sha256.Size]byte) uint64 {
+	named := token[:]
+	if sub, _, err := c.text("sub"); err == nil && sub != "" {
+		named = []byte(sub)
+	}
+	sum := sha256.Sum256(append([]byte("user:"), named...))
+	return binary.LittleEndian.Uint64(sum[:]) | 1
 }
 
 // Knows reports whether the token was verified before and is still remembered: Verify

@@ -19,6 +19,10 @@ type Grant struct {
 	ReadOnly   bool      // the whole token is read-only; Access knows about single documents
 	Expires    time.Time // new handshakes until then, and 30 s more; live sessions go on
 
+	// User tells people apart: a hash of sub, or of the token if it has none. It gives no
+	// rights; it says whose presence in a document is whose. Never 0.
+	User uint64
+
 	notBefore  time.Time
 	domains    []domain       // empty: any origin
 	restricted bool           // the documents claim is present

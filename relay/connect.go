@@ -257,7 +257,7 @@ func (v *visit) run(socket *session.Socket) {
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
 	v.session = session.New(socket, &n.cfg.Sessions, v.guard, n.gate.shares.enter(v.grant.AppID()), n.pulse, v.readOnly)
-	v.seat = v.live.Room().NewSeat(v.session)
+	v.seat = v.live.Room().NewSeat(v.session, v.grant.User)
 	v.session.Sit(v.seat)
 	if err := v.seat.Join(); err != nil {
 		socket.Refuse(closecode.TryAgain, closecode.ReasonTryAgain)

@@ -19,7 +19,7 @@ import (
 // figures are what the metrics show, read when somebody asks for them.
 func (n *Node) figures() admin.Figures {
 	counters, traffic, nats := &n.rooms.Counters, n.traffic.sum(n), n.cfg.Bus.Stats()
-	server := n.cfg.Server.Stats()
+	server, dropped := n.cfg.Server.Stats(), &n.rooms.Counters.Dropped
 	f := admin.Figures{
 		Connections: n.sessions.Len(), Documents: n.docs.Len(),
 		Draining: n.unready.Load(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
@@ -33,6 +33,10 @@ func (n *Node) figures() admin.Figures {
 		NATSConnected: n.cfg.Bus.Connected(), NATSReconnects: nats.Reconnects, NATSDropped: nats.Dropped,
 		NATSBacklog: nats.Backlog, NATSWaiting: nats.Waiting, Subscriptions: nats.Subscriptions,
 		Strangers: len(n.cfg.Registry.Strangers()), Unheard: n.docs.Unheard(),
+		AwarenessDropped: map[string]int64{
+			"too_large": dropped.Large.Load(), "invalid": dropped.Invalid.Load(), "too_many": dropped.Many.Load(),
+			"clock_ahead": dropped.Ahead.Load(), "another_user": dropped.Foreign.Load(),
+		},
 		History: n.watched.get(), Tenants: n.tenants(),
 		Places: admin.PlaceFigures(n.gate.places.Stats()),
 	}

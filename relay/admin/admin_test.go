@@ -88,7 +88,7 @@ func TestMetricsHoldToTheConventions(t *testing.T) {
 	s := serveTest(t, Config{})
 	m := NewMetrics(s.Registerer(), "n1", "eu-central-1")
 	m.Watch("v1.2.3", func() Figures {
-		return Figures{Connections: 3, Handshakes: map[string]int64{"admitted": 7}, Registries: []RegistryFigures{{License: "aws-eu-west-1", Up: true}}}
+		return Figures{Connections: 3, Handshakes: map[string]int64{"admitted": 7}, AwarenessDropped: map[string]int64{"too_large": 2}, Registries: []RegistryFigures{{License: "aws-eu-west-1", Up: true}}}
 	})
 	m.Durable(3 * time.Millisecond)
 	m.Registry("renew", time.Millisecond, true)
@@ -106,6 +106,7 @@ func TestMetricsHoldToTheConventions(t *testing.T) {
 	_, body := s.get(t, "/metrics")
 	for _, line := range []string{
 		`wsnode_connections{node="n1",region="eu-central-1"} 3`,
+		`wsnode_awareness_dropped_total{node="n1",reason="too_large",region="eu-central-1"} 2`,
 		`wsnode_handshakes_total{node="n1",outcome="admitted",region="eu-central-1"} 7`,
 		`wsnode_registry_up{license="aws-eu-west-1",node="n1",region="eu-central-1"} 1`,
 		`wsnode_durable_seconds_count{node="n1",region="eu-central-1"} 1`,

@@ -16,7 +16,8 @@ type Figures struct {
 	Overloaded  bool
 	Load        float64 // share of what the node may carry that is in use
 
-	Handshakes map[string]int64 // by outcome; a small, fixed set
+	Handshakes       map[string]int64 // by outcome; a small, fixed set
+	AwarenessDropped map[string]int64 // by reason; a small, fixed set
 
 	Arriving                            int   // connections that have not brought a request
 	ArrivalsCut, Declined, AcceptErrors int64 // of connections
@@ -190,6 +191,7 @@ func truth(b bool) float64 {
 // Descriptions of the families with other labels.
 var (
 	handshakesDesc = desc("handshakes_total", "WebSocket handshakes by their outcome: admitted, redirect, or why not.", "outcome")
+	droppedDesc    = desc("awareness_dropped_total", "Awareness states of clients that were dropped, by why.", "reason")
 	buildDesc      = desc("build_info", "1; the labels say what runs.", "version", "go_version")
 
 	tenantConnectionsDesc = desc("tenant_connections", "WebSocket sessions by tenant, the busiest only.", "tenant")
@@ -230,7 +232,7 @@ func (c *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range c.registries {
 		ch <- d
 	}
-	for _, d := range []*prometheus.Desc{handshakesDesc, buildDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
+	for _, d := range []*prometheus.Desc{handshakesDesc, droppedDesc, buildDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
 		ch <- d
 	}
 }
@@ -251,6 +253,9 @@ func (c *figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	for outcome, count := range f.Handshakes {
 		send(handshakesDesc, counter, float64(count), outcome)
+	}
+	for reason, count := range f.AwarenessDropped {
+		send(droppedDesc, counter, float64(count), reason)
 	}
 	send(buildDesc, gauge, 1, c.version, runtime.Version())
 	for _, t := range f.Tenants {

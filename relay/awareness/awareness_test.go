@@ -199,12 +199,12 @@ func TestHostileEntriesAreDropped(t *testing.T) {
 		t.Errorf("a session introduced %d more clients", len(news))
 	}
 	big := append(append([]byte{'"'}, bytes.Repeat([]byte{'x'}, MaxStateBytes)...), '"')
-	update := Append(nil, []Entry{{1, 1, []byte("{")}, {2, 1, big}, {3, 1, []byte("true")}})
-	entries, err := Decode(update)
+	update := Append(nil, []Entry{{Client: 1, Clock: 1, State: []byte("{")}, {Client: 2, Clock: 1, State: big}, {Client: 3, Clock: 1, State: []byte("true")}})
+	entries, err := Decode(update, new(Drops))
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, "invalid JSON and too large", entries, Entry{3, 1, []byte("true")})
+	check(t, "invalid JSON and too large", entries, Entry{Client: 3, Clock: 1, State: []byte("true")})
 }
 
 func TestADocumentTakesSoManyClients(t *testing.T) {
@@ -215,7 +215,7 @@ func TestADocumentTakesSoManyClients(t *testing.T) {
 
 func TestMalformedUpdatesAreRefused(t *testing.T) {
 	for _, b := range [][]byte{{}, {1}, {1, 1}, {1, 1, 1}, {1, 1, 1, 5, '1'}, {200, 1, 0, 0, 0}} {
-		if _, err := Decode(b); !errors.Is(err, ErrMalformed) {
+		if _, err := Decode(b, new(Drops)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("% x: got %v", b, err)
 		}
 	}
@@ -224,11 +224,11 @@ func TestMalformedUpdatesAreRefused(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(Append(nil, []Entry{state(1, 2), left(3, 4)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		entries, err := Decode(b)
+		entries, err := Decode(b, new(Drops))
 		if err != nil {
 			return
 		}
-		again, err := Decode(Append(nil, entries))
+		again, err := Decode(Append(nil, entries), new(Drops))
 		if err != nil || len(again) != len(entries) {
 			t.Fatalf("decoded %v, again %v, %v", entries, again, err)
 		}
@@ -267,7 +267,7 @@ func TestManyEntriesTakeABoundedAmountOfMemory(t *testing.T) {
 		many = append(many, state(i, 1))
 	}
 	update := Append(nil, many)
-	entries, err := Decode(update)
+	entries, err := Decode(update, new(Drops))
 	if err != nil || len(entries) != MaxEntries {
 		t.Errorf("%d entries of a client's, %v", len(entries), err)
 	}
@@ -279,7 +279,7 @@ func TestManyEntriesTakeABoundedAmountOfMemory(t *testing.T) {
 	if mallocs := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			_, _ = Decode(lie[:len(lie)/8])
+			_, _ = Decode(lie[:len(lie)/8], new(Drops))
 		}
 	}).AllocedBytesPerOp(); mallocs > 2*MaxEntries*64 {
 		t.Errorf("%d bytes are allocated for an update that lies", mallocs)

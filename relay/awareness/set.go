@@ -28,120 +28,31 @@ type Owner struct {
 // concurrent use; the room guards it. The zero Set is empty and ready.
 type Set struct {
 	// Most bounds the clients that sessions may introduce; 0: any number.
-	Most    int
+	Most int
+	// Drops counts what was dropped of sessions' updates; whoever reads it sets it back.
+	Drops   Drops
 	clients map[uint64]*client
 	gone    []tombstone // in the order in which they expire
 	opened  time.Time   // when the first session was heard
 	bytes   int         // of the states
+	renewAt time.Time   // nothing is to be renewed before
 }
 
 type client struct {
 	clock uint64
 	state []byte // nil: a tombstone
 	owner Owner
+	user  uint64    // whose session that was; see Session.User
+	self  bool      // the owner speaks for it, and does not just carry it
+	heard time.Time // when the clock was raised last
+
+	// The clock that the owner knows of; less than clock if Renew has raised it.
+	said uint64
 }
 
 type tombstone struct {
 	client, clock uint64
 	until         time.Time
-}
-
-// Session is what the set must know of a session to judge its updates. The zero
-// value is a session that has not sent awareness yet. The set owns its fields.
-type Session struct {
-	Owner Owner
-	// Self is the client that the session's first awareness message was about.
-	// Clients pass on what they hear, so a state alone does not tell whose it is.
-	Self uint64
-	// Returned says that the client had a connection before, and remembers the
-	// clocks that it saw there: Self was known when the session introduced it, or it
-	// has a past and this set is too young to have one, as after a move from another
-	// region.
-	Returned   bool
-	hasSelf    bool
-	introduced int
-}
-
-// ApplySession takes the entries that a session sent. It returns those that are
-// news, to be passed on to everyone, and the tombstones that go back to this
-// session alone, so that a returning client raises its clock.
-func (s *Set) ApplySession(from *Session, entries []Entry, now time.Time) (news, tombstones []Entry) {
-	s.expire(now)
-	if s.opened.IsZero() {
-		s.opened = now
-	}
-	returning := false
-	if !from.hasSelf && len(entries) == 1 && entries[0].State != nil {
-		from.hasSelf, from.Self, returning = true, entries[0].Client, true
-		_, known := s.clients[from.Self]
-		stranger := entries[0].Clock > 0 && len(s.clients) > 0 && now.Sub(s.opened) < TombstoneFor
-		from.Returned = known || stranger
-	}
-	for _, e := range entries {
-		known, exists := s.clients[e.Client]
-		switch {
-		case !exists:
-			full := s.Most > 0 && len(s.clients) >= s.Most
-			if e.State == nil || e.Clock > MaxClockLead || from.introduced >= MaxClients || full {
-				continue
-			}
-			from.introduced++
-			s.set(e, from.Owner, now)
-		case e.Clock > known.clock+MaxClockLead:
-			continue
-		case e.Clock > known.clock:
-			owner := known.owner
-			mine := owner == from.Owner
-			if known.state == nil || from.hasSelf && from.Self == e.Client {
-				owner = from.Owner
-			}
-			if e.State == nil && owner != from.Owner {
-				continue // only its owner can take a client away
-			}
-			if owner == from.Owner && !mine {
-				if from.introduced >= MaxClients {
-					continue
-				}
-				from.introduced++
-			}
-			s.set(e, owner, now)
-		case e.State == nil && e.Clock == known.clock && known.state != nil && known.owner == from.Owner:
-			s.set(e, from.Owner, now)
-		case e.State != nil && (known.state == nil || returning && known.owner != from.Owner):
-			tombstones = append(tombstones, Entry{Client: e.Client, Clock: known.clock})
-			continue
-		default:
-			continue
-		}
-		news = append(news, s.entry(e.Client))
-	}
-	return news, tombstones
-}
-
-// ApplyRoom takes the entries that a room on another pod sent about its own
-// clients. It returns those that are news, and the tombstones that go back to that
-// room: of clients that came back to a pod that did not know them, with clocks
-// that everybody else takes for old.
-func (s *Set) ApplyRoom(room uint64, entries []Entry, now time.Time) (news, tombstones []Entry) {
-	s.expire(now)
-	for _, e := range entries {
-		known, exists := s.clients[e.Client]
-		if exists && known.state == nil && e.State != nil && e.Clock <= known.clock {
-			tombstones = append(tombstones, Entry{Client: e.Client, Clock: known.clock})
-			continue
-		}
-		if exists && (e.Clock < known.clock || e.Clock == known.clock && (e.State != nil || known.state == nil)) {
-			continue
-		}
-		if !exists && e.State == nil {
-			// Remembered all the same: its client may come back to this pod.
-			s.set(e, Owner{Room: room}, now)
-			continue
-		}
-		s.set(e, Owner{Room: room}, now)
-		news = append(news, s.entry(e.Client))
-	}
-	return news, tombstones
 }
 
 // RemoveSession removes the clients that the session owns and returns their
@@ -161,7 +72,7 @@ func (s *Set) remove(now time.Time, owned func(Owner) bool) (removed []Entry) {
 		if c.state == nil || !owned(c.owner) {
 			continue
 		}
-		e := Entry{Client: id, Clock: c.clock}
+		e := Entry{Client: id, Clock: c.clock, User: c.user}
 		s.set(e, c.owner, now)
 		removed = append(removed, e)
 	}
@@ -202,18 +113,27 @@ func (s *Set) TombstonesOf(room uint64) map[uint64][]Entry {
 	return bySession
 }
 
+// OwnerOf returns whose a client is that is present.
+func (s *Set) OwnerOf(id uint64) (Owner, bool) {
+	c := s.clients[id]
+	if c == nil || c.state == nil {
+		return Owner{}, false
+	}
+	return c.owner, true
+}
+
 // Newest returns the newest entry of a client. A client that is not known any
 // more has left: it is returned as a tombstone at the clock that the caller
 // last saw.
 func (s *Set) Newest(id, seen uint64) Entry {
-	if c, ok := s.clients[id]; ok {
-		return Entry{Client: id, Clock: c.clock, State: c.state}
+	if _, ok := s.clients[id]; ok {
+		return s.entry(id)
 	}
 	return Entry{Client: id, Clock: seen}
 }
 
 // clientMemory is what a client, or its tombstone, takes beside its state, in bytes.
-const clientMemory = 150
+const clientMemory = 200
 
 // Bytes returns roughly how much memory the set takes. It costs nothing.
 func (s *Set) Bytes() int { return s.bytes + clientMemory*len(s.clients) }
@@ -231,11 +151,11 @@ func (s *Set) Len() int {
 
 func (s *Set) entry(id uint64) Entry {
 	c := s.clients[id]
-	return Entry{Client: id, Clock: c.clock, State: c.state}
+	return Entry{Client: id, Clock: c.clock, State: c.state, User: c.user}
 }
 
 // set copies the state: entries alias a frame that will be reused.
-func (s *Set) set(e Entry, owner Owner, now time.Time) {
+func (s *Set) set(e Entry, owner Owner, now time.Time) *client {
 	if s.clients == nil {
 		s.clients = make(map[uint64]*client, 4)
 	}
@@ -244,14 +164,15 @@ func (s *Set) set(e Entry, owner Owner, now time.Time) {
 		c = new(client)
 		s.clients[e.Client] = c
 	}
-	c.clock, c.owner = e.Clock, owner
+	c.clock, c.said, c.owner, c.user, c.heard = e.Clock, e.Clock, owner, e.User, now
 	s.bytes += len(e.State) - len(c.state)
 	if e.State == nil {
 		c.state = nil
 		s.gone = append(s.gone, tombstone{e.Client, e.Clock, now.Add(TombstoneFor)})
-		return
+		return c
 	}
 	c.state = bytes.Clone(e.State)
+	return c
 }
 
 // expire forgets the tombstones that are due; its cost is that of the ones it

@@ -13,9 +13,10 @@ import (
 // Bounds on what clients may send; an entry beyond them is dropped.
 const (
 	MaxStateBytes = 64 << 10 // bytes of JSON in one state
-	MaxClients    = 64       // clients that one session may introduce
+	MaxClients    = 64       // clients that one session may have at a time
 	MaxEntries    = 16384    // entries of one update: clients pass on what they hear
-	MaxClockLead  = 1 << 20  // how far a clock may run ahead: a clock of 2^53-1 would jam its owner
+	MaxClockLead  = 1 << 20  // how far a clock may run ahead of the one known: a clock of 2^53-1 would jam its owner
+	MaxFirstClock = 1 << 52  // of a client that is not known: a tab that stays open raises its clock for weeks
 )
 
 // maxInt is the largest integer that JavaScript holds.
@@ -30,47 +31,66 @@ type Entry struct {
 	Client uint64
 	Clock  uint64
 	State  []byte
+	User   uint64 // whose session introduced it, between pods; see Session.User
+}
+
+// Drops counts entries of clients that were dropped, by why.
+type Drops struct {
+	Large   int // over MaxStateBytes
+	Invalid int // not JSON
+	Many    int // beyond MaxEntries, MaxClients or Set.Most
+	Ahead   int // clocks beyond MaxClockLead or MaxFirstClock
+	Foreign int // about a client that another user's session holds
 }
 
 // Decode reads an awareness update of a client. The states of its entries alias the
 // update. Entries whose state is not JSON or exceeds MaxStateBytes, and those beyond
-// MaxEntries, are dropped; a truncated update is refused as a whole.
-func Decode(update []byte) ([]Entry, error) { return decode(update, MaxEntries) }
+// MaxEntries, are dropped and counted; a truncated update is refused as a whole.
+func Decode(update []byte, drops *Drops) ([]Entry, error) {
+	entries, _, err := decode(update, MaxEntries, drops)
+	return entries, err
+}
 
-// DecodeAll is Decode for what another pod sends, which has taken it: it may be about
-// any number of clients.
-func DecodeAll(update []byte) ([]Entry, error) { return decode(update, math.MaxInt) }
+// DecodeAll reads what AppendAll has written on another pod, which has judged it: it may
+// be about any number of clients. Pods of the version before do not say whose they are.
+func DecodeAll(update []byte) ([]Entry, error) {
+	var drops Drops
+	entries, users, err := decode(update, math.MaxInt, &drops)
+	if err == nil && drops == (Drops{}) && len(users) == 8*len(entries) {
+		for i := range entries {
+			entries[i].User = binary.LittleEndian.Uint64(users[8*i:])
+		}
+	}
+	return entries, err
+}
 
 // firstEntries bounds what is allocated for entries that are only announced: an entry
 // takes a dozen times as much memory as it needs at least on the wire.
 const firstEntries = 64
 
-func decode(update []byte, most int) ([]Entry, error) {
+func decode(update []byte, most int, drops *Drops) (entries []Entry, rest []byte, err error) {
 	n, rest, err := uvarint(update)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n > uint64(len(rest))/3 { // an entry takes at least three bytes
-		return nil, ErrMalformed
+		return nil, nil, ErrMalformed
 	}
-	entries := make([]Entry, 0, min(n, firstEntries))
+	entries = make([]Entry, 0, min(n, firstEntries))
 	for range n {
 		var e Entry
-		var size uint64
-		if e.Client, rest, err = uvarint(rest); err != nil {
-			return nil, err
+		if e, rest, err = readEntry(rest); err != nil {
+			return nil, nil, err
 		}
-		if e.Clock, rest, err = uvarint(rest); err != nil {
-			return nil, err
-		}
-		if size, rest, err = uvarint(rest); err != nil {
-			return nil, err
-		}
-		if size > uint64(len(rest)) {
-			return nil, ErrMalformed
-		}
-		e.State, rest = rest[:size:size], rest[size:]
-		if len(entries) >= most || len(e.State) > MaxStateBytes || !json.Valid(e.State) {
+		switch {
+		case len(entries) >= most:
+			drops.Many++
+			continue
+		case len(e.State) > MaxStateBytes:
+			drops.Large++
+			continue
+		case !json.Valid(e.State):
+			drops.Invalid++
 			continue
 		}
 		if string(e.State) == "null" {
@@ -78,7 +98,36 @@ func decode(update []byte, most int) ([]Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	return entries, nil
+	return entries, rest, nil
+}
+
+// readEntry reads an entry, whose state is the bytes that stand there.
+func readEntry(b []byte) (e Entry, rest []byte, err error) {
+	var size uint64
+	if e.Client, b, err = uvarint(b); err != nil {
+		return e, nil, err
+	}
+	if e.Clock, b, err = uvarint(b); err != nil {
+		return e, nil, err
+	}
+	if size, b, err = uvarint(b); err != nil {
+		return e, nil, err
+	}
+	if size > uint64(len(b)) {
+		return e, nil, ErrMalformed
+	}
+	e.State = b[:size:size]
+	return e, b[size:], nil
+}
+
+// AppendAll appends the encoding for other pods, which are told whose the clients are:
+// behind the update, where pods of the version before do not look.
+func AppendAll(dst []byte, entries []Entry) []byte {
+	dst = Append(dst, entries)
+	for _, e := range entries {
+		dst = binary.LittleEndian.AppendUint64(dst, e.User)
+	}
+	return dst
 }
 
 // Append appends the encoding of the entries as an awareness update.

@@ -62,9 +62,9 @@ func AppendWant(dst []byte, from, to ID, pod string, stateVector []byte) []byte 
 	return append(appendString(AppendTo(dst, Want, from, uint64(to)), pod), stateVector...)
 }
 
-// AppendStates appends awareness states.
+// AppendStates appends awareness states, and whose they are.
 func AppendStates(dst []byte, from ID, to uint64, entries []awareness.Entry) []byte {
-	return awareness.Append(AppendTo(dst, States, from, to), entries)
+	return awareness.AppendAll(AppendTo(dst, States, from, to), entries)
 }
 
 // AppendAsk appends the question whether everything that a room's own clients wrote

@@ -23,7 +23,7 @@ func TestAnAppIsCountedForTheMemoryThatItTakes(t *testing.T) {
 	const clients = 10_000
 	p := newPod(t, natstest.Server(t).URL, func(c *Config) { c.MaxAppBytes = clients * clientMemory })
 	r := p.open(t, "epoch")
-	s := r.NewSeat(newMember())
+	s := r.NewSeat(newMember(), 0)
 	if err := s.Join(); err != nil {
 		t.Fatal(err)
 	}

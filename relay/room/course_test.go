@@ -12,7 +12,7 @@ import (
 // returns how to: it reports whether more is to come.
 func slowly(t *testing.T, r *Room) (m *member, s *Seat, thaw func() (more bool)) {
 	m = newMember()
-	s = r.NewSeat(m)
+	s = r.NewSeat(m, 0)
 	if err := s.Join(); err != nil {
 		t.Fatal(err)
 	}

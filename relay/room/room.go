@@ -71,6 +71,7 @@ type Room struct {
 
 	returned   bool // a client came back and sees nobody: a recall is due
 	recalledAt time.Time
+	contested  bool // a seat is
 }
 
 // place is where an epoch of the document lives on NATS.
@@ -390,6 +391,8 @@ func (r *Room) tick(now time.Time) {
 		}
 	}
 	r.spreadAwareness(removed, nil)
+	r.renew(now)
+	r.settleContests(now)
 	r.releaseDue(now)
 	if r.live != nil && now.Sub(r.liveAt) > liveCourse {
 		r.live.kill()

@@ -111,6 +111,9 @@ type Counters struct {
 	Rereads                 atomic.Int64 // histories read because another pod did not answer
 	Retries, Refused        atomic.Int64 // appends tried again; messages between pods that made no sense
 	UnackedBytes, OpenRooms atomic.Int64 // gauges
+	Dropped                 struct {     // awareness of clients; see awareness.Drops
+		Large, Invalid, Many, Ahead, Foreign atomic.Int64
+	}
 }
 
 // Rooms are the rooms of one node. It owns the goroutines that publish, that
@@ -127,6 +130,7 @@ type Rooms struct {
 	outbox   outbox
 	pace     pace
 	apps     appBytes
+	told     told
 	spreader []*spreader // a room has one by its id
 
 	mu   sync.Mutex

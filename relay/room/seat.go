@@ -27,6 +27,10 @@ type Member interface {
 	Close(code int, reason string)
 	// Fail is Close for an error that Apply might have returned.
 	Fail(err error)
+	// Ping asks the client for a sign of life, and Silent says for how long none has
+	// come. It is asked every 20 s anyway.
+	Ping()
+	Silent() time.Duration
 }
 
 // Seat is a member's place in a room.
@@ -50,11 +54,15 @@ type Seat struct {
 	awaited  bool // a SyncStep1 was sent, and the answer has not come
 	step1Due bool // another is to be sent
 	step1At  time.Time
+
+	contestedAt time.Time // when another user claimed a client of this session's; zero: nobody does
 }
 
 // NewSeat makes a seat for a member, who must know it before Join: what it is sent
-// there may make it call back.
-func (r *Room) NewSeat(m Member) *Seat { return &Seat{room: r, member: m, index: -1} }
+// there may make it call back. user tells whose session it is; see awareness.Session.
+func (r *Room) NewSeat(m Member, user uint64) *Seat {
+	return &Seat{room: r, member: m, index: -1, aware: awareness.Session{User: user}}
+}
 
 // Join admits the member. It is sent the room's SyncStep1, so that edits made
 // offline are uploaded, and the known awareness states.
@@ -214,11 +222,13 @@ func (s *Seat) Brings(update []byte) (bool, error) {
 // Awareness takes an awareness update from the client. What is news goes to all
 // members, the sender included: y-websocket counts on the echo.
 func (s *Seat) Awareness(update []byte) error {
-	entries, err := awareness.Decode(update)
+	var drops awareness.Drops
+	entries, err := awareness.Decode(update, &drops)
 	if err != nil {
 		return err
 	}
 	r := s.room
+	r.rooms.dropped(r.doc, drops)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.index < 0 {
@@ -229,6 +239,12 @@ func (s *Seat) Awareness(update []byte) error {
 	if s.aware.Returned && !before {
 		r.welcome()
 	}
+	if s.aware.Contests {
+		s.aware.Contests = false
+		r.contest(s.aware.Self, time.Now())
+	}
+	r.rooms.dropped(r.doc, r.aware.Drops)
+	r.aware.Drops = awareness.Drops{}
 	r.countLocked()
 	r.spreadAwareness(news, nil)
 	r.publishAwareness(news)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/yproto"
@@ -54,6 +55,8 @@ type member struct {
 	frames  int
 	largest int // frame that it was sent, in bytes
 	closed  []string
+	pings   int
+	silent  time.Duration
 	saved   []string // answers to its questions
 }
 
@@ -107,6 +110,18 @@ func (m *member) SendAwareness(_ yproto.Frame, entries []awareness.Entry) {
 	m.states.ApplyRoom(1, entries, now())
 }
 
+func (m *member) Ping() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pings++
+}
+
+func (m *member) Silent() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.silent
+}
+
 func (m *member) Close(_ int, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -155,7 +170,7 @@ func (m *member) present() int {
 func join(t testing.TB, r *Room) (*member, *Seat) {
 	t.Helper()
 	m := newMember()
-	s := r.NewSeat(m)
+	s := r.NewSeat(m, 0)
 	m.seat = s
 	if err := s.Join(); err != nil {
 		t.Fatal(err)

@@ -123,6 +123,9 @@ func (s *Session) letRest() {
 	}
 }
 
+// Ping asks for a sign of life before it is due. It does not block.
+func (s *Session) Ping() { s.ping() }
+
 // ping asks for a sign of life. While bytes are on their way already it need not.
 func (s *Session) ping() {
 	s.mu.Lock()

@@ -55,3 +55,29 @@ func TestSilentClientWithoutAwarenessStaysConnected(t *testing.T) {
 		}
 	})
 }
+
+// Browsers let timers of hidden tabs fire once a minute, and clients forget who has not
+// renewed its state for 30 s.
+func TestTabsInTheBackgroundStayVisible(t *testing.T) {
+	t.Parallel()
+	dev := cluster.StartDev(t)
+	token := dev.Token()
+	eachLibrary(t, func(t *testing.T, library int, document string) {
+		t.Parallel()
+		node := yjs.Start(t)
+		join := func(n int, user string, background bool) *yjs.Client {
+			o := on(dev, cluster.EU, n, token, document)
+			o.Library, o.User, o.Background = library, user, background
+			return node.Join(o)
+		}
+		hidden := join(0, "ann", true)
+		join(1, "bob", true)
+		watcher := join(0, "cem", false)
+		watcher.WaitUsers(yjs.Patience, "ann", "bob", "cem")
+		watcher.KeepsSeeing(65*time.Second, "ann", "bob", "cem")
+		hidden.SetUser("ann moved") // what was renewed for it is older
+		watcher.WaitUsers(yjs.Patience, "ann moved", "bob", "cem")
+		hidden.Disconnect()
+		watcher.WaitUsers(yjs.Patience, "bob", "cem")
+	})
+}

@@ -22,6 +22,14 @@ const ways = {
   none: () => {}
 }
 
+// slowTimers has intervals that are begun from now on fire once a minute at most, as those
+// of a tab in the background do. It returns what ends that.
+const slowTimers = () => {
+  const { setInterval } = globalThis
+  globalThis.setInterval = (call, ms, ...args) => setInterval(call, Math.max(ms, 60_000), ...args)
+  return () => { globalThis.setInterval = setInterval }
+}
+
 export class Client extends EventEmitter {
   constructor (id, options) {
     super()
@@ -43,7 +51,7 @@ export class Client extends EventEmitter {
   // to use a new token or to follow a redirect.
   connectProvider (options) {
     this.options = { ...this.options, ...options }
-    const { lib = 3, url, name, token = '', via = 'subprotocol', params, headers, user, follow } = this.options
+    const { lib = 3, url, name, token = '', via = 'subprotocol', params, headers, user, follow, background } = this.options
     const args = { url, protocols: [], params: { ...params }, headers: { ...headers } }
     ways[token === '' ? 'none' : via](args, token)
 
@@ -54,6 +62,7 @@ export class Client extends EventEmitter {
         this.on('open', () => { client.subprotocol = this.protocol })
       }
     }
+    const restore = background ? slowTimers() : () => {}
     this.awareness = new Awareness(this.doc)
     this.awareness.on('change', () => this.emit('change'))
     this.setUser(user)
@@ -64,6 +73,7 @@ export class Client extends EventEmitter {
       WebSocketPolyfill: Socket,
       disableBc: true
     })
+    restore()
     this.provider = provider
     provider.on('sync', () => this.emit('change'))
     provider.on('status', ({ status }) => {

@@ -151,6 +151,15 @@ const operations = {
         return took
       })
   },
+  // keeps resolves after ms in which the client saw the same users.
+  async keeps ({ client: id, users, ms }) {
+    const c = client(id)
+    const want = JSON.stringify(users.toSorted())
+    await until([c], ms, () => JSON.stringify(c.users()) !== want, () => 'the same').then(
+      took => { throw new Error(`after ${took} ms, expected users ${want}: ${show(c)}`) },
+      () => {}
+    )
+  },
   // stays resolves after ms in which the client had no close and no new connect.
   async stays ({ client: id, ms }) {
     const c = client(id)

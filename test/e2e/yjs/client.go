@@ -20,15 +20,16 @@ const (
 
 // Options are the arguments of a y-websocket provider.
 type Options struct {
-	URL      string            `json:"url,omitempty"`     // the server URL, to which the provider appends the document
-	Document string            `json:"name,omitempty"`    // the room name
-	Token    string            `json:"token,omitempty"`   // empty: none
-	Via      Via               `json:"via,omitempty"`     // default: Subprotocol
-	Library  int               `json:"lib,omitempty"`     // major version of y-websocket: 3 (default) or 2
-	User     string            `json:"user,omitempty"`    // awareness state {"user": …}; empty: awareness is null
-	Follow   bool              `json:"follow,omitempty"`  // on 4009: destroy, and open the URL of the redirect
-	Params   map[string]string `json:"params,omitempty"`  // more query parameters
-	Header   map[string]string `json:"headers,omitempty"` // more handshake headers, such as Origin
+	URL        string            `json:"url,omitempty"`        // the server URL, to which the provider appends the document
+	Document   string            `json:"name,omitempty"`       // the room name
+	Token      string            `json:"token,omitempty"`      // empty: none
+	Via        Via               `json:"via,omitempty"`        // default: Subprotocol
+	Library    int               `json:"lib,omitempty"`        // major version of y-websocket: 3 (default) or 2
+	User       string            `json:"user,omitempty"`       // awareness state {"user": …}; empty: awareness is null
+	Background bool              `json:"background,omitempty"` // its intervals fire once a minute, as in a tab in the background
+	Follow     bool              `json:"follow,omitempty"`     // on 4009: destroy, and open the URL of the redirect
+	Params     map[string]string `json:"params,omitempty"`     // more query parameters
+	Header     map[string]string `json:"headers,omitempty"`    // more handshake headers, such as Origin
 }
 
 // Close is a close of the connection by the server.
@@ -200,4 +201,11 @@ func (c *Client) WaitFailed() (how string) {
 func (c *Client) MustStay(d time.Duration) {
 	c.node.tb.Helper()
 	c.do("stays", object{"ms": d.Milliseconds()}, nil)
+}
+
+// KeepsSeeing fails the test if it is ever not exactly these users who are here within d.
+// It takes d.
+func (c *Client) KeepsSeeing(d time.Duration, users ...string) {
+	c.node.tb.Helper()
+	c.do("keeps", object{"users": users, "ms": d.Milliseconds()}, nil)
 }
