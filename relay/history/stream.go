@@ -224,7 +224,11 @@ func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstre
 	js := h.jetStream()
 	s, err := js.Stream(ctx, StreamName(shard))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if s, err = js.CreateStream(ctx, h.config.stream(shard, shards)); err != nil {
+		s, err = js.CreateStream(ctx, h.config.stream(shard, shards))
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another pod was faster
+			s, err = js.Stream(ctx, StreamName(shard))
+		}
+		if err != nil {
 			err = fmt.Errorf("it does not exist, and creating it fails (wsctl history init does it for nodes that may not): %w", err)
 		}
 	}
