@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
 )
@@ -384,6 +385,22 @@ func TestTheRegistryCheckFindsWhatIsWrong(t *testing.T) {
 			}
 		}
 	}
+	// A lease that is there although it has expired, as after a kill of servers that
+	// do not sync.
+	nc, err := nats.Connect(w.euNATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	const gone = "$KV.wsnode-aws-eu-west-1.lease.ap-south-1.gone"
+	if _, err := nc.Request(gone, []byte(`{"region":"ap-south-1","lease":"ap-south-1/x","ttl":-60}`), 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	w.ctl("registry", "check").exits(6).says("expiry", "0 pins and 1 lease are there after their time")
+	if _, err := nc.Request("$JS.API.STREAM.PURGE.KV_wsnode-aws-eu-west-1", []byte(`{"filter":"`+gone+`"}`), 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	w.ctl("registry", "check").must()
 	// A second registry of a license region, on the other cluster.
 	p := cluster.RunWsnode(t, "serve", "--region", "us-east-2", "--node", "us-2", "--listen", cluster.FreeAddress(t), "--public-url", "ws://us-2.example",
 		"--nats-url", w.usNATS, "--registry", "aws-us-east-1="+w.usNATS, "--jwks-url", w.jwks, "--drain-spread", "0s", "--admin-listen", "off")
