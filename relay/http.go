@@ -56,10 +56,10 @@ func allowPages(h http.Header) {
 }
 
 // Starting is a handler for the time before there is a Node.
-func Starting(w http.ResponseWriter, r *http.Request) {
+func Starting(w http.ResponseWriter, r *http.Request, version string) {
 	allowPages(w.Header())
 	if r.URL.Path == "/" || r.URL.Path == "/health" {
-		writeHealth(w, "degraded", http.StatusServiceUnavailable)
+		writeHealth(w, version, "degraded", http.StatusServiceUnavailable)
 		return
 	}
 	setRetryAfter(w)
@@ -236,17 +236,18 @@ func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 	case n.gate.gauge.Overloaded():
 		status, code = "overloaded", http.StatusServiceUnavailable
 	}
-	writeHealth(w, status, code)
+	writeHealth(w, n.cfg.Version, status, code)
 }
 
-func writeHealth(w http.ResponseWriter, status string, code int) {
+func writeHealth(w http.ResponseWriter, version, status string, code int) {
 	if code != http.StatusOK {
 		setRetryAfter(w)
 	}
 	writeJSON(w, code, struct {
 		Status    string `json:"status"`
 		Timestamp string `json:"timestamp"`
-	}{status, time.Now().UTC().Format(time.RFC3339)})
+		Version   string `json:"version,omitempty"`
+	}{status, time.Now().UTC().Format(time.RFC3339), version})
 }
 
 // setRetryAfter says when to ask again after a passing trouble, in seconds:

@@ -19,6 +19,7 @@ import (
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/live"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
@@ -41,7 +42,7 @@ type Config struct {
 	History  *history.History
 	Log      *slog.Logger
 
-	Version string // of the software, for operators
+	Version string // of the software, for operators and in /health
 
 	Grace        time.Duration // 10 s: as in the registry's config
 	SweepEvery   time.Duration // 10 min: how often a region looks for histories that crashes left behind
@@ -142,7 +143,7 @@ func Open(cfg Config) (*Node, error) {
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
 	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
 	if cfg.Metrics != nil {
-		cfg.Metrics.Watch(cfg.Version, n.figures)
+		cfg.Metrics.Watch(cfg.Version, oplog.Version, n.figures)
 		n.done.Go(func() { n.watch(n.ctx) })
 	}
 	return n, nil

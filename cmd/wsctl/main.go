@@ -10,12 +10,13 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/relay/version"
 )
 
 // Exit codes, for scripts.
@@ -127,7 +128,7 @@ Point it at a region by --nats-url, or by --context, which takes the contexts
 of the nats command. Registries are found on the same NATS; name others by
 --registry. Exit codes: 1 failed, 2 wrong usage, 3 not found, 4 NATS, a registry
 or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
-		Version:       version(),
+		Version:       version.Read().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -141,7 +142,7 @@ or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
 		return c.check()
 	}
 	root.AddCommand(c.pinsCommand(), c.sessionsCommand(), c.refusalsCommand(), c.nodesCommand(), c.docsCommand(), c.regionsCommand(),
-		c.registryCommand(), c.historyCommand(), c.tokenCommand(), c.discoverCommand(), c.traceCommand(), c.topCommand(), c.benchCommand())
+		c.registryCommand(), c.historyCommand(), c.tokenCommand(), c.discoverCommand(), c.traceCommand(), c.topCommand(), c.benchCommand(), c.versionCommand())
 	_ = root.RegisterFlagCompletionFunc("context", cobra.FixedCompletions(contextNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return root
@@ -152,13 +153,4 @@ func (c *cli) check() error {
 		return wrongFlag("output", "%q: expected table, wide or json", c.output)
 	}
 	return c.reach.check()
-}
-
-// version is the module's version as the Go toolchain stamped it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "devel"
-	}
-	return info.Main.Version
 }

@@ -73,3 +73,11 @@ func TestHelpShowsNothingOfTheEnvironment(t *testing.T) {
 		}
 	}
 }
+
+func TestTheVersionIsToldWithoutANATS(t *testing.T) {
+	for command, says := range map[string]string{"version": "\nprotocol ", "version -o json": `"protocol":`, "--version": "wsctl version "} {
+		if code, said := at(t, command); code != 0 || !strings.Contains(said, says) {
+			t.Errorf("%s: exit code %d: %s", command, code, said)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/version"
 )
 
 // adminFlags are the settings of the listener that monitoring uses.
@@ -52,7 +53,7 @@ func (f *adminFlags) tracer(c *podConfig) (*admin.Tracer, error) {
 	}
 	config := admin.TracerConfig{
 		Endpoint: f.otlp, Headers: map[string]string{}, Ratio: f.otlpRatio,
-		Node: string(c.node), Region: string(c.region), Version: version(), Log: c.log,
+		Node: string(c.node), Region: string(c.region), Version: version.Read().Version, Log: c.log,
 	}
 	for _, header := range f.otlpHeaders {
 		name, value, ok := strings.Cut(header, "=")

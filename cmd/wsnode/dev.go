@@ -25,6 +25,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/natsd"
+	"github.com/wsnode/wsnode/relay/version"
 )
 
 // devFlags are the settings of dev mode.
@@ -291,7 +292,7 @@ func (d *dev) stop() error {
 // describe prints what runs where.
 func (d *dev) describe(out io.Writer) {
 	base := "http" + strings.TrimPrefix(d.regions[0].url, "ws")
-	fmt.Fprintf(out, "wsnode %s, development mode\n\n", version())
+	fmt.Fprintf(out, "wsnode %s, development mode\n\n", version.Read().Version)
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "REGION\tNODE\tURL\tNATS")
 	for _, r := range d.regions {

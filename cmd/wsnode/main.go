@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/relay/version"
 )
 
 // exitUsage is the exit code of a wrong setting or argument.
@@ -44,15 +45,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	root := &cobra.Command{
-		Use:           "wsnode",
-		Short:         "Self-hosted sync for Yjs editors",
-		Version:       version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServeCommand(), newDevCommand())
+	root := newRootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -65,11 +58,22 @@ func run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// version is the module's version as the Go toolchain stamped it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "devel"
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "wsnode",
+		Short:         "Self-hosted sync for Yjs editors",
+		Version:       version.Read().Version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
 	}
-	return info.Main.Version
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newServeCommand(), newDevCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Say which version this is, and its protocol between nodes", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprint(cmd.OutOrStdout(), version.Read()) },
+	}
 }

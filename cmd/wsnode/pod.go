@@ -24,6 +24,7 @@ import (
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/version"
 )
 
 // podConfig is what one node runs on.
@@ -126,7 +127,7 @@ func startPod(ctx context.Context, c podConfig) (_ *pod, err error) {
 	}
 	leases := func() int { held, _ := p.registry.Missing(); return held }
 	p.twins.leases.Store(&leases)
-	c.relay.Region, c.relay.Node, c.relay.Log, c.relay.Version = c.region, c.node, c.log, version()
+	c.relay.Region, c.relay.Node, c.relay.Log, c.relay.Version = c.region, c.node, c.log, version.Read().Version
 	c.relay.Bus, c.relay.History, c.relay.Registry = p.bus, p.history, p.registry
 	c.relay.Metrics = c.metrics
 	c.relay.Compact.SnapshotEvery = p.history.MaxAge() / 2
@@ -190,7 +191,7 @@ func (p *pod) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.node.Load().ServeHTTP(w, r)
 		return
 	}
-	relay.Starting(w, r)
+	relay.Starting(w, r, version.Read().Version)
 }
 
 // Each step of an end has time of its own: a client that never ends its request,

@@ -26,6 +26,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/natsd"
+	"github.com/wsnode/wsnode/relay/version"
 )
 
 // licenseRegions are known from the start.
@@ -163,7 +164,7 @@ func (f *serveFlags) run(ctx context.Context) error {
 		return err
 	}
 	ready.node.Store(p)
-	log.Info("ready", "region", f.region, "node", f.node, "listen", c.listener.Addr().String(), "public_url", f.publicURL, "version", version())
+	log.Info("ready", "region", f.region, "node", f.node, "listen", c.listener.Addr().String(), "public_url", f.publicURL, "version", version.Read().Version)
 	select {
 	case <-ctx.Done():
 	case err := <-p.served:

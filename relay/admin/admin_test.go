@@ -87,7 +87,7 @@ func TestProfilesAreServedOnlyWhenAskedFor(t *testing.T) {
 func TestMetricsHoldToTheConventions(t *testing.T) {
 	s := serveTest(t, Config{})
 	m := NewMetrics(s.Registerer(), "n1", "eu-central-1")
-	m.Watch("v1.2.3", func() Figures {
+	m.Watch("v1.2.3", 1, func() Figures {
 		return Figures{Connections: 3, Handshakes: map[string]int64{"admitted": 7}, AwarenessDropped: map[string]int64{"too_large": 2}, Registries: []RegistryFigures{{License: "aws-eu-west-1", Up: true}}}
 	})
 	m.Durable(3 * time.Millisecond)
@@ -116,7 +116,7 @@ func TestMetricsHoldToTheConventions(t *testing.T) {
 			t.Errorf("no line %s", line)
 		}
 	}
-	if !regexp.MustCompile(`wsnode_build_info\{go_version="go[^"]+",node="n1",region="eu-central-1",version="v1.2.3"\} 1`).MatchString(body) {
+	if !regexp.MustCompile(`wsnode_build_info\{go_version="go[^"]+",node="n1",protocol="1",region="eu-central-1",version="v1.2.3"\} 1`).MatchString(body) {
 		t.Error("no build info")
 	}
 }
@@ -129,18 +129,18 @@ func TestTheMetricsOfANodeEndWithItAndComeBack(t *testing.T) {
 	}
 	figures := func() Figures { return Figures{} }
 	first := NewMetrics(s.Registerer(), "n1", "eu")
-	first.Watch("v1", figures)
+	first.Watch("v1", 1, figures)
 	first.Close()
 	if lives() != 0 {
 		t.Error("a node that ended is still shown")
 	}
-	NewMetrics(s.Registerer(), "n1", "eu").Watch("v1", figures)
-	NewMetrics(s.Registerer(), "n1", "eu").Watch("v1", figures) // the one before crashed
+	NewMetrics(s.Registerer(), "n1", "eu").Watch("v1", 1, figures)
+	NewMetrics(s.Registerer(), "n1", "eu").Watch("v1", 1, figures) // the one before crashed
 	if lives() != 1 {
 		t.Errorf("the node is shown %d times", lives())
 	}
 	var none *Metrics
-	none.Watch("v1", figures)
+	none.Watch("v1", 1, figures)
 	none.Durable(1)
 	none.Close()
 }
@@ -148,7 +148,7 @@ func TestTheMetricsOfANodeEndWithItAndComeBack(t *testing.T) {
 func TestTheNumberOfSeriesDoesNotGrowWithClients(t *testing.T) {
 	s := serveTest(t, Config{})
 	f := Figures{Handshakes: map[string]int64{"admitted": 1}}
-	NewMetrics(s.Registerer(), "n1", "eu").Watch("v1", func() Figures { return f })
+	NewMetrics(s.Registerer(), "n1", "eu").Watch("v1", 1, func() Figures { return f })
 	_, before := s.get(t, "/metrics")
 	f.Connections, f.Documents, f.EditsIn = 1e6, 1e6, 1e12
 	_, after := s.get(t, "/metrics")

@@ -17,7 +17,7 @@ func everything(t *testing.T) map[string]bool {
 	t.Helper()
 	s := serveTest(t, Config{})
 	m := NewMetrics(s.Registerer(), "n1", "eu-central-1")
-	m.Watch("v1.2.3", func() Figures {
+	m.Watch("v1.2.3", 1, func() Figures {
 		return Figures{
 			Handshakes: map[string]int64{"admitted": 1}, AwarenessDropped: map[string]int64{"too_large": 1},
 			Registries: []RegistryFigures{{License: "aws-eu-west-1"}},

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -192,7 +193,7 @@ func truth(b bool) float64 {
 var (
 	handshakesDesc = desc("handshakes_total", "WebSocket handshakes by their outcome: admitted, redirect, or why not.", "outcome")
 	droppedDesc    = desc("awareness_dropped_total", "Awareness states of clients that were dropped, by why.", "reason")
-	buildDesc      = desc("build_info", "1; the labels say what runs.", "version", "go_version")
+	buildDesc      = desc("build_info", "1; the labels say what runs.", "version", "protocol", "go_version")
 
 	tenantConnectionsDesc = desc("tenant_connections", "WebSocket sessions by tenant, the busiest only.", "tenant")
 	tenantDocumentsDesc   = desc("tenant_documents", "Live documents by tenant, the busiest only.", "tenant")
@@ -206,15 +207,16 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // figures is the collector of a node's figures.
 type figures struct {
-	version string
-	read    func() Figures
+	version  string
+	protocol string // format version of messages between pods
+	read     func() Figures
 
 	plain      []*prometheus.Desc // of metrics
 	registries []*prometheus.Desc // of registryMetrics
 }
 
-func newFigures(version string, read func() Figures) *figures {
-	c := &figures{version: version, read: read}
+func newFigures(version string, protocol int, read func() Figures) *figures {
+	c := &figures{version: version, protocol: strconv.Itoa(protocol), read: read}
 	for _, m := range metrics {
 		c.plain = append(c.plain, desc(m.name, m.help))
 	}
@@ -257,7 +259,7 @@ func (c *figures) Collect(ch chan<- prometheus.Metric) {
 	for reason, count := range f.AwarenessDropped {
 		send(droppedDesc, counter, float64(count), reason)
 	}
-	send(buildDesc, gauge, 1, c.version, runtime.Version())
+	send(buildDesc, gauge, 1, c.version, c.protocol, runtime.Version())
 	for _, t := range f.Tenants {
 		send(tenantConnectionsDesc, gauge, float64(t.Connections), t.Tenant)
 		send(tenantDocumentsDesc, gauge, float64(t.Documents), t.Tenant)

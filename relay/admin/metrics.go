@@ -78,9 +78,9 @@ func (m *Metrics) add(collectors ...prometheus.Collector) {
 
 // Watch has the node's figures read whenever somebody asks for metrics. It is
 // called once.
-func (m *Metrics) Watch(version string, read func() Figures) {
+func (m *Metrics) Watch(version string, protocol int, read func() Figures) {
 	if m != nil {
-		m.add(newFigures(version, read))
+		m.add(newFigures(version, protocol, read))
 	}
 }
 

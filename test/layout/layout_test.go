@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 
 	"relay/roster":    nil,
 	"relay/oplog":     {"relay/awareness"},
+	"relay/version":   {"relay/oplog"}, // imported by cmd only
 	"relay/bus":       {"docid", "natsconn"},
 	"relay/history":   {"docid", "natsconn"},
 	"natsconn":        nil,
