@@ -3,6 +3,7 @@
 package differential
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,7 +48,7 @@ var refusals = []string{
 
 // take gives a history to a store and returns what clients get of it.
 func take(h history, refused map[string]int) (t trial, fault string) {
-	t.Raw, t.Ready = [][]byte{}, [][]byte{}
+	t.Raw, t.Ready, t.Straight = [][]byte{}, [][]byte{}, true
 	s := ystore.New(ystore.Limits{})
 	var accepted []update
 	for i, u := range h.updates {
@@ -65,6 +66,9 @@ func take(h history, refused map[string]int) (t trial, fault string) {
 		if fresh != nil {
 			t.Raw = append(t.Raw, fresh)
 		}
+		if !bytes.Equal(fresh, ready) || s.Stats().Pending > 0 {
+			t.Straight = false
+		}
 		if ready != nil {
 			t.Ready = append(t.Ready, ready)
 		}
@@ -73,8 +77,8 @@ func take(h history, refused map[string]int) (t trial, fault string) {
 		}
 	}
 	t.State = s.Encode()
-	t.Whole = whole(accepted)
-	t.Tidy = h.tidy
+	t.Whole = h.tidy && whole(accepted)
+	t.Tidy = h.tidy && !h.crossed
 	return t, ""
 }
 

@@ -10,6 +10,7 @@ import (
 type history struct {
 	seed    uint64
 	tidy    bool // each id means one struct, and each client writes in order
+	crossed bool // some have neighbours in two lists: what that shows depends on what is collected when
 	updates []update
 }
 
@@ -33,6 +34,7 @@ type generator struct {
 	all     []span
 	types   []id
 
+	crossed  bool
 	replaced []deletion // by the update that is being written
 }
 
@@ -57,7 +59,7 @@ func newHistory(seed uint64) history {
 	if g.chance(0.004) {
 		updates = append(updates, g.chain(pick(&g.source, 40, 90, 110))...)
 	}
-	h := history{seed: seed, tidy: g.tidy, updates: g.deliver(updates)}
+	h := history{seed: seed, tidy: g.tidy, crossed: g.crossed, updates: g.deliver(updates)}
 	if !g.tidy && g.chance(0.2) {
 		g.corrupt(h.updates)
 	}
@@ -151,6 +153,7 @@ func (g *generator) place(p *piece, l *list, c, clock uint64) {
 	switch r := g.Float64(); {
 	case r < 0.04: // between any two
 		p.origin, p.right = g.anyID(c, clock), g.anyID(c, clock)
+		g.crossed = true
 		return
 	case r < 0.07:
 		p.origin = g.anyID(c, clock)

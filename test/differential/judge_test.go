@@ -20,6 +20,8 @@ type trial struct {
 	State []byte   `json:"state"`
 	Whole bool     `json:"whole"`
 	Tidy  bool     `json:"tidy"`
+
+	Straight bool `json:"straight"`
 }
 
 type verdict struct {

@@ -180,6 +180,9 @@ func whole(updates []update) bool {
 	spans := map[uint64][]span{}
 	ends := map[uint64]uint64{}
 	for _, u := range updates {
+		if u.bytes != nil {
+			return false // who knows
+		}
 		for _, x := range u.blocks {
 			clock := x.clock
 			for _, p := range x.pieces {

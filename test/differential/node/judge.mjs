@@ -1,10 +1,11 @@
 // Judges documents with real Yjs: node judge.mjs PACKAGE, which is yjs or @y/y. One
 // line of JSON is one document; its answer is one line:
 //
-//   {"raw", "ready": [base64, …], "early", "state": base64, "whole": bool}
+//   {"raw", "ready": [base64, …], "early", "state": base64, "whole", "tidy", "straight": bool}
 //     raw: what was new of the accepted updates, in order; ready: what a listener was sent of them;
 //     early: the state at some time before; state: what a newcomer is sent.
-//     whole: nothing is missing, so nobody may wait
+//     whole: nothing is missing, so nobody may wait; tidy: each id means one struct, in one list;
+//     straight: nothing ever waited
 //
 //   {"throws": [[op, message], …], "waits": [who, …], "differs": [who, …],
 //    "unsure": bool, "again": base64}
@@ -33,7 +34,8 @@ const value = v => {
 }
 
 // contents lists what integrated items show, in order, and the map of a type. It
-// walks the list itself, so that it shows the same of every type and version.
+// walks the list itself, so that it shows the same of every type and version. Formats
+// are left out: clients delete some that do nothing, each when it comes to it.
 const contents = (t, depth = 0) => {
   const list = []
   let n = 0
@@ -52,8 +54,7 @@ const contents = (t, depth = 0) => {
 const show = (list, c, depth) => {
   if (c.type !== undefined) list.push(contents(c.type, depth + 1))
   else if (c.str !== undefined) typeof list[list.length - 1] === 'string' ? list[list.length - 1] += c.str : list.push(c.str)
-  else if (c.key !== undefined) list.push({ format: [c.key, value(c.value)] })
-  else if (c.getContent) for (const v of c.getContent()) list.push({ v: value(v) })
+  else if (c.key === undefined && c.getContent) for (const v of c.getContent()) list.push({ v: value(v) })
 }
 
 const dump = d => JSON.stringify(Object.keys(KINDS).map(k => contents(root(d, k))))
@@ -167,7 +168,7 @@ class Judge {
     const want = this.trying('newcomer is seen', () => dump(late))
     const seen = (who, d) => { if (this.trying(who + ' is seen', () => dump(d)) !== want) differs.push(who) }
     if (c.whole && c.tidy) {
-      if (!direct.store.pendingStructs) seen('direct', direct)
+      if (c.straight) seen('direct', direct) // else it waits as behind any server
       seen('listener', listener)
     }
     const again = this.encode('newcomer', late)
