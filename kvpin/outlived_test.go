@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,8 +153,9 @@ func TestPinThatCameBackUnderALiveDocumentIsWrittenOver(t *testing.T) {
 		w.bucket.revive(map[string]entry{pin: keys[pin]}, asWritten)
 		a.buckets[testLicense].lookAgain(doc)
 		eventually(w.t, 5*time.Second, "pinned again", func() bool { p, ok := w.pin(doc); return ok && p.Region == "eu-central-1" })
-		if p, _ := w.pin(doc); p.Epoch != h.Pin().Epoch || len(a.moved) > 0 {
-			w.t.Errorf("pinned as %+v, moved: %v", p, a.moved)
+		_, moved := a.heard(a.moved, doc)
+		if p, _ := w.pin(doc); p.Epoch != h.Pin().Epoch || moved {
+			w.t.Errorf("pinned as %+v, moved: %v", p, moved)
 		}
 	})
 }
@@ -231,28 +233,46 @@ func TestALifeThatEndedWithoutItsNodeIsOver(t *testing.T) {
 type silence struct {
 	alive bool
 	err   error
+
+	mu    sync.Mutex
 	asked int
 }
 
 func (s *silence) ask(context.Context, docid.Document, Epoch) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.asked++
 	return s.alive, s.err
+}
+
+// dies has nobody answer for the document any more.
+func (s *silence) dies() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive, s.err = false, nil
+}
+
+func (s *silence) times() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
 }
 
 func TestRegionIsAskedBeforeItsOrphansAreUnpinned(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		says  silence
+		alive bool
+		err   error
 		stays bool
 	}{
-		{"it is open without the registry", silence{alive: true}, true},
-		{"nobody has it", silence{}, false},
-		{"its node is silent", silence{err: ErrSilent}, false},
-		{"nobody can be asked", silence{err: errors.New("no connection")}, true},
+		{"it is open without the registry", true, nil, true},
+		{"nobody has it", false, nil, false},
+		{"its node is silent", false, ErrSilent, false},
+		{"nobody can be asked", false, errors.New("no connection"), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inVirtualTime(t, func(w *world) {
-				says := c.says
+				says := &silence{alive: c.alive, err: c.err}
 				a := w.node("eu-central-1", "a")
 				b := w.node("eu-central-1", "b", func(cfg *Config) { cfg.Alive = says.ask })
 				one, other := testDoc("one"), testDoc("other")
@@ -260,7 +280,7 @@ func TestRegionIsAskedBeforeItsOrphansAreUnpinned(t *testing.T) {
 				a.hold(other)
 				a.link.sever()
 				time.Sleep(4 * worldLeaseTTL)
-				if says.asked == 0 {
+				if says.times() == 0 {
 					w.t.Fatal("the region was not asked")
 				}
 				for _, doc := range []docid.Document{one, other} {
@@ -269,10 +289,10 @@ func TestRegionIsAskedBeforeItsOrphansAreUnpinned(t *testing.T) {
 						w.t.Fatalf("%s is pinned: %v, as %+v", doc, ok, p)
 					}
 				}
-				if says.err != nil && c.says.err == ErrSilent && says.asked != aliveTries {
-					w.t.Errorf("a silent node was asked %d times, expected %d", says.asked, aliveTries)
+				if n := says.times(); c.err == ErrSilent && n != aliveTries {
+					w.t.Errorf("a silent node was asked %d times, expected %d", n, aliveTries)
 				}
-				says.alive, says.err = false, nil // now it is dead, and no lease tells
+				says.dies() // now it is dead, and no lease tells
 				eventually(w.t, 2*time.Minute, "unpinned", func() bool { _, s := b.lookup(one); return s == Free })
 			})
 		})
@@ -281,7 +301,7 @@ func TestRegionIsAskedBeforeItsOrphansAreUnpinned(t *testing.T) {
 
 func TestLastLivingHolderLeavesThePinToOneThatLivesOnWithoutTheRegistry(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
-		says := silence{alive: true}
+		says := &silence{alive: true}
 		a := w.node("eu-central-1", "a")
 		b := w.node("eu-central-1", "b", func(cfg *Config) { cfg.Alive = says.ask })
 		doc := testDoc("x")
