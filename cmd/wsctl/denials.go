@@ -38,8 +38,11 @@ func (d *denials) explain(err error) error {
 		return err
 	}
 	user := "READER"
-	if strings.Contains(d.last, `"wsn.c.change.`) || strings.Contains(d.last, `"$KV.`) {
+	switch { // a domain comes before the names of keys
+	case strings.Contains(d.last, `"wsn.c.change.`), strings.Contains(d.last, "$KV."):
 		user = "OPERATOR"
+	case strings.Contains(d.last, ".STREAM.CREATE."):
+		user = "SETUP"
 	}
 	err = fmt.Errorf("%w\nNATS denied it (%s): that takes the rights of %s in deploy/nats/permissions.conf", err, d.last, user)
 	d.last = ""

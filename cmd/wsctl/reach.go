@@ -41,7 +41,7 @@ func (f *reachFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.cert, "nats-cert", "", "client certificate for NATS")
 	fl.StringVar(&f.key, "nats-key", "", "key of the client certificate for NATS")
 	fl.StringVar(&f.inboxes, "nats-inbox", "", "subject below which answers come (default: _INBOX.<user> of the URL, or _INBOX) [$WSCTL_NATS_INBOX]")
-	fl.StringVar(&f.domain, "nats-domain", "", "JetStream domain, or prefix of imports, under which registries are found [$WSCTL_NATS_DOMAIN]")
+	fl.StringVar(&f.domain, "nats-domain", "", "JetStream domain, or prefix of imports, under which registries are found; for history init, the history [$WSCTL_NATS_DOMAIN]")
 	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL or dbCode=@context; repeat for each")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 }

@@ -93,12 +93,13 @@ func variable(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// foreignVariables are read by others who may share a node's environment: the NATS
-// servers of deploy/nats, and this repository's tests and tools, whose further ones
-// begin with WSNODE_TEST_.
+// foreignVariables are read by others who may share a node's environment: NATS
+// servers with former versions of deploy/nats, whose variables now begin with NATS_,
+// and this repository's tests and tools, whose further ones begin with WSNODE_TEST_.
 var foreignVariables = []string{
 	"WSNODE_POD_PASSWORD", "WSNODE_OPERATOR_PASSWORD", "WSNODE_READER_PASSWORD", "WSNODE_REGISTRY_POD_PASSWORD",
-	"WSNODE_BINARY", "WSNODE_CORPORA", "WSNODE_E2E_RACE", "WSNODE_HOLD", "WSNODE_JOINS", "WSNODE_REGISTRY_TABLE",
+	"WSNODE_BINARY", "WSNODE_CORPORA", "WSNODE_DIFFERENTIAL", "WSNODE_E2E_BINARIES", "WSNODE_E2E_RACE", "WSNODE_FAIRNESS",
+	"WSNODE_HOLD", "WSNODE_JOINS", "WSNODE_REGISTRY_TABLE",
 	"WSNODE_SEED", "WSNODE_SOAK", "WSNODE_TORTURE", "WSNODE_TORTURE_SEED",
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +112,23 @@ func TestAWrongURLOfNATSIsNotShownWithItsPassword(t *testing.T) {
 	}
 }
 
+// Tests start nodes that inherit these.
+func TestNodesKnowTheVariablesOfTheTaskfile(t *testing.T) {
+	text, err := os.ReadFile("../../Taskfile.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`WSNODE_[A-Z0-9_]+`).FindAllString(string(text), -1)
+	if len(names) < 10 {
+		t.Errorf("only %d variables were found", len(names))
+	}
+	for _, name := range names {
+		if err := checkVariables(newServeCommand(), []string{name + "=1"}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAVariableThatNoSettingReadsIsAnErrorThatNamesTheNearest(t *testing.T) {
 	for name, nearest := range map[string]string{
 		"WSNODE_NATS_URLS": "WSNODE_NATS_URL", "WSNODE_REGISTERY": "WSNODE_REGISTRY", "WSNODE_LISTENN": "WSNODE_LISTEN", "WSNODE_SERVICE_PORT": "WSNODE_",
@@ -120,7 +139,7 @@ func TestAVariableThatNoSettingReadsIsAnErrorThatNamesTheNearest(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Those of another command, of the servers in deploy/nats and of tests are known.
+	// Those of another command, of former versions' NATS servers and of tests are known.
 	root := &cobra.Command{}
 	serve := newServeCommand()
 	root.AddCommand(serve, newDevCommand())

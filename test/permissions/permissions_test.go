@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
@@ -22,9 +21,10 @@ import (
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/test/e2e/cluster"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
 
 const license = docid.LicenseRegion("aws-eu-west-1")
 
@@ -44,9 +44,17 @@ func TestTheCommandsInTheConfigurationGiveEveryVariable(t *testing.T) {
 			comments += line
 		}
 	}
-	for _, variable := range regexp.MustCompile(`\$((?:NATS|WSNODE)_\w+)`).FindAllStringSubmatch(text, -1) {
-		if !strings.Contains(comments, variable[1]+"=") {
-			t.Errorf("no command gives %s", variable[1])
+	for _, variable := range regexp.MustCompile(`\$(\w+_\w+)`).FindAllStringSubmatch(text, -1) {
+		name := variable[1]
+		if strings.Contains(text, "\n"+name+": {") {
+			continue // the configuration's own
+		}
+		if !strings.Contains(comments, name+"=") {
+			t.Errorf("no command gives %s", name)
+		}
+		// Nodes refuse what begins with WSNODE_ and is no setting of theirs.
+		if !strings.HasPrefix(name, "NATS_") {
+			t.Errorf("%s does not begin with NATS_", name)
 		}
 	}
 }
@@ -81,11 +89,11 @@ func (s *shipped) setUp(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := history.Create(ctx, s.connect(t, setupHistory), history.Config{}); err != nil {
+	if _, err := history.Create(ctx, s.connect(t, setupHistory), history.Config{Domain: "history"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range []docid.LicenseRegion{license, "aws-us-east-1"} {
-		if _, err := kvpin.Create(ctx, l, kvpin.Source{URL: s.url(setupRegistry), Options: s.options(setupRegistry), Create: true}); err != nil {
+		if _, err := kvpin.Create(ctx, l, kvpin.Source{URL: s.url(setupRegistry), Domain: "registry", Options: s.options(setupRegistry), Create: true}); err != nil {
 			t.Fatal(err)
 		}
 	}

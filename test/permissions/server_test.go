@@ -22,8 +22,8 @@ import (
 
 // passwords are those of the users in deploy/nats, by their variables.
 var passwords = map[string]string{
-	"WSNODE_POD_PASSWORD": "p1", "WSNODE_REGISTRY_EU_CENTRAL_1_PASSWORD": "p2", "WSNODE_REGISTRY_US_EAST_1_PASSWORD": "p3",
-	"WSNODE_OPERATOR_PASSWORD": "p4", "WSNODE_READER_PASSWORD": "p5", "WSNODE_SETUP_PASSWORD": "p6",
+	"NATS_POD_PASSWORD": "p1", "NATS_REGISTRY_EU_CENTRAL_1_PASSWORD": "p2", "NATS_REGISTRY_US_EAST_1_PASSWORD": "p3",
+	"NATS_OPERATOR_PASSWORD": "p4", "NATS_READER_PASSWORD": "p5", "NATS_SETUP_PASSWORD": "p6",
 }
 
 // Users by their roles.
@@ -119,6 +119,13 @@ func ship(t *testing.T, configure ...func(*server.Options)) *shipped {
 	cert, key := certified(t)
 	settings(t, "nats-0", cert, key)
 	return &shipped{launch(t, "nats.conf", configure...), cert}
+}
+
+// another is a further server, of its own, with the same certificate.
+func (s *shipped) another(t *testing.T, name string) *shipped {
+	t.Helper()
+	settings(t, name, s.ca, filepath.Join(filepath.Dir(s.ca), "key.pem"))
+	return &shipped{launch(t, "nats.conf"), s.ca}
 }
 
 // url is the server's for a user.
