@@ -22,10 +22,11 @@ import (
 // DefaultAudience is the audience and the scope that tokens must have.
 const DefaultAudience = "WireSocket.API"
 
-// Config says whose tokens are accepted. Either JWKSURL or KeySet is required;
-// zero values of the rest mean the defaults given.
+// Config says whose tokens are accepted. One of JWKSURL, KeyFile and KeySet is
+// required; zero values of the rest mean the defaults given.
 type Config struct {
 	JWKSURL   string // where the keys are; may hold {tenantId}
+	KeyFile   string // a file that holds a JWKS document, read again when it changes
 	KeySet    []byte // a JWKS document to use instead of fetching one
 	PlainHTTP bool   // allow an http URL that is not loopback
 
@@ -88,7 +89,7 @@ type verified struct {
 // New makes a Verifier. It does no I/O; keys are fetched when a token needs
 // them. Close it when done.
 func New(c Config) (*Verifier, error) {
-	if c.JWKSURL == "" && c.KeySet == nil {
+	if c.JWKSURL == "" && c.KeyFile == "" && c.KeySet == nil {
 		return nil, errors.New("authn: neither a JWKS URL nor a key set is configured")
 	}
 	c = c.withDefaults()
@@ -105,6 +106,15 @@ func New(c Config) (*Verifier, error) {
 		v.known = newLRU[[sha256.Size]byte, verified](c.CachedTokens)
 	}
 	return v, nil
+}
+
+// Reload reads Config.KeyFile now. When it cannot be read, the keys that are known
+// stay in use.
+func (v *Verifier) Reload() error {
+	if v.keys.fixed == nil {
+		return nil
+	}
+	return v.keys.fixed.reload(context.Background())
 }
 
 // Close ends fetches under way and waits for them. Verify goes on to work with

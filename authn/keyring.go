@@ -25,7 +25,7 @@ const (
 // keyring has the key sets of all issuers: one, or one for each tenant.
 type keyring struct {
 	where  keysURL
-	fixed  *source // of a key set given by configuration; else nil
+	fixed  *source // of a key set that is given, or in a file; else nil
 	client *http.Client
 	timing timing
 	work   *workers
@@ -57,6 +57,12 @@ func newKeyring(c Config) (*keyring, error) {
 		}
 		k.fixed = k.newSource("the configuration")
 		k.fixed.fetch = func(context.Context) ([]byte, []*publicKey, error) { return c.KeySet, keys, nil }
+		return k, nil
+	}
+	if c.KeyFile != "" {
+		k.timing = timing{refresh: lookAtFile, stale: k.timing.stale, spacing: lookAtFile, patience: lookAtFile}
+		k.fixed = k.newSource("file://" + c.KeyFile)
+		k.fixed.fetch = func(context.Context) ([]byte, []*publicKey, error) { return readKeyFile(c.KeyFile) }
 		return k, nil
 	}
 	var err error

@@ -183,6 +183,9 @@ func (s *source) settleLocked(asked time.Time, document []byte, keys []*publicKe
 		s.failed = err
 		return
 	}
+	if s.set != nil && asked.Before(s.asked) {
+		return // overtaken: what is known is newer
+	}
 	if s.failures > 0 && s.set != nil {
 		s.report(s.address, nil, true)
 	}
@@ -193,6 +196,16 @@ func (s *source) settleLocked(asked time.Time, document []byte, keys []*publicKe
 	if s.set == nil || !bytes.Equal(s.set.document, document) {
 		s.set = &keySet{document: document, keys: keys}
 	}
+}
+
+// reload fetches now, whatever was fetched when.
+func (s *source) reload(ctx context.Context) error {
+	asked := time.Now()
+	document, keys, err := s.fetch(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settleLocked(asked, document, keys, err)
+	return err
 }
 
 // workers runs fetches, which outlive the handshake that caused them: others may

@@ -45,7 +45,7 @@ type serveFlags struct {
 	registries, registryDomains     []string
 	createBuckets                   bool
 	replicas, historyReplicas       int
-	jwksURL                         string
+	jwksURL, jwksFile               string
 	issuer, audience, scope         string
 	queryToken, plainHTTP           bool
 	grace, lease, registryWait      time.Duration
@@ -68,7 +68,8 @@ func newServeCommand() *cobra.Command {
 A node needs the region's NATS (--nats-url, or --standalone for an embedded
 server and a region of one node), the registries of the license regions that it
 serves (--registry for each, or --single-region to keep all of them on the
-region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
+region's own NATS), and the keys that tokens are signed with (--jwks-url, or
+--jwks-file).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
 	}
@@ -94,6 +95,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url).`,
 	fl.IntVar(&f.replicas, "replicas", 1, "replicas of registry buckets that are created; 3 in production")
 	fl.IntVar(&f.historyReplicas, "history-replicas", 1, "replicas of history streams that are created; 3 in production")
 	fl.StringVar(&f.jwksURL, "jwks-url", "", "URL of the key set that tokens are signed with; may hold {tenantId}")
+	fl.StringVar(&f.jwksFile, "jwks-file", "", "file with the key set instead, for all tenants; read again when it changes")
 	fl.BoolVar(&f.plainHTTP, "jwks-plain-http", false, "take a --jwks-url with http that is not loopback: only in a network where nobody else can answer")
 	fl.StringVar(&f.issuer, "issuer", "", "required issuer of tokens; may hold {tenantId}")
 	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "required audience of tokens")
@@ -326,17 +328,26 @@ func (f *serveFlags) registry(c *podConfig) error {
 }
 
 func (f *serveFlags) clients(c *podConfig) error {
-	if f.jwksURL == "" {
-		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with")
+	switch {
+	case f.jwksURL == "" && f.jwksFile == "":
+		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with, or --jwks-file")
+	case f.jwksURL != "" && f.jwksFile != "":
+		return wrongFlag("jwks-file", "expected no --jwks-url beside it")
 	}
 	for flag, value := range map[string]string{"jwks-url": f.jwksURL, "issuer": f.issuer} {
 		if strings.ContainsAny(strings.ReplaceAll(value, "{tenantId}", ""), "{}") {
 			return wrongFlag(flag, "expected no braces but those of {tenantId}")
 		}
 	}
-	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: c.log})
+	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, KeyFile: f.jwksFile, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: c.log})
 	if err != nil {
 		return wrongFlag("jwks-url", "%v", err)
+	}
+	if f.jwksFile != "" {
+		if err := verifier.Reload(); err != nil {
+			return wrongFlag("jwks-file", "%s: %v", f.jwksFile, err)
+		}
+		f.reloads = append(f.reloads, reload{"key set", verifier.Reload})
 	}
 	if (f.tlsCert == "") != (f.tlsKey == "") {
 		return wrongFlag("tls-cert", "expected together with --tls-key")
