@@ -18,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // visit is one client's stay, from its handshake to its end.
@@ -330,9 +331,24 @@ const SessionEnded = "session ended"
 func (v *visit) ended(c session.Closed) {
 	s := v.session.Stats()
 	v.node.recent.end(control.Ended{Session: v.row(v.id, s), Code: c.Code, Reason: c.Reason, ByNode: c.Ours})
-	v.node.log.Info(SessionEnded, "document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
+	v.node.log.Info(SessionEnded, append([]any{"document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
 		"remote", v.remote, "user_agent", clip(v.userAgent), "session", control.SessionID(v.id), "seconds", time.Since(s.Since).Seconds(),
-		"frames_in", s.FramesIn, "frames_out", s.FramesOut, "bytes_in", s.BytesIn, "bytes_out", s.BytesOut)
+		"frames_in", s.FramesIn, "frames_out", s.FramesOut, "bytes_in", s.BytesIn, "bytes_out", s.BytesOut}, because(c.Err)...)...)
+}
+
+// because says in a log line what a client sent that ended its session.
+func because(err error) (args []any) {
+	if err == nil {
+		return nil
+	}
+	args = []any{"err", err.Error()}
+	if message := (*session.MessageError)(nil); errors.As(err, &message) {
+		args = append(args, "message", message.Kind.String())
+	}
+	if update := (*ystore.UpdateError)(nil); errors.As(err, &update) {
+		args = append(args, "offset", update.Offset, "cause", update.Cause.String())
+	}
+	return args
 }
 
 // redirect is returned for a document that lives in another region.

@@ -28,6 +28,7 @@ const (
 	Users       = 4008
 	Redirect    = 4009
 	Kicked      = 4403
+	Unsupported = 4415
 )
 
 // Reasons that are the same for every close of their code.
@@ -127,19 +128,24 @@ var Table = []Entry{
 		Operator: "a colleague: `wsctl sessions kick --permanent`",
 	},
 	{
+		Code: Unsupported, Reason: "`Unsupported content: ` and what it is, `Unsupported protocol: ` and which", When: "content or a protocol that this server cannot take: weak links and moves of Yrs, values nested over 200 levels, Hocuspocus' frames; the rest of such an update was taken",
+		Action: Stop, Client: "stops; its user needs a document without that content, or its application another provider",
+		Operator: "a client of Yrs, or a Hocuspocus provider: the log line of the session's end says what it was and where",
+	},
+	{
 		Code: Protocol, Reason: "what is wrong", When: "no correct WebSocket frame",
 		Action: Retry, Client: "comes back; has a fault to be mended",
 		Operator: "a proxy or a client that does not speak WebSocket",
 	},
 	{
-		Code: Text, Reason: "what is wrong", When: "a text frame",
+		Code: Text, Reason: "what is wrong", When: "a text frame; like 1007, 1009 and 4006 it comes some seconds late, while nothing more is taken",
 		Action: Stop, Client: "stops",
 		Operator: "a client that speaks something else: Yjs messages are binary",
 	},
 	{
-		Code: Malformed, Reason: "what is wrong", When: "a malformed message or Yjs update, which nobody else received",
+		Code: Malformed, Reason: "what is wrong and where", When: "a malformed message or Yjs update, which nobody else received",
 		Action: Stop, Client: "stops",
-		Operator: "a client whose bytes are no message or no Yjs update; the log says what is wrong and where",
+		Operator: "a client whose bytes are no message or no Yjs update; the log line of the session's end says what is wrong and where (`offset`, `cause`, `message`)",
 	},
 	{
 		Code: Silent, Reason: "`No message within 30 s`, `Message too slow: expected 64 KiB in 30 s`", When: "a client that says nothing after its handshake, or whose message comes more slowly than that",

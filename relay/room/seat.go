@@ -182,7 +182,8 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	return s.take(update)
+	fresh, err = s.take(update)
+	return fresh || s.takeSound(update, err), err
 }
 
 // Answer is Apply for a SyncStep2: what it leaves open is not known to the client.
@@ -191,6 +192,7 @@ func (s *Seat) Answer(update []byte) (fresh bool, err error) {
 	defer s.room.mu.Unlock()
 	s.awaited = false
 	fresh, err = s.apply(update, ystore.Terms{Limited: true})
+	fresh = fresh || s.takeSound(update, err)
 	return fresh, errors.Join(err, s.release())
 }
 

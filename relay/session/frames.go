@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/gobwas/ws"
 )
@@ -210,7 +211,7 @@ func closeFrame(code int, reason string) []byte {
 		return []byte{0x80 | byte(ws.OpClose), 0}
 	}
 	if len(reason) > MaxReason {
-		reason = reason[:MaxReason]
+		reason = strings.ToValidUTF8(reason[:MaxReason], "") // a browser fails on half a character
 	}
 	f := []byte{0x80 | byte(ws.OpClose), byte(2 + len(reason))}
 	f = binary.BigEndian.AppendUint16(f, uint16(code))

@@ -11,10 +11,8 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/yproto"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // Seat is the session's place in its document's room; *room.Seat is one.
@@ -38,12 +36,14 @@ type Config struct {
 	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all sessions together, of which an app gets a share; negative: any number
 	QueueBytes       int           // 1 MiB: what may wait for a slow client; beyond it, the client gets a difference later
 	WriteTimeout     time.Duration // 30 s without any progress ends the connection
+	RefuseAfter      time.Duration // 3 s: how long a client that would come back with the same is kept first; negative: not at all
 
 	// Applied is told how long every 16th edit took from its frame until it was
 	// handed to all other sessions of the node. Nil disables it.
 	Applied func(time.Duration)
 
 	incoming *atomic.Int64 // bytes that unfinished large messages take
+	refused  *atomic.Int64 // sessions that are kept before they are closed
 }
 
 // SetDefaults fills in the zero values.
@@ -57,7 +57,10 @@ func (c *Config) SetDefaults() {
 	if c.MaxIncomingBytes == 0 {
 		c.MaxIncomingBytes = 1 << 30
 	}
-	c.incoming = new(atomic.Int64)
+	c.incoming, c.refused = new(atomic.Int64), new(atomic.Int64)
+	if c.RefuseAfter == 0 {
+		c.RefuseAfter = 3 * time.Second
+	}
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 1 << 20
 	}
@@ -98,6 +101,7 @@ type Session struct {
 	share    *Share                   // of its app; nil: none
 	transfer atomic.Pointer[transfer] // the message being read, if it has not come whole; set by the reader
 	pings    int                      // that were due; owned by the pulse
+	refusal  refusal
 
 	mu      sync.Mutex
 	behind  bool // the socket does not keep up: everything is queued
@@ -149,18 +153,13 @@ func (s *Session) proceed() {
 		peer = Closed{Code: said.code, Reason: said.reason}
 	}
 	s.socket.closed.CompareAndSwap(nil, &peer)
-	s.ended(*s.socket.closed.Load())
+	closed := *s.socket.closed.Load()
+	closed.Err = s.refusal.end(s.cfg)
+	s.ended(closed)
 }
 
 // Close ends the session with a close code and a reason, soon. It does not block.
 func (s *Session) Close(code int, reason string) { s.socket.Close(code, reason) }
-
-// Fail ends the session for what something that it sent has caused, soon. It does not
-// block.
-func (s *Session) Fail(err error) {
-	code, reason := s.explain(err)
-	s.Close(code, reason)
-}
 
 // End cuts the connection without waiting for the peer. It does not block.
 func (s *Session) End() { _ = s.socket.conn.Close() }
@@ -206,8 +205,12 @@ func (s *Session) read() error {
 		case err != nil:
 		case s.socket.closed.Load() != nil: // only the peer's close frame is awaited
 			_, err = io.Copy(io.Discard, in)
+		case s.refusal.pending():
+			var n int64
+			n, err = io.Copy(io.Discard, in)
+			s.slow(s.guard.Received(int(n)))
 		case kind != ws.OpBinary:
-			s.Close(closecode.Text, "Text frames are not supported")
+			s.refuse(closecode.Text, "Text frames are not supported", errText)
 			_, err = io.Copy(io.Discard, in)
 		default:
 			err = s.message(in)
@@ -228,7 +231,9 @@ func (s *Session) message(r *frames) error {
 	*buffer = frame
 	switch {
 	case errors.As(err, &limit):
-		s.Close(closecode.TooLarge, limit.Error())
+		*buffer = nil
+		s.forget()
+		s.refuse(closecode.TooLarge, limit.Error(), limit)
 		_, err = io.Copy(io.Discard, r)
 		return err
 	case errors.Is(err, errCrowded):
@@ -240,9 +245,12 @@ func (s *Session) message(r *frames) error {
 	case err != nil:
 		return err
 	}
-	s.frames.in.Add(1)
+	first := s.frames.in.Add(1) == 1
 	m, err := yproto.Decode(frame)
 	wait := s.guard.Received(len(frame))
+	if first && yproto.IsHocuspocus(frame) {
+		err = errHocuspocus
+	}
 	if err == nil {
 		var answered int
 		if answered, err = s.handle(m); m.Kind == yproto.Step1 {
@@ -250,7 +258,7 @@ func (s *Session) message(r *frames) error {
 		}
 	}
 	if err != nil {
-		s.Fail(err)
+		s.Fail(&MessageError{m.Kind, err})
 	}
 	s.slow(wait)
 	return nil
@@ -324,41 +332,13 @@ func (s *Session) edit(m yproto.Message) error {
 		s.cfg.Applied(time.Since(start))
 	}
 	if reason := s.guard.Operation(); reason != "" {
-		s.Close(closecode.Rate, reason)
+		s.refuse(closecode.Rate, reason, errRate)
 	}
 	return nil
 }
 
 // sampleEvery is how many frames share a look at the clock.
 const sampleEvery = 16
-
-// caps are the operator's bounds on what an update may cost.
-var caps = []error{ystore.ErrTooManyClients, ystore.ErrTooManyDeleteRanges, ystore.ErrTooManyPending, ystore.ErrTooDeep}
-
-// overLimit is an error that says itself which limit it is about.
-type overLimit interface {
-	error
-	Reason() string
-}
-
-// explain turns what a message caused into a close code and its reason.
-func (s *Session) explain(err error) (code int, reason string) {
-	var over overLimit
-	switch {
-	case errors.As(err, &over):
-		return closecode.TooLarge, over.Reason()
-	case errors.Is(err, ystore.ErrDocumentTooLarge):
-		return closecode.TooLarge, fmt.Sprintf("Document too large: limit %d bytes", s.cfg.MaxDocumentBytes)
-	case errors.Is(err, yproto.ErrMalformed), errors.Is(err, awareness.ErrMalformed):
-		return closecode.Malformed, "Malformed frame"
-	}
-	for _, limit := range caps {
-		if errors.Is(err, limit) {
-			return closecode.TooLarge, "Update over the limit: " + limit.Error()
-		}
-	}
-	return closecode.Malformed, "Malformed Yjs update"
-}
 
 // tooLargeError names the limit that a message exceeds.
 type tooLargeError struct{ limit int }

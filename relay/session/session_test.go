@@ -104,6 +104,7 @@ func (f *free) Operation() string {
 // served is a session and the client at its other end.
 type served struct {
 	*Session
+	cfg    *Config
 	seat   *seat
 	client *websocket.Conn
 	ended  chan Closed
@@ -119,11 +120,14 @@ type setup struct {
 
 func serve(t *testing.T, c setup) *served {
 	t.Helper()
+	if c.cfg.RefuseAfter == 0 {
+		c.cfg.RefuseAfter = -1
+	}
 	c.cfg.SetDefaults()
 	if c.guard == nil {
 		c.guard = new(free)
 	}
-	s := &served{seat: new(seat), ended: make(chan Closed, 1)}
+	s := &served{cfg: &c.cfg, seat: new(seat), ended: make(chan Closed, 1)}
 	ready := make(chan *Session, 1)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := Accept(w, r, "")

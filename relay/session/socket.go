@@ -34,6 +34,9 @@ type Closed struct {
 	Code   int // the WebSocket close code; 1006 when the peer just went away
 	Reason string
 	Ours   bool // this node ended it
+	// Err is what the client sent that ended the session, if that was why: a
+	// *MessageError, or says it in words.
+	Err error
 }
 
 // linger is how long a peer may take to answer a close frame.

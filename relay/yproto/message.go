@@ -23,6 +23,11 @@ const (
 	SyncStatus // a question whether everything sent before is saved, returned as it came once it is
 )
 
+// String names the message in logs.
+func (k Kind) String() string {
+	return [...]string{"unknown", "SyncStep1", "SyncStep2", "update", "awareness", "awareness query", "question"}[k]
+}
+
 // Message is one decoded message. Payload aliases the frame it came from.
 type Message struct {
 	Kind    Kind

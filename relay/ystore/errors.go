@@ -42,7 +42,7 @@ func (c Cause) String() string {
 func (c Cause) partial() bool { return c == WeakLink || c == Move || c == TooDeep }
 
 // UpdateError says why bytes are refused as an update or state vector whatever the
-// document holds: the same bytes will be refused again. TakeSound says what can be
+// document holds: the same bytes will be refused again. Sound says what can be
 // taken of an update whose Cause is WeakLink, Move or TooDeep.
 type UpdateError struct {
 	Offset int    // of the byte at which it was noticed
@@ -53,6 +53,9 @@ type UpdateError struct {
 func (e *UpdateError) Error() string {
 	return fmt.Sprintf("%s at byte %d: %s", e.Cause, e.Offset, e.What)
 }
+
+// Partial reports whether Sound may find something to be taken of the update.
+func (e *UpdateError) Partial() bool { return e.Cause.partial() }
 
 // Is reports a TooDeep one as ErrTooDeep.
 func (e *UpdateError) Is(target error) bool { return target == ErrTooDeep && e.Cause == TooDeep }

@@ -155,21 +155,24 @@ func TestWhatAClientMayNotSendIsNamed(t *testing.T) {
 	for id := range byte(4) {
 		pending = append(pending, 1, 100-id, 5, 0x84, 100-id, 4, 1, 'x')
 	}
-	for i, c := range []struct {
+	deep := "\x01\x02\x07\x00\x04\x01\x01t\x01a\x08\x01\x01x\x01" + strings.Repeat("u\x01", 300) + "~\x00"
+	cases := []struct {
 		what   string
 		send   func(*client)
 		code   int
 		reason string
 	}{
+		{"value nested too deeply", binaryFrame(syncUpdate, []byte(deep)), 4415, "Unsupported content: a value nested too deeply. Remove it and reload; what did not need it was saved"},
+		{"Hocuspocus", raw([]byte("\x03doc\x02\x00\x05token")...), 4415, "Unsupported protocol: Hocuspocus. Connect with y-websocket or @wsnode/client: docs/clients.md"},
 		{"text frame", func(c *client) { c.send(websocket.MessageText, []byte("hello")) }, 1003, "Text frames are not supported"},
 		{"empty text frame", func(c *client) { c.send(websocket.MessageText, nil) }, 1003, "Text frames are not supported"},
 		{"empty frame", raw(), 1007, "Malformed frame"},
 		{"cut frame", raw(0, 2, 100, 1, 2), 1007, "Malformed frame"},
 		{"number that does not end", raw(0xff, 0xff), 1007, "Malformed frame"},
 		{"malformed awareness", binaryFrame(awareness, []byte{9, 9}), 1007, "Malformed frame"},
-		{"malformed update", binaryFrame(syncUpdate, []byte{1, 1, 1}), 1007, "Malformed Yjs update"},
-		{"malformed SyncStep2", binaryFrame(syncStep2, []byte("nonsense")), 1007, "Malformed Yjs update"},
-		{"malformed state vector", binaryFrame(syncStep1, []byte{5, 1}), 1007, "Malformed Yjs update"},
+		{"malformed update", binaryFrame(syncUpdate, []byte{1, 1, 1}), 1007, "Malformed Yjs update: ends too early at byte 3"},
+		{"malformed SyncStep2", binaryFrame(syncStep2, []byte("nonsense")), 1007, "Malformed Yjs update: right origin is not in the past at byte 4"},
+		{"malformed state vector", binaryFrame(syncStep1, []byte{5, 1}), 1007, "Malformed Yjs update: ends too early at byte 2"},
 		{"message over the limit", binaryFrame(syncUpdate, insert(1, 0, strings.Repeat("x", 5000))), 1009, "Message too large: limit 4096 bytes"},
 		{"awareness over the limit", binaryFrame(awareness, state(1, 1, `"`+strings.Repeat("x", 5000)+`"`)), 1009, "Message too large: limit 4096 bytes"},
 		{"SyncStep2 over the limit", binaryFrame(syncStep2, insert(1, 0, strings.Repeat("x", 20000))), 1009, "Message too large: limit 16384 bytes"},
@@ -181,11 +184,17 @@ func TestWhatAClientMayNotSendIsNamed(t *testing.T) {
 		{"delete ranges", binaryFrame(syncUpdate, ranges), 1009, "Update over the limit: too many delete ranges"},
 		{"client ids", binaryFrame(syncUpdate, append(clients, 0)), 1009, "Update over the limit: too many client ids"},
 		{"pending structs", binaryFrame(syncUpdate, append(pending, 0)), 1009, "Update over the limit: too many pending structs"},
-	} {
+	}
+	// All at once: a session ends some seconds after what ends it.
+	witnesses, senders := make([]*client, len(cases)), make([]*client, len(cases))
+	for i, c := range cases {
 		name := fmt.Sprint("doc", i)
-		witness, sender := join(t, n, token, name), join(t, n, token, name)
-		c.send(sender)
-		sender.mustBeClosed(c.what, c.code, c.reason)
+		witnesses[i], senders[i] = join(t, n, token, name), join(t, n, token, name)
+		c.send(senders[i])
+	}
+	for i, c := range cases {
+		witness := witnesses[i]
+		senders[i].mustBeClosed(c.what, c.code, c.reason)
 		witness.say(syncUpdate, insert(77, 0, "well")) // nothing of it reached anybody, and the document lives
 		witness.mustHold(c.what, "well", true)
 		witness.leave()

@@ -108,7 +108,7 @@ func (s *secrets) attempts(stranger *issuer.Issuer, app string) []attempt {
 		{"claim", s.token("claim", issuer.Claims{"tenantId": "not/one"}), "doc", "", 4002, "Invalid token: claims: tenantId"},
 		{"stranger", s.keep("stranger", stranger.Token(s.mark(nil))), "doc", "", 4002, "Invalid token: signature"},
 		{"HMAC", s.keep("HMAC", s.keys.Sign("HS256", issuer.Valid(s.mark(nil)))), "doc", "", 4002, "Invalid token: signature"},
-		{"garbage around it", broken, "doc", "", 4002, "Invalid token: too long"},
+		{"garbage around it", broken, "doc", "", 4002, "Invalid token: malformed"},
 		{"quoted", `"` + good + `"`, "doc", "", 4002, "Invalid token: malformed"},
 		{"cut", good[:len(good)-22], "doc", "", 4002, "Invalid token: signature"},
 		{"too long", s.token("too long", issuer.Claims{"pad": strings.Repeat("x", 8<<10)}), "doc", "", 4002, "Invalid token: too long"},

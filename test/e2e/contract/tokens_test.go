@@ -174,7 +174,7 @@ func TestTokensThatAreNoneOrNotSigned(t *testing.T) {
 		{"a claim twice", twice(`,"tenantId":"evil"`), 4002, malformed},
 		{"a claim twice, spelled differently", twice(`,"tenant\u0049d":"evil"`), 4002, malformed},
 		{"a claim twice within another", twice(`,"limits":{"maxConnections":1,"maxConnections":2}`), 4002, malformed},
-		{"8 KiB and more", keys.Token(issuer.Claims{"pad": strings.Repeat("x", 8<<10)}), 4002, malformed},
+		{"8 KiB and more", keys.Token(issuer.Claims{"pad": strings.Repeat("x", 8<<10)}), 4002, "Invalid token: too long"},
 		{"a license region that is not served", keys.Token(issuer.Claims{"dbCode": "aws-mars-1"}), 4003, "Forbidden: license region"},
 		{"a document that is not granted", keys.Token(issuer.Claims{"documents": []string{"other"}}), 4003, "Forbidden: document"},
 	} {
