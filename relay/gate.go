@@ -260,7 +260,7 @@ func (q *guard) close() {
 	}
 }
 
-func (q *guard) Received(bytes int) time.Duration  { return q.budget.Received(bytes, time.Now()) }
+func (q *guard) Received(cost int) time.Duration   { return q.budget.Received(cost, time.Now()) }
 func (q *guard) Framed(control bool) time.Duration { return q.budget.Framed(control, time.Now()) }
 func (q *guard) Answered(bytes int) time.Duration  { return q.budget.Answered(bytes, time.Now()) }
 

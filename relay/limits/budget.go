@@ -57,7 +57,7 @@ func (b *Budget) fill(now time.Time) {
 // sets no limit.
 type SessionRates struct {
 	Messages float64 // frames of any type
-	Bytes    float64 // of frames
+	Bytes    float64 // of frames, and of the work that they are
 	Answers  float64 // bytes of SyncStep2 sent in answer to SyncStep1
 
 	// Saved-up allowance; the defaults are ten seconds' worth.
@@ -94,9 +94,10 @@ func NewSessionBudget(r SessionRates, now time.Time) SessionBudget {
 	}
 }
 
-// Received counts a frame and returns how long to pause before reading the next.
-func (s *SessionBudget) Received(bytes int, now time.Time) time.Duration {
-	return max(s.messages.Spend(1, now), s.bytes.Spend(float64(bytes), now))
+// Received counts a frame, by its bytes and what it was work for in bytes, and returns
+// how long to pause before reading the next.
+func (s *SessionBudget) Received(cost int, now time.Time) time.Duration {
+	return max(s.messages.Spend(1, now), s.bytes.Spend(float64(cost), now))
 }
 
 // fragmentCost is what a further fragment of a message costs, in messages: it is a

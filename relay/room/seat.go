@@ -37,6 +37,7 @@ type Member interface {
 type Seat struct {
 	room   *Room
 	member Member
+	worked int // see Worked; owned by who calls Apply, Answer and Brings
 
 	// Guarded by room.mu.
 	index     int // in room.seats; -1 once left
@@ -182,6 +183,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
+	defer s.workSince(s.room.store.Work())
 	fresh, err = s.take(update)
 	return fresh || s.takeSound(update, err), err
 }
@@ -190,6 +192,7 @@ func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 func (s *Seat) Answer(update []byte) (fresh bool, err error) {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
+	defer s.workSince(s.room.store.Work())
 	s.awaited = false
 	fresh, err = s.apply(update, ystore.Terms{Limited: true})
 	fresh = fresh || s.takeSound(update, err)
@@ -218,7 +221,18 @@ func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 func (s *Seat) Brings(update []byte) (bool, error) {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
+	defer s.workSince(s.room.store.Work())
 	return s.room.store.Brings(update)
+}
+
+// workSince adds what the store has worked since to what the member is charged for.
+func (s *Seat) workSince(before int) { s.worked += s.room.store.Work() - before }
+
+// Worked returns what the member's updates cost beyond their bytes since it was asked
+// last, as if it were bytes. It must not be called beside Apply, Answer and Brings.
+func (s *Seat) Worked() (work int) {
+	work, s.worked = s.worked, 0
+	return work
 }
 
 // Awareness takes an awareness update from the client. What is news goes to all

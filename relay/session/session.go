@@ -26,6 +26,9 @@ type Seat interface {
 	Ask(payload []byte)
 	Newest(seen map[uint64]uint64) yproto.Frame
 	Thaw()
+	// Worked returns what the updates since it was asked last cost beyond their bytes, as
+	// if it were bytes. It is called by the session's reader.
+	Worked() int
 }
 
 // Config holds what is the same for all sessions of a node. Zero values mean the
@@ -73,7 +76,7 @@ func (c *Config) SetDefaults() {
 // reader. The first three return how long to pause before reading on: that slows a
 // client down without losing anything.
 type Guard interface {
-	Received(bytes int) time.Duration  // a message
+	Received(cost int) time.Duration   // a message, by its bytes and the work that it was
 	Framed(control bool) time.Duration // a frame that is no message: a control frame, or one more of a message in fragments
 	Answered(bytes int) time.Duration  // a SyncStep2, in answer to a SyncStep1
 	// Operation counts an update that brought something new; a reason other than
@@ -247,15 +250,19 @@ func (s *Session) message(r *frames) error {
 	}
 	first := s.frames.in.Add(1) == 1
 	m, err := yproto.Decode(frame)
-	wait := s.guard.Received(len(frame))
+	var answered, worked int
 	if first && yproto.IsHocuspocus(frame) {
 		err = errHocuspocus
 	}
 	if err == nil {
-		var answered int
-		if answered, err = s.handle(m); m.Kind == yproto.Step1 {
-			wait = max(wait, s.guard.Answered(answered))
+		answered, err = s.handle(m)
+		if m.Kind == yproto.Step2 || m.Kind == yproto.Update {
+			worked = s.seat.Worked()
 		}
+	}
+	wait := s.guard.Received(len(frame) + worked)
+	if m.Kind == yproto.Step1 {
+		wait = max(wait, s.guard.Answered(answered))
 	}
 	if err != nil {
 		s.Fail(&MessageError{m.Kind, err})

@@ -29,6 +29,7 @@ type seat struct {
 	mu        sync.Mutex
 	updates   [][]byte
 	step1     int
+	worked    int
 	thaws     int
 	thaw      func()
 	newest    map[uint64]uint64
@@ -56,6 +57,7 @@ func (s *seat) Answer(update []byte) (bool, error) { return s.Apply(update) }
 func (s *seat) Brings([]byte) (bool, error) { return true, nil }
 func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}
+func (s *seat) Worked() int                 { return s.worked }
 func (s *seat) Ask(question []byte)         { s.questions = append(s.questions, string(question)) }
 func (s *seat) Newest(seen map[uint64]uint64) yproto.Frame {
 	s.mu.Lock()
@@ -80,11 +82,14 @@ func (s *seat) Thaw() {
 
 // free is a guard that allows what it is told to.
 type free struct {
-	operations          int
-	controls, fragments atomic.Int64
+	operations                int
+	controls, fragments, cost atomic.Int64
 }
 
-func (*free) Received(int) time.Duration { return 0 }
+func (f *free) Received(cost int) time.Duration {
+	f.cost.Add(int64(cost))
+	return 0
+}
 func (f *free) Framed(control bool) time.Duration {
 	if control {
 		f.controls.Add(1)
@@ -223,6 +228,26 @@ func TestMessagesReachTheSeatAndFramesTheClient(t *testing.T) {
 		if len(s.seat.updates) != 2 || !bytes.Equal(s.seat.updates[1], big) || s.seat.step1 != 1 {
 			t.Errorf("the seat got %d updates and %d SyncStep1", len(s.seat.updates), s.seat.step1)
 		}
+	}
+}
+
+func TestAnUpdateIsChargedByItsBytesAndTheWorkThatItWas(t *testing.T) {
+	guard := new(free)
+	s := serve(t, setup{guard: guard})
+	s.seat.worked = 1000
+	cost := 0
+	for _, m := range [][]byte{yproto.UpdateFrame([]byte{1, 2}).Message(), yproto.Step2Frame([]byte{3}).Message()} {
+		s.send(t, websocket.MessageBinary, m)
+		cost += len(m) + 1000
+	}
+	s.send(t, websocket.MessageBinary, yproto.Step1Frame([]byte{0}).Message())
+	cost += len(yproto.Step1Frame([]byte{0}).Message())
+	if err := s.client.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+		t.Error(err)
+	}
+	<-s.ended
+	if got := guard.cost.Load(); got != int64(cost) {
+		t.Errorf("charged %d, want %d", got, cost)
 	}
 }
 

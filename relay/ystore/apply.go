@@ -392,9 +392,11 @@ func (s *Store) eachRange(update []byte, sum summary, f func(span) bool) {
 		return
 	}
 	if sum.sorted {
+		s.work += rangeWork * int(sum.ranges)
 		readRanges(update, sum.deletesAt, f)
 		return
 	}
+	s.work += sortWork * int(sum.ranges)
 	// Sorted and joined first: ranges that overlap again and again must not cost
 	// a walk over the document each.
 	spans := s.scratch.spans[:0]

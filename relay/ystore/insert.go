@@ -49,7 +49,7 @@ func (s *Store) insert(r *run, it *item) {
 		s.advance(r)
 	}
 	if tombstone {
-		s.delete(r, from, min(to, r.end))
+		s.delete(r, []span{{r.client, from, min(to, r.end)}})
 	}
 }
 
@@ -139,84 +139,6 @@ func (s *Store) noteAbsent() {
 	if len(s.types.absent) > 0 {
 		s.sweep.wanted = true
 	}
-}
-
-// applyDeletes merges the delete set of a checked update.
-func (s *Store) applyDeletes(update []byte, sum summary) {
-	s.eachRange(update, sum, func(d span) bool {
-		s.delete(s.runFor(d.client), d.from, d.to)
-		return true
-	})
-}
-
-// delete marks a range of ids deleted, known or not, and takes their content.
-func (s *Store) delete(r *run, from, to uint64) {
-	known := min(to, r.end)
-	for at := from; at < known; {
-		l := r.leafAt(at)
-		end := min(l.end, known)
-		if int(l.deleted) < len(l.ents) {
-			s.deleteIn(r, l, at, end)
-		}
-		at = end
-	}
-	if to <= known {
-		return
-	}
-	from = max(from, known)
-	if from > r.end {
-		s.pushLast(r, &item{clock: r.end, len: from - r.end, kind: kindSkip})
-	}
-	s.gone(r.client, from, to)
-	s.pushLast(r, &item{clock: from, len: to - from, kind: kindGone})
-}
-
-// deleteIn marks a range deleted that lies in one leaf.
-func (s *Store) deleteIn(r *run, l *leaf, from, to uint64) {
-	lo := l.find(from)
-	for deleted(l.ents[lo].kind()) {
-		if from = l.endOf(lo); from >= to {
-			return
-		}
-		lo++
-	}
-	hi := lo + 1
-	for i := hi; i < len(l.ents) && l.ents[i].clock() < to; i++ {
-		if !deleted(l.ents[i].kind()) {
-			hi = i + 1
-		}
-	}
-	ed := &s.scratch.edit
-	ed.begin(r, l, lo, hi)
-	var it item
-	for i := lo; i < hi; i++ {
-		l.item(i, &it)
-		if deleted(it.kind) {
-			ed.push(&it)
-			continue
-		}
-		if it.clock < from {
-			left := it
-			left.trimEnd(from - it.clock)
-			ed.push(&left)
-			it.trimFront(r.client, from-it.clock)
-		}
-		right := it
-		if it.end() > to {
-			right.trimFront(r.client, to-it.clock)
-			it.len = to - it.clock
-		}
-		s.gone(r.client, it.clock, it.end())
-		if it.kind == kindType {
-			s.typeDeleted(id{r.client, it.clock})
-		}
-		it.strip(s.dead(it.lineage))
-		ed.push(&it)
-		if right.clock >= to {
-			ed.push(&right)
-		}
-	}
-	s.commit(ed)
 }
 
 // addSpan appends a range, to the last one if it continues that.

@@ -204,6 +204,20 @@ func (l *leaf) addRaw(from *leaf, i int) {
 	l.tally(e, 1)
 }
 
+// copyOf puts entries lo to hi of another leaf in place of what the leaf holds, in memory
+// of its own with a little room.
+func (l *leaf) copyOf(from *leaf, lo, hi int) {
+	begin, end, n := from.offset(lo), from.offset(hi), hi-lo
+	l.ents = append(make([]entry, 0, n+n/8), from.ents[lo:hi]...)
+	l.buf = append(make([]byte, 0, end-begin+(end-begin)/8), from.buf[begin:end]...)
+	l.end = from.endOf(hi - 1)
+	l.continued, l.deleted, l.gaps = 0, 0, 0
+	for i := range l.ents {
+		l.ents[i].off -= uint32(begin)
+		l.tally(l.ents[i], 1)
+	}
+}
+
 func (l *leaf) tally(e entry, by int16) {
 	if e.continues() {
 		l.continued += by

@@ -209,6 +209,7 @@ func (s *Store) commit(ed *edit) {
 	for _, e := range ed.out.ents {
 		s.tally(r, e, 1)
 	}
+	s.work += editWork + entryWork*len(ed.out.ents)
 	before := len(l.buf)
 	first, last := ed.lo == 0, ed.hi == len(l.ents)
 	l.replace(ed.lo, ed.hi, &ed.out)
@@ -248,27 +249,23 @@ func (s *Store) knit(r *run, l *leaf) {
 // split divides a leaf that became too large.
 func (s *Store) split(r *run, l *leaf) {
 	old := *l
-	l.ents, l.buf, l.continued, l.deleted, l.gaps = nil, nil, 0, 0, 0
 	entries, size := evenly(len(old.ents), maxEntries*3/4), evenly(len(old.buf), maxLeafBytes*3/4)
 	into := l
-	for i := range old.ents {
-		piece := old.offset(i+1) - old.offset(i)
-		if n := len(into.ents); n > 0 && (n >= entries || len(into.buf)+piece > size+maxPiece/2) {
-			into.clip()
-			into = s.follow(r, into, &old, i)
-			continue
+	for lo := 0; lo < len(old.ents); {
+		hi := lo + 1
+		for hi < len(old.ents) && hi-lo < entries && old.offset(hi+1)-old.offset(lo) <= size+maxPiece/2 {
+			hi++
 		}
-		into.addRaw(&old, i)
+		if lo == 0 {
+			l.copyOf(&old, lo, hi)
+		} else {
+			m := new(leaf)
+			m.copyOf(&old, lo, hi)
+			r.link(into, m)
+			into = m
+		}
+		lo = hi
 	}
-	into.clip()
-}
-
-// follow puts a new leaf behind l that begins with entry i of old.
-func (s *Store) follow(r *run, l, old *leaf, i int) *leaf {
-	m := &leaf{}
-	m.addRaw(old, i)
-	r.link(l, m)
-	return m
 }
 
 // evenly is the size of the parts when n is divided into parts of at most most.

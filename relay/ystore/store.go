@@ -55,6 +55,7 @@ type Store struct {
 	types  types
 	sweep  sweep
 	causal causal
+	work   int // see Work
 
 	full       []byte // the encoded state, nil when it has to be made
 	deletesEnc []byte // the encoded delete set, nil when it has to be made
@@ -72,6 +73,7 @@ type scratch struct {
 	blocks    []id     // its client blocks: client and offset
 	waits     []wait   // its structs that hang on what is not there before it
 	spans     []span
+	cuts      []span // delete ranges that are taken together, at most maxCuts
 	fresh     []span // what it brought
 	gone      []span // what it deleted
 	settled   []span // what it made integrable

@@ -1,0 +1,89 @@
+package ystore
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// every returns delete ranges of one id each, step apart.
+func every(client, step uint64, n int) []byte {
+	var v []uint64
+	for i := range uint64(n) {
+		v = append(v, i*step, 1)
+	}
+	return ranges(client, v...)
+}
+
+func TestDeleteRangesOfOneUpdateAreOneEditOfALeaf(t *testing.T) {
+	const n = 100_000
+	start := update(nil, block(1, 0, text(strings.Repeat("x", 2*n))))
+	bomb := update(every(1, 2, n))
+	s := New(Limits{})
+	must(t, s, start)
+	before := s.Work()
+	must(t, s, bomb)
+	// A leaf of 4 KiB is four pieces of text; each range makes two entries of one.
+	if work, most := s.Work()-before, n*(rangeWork+3*entryWork)+2*n/1000*editWork; work > most {
+		t.Errorf("%d ranges are work for %d bytes, at most %d", n, work, most)
+	}
+	before = s.Work()
+	must(t, s, bomb)
+	if work := s.Work() - before; work != n*rangeWork {
+		t.Errorf("known ranges are work for %d bytes", work)
+	}
+}
+
+func TestADeletionInEachOfManyLeavesIsChargedByWork(t *testing.T) {
+	const n = 2000
+	s := New(Limits{})
+	for i := range uint64(n) { // each fills a leaf
+		must(t, s, update(nil, block(1, i, append([]byte{kindBinary, 1, 1, 't', 0x80, 0x28}, make([]byte, 5<<10)...))))
+	}
+	before := s.Work()
+	bomb := update(every(1, 2, n/2))
+	must(t, s, bomb)
+	if work := s.Work() - before; work < n/2*editWork {
+		t.Errorf("%d bytes are work for %d", len(bomb), work)
+	}
+}
+
+// All ranges of an update at once come to the same as one after the other.
+func TestDeleteRangesTogetherAreThoseOneByOne(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		together, single := busy(), busy()
+		var clients []span
+		for _, r := range together.list {
+			clients = append(clients, span{r.client, 0, r.end + 20})
+		}
+		for range 3 {
+			c := clients[rng.IntN(len(clients))]
+			var v []uint64
+			for at := rng.Uint64N(5); at < c.to; at += 1 + rng.Uint64N(6) {
+				n := 1 + rng.Uint64N(4)
+				v = append(v, at, n)
+				must(t, single, update(ranges(c.client, at, n)))
+				at += n
+			}
+			must(t, together, update(ranges(c.client, v...)))
+			check(t, together)
+		}
+		if together.DeleteDigest() != single.DeleteDigest() || !bytes.Equal(together.Encode(), single.Encode()) {
+			t.Fatal("another document")
+		}
+	}
+}
+
+func BenchmarkDeleteBomb(b *testing.B) {
+	const n = 100_000
+	start := update(nil, block(1, 0, text(strings.Repeat("x", 2*n))))
+	bomb := update(every(1, 2, n))
+	b.SetBytes(int64(len(bomb)))
+	for b.Loop() {
+		s := New(Limits{})
+		s.Apply(start)
+		s.Apply(bomb)
+	}
+}
