@@ -216,10 +216,11 @@ class Judge {
 // readable reports whether a type can be read as JSON and as text: that what is in XML
 // has a text, and that there is JSON of a bigint, is the business of the app.
 const readable = t => {
-  const xml = !next && t instanceof Y.XmlFragment
+  const xml = !next && (t instanceof Y.XmlFragment || t instanceof Y.XmlText)
   const hasText = v => v !== null && v !== undefined && (typeof v !== 'object' || isType(v))
-  const fit = item => item.deleted || item.content.key !== undefined ||
-    (item.content.type !== undefined
+  const fit = item => item.deleted || (item.content.key !== undefined
+    ? !xml || item.content.value === null || typeof item.content.value !== 'object'
+    : item.content.type !== undefined
       ? readable(item.content.type)
       : (item.content.getContent?.() ?? []).every(v => next ? !hasBigint(v) : !xml || hasText(v)))
   for (let item = t._start; item !== null; item = item.right) if (!fit(item)) return false
