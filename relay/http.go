@@ -118,7 +118,11 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		n.refuseDiscovery(w, r, address, credentials.Token, met, err)
 		return
 	}
-	name, err := docid.Parse(query.Get("documentName"))
+	asked := query.Get("documentName")
+	name, err := docid.Parse(asked)
+	if err == nil && name != asked {
+		n.log.Debug("a document's name is folded", "asked", asked, "name", name, "tenant", grant.Tenant, "app", grant.App)
+	}
 	if err == nil {
 		if _, granted := grant.Access(name); !granted {
 			err = errDocument

@@ -51,6 +51,9 @@ func (c *cli) mintCommand(use, short string) *cobra.Command {
 					return wrongFlag(flag, "expected together with --key: a development node is not asked for it")
 				}
 			}
+			for _, name := range f.documents {
+				c.warnOfFolding(name)
+			}
 			make := f.ask
 			if f.key != "" {
 				make = func(context.Context, time.Duration) (string, error) { return f.sign() }
@@ -85,6 +88,14 @@ func (c *cli) mintCommand(use, short string) *cobra.Command {
 	fl.IntVar(&f.maxUsersPerDoc, "max-users-per-doc", 0, "limit of each document; 0: none")
 	fl.IntVar(&f.opsRate, "ops-per-minute", 0, "limit of the app; 0: none")
 	return cmd
+}
+
+// warnOfFolding tells who chooses a name that has the form x/x that it is the name x: two
+// folders of one name, one in the other, are one document.
+func (c *cli) warnOfFolding(name string) {
+	if folded, err := docid.Parse(name); err == nil && folded != name {
+		c.done("wsctl: the document %q is %q: a name that is the same twice, with a slash between, is that name once", name, folded)
+	}
 }
 
 // query is what /dev/token is asked.

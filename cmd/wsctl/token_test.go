@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"os"
 	"strings"
 	"testing"
@@ -51,5 +54,24 @@ func TestATokenThatATerminalIsToGiveIsAskedFor(t *testing.T) {
 func TestWordsAreNotConcealedForAShortToken(t *testing.T) {
 	if _, said := at(t, "trace todo --token e --nats-url nats://127.0.0.1:1"); !strings.Contains(said, "connect to NATS at nats://127.0.0.1:1") {
 		t.Error(said)
+	}
+}
+
+func TestWhoChoosesANameThatIsTheSameTwiceIsToldThatItIsOneDocument(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	for name, warned := range map[string]bool{"Projects/Projects": true, "Projects": false, "Projects/*": false, "a/b/a/b": true} {
+		var out, said strings.Builder
+		code := run(t.Context(), []string{"token", "mint", "--key", key, "--document", name}, strings.NewReader(""), &out, &said)
+		if code != 0 || strings.Contains(said.String(), "that name once") != warned {
+			t.Errorf("%s: exit code %d, %q", name, code, said.String())
+		}
 	}
 }

@@ -40,10 +40,14 @@ The exit code is 1 when no node would admit the client.`,
 			request := control.TraceRequest{Token: token, Origin: origin}
 			if token != "" {
 				request.Name, err = c.nameToTrace(args[0], token)
+				c.warnOfFolding(request.Name)
 			} else {
 				var doc docid.Document
 				doc, err = c.documentToTrace(ctx, args[0], license)
 				request = control.TraceRequest{Document: control.NewDocument(doc)}
+				if twice := doc.Name + "/" + doc.Name; strings.HasSuffix(args[0], twice) && !strings.HasSuffix(doc.String(), args[0]) {
+					c.warnOfFolding(twice)
+				}
 			}
 			if err != nil {
 				return err

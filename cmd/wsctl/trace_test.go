@@ -35,6 +35,8 @@ func TestATraceIsOfTheDocumentThatIsNamedWhateverTokenIsAround(t *testing.T) {
 		{"aws-eu-west-1/acme/other/todo", token, exitUsage, "aws-eu-west-1/acme/notes"},
 		{"lists/2026/todo", token, 0, `"lists/2026/todo" is taken as a name in the token's acme/notes`},
 		{"acme/notes/todo", "nonsense", 0, "<acme/notes/todo///>"},
+		{"Projects/Projects", token, 0, `"Projects/Projects" is "Projects"`},
+		{"aws-eu-west-1/acme/notes/a/a", "", 0, `"a/a" is "a"`},
 		{"aws-eu-west-1/acme/notes/todo", "", 0, "<aws-eu-west-1/acme/notes/todo>"},
 	} {
 		t.Setenv(tokenVariable, c.token)
