@@ -31,8 +31,9 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (*authn.Grant, error)
 }
 
-// Config says what a node is made of. Region, Node, Verifier, Registry, Bus and
-// History are required; zero values of the rest mean the defaults given.
+// Config says how a node behaves and, for Open, what it is made of. Region, Node and
+// Verifier are required, and for Open Registry, Bus and History too; zero values of
+// the rest mean the defaults given.
 type Config struct {
 	Region   docid.Region
 	Node     docid.NodeID
@@ -42,7 +43,7 @@ type Config struct {
 	History  *history.History
 	Log      *slog.Logger
 
-	Version string // of the software, for operators and in /health
+	Version string // of the software; Start takes this module's for "". For operators and in /health
 
 	Grace        time.Duration // 10 s: as in the registry's config
 	SweepEvery   time.Duration // 10 min: how often a region looks for histories that crashes left behind
@@ -67,6 +68,7 @@ type Config struct {
 // Node is one node of a region. Its methods may be called concurrently.
 type Node struct {
 	cfg      Config
+	links    *links // nil: of a node that was opened on parts of its caller
 	log      *slog.Logger
 	rooms    *room.Rooms
 	pulse    *session.Pulse
@@ -170,18 +172,23 @@ func (n *Node) liveOptions() live.Options {
 	}
 }
 
-// Disturbed is for bus.Config: messages may have been lost.
-func (n *Node) Disturbed() { n.rooms.Disturbed() }
+// disturbed is for bus.Config: messages may have been lost.
+func (n *Node) disturbed() { n.rooms.Disturbed() }
 
-// Emptied is for history.Config: a stream lost what it held.
-func (n *Node) Emptied(shard int) { n.rooms.Emptied(n.ctx, shard) }
+// emptied is for history.Config: a stream lost what it held.
+func (n *Node) emptied(shard int) { n.rooms.Emptied(n.ctx, shard) }
 
-// Unpinned is for kvpin.Config: a document is unpinned without a room's doing.
-func (n *Node) Unpinned(doc docid.Document, pin kvpin.Pin) { n.docs.Unpinned(doc, pin) }
+// unpinned is for kvpin.Config: a document is unpinned without a room's doing.
+func (n *Node) unpinned(doc docid.Document, pin kvpin.Pin) { n.docs.Unpinned(doc, pin) }
 
-// Alive is for kvpin.Config: whether another node of the region has a document open.
-func (n *Node) Alive(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+// alive is for kvpin.Config: whether another node of the region has a document open.
+func (n *Node) alive(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
 	return n.docs.Alive(ctx, doc, epoch)
+}
+
+// Lookup returns the pin of a document, as its registry has it.
+func (n *Node) Lookup(ctx context.Context, doc docid.Document) (kvpin.Pin, kvpin.State, error) {
+	return n.cfg.Registry.Lookup(ctx, doc)
 }
 
 // Counters are what the node counts about its rooms.
@@ -226,8 +233,16 @@ func pause(ctx context.Context, d time.Duration) {
 const closeLinger = 300 * time.Millisecond
 
 // Close ends the node: sessions that are left get 1012, documents are given up
-// as far as ctx allows.
+// as far as ctx allows, and what Start made ends, within times of its own.
 func (n *Node) Close(ctx context.Context) error {
+	if n.links != nil {
+		return n.links.stop(ctx)
+	}
+	return n.end(ctx)
+}
+
+// end ends the node itself.
+func (n *Node) end(ctx context.Context) error {
 	n.unready.Store(true)
 	n.draining.Store(true)
 	for _, v := range n.sessions.All() {

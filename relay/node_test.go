@@ -74,7 +74,7 @@ func (w *world) node(region docid.Region, id docid.NodeID, configure ...func(*Co
 	var node atomic.Pointer[Node]
 	b, err := bus.New(nc, bus.Config{Node: string(id), Disturbed: func() {
 		if n := node.Load(); n != nil {
-			n.Disturbed()
+			n.disturbed()
 		}
 	}})
 	must(err)
@@ -85,9 +85,9 @@ func (w *world) node(region docid.Region, id docid.NodeID, configure ...func(*Co
 	pins := kvpin.Config{
 		Region: region, Node: id, URL: "ws://" + string(region) + ".example", Grace: time.Second,
 		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: w.nats.URL, Create: true}},
-		About:      func() kvpin.About { return About(b) },
+		About:      func() kvpin.About { return about(b) },
 		Alive: func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
-			return node.Load().Alive(ctx, doc, epoch)
+			return node.Load().alive(ctx, doc, epoch)
 		},
 	}
 	if w.pins != nil {

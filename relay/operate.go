@@ -47,8 +47,8 @@ func (n *Node) Info() control.Info {
 // Draining reports whether the node is on its way out.
 func (n *Node) Draining() bool { return n.unready.Load() }
 
-// LeaseLoad is what the node says about itself in its leases.
-func (n *Node) LeaseLoad() json.RawMessage {
+// leaseLoad is what the node says about itself in its leases.
+func (n *Node) leaseLoad() json.RawMessage {
 	load, _ := json.Marshal(control.LeaseLoad{ // cannot fail
 		Version: n.cfg.Version, Connections: n.sessions.Len(), Documents: n.docs.Len(), Load: n.gate.gauge.Load(),
 	})

@@ -15,8 +15,8 @@ import (
 // Nodes of one region that use different NATS clusters do not hear each other: their
 // users would be two groups that never meet, with every light green.
 
-// About is for kvpin.Config: what a node says about itself to the others of its region.
-func About(b *bus.Bus) kvpin.About {
+// about is for kvpin.Config: what a node says about itself to the others of its region.
+func about(b *bus.Bus) kvpin.About {
 	return kvpin.About{Cluster: b.Cluster(), Protocol: oplog.Version}
 }
 

@@ -133,7 +133,7 @@ func TestDocumentsOfANodeWithoutTheRegistryStayPinned(t *testing.T) {
 func TestTheRegionIsAskedWhoHasADocumentOpen(t *testing.T) {
 	w := newWorld(t)
 	n := w.node("eu-central-1", "a")
-	if alive, err := n.Alive(t.Context(), todo, "e"); alive || err != nil {
+	if alive, err := n.alive(t.Context(), todo, "e"); alive || err != nil {
 		t.Errorf("nobody has it: %v, %v", alive, err)
 	}
 	nc := natstest.Connect(t, w.nats)
@@ -149,7 +149,7 @@ func TestTheRegionIsAskedWhoHasADocumentOpen(t *testing.T) {
 	defer func() { _ = sub.Unsubscribe() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if alive, err := n.Alive(ctx, todo, "e"); alive || !errors.Is(err, kvpin.ErrSilent) {
+	if alive, err := n.alive(ctx, todo, "e"); alive || !errors.Is(err, kvpin.ErrSilent) {
 		t.Errorf("who has it is silent: %v, %v", alive, err)
 	}
 	_ = sub.Unsubscribe()
@@ -157,7 +157,7 @@ func TestTheRegionIsAskedWhoHasADocumentOpen(t *testing.T) {
 	open(t, other, "todo", w.token(authn.Subject{}))
 	epoch := kvpin.Epoch(other.docs.Get(todo).Room().Epoch())
 	for e, want := range map[kvpin.Epoch]bool{epoch: true, "another": false} {
-		if alive, err := n.Alive(t.Context(), todo, e); alive != want || err != nil {
+		if alive, err := n.alive(t.Context(), todo, e); alive != want || err != nil {
 			t.Errorf("epoch %s: %v, %v", e, alive, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/version"
 )
@@ -44,7 +45,7 @@ func (f *adminFlags) registerTraces(fl *pflag.FlagSet) {
 }
 
 // tracer sends traces; nil if there is nobody to send them to.
-func (f *adminFlags) tracer(c *podConfig) (*admin.Tracer, error) {
+func (f *adminFlags) tracer(c *relay.Options) (*admin.Tracer, error) {
 	if f.otlpRatio > 1 {
 		return nil, wrongFlag("otlp-ratio", "%v: expected 0 to 1", f.otlpRatio)
 	}
@@ -53,7 +54,7 @@ func (f *adminFlags) tracer(c *podConfig) (*admin.Tracer, error) {
 	}
 	config := admin.TracerConfig{
 		Endpoint: f.otlp, Headers: map[string]string{}, Ratio: f.otlpRatio,
-		Node: string(c.node), Region: string(c.region), Version: version.Read().Version, Log: c.log,
+		Node: string(c.Config.Node), Region: string(c.Config.Region), Version: version.Read().Version, Log: c.Config.Log,
 	}
 	for _, header := range f.otlpHeaders {
 		name, value, ok := strings.Cut(header, "=")
@@ -70,7 +71,7 @@ func (f *adminFlags) tracer(c *podConfig) (*admin.Tracer, error) {
 }
 
 // readiness is why a process takes no clients, nil once it does.
-type readiness struct{ node atomic.Pointer[pod] }
+type readiness struct{ node atomic.Pointer[relay.Node] }
 
 var (
 	errStarting = errors.New("starting")
@@ -78,17 +79,17 @@ var (
 )
 
 func (r *readiness) check() error {
-	p := r.node.Load()
-	if p == nil {
+	n := r.node.Load()
+	if n == nil {
 		return errStarting
 	}
-	if p.node.Load().Draining() {
+	if n.Draining() {
 		return errDraining
 	}
-	if err := p.ended(); err != nil {
+	if err := n.Ended(); err != nil {
 		return err
 	}
-	return p.node.Load().Apart()
+	return n.Apart()
 }
 
 // open serves monitoring; nil if it is switched off. The default address may be

@@ -242,13 +242,11 @@ func (e *devEvents) expired(ctx context.Context, present map[docid.Document]devD
 	gone := map[docid.Document]bool{}
 	for _, d := range due {
 		for _, n := range e.dev.nodes() {
-			n.mu.Lock()
-			p := n.pod
-			n.mu.Unlock()
-			if p == nil || n.region.cut.Load() {
+			node := n.current()
+			if node == nil || n.region.cut.Load() {
 				continue
 			}
-			_, state, err := p.registry.Lookup(ctx, d)
+			_, state, err := node.Lookup(ctx, d)
 			gone[d] = err == nil && state == kvpin.Free
 			break
 		}

@@ -31,7 +31,7 @@ type devNode struct {
 	changing sync.Mutex // held while the node is started or stopped
 
 	mu       sync.Mutex
-	pod      *pod // nil: stopped
+	node     *relay.Node // nil: stopped
 	stopping bool
 	registry *link // to the registries
 	nats     *link // to the region
@@ -47,19 +47,16 @@ func (n *devNode) listen(l net.Listener) {
 func (n *devNode) current() *relay.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.pod == nil {
-		return nil
-	}
-	return n.pod.node.Load()
+	return n.node
 }
 
 func (n *devNode) state() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case n.pod == nil:
+	case n.node == nil:
 		return "down"
-	case n.stopping || n.pod.node.Load().Draining(): // by us, or by wsctl
+	case n.stopping || n.node.Draining(): // by us, or by wsctl
 		return "draining"
 	}
 	return "up"
@@ -92,21 +89,21 @@ func (n *devNode) start(ctx context.Context) error {
 	for _, license := range licenseRegions {
 		registries[license] = kvpin.Source{Create: true, Options: []nats.Option{nats.InProcessServer(registry)}}
 	}
-	p, err := startPod(ctx, podConfig{
-		region: n.region.name, node: n.id, publicURL: n.region.url,
-		nats: bus.ConnectConfig{InProcess: region}, registries: registries,
-		metrics: newMetrics(d.admin, n.id, n.region.name),
-		relay: relay.Config{Verifier: verifier, Grace: d.flags.grace, Tenants: d.flags.admin.tenants, Refused: func(doc docid.Document, code int, reason string) {
-			d.events.refused(n, doc, code, reason)
-		}},
-		log: d.log.With("node", n.id),
+	node, err := relay.Start(ctx, relay.Options{
+		Config: relay.Config{
+			Region: n.region.name, Node: n.id, Log: d.log.With("node", n.id),
+			Verifier: verifier, Grace: d.flags.grace,
+			Metrics: newMetrics(d.admin, n.id, n.region.name), Tenants: d.flags.admin.tenants,
+			Refused: func(doc docid.Document, code int, reason string) { d.events.refused(n, doc, code, reason) },
+		},
+		PublicURL: n.region.url, NATS: bus.ConnectConfig{InProcess: region}, Registries: registries,
 	})
 	if err != nil {
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.pod, n.registry, n.nats = p, registry, region
+	n.node, n.registry, n.nats = node, registry, region
 	return nil
 }
 
@@ -120,16 +117,16 @@ func (n *devNode) stop(ctx context.Context) error {
 // end is stop for callers that hold changing.
 func (n *devNode) end(ctx context.Context) error {
 	n.mu.Lock()
-	p := n.pod
-	n.stopping = p != nil
+	node := n.node
+	n.stopping = node != nil
 	n.mu.Unlock()
-	if p == nil {
+	if node == nil {
 		return nil
 	}
-	err := p.stop(ctx)
+	err := node.Close(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.pod, n.stopping = nil, false
+	n.node, n.stopping = nil, false
 	return err
 }
 
@@ -142,20 +139,20 @@ func (n *devNode) kill() {
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	n.mu.Lock()
-	p := n.pod
-	if p != nil {
+	node := n.node
+	if node != nil {
 		n.registry.cut()
 		n.nats.cut()
 	}
-	n.pod = nil
+	n.node = nil
 	n.mu.Unlock()
-	if p == nil {
+	if node == nil {
 		return
 	}
-	p.node.Load().Cut(func(relay.Presence) bool { return true })
+	node.Cut(func(relay.Presence) bool { return true })
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
-	_ = p.stop(ctx) // it cannot end well, and is not meant to
+	_ = node.Close(ctx) // it cannot end well, and is not meant to
 }
 
 // close ends the node and its port.

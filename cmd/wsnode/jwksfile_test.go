@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/relay"
 )
 
 func TestTheKeySetOfAFileIsCheckedAtTheStartAndReadAgainOnSIGHUP(t *testing.T) {
@@ -22,9 +23,9 @@ func TestTheKeySetOfAFileIsCheckedAtTheStartAndReadAgainOnSIGHUP(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "jwks.json")
-	settings := func(more serveFlags) (*serveFlags, podConfig, error) {
+	settings := func(more serveFlags) (*serveFlags, relay.Options, error) {
 		more.jwksFile, more.grace, more.audience, more.scope = file, time.Second, authn.DefaultAudience, authn.DefaultAudience
-		c := podConfig{log: slog.New(slog.DiscardHandler)}
+		c := relay.Options{Config: relay.Config{Log: slog.New(slog.DiscardHandler)}}
 		err := more.clients(&c)
 		return &more, c, err
 	}
@@ -55,12 +56,12 @@ func TestTheKeySetOfAFileIsCheckedAtTheStartAndReadAgainOnSIGHUP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.relay.Verifier.Verify(t.Context(), token); err == nil {
+	if _, err := c.Config.Verifier.Verify(t.Context(), token); err == nil {
 		t.Error("a token of another key was taken")
 	}
 	write(issuer.JWKS())
-	readAgain(f.reloads, c.log)
-	if _, err := c.relay.Verifier.Verify(t.Context(), token); err != nil {
+	readAgain(f.reloads, c.Config.Log)
+	if _, err := c.Config.Verifier.Verify(t.Context(), token); err != nil {
 		t.Error(err)
 	}
 }

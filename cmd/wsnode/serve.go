@@ -130,34 +130,34 @@ func (f *serveFlags) run(ctx context.Context) error {
 	}
 	hangups.reload(f.reloads, log)
 	var ready readiness
-	if c.relay.Traces, err = f.admin.tracer(&c); err != nil {
+	if c.Config.Traces, err = f.admin.tracer(&c); err != nil {
 		return err
 	}
-	defer c.relay.Traces.Close()
+	defer c.Config.Traces.Close()
 	monitoring, err := f.admin.open(ready.check, log)
 	if err != nil {
 		return err
 	}
 	defer monitoring.Close()
-	c.metrics, c.relay.Tenants = newMetrics(monitoring, c.node, c.region), f.admin.tenants
+	c.Config.Metrics, c.Config.Tenants = newMetrics(monitoring, c.Config.Node, c.Config.Region), f.admin.tenants
 	if f.standalone {
 		server, err := natsd.Start(natsd.Config{Name: f.region, StoreDir: f.data, Log: log})
 		if err != nil {
 			return err
 		}
 		defer server.Close()
-		c.nats.InProcess = server
-		for license, source := range c.registries {
+		c.NATS.InProcess = server
+		for license, source := range c.Registries {
 			if source.URL == "" {
 				source.Options = append(source.Options, nats.InProcessServer(server))
-				c.registries[license] = source
+				c.Registries[license] = source
 			}
 		}
 	}
-	if c.listener, err = listen("listen", f.listen); err != nil {
+	if c.Listener, err = listen("listen", f.listen); err != nil {
 		return err
 	}
-	p, err := startPod(ctx, c)
+	n, err := relay.Start(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before it took clients", "reason", err.Error())
 		return nil
@@ -165,46 +165,46 @@ func (f *serveFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ready.node.Store(p)
-	log.Info("ready", "region", f.region, "node", f.node, "listen", c.listener.Addr().String(), "public_url", f.publicURL, "version", version.Read().Version)
+	ready.node.Store(n)
+	log.Info("ready", "region", f.region, "node", f.node, "listen", c.Listener.Addr().String(), "public_url", f.publicURL, "version", version.Read().Version)
 	select {
 	case <-ctx.Done():
-	case err := <-p.served:
-		p.served <- err
-		return errors.Join(errors.New("the listener ended"), err, p.stop(context.Background()))
-	case err := <-p.twin:
-		log.Error("this process ends, another one runs as the same node", "error", err)
-		return errors.Join(err, f.drain(p, log))
+	case err := <-n.Failed():
+		log.Error("this process ends", "error", err)
+		return errors.Join(err, f.drain(n, log))
 	}
-	return f.drain(p, log)
+	return f.drain(n, log)
 }
 
 // settleTimeout is how long documents have to be given up after the last session,
-// before the pod is stopped anyhow.
+// before the node is closed anyhow.
 const settleTimeout = 4 * time.Second
 
-func (f *serveFlags) drain(p *pod, log *slog.Logger) error {
+func (f *serveFlags) drain(n *relay.Node, log *slog.Logger) error {
 	log.Info("draining", "delay", f.drainDelay.String(), "spread", f.drainSpread.String())
 	ctx, cancel := context.WithTimeout(context.Background(), f.drainDelay+f.drainSpread+settleTimeout)
 	defer cancel()
-	_ = p.node.Load().Drain(ctx, f.drainDelay, f.drainSpread) // what it leaves, stop has to end
-	if err := p.stop(context.Background()); err != nil {
+	_ = n.Drain(ctx, f.drainDelay, f.drainSpread) // what it leaves, Close has to end
+	if err := n.Close(context.Background()); err != nil {
 		return fmt.Errorf("stopped, but not cleanly: %w", err)
 	}
 	log.Info("stopped")
 	return nil
 }
 
-// config turns the flags into what a pod runs on. Every error names a flag.
-func (f *serveFlags) config(log *slog.Logger) (c podConfig, err error) {
+// config turns the flags into what a node runs on. Every error names a flag.
+func (f *serveFlags) config(log *slog.Logger) (c relay.Options, err error) {
 	if f.node == "" {
 		f.node = nodeName()
 	}
-	c = podConfig{region: docid.Region(f.region), node: docid.NodeID(f.node), publicURL: strings.TrimSuffix(f.publicURL, "/"), log: log}
-	steps := []func(*podConfig) error{
+	c = relay.Options{
+		Config:    relay.Config{Region: docid.Region(f.region), Node: docid.NodeID(f.node), Log: log},
+		PublicURL: strings.TrimSuffix(f.publicURL, "/"),
+	}
+	steps := []func(*relay.Options) error{
 		f.identity, f.connection, f.registry, f.clients,
-		func(c *podConfig) error { return f.limits.apply(&c.relay, f.set) },
-		func(*podConfig) error { return checkNumbers(f.set) },
+		func(c *relay.Options) error { return f.limits.apply(&c.Config, f.set) },
+		func(*relay.Options) error { return checkNumbers(f.set) },
 	}
 	for _, step := range steps {
 		if err := step(&c); err != nil {
@@ -214,7 +214,7 @@ func (f *serveFlags) config(log *slog.Logger) (c podConfig, err error) {
 	return c, nil
 }
 
-func (f *serveFlags) identity(c *podConfig) error {
+func (f *serveFlags) identity(c *relay.Options) error {
 	switch {
 	case f.region == "":
 		return wrongFlag("region", "missing: expected the name of this WebSocket region, such as eu-central-1")
@@ -223,7 +223,7 @@ func (f *serveFlags) identity(c *podConfig) error {
 	case !docid.ValidID(f.node) || slices.Contains(strings.Split(f.node, "."), ""):
 		return wrongFlag("node", "%q: expected 1 to 64 of letters, digits, '_', '-' and single dots inside", f.node)
 	}
-	u, err := url.Parse(c.publicURL)
+	u, err := url.Parse(c.PublicURL)
 	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return wrongFlag("public-url", "%q: expected ws:// or wss:// and a host, such as wss://eu-central-1.example", f.publicURL)
 	}
@@ -233,7 +233,7 @@ func (f *serveFlags) identity(c *podConfig) error {
 	return nil
 }
 
-func (f *serveFlags) connection(c *podConfig) error {
+func (f *serveFlags) connection(c *relay.Options) error {
 	switch {
 	case f.standalone && f.natsURL != "":
 		return wrongFlag("standalone", "runs NATS inside the process: expected no --nats-url beside it")
@@ -256,18 +256,18 @@ func (f *serveFlags) connection(c *podConfig) error {
 	if err := f.access.check(); err != nil {
 		return err
 	}
-	if c.regionURLs, err = f.access.urls(); err != nil {
+	if c.RegionURLs, err = f.access.urls(); err != nil {
 		return err
 	}
-	c.nats = bus.ConnectConfig{URL: f.natsURL, Options: at(options, f.access.inboxes, f.natsURL)}
-	c.history = history.Config{Replicas: f.historyReplicas, Domain: f.access.historyDomain}
+	c.NATS = bus.ConnectConfig{URL: f.natsURL, Options: at(options, f.access.inboxes, f.natsURL)}
+	c.Streams = history.Config{Replicas: f.historyReplicas, Domain: f.access.historyDomain}
 	return nil
 }
 
 // longestLease is a tenth of the time after which a pin without a sweep expires.
 const longestLease = 24 * time.Minute
 
-func (f *serveFlags) registry(c *podConfig) error {
+func (f *serveFlags) registry(c *relay.Options) error {
 	if f.singleRegion == (len(f.registries) > 0) {
 		return wrongFlag("registry", "expected either --registry dbCode=natsURL for each license region, or --single-region: two regions with a registry each would pin every document twice")
 	}
@@ -288,7 +288,7 @@ func (f *serveFlags) registry(c *podConfig) error {
 	if f.lease < 2*time.Second || f.lease > longestLease || f.lease%time.Second != 0 {
 		return wrongFlag("lease", "%s: expected whole seconds, 2s to %s", f.lease, longestLease)
 	}
-	c.lease, c.wait = f.lease, f.registryWait
+	c.Lease, c.RegistryWait = f.lease, f.registryWait
 	options, err := f.natsOptions(cmp.Or(f.access.registryCreds, f.natsCreds))
 	if err != nil {
 		return err
@@ -298,10 +298,10 @@ func (f *serveFlags) registry(c *podConfig) error {
 		Domain: domains[""], Replicas: f.replicas, Create: f.createBuckets,
 	}
 	delete(domains, "")
-	c.registries = map[docid.LicenseRegion]kvpin.Source{}
+	c.Registries = map[docid.LicenseRegion]kvpin.Source{}
 	if f.singleRegion {
 		for _, license := range licenseRegions {
-			c.registries[license] = base
+			c.Registries[license] = base
 		}
 	}
 	for i, value := range f.registries {
@@ -314,20 +314,20 @@ func (f *serveFlags) registry(c *podConfig) error {
 		}
 		source := base
 		source.URL, source.Options = natsURL, at(options, f.access.registryInboxes, natsURL)
-		c.registries[docid.LicenseRegion(license)] = source
+		c.Registries[docid.LicenseRegion(license)] = source
 	}
 	for license, domain := range domains {
-		source, ok := c.registries[docid.LicenseRegion(license)]
+		source, ok := c.Registries[docid.LicenseRegion(license)]
 		if !ok {
 			return wrongFlag("registry-domain", "%q is not served: expected one of the registries", license)
 		}
 		source.Domain = domain
-		c.registries[docid.LicenseRegion(license)] = source
+		c.Registries[docid.LicenseRegion(license)] = source
 	}
 	return nil
 }
 
-func (f *serveFlags) clients(c *podConfig) error {
+func (f *serveFlags) clients(c *relay.Options) error {
 	switch {
 	case f.jwksURL == "" && f.jwksFile == "":
 		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with, or --jwks-file")
@@ -339,7 +339,7 @@ func (f *serveFlags) clients(c *podConfig) error {
 			return wrongFlag(flag, "expected no braces but those of {tenantId}")
 		}
 	}
-	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, KeyFile: f.jwksFile, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: c.log})
+	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, KeyFile: f.jwksFile, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: c.Config.Log})
 	if err != nil {
 		return wrongFlag("jwks-url", "%v", err)
 	}
@@ -353,14 +353,14 @@ func (f *serveFlags) clients(c *podConfig) error {
 		return wrongFlag("tls-cert", "expected together with --tls-key")
 	}
 	if f.tlsCert != "" {
-		certificate, err := loadCertificate(f.tlsCert, f.tlsKey, c.log)
+		certificate, err := loadCertificate(f.tlsCert, f.tlsKey, c.Config.Log)
 		if err != nil {
 			return wrongFlag("tls-cert", "%v", err)
 		}
 		f.reloads = append(f.reloads, reload{"certificate", certificate.reload})
-		c.tls = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
+		c.TLS = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
 	}
-	c.relay = relay.Config{Verifier: verifier, NoQueryToken: !f.queryToken, Grace: f.grace}
+	c.Config.Verifier, c.Config.NoQueryToken, c.Config.Grace = verifier, !f.queryToken, f.grace
 	return checkGrace(f.grace)
 }
 

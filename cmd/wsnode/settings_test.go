@@ -14,6 +14,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay"
 )
 
 func TestTheEnvironmentGivesRepeatableFlagsSeveralValues(t *testing.T) {
@@ -53,12 +54,12 @@ func TestTheEnvironmentGivesRepeatableFlagsSeveralValues(t *testing.T) {
 func TestANodeIDThatTheRegistryWouldNotTakeIsNamed(t *testing.T) {
 	for _, id := range []string{".a", "a.", "a..b", ".", "a b", strings.Repeat("a", 65)} {
 		f := serveFlags{region: "eu-central-1", node: id, publicURL: "wss://eu.example", listen: ":0"}
-		if err := f.identity(&podConfig{publicURL: f.publicURL}); err == nil || !strings.Contains(err.Error(), "--node") {
+		if err := f.identity(&relay.Options{PublicURL: f.publicURL}); err == nil || !strings.Contains(err.Error(), "--node") {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
 	f := serveFlags{region: "eu-central-1", node: "a.b-c_1", listen: ":0"}
-	if err := f.identity(&podConfig{publicURL: "wss://eu.example"}); err != nil {
+	if err := f.identity(&relay.Options{PublicURL: "wss://eu.example"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -101,9 +102,9 @@ func TestTheLongestLeaseIsOneThatTheRegistryTakes(t *testing.T) {
 func TestAWrongURLOfNATSIsNotShownWithItsPassword(t *testing.T) {
 	for _, urls := range []string{"nats://node:s3cret@", "http://node:s3cret@nats:4222", "nats://node:s3cret@nats:port", "nats://a:4222,nats://node:s3cret@%zz"} {
 		f := serveFlags{natsURL: urls, historyReplicas: 1, replicas: 1, lease: 10 * time.Second}
-		errs := map[string]error{"--nats-url": f.connection(&podConfig{})}
+		errs := map[string]error{"--nats-url": f.connection(&relay.Options{})}
 		f.registries = []string{"aws-eu-west-1=" + urls}
-		errs["--registry"] = f.registry(&podConfig{})
+		errs["--registry"] = f.registry(&relay.Options{})
 		for flag, err := range errs {
 			if err == nil || !strings.Contains(err.Error(), flag) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("%s %s: %v", flag, urls, err)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -16,14 +14,6 @@ func TestTheVersionIsToldWithItsProtocol(t *testing.T) {
 	cmd.SetArgs([]string{})
 	if err := cmd.Execute(); err != nil || said.String() != version.Read().String() {
 		t.Errorf("%v: %s", err, &said)
-	}
-}
-
-func TestHealthTellsTheVersionWhileTheNodeStarts(t *testing.T) {
-	w := httptest.NewRecorder()
-	new(pod).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
-	if w.Code != 503 || !strings.Contains(w.Body.String(), `"version":"`+version.Read().Version+`"`) {
-		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

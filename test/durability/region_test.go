@@ -45,40 +45,25 @@ func startPod(t *testing.T, i *natstest.Instance, name string, configure func(*r
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	p := &pod{}
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: i.URL, Name: name, Log: log})
-	check(err)
-	b, err := bus.New(nc, bus.Config{Node: name, Log: log, Disturbed: func() {
-		if p.Node != nil {
-			p.Disturbed()
-		}
-	}})
-	check(err)
-	p.history, err = history.Open(ctx, nc, history.Config{Publisher: b, Log: log})
-	check(err)
-	c := relay.Config{Region: "eu-central-1", Node: docid.NodeID(name), Verifier: anyone{}, Log: log, Bus: b, History: p.history, Grace: time.Second}
-	if configure != nil {
-		configure(&c)
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
-	p.url = "ws://" + l.Addr().String()
-	c.Registry, err = kvpin.Open(ctx, kvpin.Config{
-		Region: c.Region, Node: c.Node, URL: p.url, Grace: c.Grace, Log: log,
+	p := &pod{url: "ws://" + l.Addr().String()}
+	o := relay.Options{
+		Config:    relay.Config{Region: "eu-central-1", Node: docid.NodeID(name), Verifier: anyone{}, Log: log, Grace: time.Second},
+		PublicURL: p.url, Listener: l, NATS: bus.ConnectConfig{URL: i.URL},
 		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: i.URL, Create: true}},
-	})
+	}
+	if configure != nil {
+		configure(&o.Config)
+	}
+	p.Node, err = relay.Start(ctx, o)
 	check(err)
-	p.Node, err = relay.Open(c)
-	check(err)
-	server := relay.NewServer(p.Node, relay.ServerConfig{Log: log})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l, nil) }()
 	closed := false
 	p.close = func() {
 		if closed {
@@ -87,16 +72,14 @@ func startPod(t *testing.T, i *natstest.Instance, name string, configure func(*r
 		closed = true
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		for _, err := range []error{server.Close(ctx), <-served, p.Node.Close(ctx), c.Registry.Close(ctx)} {
-			if err != nil {
-				t.Errorf("close %s: %v", name, err)
-			}
+		if err := p.Node.Close(ctx); err != nil {
+			t.Errorf("close %s: %v", name, err)
 		}
-		p.history.Close()
-		b.Close()
-		nc.Close()
 	}
 	t.Cleanup(p.close)
+	p.history, err = history.Open(ctx, natstest.Connect(t, i), history.Config{Log: log})
+	check(err)
+	t.Cleanup(p.history.Close)
 	return p
 }
 

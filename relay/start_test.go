@@ -1,10 +1,9 @@
-package main
+package relay
 
 import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -13,20 +12,20 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 )
 
-func TestAPodThatWaitsForNATSAnswers(t *testing.T) {
-	l, err := listen("listen", "127.0.0.1:0")
+func TestANodeThatWaitsForNATSAnswers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		_, err := startPod(ctx, podConfig{
-			listener: l, nats: bus.ConnectConfig{URL: "nats://127.0.0.1:1"}, log: slog.New(slog.DiscardHandler),
+		_, err := Start(ctx, Options{
+			Config: Config{Version: "1.2.3"}, Listener: l, NATS: bus.ConnectConfig{URL: "nats://127.0.0.1:1"},
 		})
 		ended <- err
 	}()
-	for path, says := range map[string]string{"/health": `"degraded"`, "/discovery": `"unavailable"`} {
+	for path, says := range map[string]string{"/health": `"degraded"`, "/": `"version":"1.2.3"`, "/discovery": `"unavailable"`} {
 		answer, err := http.Get("http://" + l.Addr().String() + path)
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +38,7 @@ func TestAPodThatWaitsForNATSAnswers(t *testing.T) {
 	}
 	cancel()
 	if err := <-ended; err == nil {
-		t.Error("a pod without NATS started")
+		t.Error("a node without NATS started")
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is open: %v", err)

@@ -1,4 +1,4 @@
-package main
+package relay
 
 import (
 	"context"
@@ -14,33 +14,32 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
-// onePod is what a pod with one registry needs.
-func onePod(t *testing.T, natsURL, registryURL string) podConfig {
+// oneNode is what a node with one registry needs.
+func oneNode(t *testing.T, natsURL, registryURL string) Options {
 	t.Helper()
 	verifier, err := authn.New(authn.Config{KeySet: []byte(`{"keys":[]}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return podConfig{
-		region: "eu-central-1", node: "a", publicURL: "wss://eu.example", nats: bus.ConnectConfig{URL: natsURL},
-		registries: map[docid.LicenseRegion]kvpin.Source{"aws-eu-west-1": {URL: registryURL, Create: true}},
-		relay:      relay.Config{Verifier: verifier, Grace: time.Second}, log: slog.New(slog.DiscardHandler),
+	return Options{
+		PublicURL: "wss://eu.example", NATS: bus.ConnectConfig{URL: natsURL},
+		Registries: map[docid.LicenseRegion]kvpin.Source{"aws-eu-west-1": {URL: registryURL, Create: true}},
+		Config:     Config{Region: "eu-central-1", Node: "a", Verifier: verifier, Grace: time.Second},
 	}
 }
 
-func startedPod(t *testing.T, c podConfig) *pod {
+func startedNode(t *testing.T, c Options) *Node {
 	t.Helper()
-	p, err := startPod(t.Context(), c)
+	p, err := Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := p.stop(context.Background()); err != nil {
+		if err := p.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -54,16 +53,16 @@ func (f writerFunc) Write(line []byte) (int, error) { f(line); return len(line),
 
 func TestASecondProcessUnderOneNodeIDDoesNotStart(t *testing.T) {
 	servers := natstest.Server(t)
-	c := onePod(t, servers.URL, servers.URL)
-	first := startedPod(t, c)
-	_, err := startPod(t.Context(), c)
-	if twin := (*twinError)(nil); !errors.As(err, &twin) || twin.other.ID != first.twins.self.ID || !strings.Contains(err.Error(), "another process runs as node a: on host ") {
+	c := oneNode(t, servers.URL, servers.URL)
+	first := startedNode(t, c)
+	_, err := Start(t.Context(), c)
+	if twin := (*twinError)(nil); !errors.As(err, &twin) || twin.other.ID != first.links.twins.self.ID || !strings.Contains(err.Error(), "another process runs as node a: on host ") {
 		t.Errorf("the second process: %v", err)
 	}
 	other := c
-	other.node = "b"
-	startedPod(t, other)
-	if held, missing := first.registry.Missing(); held != 1 || missing != nil {
+	other.Config.Node = "b"
+	startedNode(t, other)
+	if held, missing := first.links.registry.Missing(); held != 1 || missing != nil {
 		t.Errorf("the first process has %d leases, %v", held, missing)
 	}
 }
@@ -131,20 +130,20 @@ func TestAPodTakesNoClientsBeforeItHasALeaseInEachRegistry(t *testing.T) {
 	servers := natstest.Server(t)
 	proxy := natstest.NewProxy(t, servers.URL)
 	proxy.Refuse()
-	c := onePod(t, servers.URL, proxy.URL)
+	c := oneNode(t, servers.URL, proxy.URL)
 	const near = docid.LicenseRegion("aws-us-east-1")
 
 	t.Run("until it has", func(t *testing.T) {
 		c := c
 		given := make(chan struct{}, 1)
-		c.wait, c.log = time.Hour, slog.New(slog.NewTextHandler(writerFunc(func(line []byte) {
+		c.RegistryWait, c.Config.Log = time.Hour, slog.New(slog.NewTextHandler(writerFunc(func(line []byte) {
 			if strings.Contains(string(line), "going on without it") {
 				given <- struct{}{}
 			}
 		}), nil))
-		started := make(chan *pod)
+		started := make(chan *Node)
 		go func() {
-			p, err := startPod(t.Context(), c)
+			p, err := Start(t.Context(), c)
 			if err != nil {
 				t.Error(err)
 			}
@@ -153,36 +152,36 @@ func TestAPodTakesNoClientsBeforeItHasALeaseInEachRegistry(t *testing.T) {
 		<-given // from here on, nothing but the lease is missing
 		proxy.Heal()
 		p := <-started
-		if held, missing := p.registry.Missing(); held != 1 || missing != nil {
+		if held, missing := p.links.registry.Missing(); held != 1 || missing != nil {
 			t.Errorf("%d leases, %v", held, missing)
 		}
-		if err := p.stop(context.Background()); err != nil {
+		if err := p.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		proxy.Refuse()
 	})
 	t.Run("but not for long beside another lease", func(t *testing.T) {
 		c := c
-		c.wait = time.Millisecond
-		c.registries = map[docid.LicenseRegion]kvpin.Source{"aws-eu-west-1": {URL: proxy.URL, Create: true}, near: {URL: servers.URL, Create: true}}
-		p := startedPod(t, c)
-		if held, missing := p.registry.Missing(); held != 1 || missing == nil || !p.registry.Reachable(near) {
+		c.RegistryWait = time.Millisecond
+		c.Registries = map[docid.LicenseRegion]kvpin.Source{"aws-eu-west-1": {URL: proxy.URL, Create: true}, near: {URL: servers.URL, Create: true}}
+		p := startedNode(t, c)
+		if held, missing := p.links.registry.Missing(); held != 1 || missing == nil || !p.links.registry.Reachable(near) {
 			t.Errorf("%d leases, %v", held, missing)
 		}
 	})
 	t.Run("unless all are lost and somebody says so", func(t *testing.T) {
 		c := c
-		c.node, c.wait = "b", 0
-		if p := startedPod(t, c); p.registry.Reachable("aws-eu-west-1") {
+		c.Config.Node, c.RegistryWait = "b", 0
+		if p := startedNode(t, c); p.links.registry.Reachable("aws-eu-west-1") {
 			t.Error("it has a lease: nothing was tested")
 		}
 	})
 	t.Run("and can be stopped meanwhile", func(t *testing.T) {
 		c := c
-		c.node, c.wait = "c", time.Hour
+		c.Config.Node, c.RegistryWait = "c", time.Hour
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { _, err := startPod(ctx, c); ended <- err }()
+		go func() { _, err := Start(ctx, c); ended <- err }()
 		cancel()
 		if err := <-ended; !errors.Is(err, kvpin.ErrUnavailable) && !errors.Is(err, context.Canceled) {
 			t.Errorf("ended with %v", err)
