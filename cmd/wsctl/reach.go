@@ -213,7 +213,7 @@ func (f *reachFlags) named() (sources map[docid.LicenseRegion]kvpin.Source, err 
 		if !ok || where == "" || !docid.ValidRegion(license) {
 			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
 		}
-		t := f.urlTarget(where, nil)
+		var t target
 		if name, ok := strings.CutPrefix(where, "@"); ok {
 			t, err = f.contextTarget(name)
 		} else {

@@ -197,7 +197,7 @@ func (c *cli) printTop(v *topView) error {
 	}
 	fmt.Fprintln(t, "\nDOCUMENT\tNODES\tSESSIONS\tEDITS/S\tSIZE KIB\tUNACKED KIB")
 	for _, d := range v.Documents {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\n", printable(fmt.Sprintf("%s", d.Document)), d.Nodes, d.Sessions, d.Rate, kib(d.Bytes), kib(d.Unacked))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\n", printable(d.Document), d.Nodes, d.Sessions, d.Rate, kib(d.Bytes), kib(d.Unacked))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -44,7 +44,7 @@ type shipped struct {
 }
 
 // certified writes a certificate for 127.0.0.1, which is its own authority.
-func certified(t *testing.T) (cert, key string) {
+func certified(t testing.TB) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -75,7 +75,7 @@ func certified(t *testing.T) (cert, key string) {
 }
 
 // settings sets the variables of the configuration for one server.
-func settings(t *testing.T, name, cert, key string) {
+func settings(t testing.TB, name, cert, key string) {
 	t.Helper()
 	for variable, value := range passwords {
 		t.Setenv(variable, value)
@@ -89,7 +89,7 @@ func settings(t *testing.T, name, cert, key string) {
 }
 
 // launch starts a server with a file of deploy/nats, as the variables are now.
-func launch(t *testing.T, file string, configure ...func(*server.Options)) *server.Server {
+func launch(t testing.TB, file string, configure ...func(*server.Options)) *server.Server {
 	t.Helper()
 	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deploy", "nats", file))
 	if err != nil {
@@ -114,7 +114,7 @@ func launch(t *testing.T, file string, configure ...func(*server.Options)) *serv
 	return s
 }
 
-func ship(t *testing.T, configure ...func(*server.Options)) *shipped {
+func ship(t testing.TB, configure ...func(*server.Options)) *shipped {
 	t.Helper()
 	cert, key := certified(t)
 	settings(t, "nats-0", cert, key)
@@ -122,7 +122,7 @@ func ship(t *testing.T, configure ...func(*server.Options)) *shipped {
 }
 
 // another is a further server, of its own, with the same certificate.
-func (s *shipped) another(t *testing.T, name string) *shipped {
+func (s *shipped) another(t testing.TB, name string) *shipped {
 	t.Helper()
 	settings(t, name, s.ca, filepath.Join(filepath.Dir(s.ca), "key.pem"))
 	return &shipped{launch(t, "nats.conf"), s.ca}
@@ -139,7 +139,7 @@ func (s *shipped) options(user string, more ...nats.Option) []nats.Option {
 }
 
 // connect connects a user.
-func (s *shipped) connect(t *testing.T, user string, more ...nats.Option) *nats.Conn {
+func (s *shipped) connect(t testing.TB, user string, more ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(s.url(user), s.options(user, append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, more...)...)...)
 	if err != nil {
