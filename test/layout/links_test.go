@@ -61,6 +61,29 @@ func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 	}
 }
 
+func TestTheGoCodeOfTheREADMEIsTheExamplesThatRuns(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../../relay/example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```go\n")[1:]
+	if len(blocks) == 0 {
+		t.Error("the README shows no Go code")
+	}
+	for _, block := range blocks {
+		shown, _, _ := strings.Cut(block, "```")
+		for line := range strings.Lines(shown) {
+			if !strings.Contains(string(example), "\n\t"+line) {
+				t.Errorf("relay/example_test.go does not have this line: %s", line)
+			}
+		}
+	}
+}
+
 func TestTheIndexOfDocumentsNamesEachOfThem(t *testing.T) {
 	index, err := os.ReadFile("../../docs/README.md")
 	if err != nil {
