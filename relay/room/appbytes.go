@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // appBytes counts how much memory the documents of each app take that are open on this
@@ -73,7 +74,7 @@ func (a *appBytes) leave(r *Room) {
 // that brings nothing new always does.
 func (r *Room) fitsLocked(update []byte) error {
 	limit := r.rooms.cfg.MaxAppBytes
-	if r.app == nil || int(r.app.bytes.Load())+len(update) <= limit {
+	if r.app == nil || int(r.app.bytes.Load())+ystore.MostHeld*len(update) <= limit {
 		return nil
 	}
 	growth, err := r.store.Growth(update)
@@ -83,20 +84,9 @@ func (r *Room) fitsLocked(update []byte) error {
 	return err
 }
 
-// What a document takes in memory beyond its encoded size, measured with documents of
-// 100,000 clients, structs and deletions: without them an app could fill a node with
-// seven times as much as it is counted for.
-const (
-	clientMemory = 200 // a client id
-	structMemory = 20  // a struct, present or waiting
-)
-
 // heldLocked is how much memory the document takes, in bytes: what it says,
 // and who is there. The frame that is kept for joiners goes with the next change.
-func (r *Room) heldLocked() int {
-	s := r.store.Stats()
-	return s.Bytes + clientMemory*s.Clients + structMemory*(s.Structs+s.Pending) + r.aware.Bytes()
-}
+func (r *Room) heldLocked() int { return r.store.Stats().Held + r.aware.Bytes() }
 
 // countLocked brings the count up to date after a change of what the room holds.
 func (r *Room) countLocked() {

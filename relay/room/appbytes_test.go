@@ -21,7 +21,7 @@ func crowd(first, n int) []byte {
 
 func TestAnAppIsCountedForTheMemoryThatItTakes(t *testing.T) {
 	const clients = 10_000
-	p := newPod(t, natstest.Server(t).URL, func(c *Config) { c.MaxAppBytes = clients * clientMemory })
+	p := newPod(t, natstest.Server(t).URL, func(c *Config) { c.MaxAppBytes = clients * 400 })
 	r := p.open(t, "epoch")
 	s := r.NewSeat(newMember(), 0)
 	if err := s.Join(); err != nil {
@@ -31,7 +31,7 @@ func TestAnAppIsCountedForTheMemoryThatItTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	exceeded := (*AppTooLargeError)(nil)
-	if _, err := s.Apply(crowd(1+clients, 1)); !errors.As(err, &exceeded) {
+	if _, err := s.Apply(crowd(1+clients, clients)); !errors.As(err, &exceeded) {
 		t.Errorf("ten thousand clients take more than their letters: %v", err)
 	}
 	before := r.app.bytes.Load()

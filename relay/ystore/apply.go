@@ -107,18 +107,6 @@ func (s *Store) Brings(update []byte) (brings bool, err error) {
 	return brings, nil
 }
 
-// Growth estimates by how many bytes update would make the document larger; 0 if it
-// brings nothing new. Its errors are those of Apply.
-func (s *Store) Growth(update []byte) (int, error) {
-	s.acquire()
-	defer s.release()
-	sum, err := s.check(update, true)
-	if err != nil {
-		return 0, err
-	}
-	return s.newBytes(update, sum), nil
-}
-
 // holds reports whether all ids in the range are of structs that we have.
 func (r *run) holds(from, to uint64) bool {
 	if to <= r.next {
@@ -307,6 +295,9 @@ func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
 		if n := s.newBytes(update, sum); n > 0 && s.size()+n > l.MaxBytes {
 			return fmt.Errorf("%w: %d bytes, at most %d", ErrDocumentTooLarge, s.size()+n, l.MaxBytes)
 		}
+	}
+	if err := s.checkHeld(update, sum); err != nil {
+		return err
 	}
 	if l.MaxDeleteRanges > 0 && s.totals.ahead+int(sum.ranges) > l.MaxDeleteRanges {
 		if n := s.aheadRanges(update, sum); n > 0 && s.totals.ahead+n > l.MaxDeleteRanges {

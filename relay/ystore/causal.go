@@ -17,6 +17,8 @@ import "container/heap"
 // the first gap.
 type causal struct {
 	on      bool
+	most    int                 // waiters there have been at a time: maps do not shrink
+	count   int                 // waiters there are
 	waiting map[uint64]*waiters // by the client id that they wait for
 }
 
@@ -68,6 +70,7 @@ func (s *Store) settle(r *run) {
 		for w != nil && len(*w) > 0 && (*w)[0].clock < r.settled {
 			woken := heap.Pop(w).(waiter).run
 			woken.waits = false
+			s.causal.count--
 			queue = append(queue, woken)
 		}
 		if w != nil && len(*w) == 0 {
@@ -132,6 +135,8 @@ func (s *Store) wait(r *run, at id) {
 	}
 	heap.Push(w, waiter{at.clock, r})
 	r.waits = true
+	s.causal.count++
+	s.causal.most = max(s.causal.most, s.causal.count)
 }
 
 // settleFresh follows what the update that is being applied has made integrable.

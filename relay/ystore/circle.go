@@ -95,6 +95,7 @@ func (s *Store) keepWaits() {
 
 // allWaits returns those of the update that is being applied, and those before it.
 func (s *Store) allWaits() []wait {
+	s.work += waitWork * (len(s.scratch.waits) + len(s.waits))
 	return append(append(make([]wait, 0, len(s.scratch.waits)+len(s.waits)), s.scratch.waits...), s.waits...)
 }
 

@@ -36,7 +36,7 @@ func TestDeleteRangesOfOneUpdateAreOneEditOfALeaf(t *testing.T) {
 }
 
 func TestADeletionInEachOfManyLeavesIsChargedByWork(t *testing.T) {
-	const n = 2000
+	const n = 200
 	s := New(Limits{})
 	for i := range uint64(n) { // each fills a leaf
 		must(t, s, update(nil, block(1, i, append([]byte{kindBinary, 1, 1, 't', 0x80, 0x28}, make([]byte, 5<<10)...))))
@@ -85,5 +85,18 @@ func BenchmarkDeleteBomb(b *testing.B) {
 		s := New(Limits{})
 		s.Apply(start)
 		s.Apply(bomb)
+	}
+}
+
+func TestLookingForCirclesIsChargedByWork(t *testing.T) {
+	const n = 500
+	s := New(Limits{})
+	for i := range uint64(n) {
+		must(t, s, update(nil, block(1000+i, 0, after(5000+i, 9, "x"))))
+	}
+	before := s.Work()
+	must(t, s, update(nil, block(7, 0, after(8, 9, "x"))))
+	if work := s.Work() - before; work < n*waitWork {
+		t.Errorf("an update that waits beside %d is work for %d bytes", n, work)
 	}
 }

@@ -29,7 +29,7 @@ func (s *Store) applyStructs(update []byte) {
 			s.insert(r, it)
 		}
 		if r != nil && count > maxEntries {
-			r.last.clip()
+			s.clip(r.last)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type run struct {
 // totals counts over all runs of a store.
 type totals struct {
 	bytes     int // of the leaves' buffers
+	held      int // memory of the leaves, what they could still take included
 	entries   int // without gaps
 	continued int
 	deleted   int // tombstones, and ranges deleted ahead of their content
@@ -113,7 +114,10 @@ func (s *Store) pushLast(r *run, it *item) {
 		l = &leaf{}
 		r.first, r.last, r.hint = l, l, l
 	}
-	before := len(l.buf)
+	before, held, old := len(l.buf), l.held(), l
+	if r.end == 0 {
+		held = 0 // it is new
+	}
 	added := false
 	if l.takes(it) {
 		added = l.push(r.client, it)
@@ -129,6 +133,10 @@ func (s *Store) pushLast(r *run, it *item) {
 		l, before, added = m, 0, true
 	}
 	s.totals.bytes += len(l.buf) - before
+	s.totals.held += old.held() - held
+	if l != old {
+		s.totals.held += l.held()
+	}
 	if r.next == it.clock && known(it.kind) {
 		r.next = it.end()
 	}
@@ -210,10 +218,11 @@ func (s *Store) commit(ed *edit) {
 		s.tally(r, e, 1)
 	}
 	s.work += editWork + entryWork*len(ed.out.ents)
-	before := len(l.buf)
+	before, held := len(l.buf), l.held()
 	first, last := ed.lo == 0, ed.hi == len(l.ents)
 	l.replace(ed.lo, ed.hi, &ed.out)
 	s.totals.bytes += len(l.buf) - before
+	s.totals.held += l.held() - held
 	if first && l.prev != nil {
 		s.knit(r, l)
 	}
@@ -258,9 +267,11 @@ func (s *Store) split(r *run, l *leaf) {
 		}
 		if lo == 0 {
 			l.copyOf(&old, lo, hi)
+			s.totals.held += l.held() - old.held()
 		} else {
 			m := new(leaf)
 			m.copyOf(&old, lo, hi)
+			s.totals.held += m.held()
 			r.link(into, m)
 			into = m
 		}
@@ -285,13 +296,13 @@ func (s *Store) merge(r *run, l *leaf) {
 		l = l.prev
 	default:
 		if cap(l.buf) > 4*len(l.buf)+maxPiece/4 {
-			l.clip()
+			s.clip(l)
 		}
 		return
 	}
 	m := l.next
 	r.unlink(m)
-	before := len(l.buf) + len(m.buf)
+	before, held := len(l.buf)+len(m.buf), l.held()+m.held()
 	var it item
 	m.item(0, &it)
 	s.tally(r, m.ents[0], -1)
@@ -301,8 +312,16 @@ func (s *Store) merge(r *run, l *leaf) {
 	for i := 1; i < len(m.ents); i++ {
 		l.addRaw(m, i)
 	}
-	s.totals.bytes += len(l.buf) - before
 	l.clip()
+	s.totals.bytes += len(l.buf) - before
+	s.totals.held += l.held() - held
+}
+
+// clip gives memory back that a leaf of a run is unlikely to use.
+func (s *Store) clip(l *leaf) {
+	held := l.held()
+	l.clip()
+	s.totals.held += l.held() - held
 }
 
 // advance moves r.next over what is known now. What it passes was pending.

@@ -24,7 +24,8 @@ const DefaultNesting = 200
 // MaxNesting. An update that exceeds one is refused as a whole.
 type Limits struct {
 	// MaxBytes caps the encoded document, as estimated by Stats.Bytes:
-	// ErrDocumentTooLarge.
+	// ErrDocumentTooLarge. What it takes in memory is capped as well, at heldTimes as
+	// much: no document of ordinary editing comes near that.
 	MaxBytes int
 	// MaxClients caps the client ids that have structs or deletions:
 	// ErrTooManyClients.
@@ -116,6 +117,7 @@ type Stats struct {
 	Structs        int // structs of the encoded document, gaps not counted
 	Clients        int // client ids with structs or deletions
 	Bytes          int // size of the encoded document, estimated from above
+	Held           int // memory that the document takes
 	Deleted        int // tombstones and ranges deleted ahead of their content
 	Pending        int // structs that wait behind a gap of their client
 	PendingDeletes int // delete ranges ahead of their content
@@ -127,6 +129,7 @@ func (s *Store) Stats() Stats {
 		Structs:        s.totals.entries - s.totals.continued,
 		Clients:        len(s.list),
 		Bytes:          s.size(),
+		Held:           s.held(),
 		Deleted:        s.totals.deleted,
 		Pending:        s.totals.pending,
 		PendingDeletes: s.totals.ahead,

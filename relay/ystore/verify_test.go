@@ -79,6 +79,7 @@ func (s *Store) verifyRun(r *run, sum *totals, digest *uint64) error {
 			}
 		}
 		sum.bytes += len(l.buf)
+		sum.held += l.held()
 		if counted.continued != l.continued || counted.deleted != l.deleted || counted.gaps != l.gaps {
 			return fmt.Errorf("leaf at %d: counts are wrong", l.start())
 		}

@@ -7,6 +7,7 @@ const (
 	entryWork = 32  // writing an entry of it anew
 	rangeWork = 8   // looking for a delete range
 	sortWork  = 24  // and having it sorted before
+	waitWork  = 256 // looking for a circle through a struct that waits
 )
 
 // Work counts what the store has done about updates, those that were refused included,

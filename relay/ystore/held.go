@@ -1,0 +1,82 @@
+package ystore
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// What a document takes in memory beyond its leaves' entries and bytes, which are counted
+// as they are. Maps are taken at their mean load, of two thirds.
+const (
+	leafMemory   = int(unsafe.Sizeof(leaf{})) + 24        // and its place in a directory
+	entryMemory  = int(unsafe.Sizeof(entry{}))            //
+	runMemory    = int(unsafe.Sizeof(run{})) + 28 + 20    // and in the map and both lists
+	typeMemory   = 40 + 2 + 20                            // in the map, and among the absent
+	waitMemory   = int(unsafe.Sizeof(wait{}))             //
+	waiterMemory = 28 + 24 + int(unsafe.Sizeof(waiter{})) // with a map's place and a list of one
+)
+
+// heldTimes is how many times MaxBytes a document may take in memory.
+const heldTimes = 8
+
+// heldFree is what it may always take.
+const heldFree = 1 << 20
+
+// MostHeld is how many bytes of memory a byte of an update can come to take: one letter
+// of each of many client ids does.
+const MostHeld = 48
+
+// held is the memory that the leaf takes.
+func (l *leaf) held() int { return leafMemory + entryMemory*cap(l.ents) + cap(l.buf) }
+
+// held is the memory that the document takes, of which its encodings are no part: they
+// go with the next change.
+func (s *Store) held() int {
+	return s.totals.held + runMemory*len(s.list) + typeMemory*len(s.types.gone) + waitMemory*cap(s.waits) +
+		waiterMemory*s.causal.most
+}
+
+// Growth estimates how much more memory the document would take with update; 0 if that
+// brings nothing new. Its errors are those of Apply.
+func (s *Store) Growth(update []byte) (int, error) {
+	s.acquire()
+	defer s.release()
+	sum, err := s.check(update, true)
+	if err != nil {
+		return 0, err
+	}
+	return s.newHeld(update, sum), nil
+}
+
+// checkHeld holds the memory that the document would take against the limit.
+func (s *Store) checkHeld(update []byte, sum summary) error {
+	most := heldTimes*s.limits.MaxBytes + heldFree
+	if s.limits.MaxBytes <= 0 || s.held()+MostHeld*sum.end <= most {
+		return nil
+	}
+	if n := s.newHeld(update, sum); n > 0 && s.held()+n > most {
+		return fmt.Errorf("%w: %d bytes in memory, at most %d", ErrDocumentTooLarge, s.held()+n, most)
+	}
+	return nil
+}
+
+// newHeld estimates how much more memory the document would take with a checked update.
+func (s *Store) newHeld(update []byte, sum summary) (n int) {
+	it := &s.scratch.it
+	s.eachStruct(update, func(client uint64, size int) bool {
+		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end())) {
+			n += size + entryMemory + leafMemory/maxEntries
+			if it.form == parentItem {
+				n += typeMemory
+			}
+		}
+		return true
+	})
+	s.eachRange(update, sum, func(d span) bool {
+		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
+			n += cutBytes + 2*entryMemory
+		}
+		return true
+	})
+	return n + (runMemory+leafMemory)*len(s.scratch.newcomers)
+}
