@@ -89,6 +89,9 @@ func (s *Seat) restFrame() yproto.Frame {
 		return yproto.UpdateFrame(store.Rest(from, 0))
 	}
 	c := s.course
+	if c == nil && from.None() && store.Stats().Bytes <= ystore.MaxMessage {
+		return s.room.whole() // as others may have it already
+	}
 	if c == nil || c != s.room.start {
 		return yproto.Step2FrameAround(store.Rest(from, yproto.Headroom))
 	}
