@@ -119,7 +119,7 @@ func (h *History) find(ctx context.Context) error {
 // node was told: what has been there for long is the operator's to change.
 func (h *History) notice(info *jetstream.StreamInfo) {
 	h.streams = append(h.streams, identityOf(info))
-	if have, want := info.Config.Replicas, h.config.Replicas; have < want {
+	if have, want := max(info.Config.Replicas, 1), h.config.Replicas; have < want {
 		h.config.Log.Warn("history stream has fewer replicas than this node was told: a lost server can lose edits", "stream", info.Config.Name,
 			"replicas", have, "expected", want, "mend", fmt.Sprintf("nats stream edit %s --replicas %d --description %q", info.Config.Name, want, description))
 	}
@@ -226,7 +226,9 @@ func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstre
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, h.config.stream(shard, shards))
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another pod was faster
-			s, err = js.Stream(ctx, StreamName(shard))
+			if found, lookErr := js.Stream(ctx, StreamName(shard)); lookErr == nil {
+				return found.CachedInfo(), nil
+			}
 		}
 		if err != nil {
 			err = fmt.Errorf("it does not exist, and creating it fails (wsctl history init does it for nodes that may not): %w", err)

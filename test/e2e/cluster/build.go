@@ -66,10 +66,10 @@ func Binary(tb testing.TB, pkg string) string {
 	tb.Helper()
 	if dir := os.Getenv(binariesVariable); dir != "" {
 		path := binaryIn(dir, pkg)
-		if _, err := os.Stat(path); err != nil { // go test sees it, too, and repeats a test when the file has changed
-			tb.Fatal(err)
+		if _, err := os.Stat(path); err == nil { // go test sees it, too, and repeats a test when the file has changed
+			return path
 		}
-		return path
+		// What only one test needs is built for it.
 	}
 	b := &binaries
 	b.mu.Lock()
