@@ -113,7 +113,7 @@ func (r *Report) writeRegistry(b *strings.Builder) {
 	part("**reads**, mean", func(r *Registry) []int64 { return r.Reads })
 	row(b, "reads, busiest second", number(r.Any.mostReads(0)), number(r.ByDocument.mostReads(0)))
 	row(b, "leases sent to watching pods", number(r.Any.leases()*float64(r.Any.Pods)), "the same")
-	row(b, "heartbeats of watches", number(float64(r.Any.nodes())/watchBeat.Seconds()), "the same")
+	row(b, "looks of watches, at least", number(float64(r.Any.nodes())/watchEvery.Seconds()), "the same")
 	row(b, "pins read by the regions' hourly sweeps", number(r.Any.scanned(0)), number(r.ByDocument.scanned(0)))
 }
 

@@ -15,7 +15,7 @@ const (
 	historySweep = 10 * time.Minute // relay.Config.SweepEvery, by one node of the region
 	beaconEvery  = 5 * time.Second  // relay/room.Config.BeaconEvery
 	batchWindow  = 50 * time.Millisecond
-	watchBeat    = 2 * time.Second // kvpin: heartbeat of a watch
+	watchEvery   = 5 * time.Second // kvpin: a watch looks without a hint; with hints, twice a second at most
 	timeout      = 800 * time.Millisecond
 	paceFirst    = 4  // kvpin: debts of one registry that a node works off at once, at first
 	paceMost     = 64 // and at most

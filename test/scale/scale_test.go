@@ -190,7 +190,7 @@ func TestRulesAreTheProducts(t *testing.T) {
 		"kvpin/hold.go":           {"half := h.b.cfg.Backstop / 2", "half*3/4 + mathrand.N(half/4)"},
 		"kvpin/answers.go":        {"const silenceLife = time.Second"},
 		"kvpin/pace.go":           {"paceFirst = 4", "paceMost = 64"},
-		"kvpin/natswatch.go":      {"watchHeartbeat = 2 * time.Second"},
+		"kvpin/natswatch.go":      {"watchHinted   = 5 * time.Second"},
 		"kvpin/natsbucket.go":     {"maxWatches = 100_000"},
 		"relay/live/documents.go": {"const absorb = 3 * time.Second"},
 		"relay/node.go":           {"cfg.SweepEvery = 10 * time.Minute", "cfg.Grace = 10 * time.Second"},
