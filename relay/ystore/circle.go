@@ -13,8 +13,9 @@ type wait struct {
 	at            int // where the struct stands in the update that is being checked
 }
 
-// maxWaits bounds those that a store remembers. Circles over more are not seen.
-const maxWaits = 1 << 12
+// maxWaits bounds those that a store remembers, since all of them are looked through
+// for each update that waits. Circles over more are not seen.
+const maxWaits = 1 << 6
 
 // noteWaits notes what the struct that was read last waits for.
 func (s *Store) noteWaits(c *checker, r *run, client, clock uint64, at int) {

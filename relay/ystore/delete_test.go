@@ -96,7 +96,7 @@ func TestLookingForCirclesIsChargedByWork(t *testing.T) {
 	}
 	before := s.Work()
 	must(t, s, update(nil, block(7, 0, after(8, 9, "x"))))
-	if work := s.Work() - before; work < n*waitWork {
+	if work := s.Work() - before; work < maxWaits*waitWork {
 		t.Errorf("an update that waits beside %d is work for %d bytes", n, work)
 	}
 }
