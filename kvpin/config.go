@@ -81,7 +81,7 @@ type Config struct {
 	// Alive asks this region's other nodes whether one of them has a document open in
 	// an epoch, although no lease says so: a node that has lost the registry may still
 	// have its clients. ErrSilent says that there is one that does not answer, other
-	// errors that nobody could be asked. Nil: nobody is asked.
+	// errors that nobody could be asked. Nil disables the question.
 	Alive func(context.Context, docid.Document, Epoch) (bool, error)
 	// Unpinned is told of a document whose last holder the registry took out in the
 	// background: a release that was owed, or an orphan. Its history is to be purged

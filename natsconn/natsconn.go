@@ -39,9 +39,9 @@ type Config struct {
 	// Options of the connection. What is said in Endless comes after them.
 	Options []nats.Option
 	// Connected is called after each connect, from a goroutine of the connection.
-	// Nil: nobody is told.
+	// Nil disables it.
 	Connected func()
-	// Failed is called with errors that belong to no request. Nil: nobody is told.
+	// Failed is called with errors that belong to no request. Nil disables it.
 	Failed func(error)
 	// What tells in logs which connection it is, such as "registry".
 	What string

@@ -23,7 +23,7 @@ type devEvents struct {
 	mu        sync.Mutex
 	closed    bool
 	readers   map[chan []byte]struct{}
-	stop      context.CancelFunc // of the looking goroutine; nil: nobody looks
+	stop      context.CancelFunc // ends the goroutine that looks; nil: there is none
 	done      sync.WaitGroup
 	state     []byte                      // the last state event
 	leaving   map[docid.Document]*leaving // documents that nobody holds, as far as one can see
