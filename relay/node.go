@@ -53,6 +53,11 @@ type Config struct {
 	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
 	Limits       Limits
 
+	// Of documents in stores: see live.Options.
+	StoreInterval time.Duration // 60 s
+	StoreFirst    time.Duration // 5 s
+	StoreBytes    int64         // 256 MiB
+
 	Server  *Server        // that serves the node, for the metrics; nil: another
 	Metrics *admin.Metrics // nil: none
 	Traces  *admin.Tracer  // of connects; nil: none
@@ -61,6 +66,8 @@ type Config struct {
 	// Refused is told of every handshake that is answered with a close code. May be
 	// nil; must not block.
 	Refused func(doc docid.Document, code int, reason string)
+
+	stores stores // by Start, of Options.Stores
 
 	rouseSilent, rousePatience time.Duration // for tests; see rouse.go
 }
@@ -156,6 +163,7 @@ func (n *Node) liveOptions() live.Options {
 	return live.Options{
 		Registry: n.cfg.Registry, Rooms: n.rooms, History: n.cfg.History, Bus: n.cfg.Bus, Log: n.log,
 		Node: n.cfg.Node, Started: n.started, Grace: n.cfg.Grace, SweepEvery: n.cfg.SweepEvery,
+		Store: n.cfg.stores.of, StoreInterval: n.cfg.StoreInterval, StoreFirst: n.cfg.StoreFirst, StoreBytes: n.cfg.StoreBytes,
 		Admit: func(app docid.AppID) error {
 			if n.gate.claims != nil && !n.gate.claims.Take(app) {
 				return errOverloaded

@@ -24,6 +24,7 @@ import (
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/version"
 )
 
@@ -48,6 +49,11 @@ type Options struct {
 	RegionURLs   map[docid.Region]string              // fixed by settings, whatever registries say
 	Lease        time.Duration                        // in the registries; 0: 10 s
 	RegistryWait time.Duration                        // for a lease in each registry before clients come; 0: none
+
+	// Stores keep documents between their lives, by the license region whose they are;
+	// the documents of others end with their last user. Each has its marker: Start
+	// creates none. They are closed by the caller, after the node.
+	Stores map[docid.LicenseRegion]storage.Store
 
 	// Registerer takes the node's metrics, unless Config.Metrics is set. Nil disables
 	// them.
@@ -165,6 +171,9 @@ func (l *links) serve(o *Options) {
 func (l *links) connect(ctx context.Context, o *Options) (err error) {
 	log, node := o.Config.Log, o.Config.Node
 	o.NATS.Name, o.NATS.Log = "wsnode "+string(node), log
+	if o.Config.stores, err = identify(ctx, o.Stores); err != nil {
+		return err
+	}
 	if l.nc, err = bus.Connect(ctx, o.NATS); err != nil {
 		return err
 	}

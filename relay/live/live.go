@@ -18,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/roster"
+	"github.com/wsnode/wsnode/relay/storage"
 )
 
 // Registry is what is needed of the registries; *kvpin.Registry is one.
@@ -60,7 +61,7 @@ type Bus interface {
 	Connected() bool
 }
 
-// Options say what documents live on. All are required.
+// Options say what documents live on. All but those of stores are required.
 type Options struct {
 	Registry Registry
 	Rooms    Rooms
@@ -72,6 +73,16 @@ type Options struct {
 	Started    time.Time     // when the node did
 	Grace      time.Duration // as in the registry's config
 	SweepEvery time.Duration // how often a region looks for histories that crashes left behind
+
+	// Store returns where the documents of a license region are kept between their
+	// lives, and its identity. A nil store, or a nil Store: they end with their last user.
+	Store func(docid.LicenseRegion) (s storage.Store, id string)
+	// StoreInterval is the least time between two stores of a document, the last one of
+	// its life aside, and StoreFirst how long after an edit one that was quiet for as
+	// long is stored. 0: 60 s and 5 s.
+	StoreInterval, StoreFirst time.Duration
+	// StoreBytes bounds the bodies that are loaded and stored at the same time. 0: 256 MiB.
+	StoreBytes int64
 
 	// Admit returns an error if an app may not have another document opened now.
 	Admit func(docid.AppID) error

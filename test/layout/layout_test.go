@@ -21,11 +21,11 @@ var below = []string{"natsconn", "relay/yproto", "relay/ystore", "relay/awarenes
 // is not listed belongs nowhere: find its place in the design first.
 var mayImport = map[string][]string{
 	"relay": append([]string{
-		"authn", "kvpin", "relay/session", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/limits", "relay/control", "relay/admin", "relay/version", "natsconn",
+		"authn", "kvpin", "relay/session", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/limits", "relay/control", "relay/admin", "relay/version", "relay/storage", "natsconn",
 	}, below...),
 	"relay/session": below,
 	// Of yproto, ystore and awareness it knows nothing: that is the room's.
-	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster"},
+	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
 	"relay/limits":  append([]string{"authn", "kvpin"}, below...),
 	"relay/control": below,
