@@ -34,6 +34,7 @@ type client struct {
 	mu      sync.Mutex
 	store   *ystore.Store
 	synced  bool
+	saves   saves
 	changed chan struct{} // closed and replaced at each change
 	closed  websocket.CloseError
 }
@@ -103,10 +104,15 @@ func (c *client) read() {
 			c.tb.Errorf("the server sent a malformed frame: %v", err)
 			return
 		}
+		c.mu.Lock()
+		if m.Kind == yproto.SyncStatus {
+			c.hearSaved(m.Payload)
+			c.noteLocked()
+		}
 		if m.Kind != yproto.Step2 && m.Kind != yproto.Update {
+			c.mu.Unlock()
 			continue
 		}
-		c.mu.Lock()
 		if _, err := c.store.Apply(m.Payload); err != nil {
 			c.tb.Errorf("the server sent a malformed update: %v", err)
 		}
