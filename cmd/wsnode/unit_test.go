@@ -79,9 +79,8 @@ func TestTheUnitsSettingsAreThoseOfServe(t *testing.T) {
 	if stop := time.Duration(seconds) * time.Second; err != nil || stop < least {
 		t.Errorf("TimeoutStopSec is %s, a node may take %s to end: %v", stop, least, err)
 	}
-	gigabytes, err := strconv.Atoi(strings.TrimSuffix(one(t, unit, "Service.MemoryMax"), "G"))
-	if expected := strconv.Itoa(gigabytes*1024*9/10) + "MiB"; err != nil || settings["GOMEMLIMIT"] != expected {
-		t.Errorf("GOMEMLIMIT=%s, expected 90 %% of MemoryMax, %s: %v", settings["GOMEMLIMIT"], expected, err)
+	if limit, chosen := one(t, unit, "Service.MemoryMax"), settings["GOMEMLIMIT"]; limit == "" || chosen != "" {
+		t.Errorf("MemoryMax is %q, which the node finds, and GOMEMLIMIT is %q, which would hold instead", limit, chosen)
 	}
 }
 

@@ -1,13 +1,9 @@
 package limits
 
 import (
-	"bytes"
 	"context"
 	"math"
-	"os"
-	"runtime/debug"
 	"runtime/metrics"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,28 +133,4 @@ func memoryInUse() int64 {
 	metrics.Read(samples)
 	value := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
 	return value(0) + value(1) - value(2) - value(3) - value(4) - value(5)
-}
-
-// MemoryLimit is what the process may use: the smaller of GOMEMLIMIT and the
-// container's limit; zero when there is neither.
-func MemoryLimit() int64 {
-	limit := debug.SetMemoryLimit(-1)
-	for _, file := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		if text, err := os.ReadFile(file); err == nil {
-			limit = min(limit, parseMemory(text))
-		}
-	}
-	// Without a limit, cgroups of the first version say a very large number.
-	if limit >= math.MaxInt64>>1 {
-		return 0
-	}
-	return limit
-}
-
-func parseMemory(text []byte) int64 {
-	n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
-	if err != nil || n <= 0 {
-		return math.MaxInt64 // "max"
-	}
-	return n
 }
