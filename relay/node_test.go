@@ -22,7 +22,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -200,7 +200,7 @@ func open(t *testing.T, n *testNode, name, token string) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, err := yproto.Decode(data); err != nil || m.Kind != yproto.Step1 {
+	if m, err := wire.Decode(data); err != nil || m.Kind != wire.Step1 {
 		t.Fatalf("the first message is % x, want a SyncStep1", data)
 	}
 	return c

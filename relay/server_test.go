@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // hurried serves the node on another port, where requests may take so long only.
@@ -76,12 +76,12 @@ func TestAWebSocketOutlivesTheTimeOfARequest(t *testing.T) {
 		if err := c.Write(ctx, websocket.MessageBinary, []byte{0, 0, 1, 0}); err != nil {
 			t.Fatal(err)
 		}
-		for kind := yproto.Kind(0); kind != yproto.Step2; {
+		for kind := wire.Kind(0); kind != wire.Step2; {
 			_, data, err := c.Read(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := yproto.Decode(data)
+			m, err := wire.Decode(data)
 			if err != nil {
 				t.Fatal(err)
 			}

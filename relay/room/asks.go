@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // A client may ask to be told when everything that it sent is saved. Its answer
@@ -74,7 +74,7 @@ func (s *Seat) withdraw() bool {
 
 // answer tells a client that what it asked about is durable.
 func (s *Seat) answer(payload []byte) {
-	if f := yproto.SyncStatusFrame(payload); s.frozen {
+	if f := wire.SyncStatusFrame(payload); s.frozen {
 		s.answers = append(s.answers, f)
 	} else {
 		s.asks--

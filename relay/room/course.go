@@ -3,7 +3,7 @@ package room
 import (
 	"time"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -16,12 +16,12 @@ import (
 // all that began where it does.
 type course struct {
 	parts []stage
-	rest  yproto.Frame // the SyncStep2 behind them, once somebody came to it
-	dead  bool         // its frames are gone: each member goes on by itself
+	rest  wire.Frame // the SyncStep2 behind them, once somebody came to it
+	dead  bool       // its frames are gone: each member goes on by itself
 }
 
 type stage struct {
-	frame yproto.Frame
+	frame wire.Frame
 	piece ystore.Piece // without its bytes
 }
 
@@ -46,7 +46,7 @@ func (s *Seat) catchUp(from ystore.Progress, c *course) {
 }
 
 // nextPiece returns the next piece; ok is false when the rest is one message.
-func (s *Seat) nextPiece() (f yproto.Frame, ok bool) {
+func (s *Seat) nextPiece() (f wire.Frame, ok bool) {
 	c := s.course
 	if c != nil && !c.dead && s.at < len(c.parts) {
 		s.at++
@@ -57,7 +57,7 @@ func (s *Seat) nextPiece() (f yproto.Frame, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	f = yproto.UpdateFrame(piece.Update)
+	f = wire.UpdateFrame(piece.Update)
 	piece.Update = nil
 	s.progress = from.Past(piece)
 	if c != nil && !c.dead {
@@ -83,20 +83,20 @@ func (s *Seat) progressNow() ystore.Progress {
 }
 
 // restFrame is the last message of a difference.
-func (s *Seat) restFrame() yproto.Frame {
+func (s *Seat) restFrame() wire.Frame {
 	store, from := s.room.store, s.progressNow()
 	if s.questions == 0 {
-		return yproto.UpdateFrame(store.Rest(from, 0))
+		return wire.UpdateFrame(store.Rest(from, 0))
 	}
 	c := s.course
 	if c == nil && from.None() && store.Stats().Bytes <= ystore.MaxMessage {
 		return s.room.whole() // as others may have it already
 	}
 	if c == nil || c != s.room.start {
-		return yproto.Step2FrameAround(store.Rest(from, yproto.Headroom))
+		return wire.Step2FrameAround(store.Rest(from, wire.Headroom))
 	}
 	if c.rest == nil {
-		c.rest = yproto.Step2FrameAround(store.Rest(from, yproto.Headroom))
+		c.rest = wire.Step2FrameAround(store.Rest(from, wire.Headroom))
 	}
 	return c.rest
 }

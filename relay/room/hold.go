@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -79,7 +79,7 @@ func (s *Seat) sendStep1(now time.Time) bool {
 		return false
 	}
 	s.awaited, s.step1Due, s.step1At = true, false, now
-	s.send(yproto.Step1Frame(s.room.store.StateVector()))
+	s.send(wire.Step1Frame(s.room.store.StateVector()))
 	return true
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -354,17 +354,17 @@ func compare(mine, theirs []byte) (lacks, same bool, err error) {
 }
 
 func stateVector(b []byte) (map[uint64]uint64, error) {
-	n, b, err := yproto.Uvarint(b)
+	n, b, err := wire.Uvarint(b)
 	if err != nil || n > uint64(len(b)) {
 		return nil, oplog.ErrMalformed
 	}
 	sv := make(map[uint64]uint64, n)
 	for range n {
 		var client, clock uint64
-		if client, b, err = yproto.Uvarint(b); err != nil {
+		if client, b, err = wire.Uvarint(b); err != nil {
 			return nil, oplog.ErrMalformed
 		}
-		if clock, b, err = yproto.Uvarint(b); err != nil {
+		if clock, b, err = wire.Uvarint(b); err != nil {
 			return nil, oplog.ErrMalformed
 		}
 		sv[client] = clock

@@ -13,7 +13,7 @@ import (
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -51,7 +51,7 @@ type Room struct {
 	gathered gathered
 	groups   oplog.Groups // parts of log messages from other pods
 	answers  oplog.Groups // parts of differences
-	full     yproto.Frame // cached SyncStep2 of a whole small document, nil after a change
+	full     wire.Frame   // cached SyncStep2 of a whole small document, nil after a change
 	start    *course      // the same of a large one
 	live     *course      // of a large update that members are being sent
 	liveAt   time.Time    // when it came
@@ -360,9 +360,9 @@ func (r *Room) Export() []byte {
 
 // whole is the document as one frame, which is kept until
 // the document changes. Callers hold mu.
-func (r *Room) whole() yproto.Frame {
+func (r *Room) whole() wire.Frame {
 	if r.full == nil {
-		r.full = yproto.Step2FrameAround(r.store.EncodeBehind(yproto.Headroom))
+		r.full = wire.Step2FrameAround(r.store.EncodeBehind(wire.Headroom))
 	}
 	return r.full
 }
@@ -372,7 +372,7 @@ func (r *Room) state() []byte {
 	if r.store.Stats().Bytes > ystore.MaxMessage { // no client is sent it at once
 		return r.store.EncodeBehind(0)
 	}
-	m, err := yproto.Decode(r.whole().Message())
+	m, err := wire.Decode(r.whole().Message())
 	if err != nil {
 		panic(err) // the frame is ours
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -15,14 +15,14 @@ import (
 type Member interface {
 	// Send hands a frame over. false: the member's queue is full with it, nothing
 	// more may be sent until the member calls Seat.Thaw.
-	Send(yproto.Frame) bool
+	Send(wire.Frame) bool
 	// Await asks for a call of Seat.Thaw, by another goroutine, when all that was sent
 	// has been taken by the member's socket.
 	Await()
 	// SendAwareness hands awareness over, encoded in the frame. A member that is
 	// behind may keep only which clients the entries were about, and fetch their
 	// newest states later by Seat.Newest.
-	SendAwareness(f yproto.Frame, entries []awareness.Entry)
+	SendAwareness(f wire.Frame, entries []awareness.Entry)
 	// Close ends the connection soon, with a WebSocket close code and a reason.
 	Close(code int, reason string)
 	// Fail is Close for an error that Apply might have returned.
@@ -48,7 +48,7 @@ type Seat struct {
 	at, since int             // pieces of the course that were sent, and that progress knows of
 	questions int             // SyncStep1 that came while frozen, or wait for the end of the course
 	asks      int             // questions whether all is saved, unless their answers were sent
-	answers   []yproto.Frame  // to them, which wait for a member that is behind
+	answers   []wire.Frame    // to them, which wait for a member that is behind
 
 	// Of the member's updates; see held.
 	held     held
@@ -79,7 +79,7 @@ func (s *Seat) Join() error {
 	s.aware.Owner = awareness.Owner{Room: uint64(r.id), Session: r.sessions}
 	r.seats = append(r.seats, s)
 	s.awaited = true
-	s.send(yproto.Step1Frame(r.store.StateVector()))
+	s.send(wire.Step1Frame(r.store.StateVector()))
 	s.sendStates()
 	return nil
 }
@@ -172,7 +172,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		s.catchUp(p, nil)
 		return r.store.Lacks(p, math.MaxInt), nil
 	}
-	answer := yproto.Step2FrameAround(r.store.Rest(p, yproto.Headroom))
+	answer := wire.Step2FrameAround(r.store.Rest(p, wire.Headroom))
 	s.send(answer)
 	return max(len(answer), clientWork*stats.Clients), nil
 }
@@ -279,7 +279,7 @@ func (s *Seat) QueryAwareness() {
 
 // Newest returns the newest awareness of the clients in seen, given the clocks
 // that were to be sent last, as one frame.
-func (s *Seat) Newest(seen map[uint64]uint64) yproto.Frame {
+func (s *Seat) Newest(seen map[uint64]uint64) wire.Frame {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
 	entries := make([]awareness.Entry, 0, len(seen))
@@ -313,7 +313,7 @@ func (s *Seat) Thaw() {
 			s.questions = questions - 1
 			return
 		}
-		s.send(yproto.Step2Frame(nothing))
+		s.send(wire.Step2Frame(nothing))
 	}
 	s.sendAnswers()
 }
@@ -321,7 +321,7 @@ func (s *Seat) Thaw() {
 // nothing is an update without content.
 var nothing = []byte{0, 0}
 
-func (s *Seat) send(f yproto.Frame) {
+func (s *Seat) send(f wire.Frame) {
 	if s.frozen {
 		return
 	}
@@ -350,6 +350,6 @@ func (r *Room) spreadAwareness(entries []awareness.Entry, except *Seat) {
 	}
 }
 
-func awarenessFrame(entries []awareness.Entry) yproto.Frame {
-	return yproto.AwarenessFrame(awareness.Append(nil, entries))
+func awarenessFrame(entries []awareness.Entry) wire.Frame {
+	return wire.AwarenessFrame(awareness.Append(nil, entries))
 }

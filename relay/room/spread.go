@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -69,8 +69,8 @@ type gathered struct {
 
 // spread sends an update to all members but its author, at once or with others
 // soon. The store has it already. Callers hold mu.
-func (r *Room) spread(update []byte, author *Seat) yproto.Frame {
-	frame := yproto.UpdateFrame(update)
+func (r *Room) spread(update []byte, author *Seat) wire.Frame {
+	frame := wire.UpdateFrame(update)
 	g := &r.gathered
 	now := clock()
 	period := now / int64(pacePeriod)
@@ -106,16 +106,16 @@ func (r *Room) writeGathered() {
 	updates, from := g.updates, g.from
 	g.updates, g.size, g.from, g.wrote = nil, 0, nil, clock()
 	if merged, err := ystore.Merge(updates); err == nil {
-		r.write(yproto.UpdateFrame(merged), from)
+		r.write(wire.UpdateFrame(merged), from)
 		return
 	}
 	for _, u := range updates { // each was applied: merging them cannot fail
-		r.write(yproto.UpdateFrame(u), from)
+		r.write(wire.UpdateFrame(u), from)
 	}
 }
 
 // write sends a frame to all members but one.
-func (r *Room) write(frame yproto.Frame, except *Seat) {
+func (r *Room) write(frame wire.Frame, except *Seat) {
 	for _, s := range r.seats {
 		if s != except {
 			s.send(frame)

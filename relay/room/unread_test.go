@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -16,12 +16,12 @@ const queueBytes = 1 << 20 // the default of session.Config
 // sent is in its queue, which ends where that of a session does.
 type unread struct {
 	*member
-	queue  []yproto.Frame
+	queue  []wire.Frame
 	queued int
 	awaits bool
 }
 
-func (m *unread) Send(f yproto.Frame) bool {
+func (m *unread) Send(f wire.Frame) bool {
 	m.queue = append(m.queue, f)
 	m.queued += len(f)
 	return m.queued <= queueBytes || len(m.queue) == 1

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -71,24 +71,24 @@ func (m *member) learn(update []byte) {
 	}
 }
 
-func (m *member) Send(f yproto.Frame) bool {
+func (m *member) Send(f wire.Frame) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.frames++
 	m.largest = max(m.largest, len(f))
-	msg, err := yproto.Decode(f.Message())
+	msg, err := wire.Decode(f.Message())
 	if err != nil {
 		panic(err)
 	}
 	switch msg.Kind {
-	case yproto.Step1:
+	case wire.Step1:
 		m.step1++
-	case yproto.SyncStatus:
+	case wire.SyncStatus:
 		m.saved = append(m.saved, string(msg.Payload))
-	case yproto.Step2:
+	case wire.Step2:
 		m.step2++
 		fallthrough
-	case yproto.Update:
+	case wire.Update:
 		if _, err := m.store.Apply(msg.Payload); err != nil {
 			panic(err)
 		}
@@ -104,7 +104,7 @@ func (m *member) Await() {
 	}
 }
 
-func (m *member) SendAwareness(_ yproto.Frame, entries []awareness.Entry) {
+func (m *member) SendAwareness(_ wire.Frame, entries []awareness.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.states.ApplyRoom(1, entries, now())

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/closecode"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // Intervals of the contract.
@@ -107,7 +107,7 @@ func (s *Session) beat(now time.Time) {
 		s.letRest()
 	}
 	if clock(now)-s.lastData.Load() >= int64(keepAlive-time.Second) {
-		s.Send(yproto.KeepAlive)
+		s.Send(wire.KeepAlive)
 	}
 	if due := int(now.Sub(s.since) / pingEvery); due > s.pings {
 		s.pings = due // beats that came late are not made up for
@@ -131,6 +131,6 @@ func (s *Session) ping() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
-		s.behind = s.socket.write(yproto.Ping)
+		s.behind = s.socket.write(wire.Ping)
 	}
 }

@@ -2,14 +2,14 @@ package session
 
 import (
 	"github.com/wsnode/wsnode/relay/awareness"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // Send writes a frame, or queues it while the socket is behind. false: the queue
 // is full with this frame; nothing more may be sent until the session calls
 // Seat.Thaw. It never blocks.
-func (s *Session) Send(f yproto.Frame) bool {
+func (s *Session) Send(f wire.Frame) bool {
 	s.lastData.Store(s.pulse.now.Load())
 	s.frames.out.Add(1)
 	s.mu.Lock()
@@ -39,7 +39,7 @@ func (s *Session) Await() {
 
 // SendAwareness writes awareness, or remembers only whom it was about while the
 // socket is behind: what is sent then is their newest state.
-func (s *Session) SendAwareness(f yproto.Frame, entries []awareness.Entry) {
+func (s *Session) SendAwareness(f wire.Frame, entries []awareness.Entry) {
 	s.lastData.Store(s.pulse.now.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,20 +94,20 @@ func (s *Session) drained() (more bool) {
 const maxMerged = 256 << 10
 
 // merge makes one frame of neighbouring updates. Other frames keep their place.
-func merge(queue []yproto.Frame) []yproto.Frame {
-	merged := make([]yproto.Frame, 0, len(queue))
+func merge(queue []wire.Frame) []wire.Frame {
+	merged := make([]wire.Frame, 0, len(queue))
 	var run [][]byte
-	var first yproto.Frame
+	var first wire.Frame
 	size := 0
 	flush := func() {
 		if len(run) == 1 {
 			merged = append(merged, first)
 		} else if len(run) > 1 {
 			if u, err := ystore.Merge(run); err == nil {
-				merged = append(merged, yproto.UpdateFrame(u))
+				merged = append(merged, wire.UpdateFrame(u))
 			} else { // each came out of a store: merging them cannot fail
 				for _, u := range run {
-					merged = append(merged, yproto.UpdateFrame(u))
+					merged = append(merged, wire.UpdateFrame(u))
 				}
 			}
 		}

@@ -9,13 +9,13 @@ import (
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/closecode"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // MessageError says which message of a client ended its session, and why.
 type MessageError struct {
-	Kind yproto.Kind
+	Kind wire.Kind
 	Err  error
 }
 
@@ -120,7 +120,7 @@ func (s *Session) explain(err error) (code int, reason string) {
 		return closecode.TooLarge, over.Reason()
 	case errors.Is(err, ystore.ErrDocumentTooLarge):
 		return closecode.TooLarge, fmt.Sprintf("Document too large: limit %d bytes", s.cfg.MaxDocumentBytes)
-	case errors.Is(err, yproto.ErrMalformed), errors.Is(err, awareness.ErrMalformed):
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, awareness.ErrMalformed):
 		return closecode.Malformed, "Malformed frame"
 	}
 	for _, limit := range caps {

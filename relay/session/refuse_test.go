@@ -8,16 +8,16 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 func TestWhoWouldComeBackWithTheSameIsKeptForAWhileAndTakesNoPart(t *testing.T) {
 	s := serve(t, setup{cfg: Config{RefuseAfter: time.Hour}})
 	s.seat.err = errors.New("bad")
-	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{1}).Message())
-	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{2}).Message())
-	s.send(t, websocket.MessageBinary, yproto.Step1Frame([]byte{0}).Message())
+	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
+	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{2}).Message())
+	s.send(t, websocket.MessageBinary, wire.Step1Frame([]byte{0}).Message())
 	s.send(t, websocket.MessageText, []byte("hello"))
 	_ = s.client.Close(websocket.StatusNormalClosure, "bye")
 	end := <-s.ended // it has read everything
@@ -25,7 +25,7 @@ func TestWhoWouldComeBackWithTheSameIsKeptForAWhileAndTakesNoPart(t *testing.T) 
 		t.Errorf("%d updates and %d SyncStep1 were taken, expected only the first", len(s.seat.updates), s.seat.step1)
 	}
 	message := (*MessageError)(nil)
-	if end.Code != 1000 || end.Ours || !errors.As(end.Err, &message) || message.Kind != yproto.Update {
+	if end.Code != 1000 || end.Ours || !errors.As(end.Err, &message) || message.Kind != wire.Update {
 		t.Errorf("ended as %+v", end)
 	}
 	if n := s.cfg.refused.Load(); n != 0 {
@@ -35,7 +35,7 @@ func TestWhoWouldComeBackWithTheSameIsKeptForAWhileAndTakesNoPart(t *testing.T) 
 
 func TestWhoIsKeptIsClosedThen(t *testing.T) {
 	s := serve(t, setup{cfg: Config{RefuseAfter: time.Millisecond}, guard: &free{operations: 1}})
-	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{1}).Message())
+	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
 	if code, reason := s.closed(t); code != 4006 || reason != "Rate limit exceeded: 1 ops/min" {
 		t.Errorf("%d %q", code, reason)
 	}
@@ -89,11 +89,11 @@ func TestContentAndProtocolsThatCannotBeTakenEndASessionForGood(t *testing.T) {
 
 func TestWhatYWebsocketBeginsWithIsNotTakenForHocuspocus(t *testing.T) {
 	for _, frame := range [][]byte{
-		yproto.Step1Frame([]byte{0}).Message(), yproto.Step1Frame([]byte{1, 7, 3}).Message(), yproto.Step2Frame([]byte{0, 0}).Message(),
-		yproto.AwarenessFrame([]byte{0}).Message(), yproto.AwarenessFrame([]byte{1, 7, 0, 2, '{', '}'}).Message(),
-		yproto.AwarenessFrame([]byte{1, 0xf7, 0xc1, 3, 0, 2, '{', '}'}).Message(), {3}, yproto.SyncStatusFrame([]byte{1}).Message(), {42, 1, 2, 3}, {},
+		wire.Step1Frame([]byte{0}).Message(), wire.Step1Frame([]byte{1, 7, 3}).Message(), wire.Step2Frame([]byte{0, 0}).Message(),
+		wire.AwarenessFrame([]byte{0}).Message(), wire.AwarenessFrame([]byte{1, 7, 0, 2, '{', '}'}).Message(),
+		wire.AwarenessFrame([]byte{1, 0xf7, 0xc1, 3, 0, 2, '{', '}'}).Message(), {3}, wire.SyncStatusFrame([]byte{1}).Message(), {42, 1, 2, 3}, {},
 	} {
-		if yproto.IsHocuspocus(frame) {
+		if wire.IsHocuspocus(frame) {
 			t.Errorf("% x", frame)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wsnode/wsnode/relay/closecode"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // Seat is the session's place in its document's room; *room.Seat is one.
@@ -24,7 +24,7 @@ type Seat interface {
 	Awareness(update []byte) error
 	QueryAwareness()
 	Ask(payload []byte)
-	Newest(seen map[uint64]uint64) yproto.Frame
+	Newest(seen map[uint64]uint64) wire.Frame
 	Thaw()
 	// Worked returns what the updates since it was asked last cost beyond their bytes, as
 	// if it were bytes. It is called by the session's reader.
@@ -109,7 +109,7 @@ type Session struct {
 	mu      sync.Mutex
 	behind  bool // the socket does not keep up: everything is queued
 	full    bool // the queue overflowed, or the room has more: it sends a difference later
-	queue   []yproto.Frame
+	queue   []wire.Frame
 	queued  int
 	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
 }
@@ -249,19 +249,19 @@ func (s *Session) message(r *frames) error {
 		return err
 	}
 	first := s.frames.in.Add(1) == 1
-	m, err := yproto.Decode(frame)
+	m, err := wire.Decode(frame)
 	var answered, worked int
-	if first && yproto.IsHocuspocus(frame) {
+	if first && wire.IsHocuspocus(frame) {
 		err = errHocuspocus
 	}
 	if err == nil {
 		answered, err = s.handle(m)
-		if m.Kind == yproto.Step2 || m.Kind == yproto.Update {
+		if m.Kind == wire.Step2 || m.Kind == wire.Update {
 			worked = s.seat.Worked()
 		}
 	}
 	wait := s.guard.Received(len(frame) + worked)
-	if m.Kind == yproto.Step1 {
+	if m.Kind == wire.Step1 {
 		wait = max(wait, s.guard.Answered(answered))
 	}
 	if err != nil {
@@ -293,17 +293,17 @@ func pause(ctx context.Context, d time.Duration) {
 const maxPause = 10 * time.Second
 
 // handle does what a message asks for. answered is the size of a SyncStep2.
-func (s *Session) handle(m yproto.Message) (answered int, err error) {
+func (s *Session) handle(m wire.Message) (answered int, err error) {
 	switch m.Kind {
-	case yproto.Step1:
+	case wire.Step1:
 		return s.seat.Step1(m.Payload)
-	case yproto.Step2, yproto.Update:
+	case wire.Step2, wire.Update:
 		return 0, s.edit(m)
-	case yproto.Awareness:
+	case wire.Awareness:
 		return 0, s.seat.Awareness(m.Payload)
-	case yproto.QueryAwareness:
+	case wire.QueryAwareness:
 		s.seat.QueryAwareness()
-	case yproto.SyncStatus:
+	case wire.SyncStatus:
 		if !s.dropped { // else something that it sent will never be saved
 			s.seat.Ask(m.Payload)
 		}
@@ -313,12 +313,12 @@ func (s *Session) handle(m yproto.Message) (answered int, err error) {
 
 // edit applies an update; a session that may only read is told so if the update
 // would have changed anything.
-func (s *Session) edit(m yproto.Message) error {
+func (s *Session) edit(m wire.Message) error {
 	if s.readOnly {
 		brings, err := s.seat.Brings(m.Payload)
 		if err == nil && brings {
 			s.dropped = true
-			s.Send(yproto.PermissionDeniedFrame("read-only"))
+			s.Send(wire.PermissionDeniedFrame("read-only"))
 		}
 		return err
 	}
@@ -328,7 +328,7 @@ func (s *Session) edit(m yproto.Message) error {
 		start = time.Now()
 	}
 	apply := s.seat.Apply
-	if m.Kind == yproto.Step2 {
+	if m.Kind == wire.Step2 {
 		apply = s.seat.Answer
 	}
 	fresh, err := apply(m.Payload)
@@ -395,7 +395,7 @@ const framing = 16
 
 // limitOf returns the limit for a message by how it begins.
 func (s *Session) limitOf(head []byte) int {
-	if m, err := yproto.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != yproto.Unknown) && head[1] == 1 {
+	if m, err := wire.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != wire.Unknown) && head[1] == 1 {
 		return s.cfg.MaxDocumentBytes
 	}
 	return s.cfg.MaxMessageBytes

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/relay/awareness"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -59,7 +59,7 @@ func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}
 func (s *seat) Worked() int                 { return s.worked }
 func (s *seat) Ask(question []byte)         { s.questions = append(s.questions, string(question)) }
-func (s *seat) Newest(seen map[uint64]uint64) yproto.Frame {
+func (s *seat) Newest(seen map[uint64]uint64) wire.Frame {
 	s.mu.Lock()
 	s.newest = seen
 	asked := s.asked
@@ -67,7 +67,7 @@ func (s *seat) Newest(seen map[uint64]uint64) yproto.Frame {
 	if asked != nil {
 		asked()
 	}
-	return yproto.KeepAlive
+	return wire.KeepAlive
 }
 
 func (s *seat) Thaw() {
@@ -190,7 +190,7 @@ func (s *served) closed(t *testing.T) (websocket.StatusCode, string) {
 	}
 }
 
-func read(t *testing.T, c *websocket.Conn) yproto.Message {
+func read(t *testing.T, c *websocket.Conn) wire.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -198,7 +198,7 @@ func read(t *testing.T, c *websocket.Conn) yproto.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := yproto.Decode(data)
+	m, err := wire.Decode(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,15 +210,15 @@ func TestMessagesReachTheSeatAndFramesTheClient(t *testing.T) {
 		s := serve(t, setup{tls: overTLS})
 		big := bytes.Repeat([]byte{7}, 300_000)
 		for _, update := range [][]byte{{1, 2}, big} {
-			s.send(t, websocket.MessageBinary, yproto.UpdateFrame(update).Message())
+			s.send(t, websocket.MessageBinary, wire.UpdateFrame(update).Message())
 		}
 		for _, update := range [][]byte{{3}, big} {
-			s.Send(yproto.UpdateFrame(update))
-			if m := read(t, s.client); m.Kind != yproto.Update || !bytes.Equal(m.Payload, update) {
+			s.Send(wire.UpdateFrame(update))
+			if m := read(t, s.client); m.Kind != wire.Update || !bytes.Equal(m.Payload, update) {
 				t.Errorf("TLS %v: the client got kind %d, %d bytes", overTLS, m.Kind, len(m.Payload))
 			}
 		}
-		s.send(t, websocket.MessageBinary, yproto.Step1Frame([]byte{0}).Message())
+		s.send(t, websocket.MessageBinary, wire.Step1Frame([]byte{0}).Message())
 		if err := s.client.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 			t.Error(err)
 		}
@@ -236,12 +236,12 @@ func TestAnUpdateIsChargedByItsBytesAndTheWorkThatItWas(t *testing.T) {
 	s := serve(t, setup{guard: guard})
 	s.seat.worked = 1000
 	cost := 0
-	for _, m := range [][]byte{yproto.UpdateFrame([]byte{1, 2}).Message(), yproto.Step2Frame([]byte{3}).Message()} {
+	for _, m := range [][]byte{wire.UpdateFrame([]byte{1, 2}).Message(), wire.Step2Frame([]byte{3}).Message()} {
 		s.send(t, websocket.MessageBinary, m)
 		cost += len(m) + 1000
 	}
-	s.send(t, websocket.MessageBinary, yproto.Step1Frame([]byte{0}).Message())
-	cost += len(yproto.Step1Frame([]byte{0}).Message())
+	s.send(t, websocket.MessageBinary, wire.Step1Frame([]byte{0}).Message())
+	cost += len(wire.Step1Frame([]byte{0}).Message())
 	if err := s.client.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 		t.Error(err)
 	}
@@ -287,7 +287,7 @@ func TestWhatASessionMayNotSendEndsItWithTheRightCode(t *testing.T) {
 func TestASyncStep2MayBeLargerThanAMessage(t *testing.T) {
 	s := serve(t, setup{cfg: Config{MaxMessageBytes: 1000}})
 	document := bytes.Repeat([]byte{1}, 100_000)
-	s.send(t, websocket.MessageBinary, yproto.Step2Frame(document).Message())
+	s.send(t, websocket.MessageBinary, wire.Step2Frame(document).Message())
 	_ = s.client.Close(websocket.StatusNormalClosure, "")
 	<-s.ended
 	if len(s.seat.updates) != 1 || len(s.seat.updates[0]) != len(document) {
@@ -297,11 +297,11 @@ func TestASyncStep2MayBeLargerThanAMessage(t *testing.T) {
 
 func TestAReadOnlySessionIsToldThatItsEditWasDropped(t *testing.T) {
 	s := serve(t, setup{readOnly: true})
-	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{1}).Message())
+	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, data, err := s.client.Read(ctx)
-	if err != nil || !bytes.Equal(data, yproto.PermissionDeniedFrame("read-only").Message()) {
+	if err != nil || !bytes.Equal(data, wire.PermissionDeniedFrame("read-only").Message()) {
 		t.Errorf("got % x, %v", data, err)
 	}
 	if len(s.seat.updates) != 0 {
@@ -311,9 +311,9 @@ func TestAReadOnlySessionIsToldThatItsEditWasDropped(t *testing.T) {
 
 func TestWhoseEditWasDroppedIsNeverToldThatItIsSaved(t *testing.T) {
 	s := serve(t, setup{readOnly: true})
-	question := func(n string) { s.send(t, websocket.MessageBinary, yproto.SyncStatusFrame([]byte(n)).Message()) }
+	question := func(n string) { s.send(t, websocket.MessageBinary, wire.SyncStatusFrame([]byte(n)).Message()) }
 	question("before")
-	s.send(t, websocket.MessageBinary, yproto.UpdateFrame([]byte{1}).Message())
+	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
 	question("after")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -347,13 +347,13 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 	s := serve(t, setup{cfg: Config{QueueBytes: 300}})
 	thawed := make(chan struct{})
 	s.seat.thaw = func() {
-		s.Send(yproto.Step2Frame([]byte{42}))
+		s.Send(wire.Step2Frame([]byte{42}))
 		close(thawed)
 	}
 	// What is sent between the overflow and the difference takes nothing from it.
-	s.seat.asked = func() { s.Send(yproto.KeepAlive) }
+	s.seat.asked = func() { s.Send(wire.KeepAlive) }
 	// Fill the socket's buffers until it is behind.
-	block := yproto.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2))
+	block := wire.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2))
 	blocks := 0
 	behind := func() bool {
 		s.mu.Lock()
@@ -364,12 +364,12 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 		s.Send(block)
 		blocks++
 	}
-	s.SendAwareness(yproto.KeepAlive, []awareness.Entry{{Client: 5, Clock: 6}})
+	s.SendAwareness(wire.KeepAlive, []awareness.Entry{{Client: 5, Clock: 6}})
 	updates := typed(100)
 	sent := 0
 	for _, u := range updates {
 		sent++
-		if !s.Send(yproto.UpdateFrame(u)) {
+		if !s.Send(wire.UpdateFrame(u)) {
 			break
 		}
 	}
@@ -381,16 +381,16 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 	}
 	m := read(t, s.client)
 	merged, err := ystore.Merge(updates[:sent])
-	if err != nil || m.Kind != yproto.Update || !bytes.Equal(m.Payload, merged) {
+	if err != nil || m.Kind != wire.Update || !bytes.Equal(m.Payload, merged) {
 		t.Errorf("after the blocks came kind %d, % x; want % x", m.Kind, m.Payload, merged)
 	}
-	if m = read(t, s.client); m.Kind != yproto.Awareness {
+	if m = read(t, s.client); m.Kind != wire.Awareness {
 		t.Errorf("then kind %d, want awareness", m.Kind)
 	}
-	if m = read(t, s.client); m.Kind != yproto.Awareness {
+	if m = read(t, s.client); m.Kind != wire.Awareness {
 		t.Errorf("then kind %d, want the keepalive", m.Kind)
 	}
-	if m = read(t, s.client); m.Kind != yproto.Step2 || !bytes.Equal(m.Payload, []byte{42}) {
+	if m = read(t, s.client); m.Kind != wire.Step2 || !bytes.Equal(m.Payload, []byte{42}) {
 		t.Errorf("then kind %d, want the difference", m.Kind)
 	}
 	<-thawed
@@ -410,7 +410,7 @@ func TestAClientThatNeverReadsIsDropped(t *testing.T) {
 		if behind {
 			break
 		}
-		s.Send(yproto.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2)))
+		s.Send(wire.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2)))
 	}
 	select {
 	case c := <-s.ended:
@@ -476,7 +476,7 @@ func TestPulsePingsKeepsAliveAndGivesUp(t *testing.T) {
 	s.lastData.Store(clock(start))
 	s.socket.conn.lastIn.Store(clock(start))
 	s.beat(start.Add(20 * time.Second))
-	if m := read(t, s.client); m.Kind != yproto.Awareness || len(m.Payload) != 1 {
+	if m := read(t, s.client); m.Kind != wire.Awareness || len(m.Payload) != 1 {
 		t.Errorf("no keepalive: kind %d, % x", m.Kind, m.Payload)
 	}
 	s.frames.in.Store(1)
@@ -491,13 +491,13 @@ func TestClientThatWasSlowOnceIsWrittenToForEver(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		s := serve(t, setup{tls: overTLS, cfg: Config{WriteTimeout: timeout, QueueBytes: 64 << 20}})
 		big := bytes.Repeat([]byte{7}, 16<<20) // more than a socket takes at once
-		s.Send(yproto.UpdateFrame(big))
+		s.Send(wire.UpdateFrame(big))
 		if m := read(t, s.client); len(m.Payload) != len(big) {
 			t.Fatalf("TLS %v: the client got %d bytes", overTLS, len(m.Payload))
 		}
 		time.Sleep(2 * timeout) // no event tells that a deadline has not been left behind
 		for _, update := range [][]byte{{1}, {2}} {
-			s.Send(yproto.UpdateFrame(update))
+			s.Send(wire.UpdateFrame(update))
 			if m := read(t, s.client); !bytes.Equal(m.Payload, update) {
 				t.Fatalf("TLS %v: the client got %x", overTLS, m.Payload)
 			}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -99,24 +99,24 @@ func (c *client) read() {
 			c.mu.Unlock()
 			return
 		}
-		m, err := yproto.Decode(frame)
+		m, err := wire.Decode(frame)
 		if err != nil {
 			c.tb.Errorf("the server sent a malformed frame: %v", err)
 			return
 		}
 		c.mu.Lock()
-		if m.Kind == yproto.SyncStatus {
+		if m.Kind == wire.SyncStatus {
 			c.hearSaved(m.Payload)
 			c.noteLocked()
 		}
-		if m.Kind != yproto.Step2 && m.Kind != yproto.Update {
+		if m.Kind != wire.Step2 && m.Kind != wire.Update {
 			c.mu.Unlock()
 			continue
 		}
 		if _, err := c.store.Apply(m.Payload); err != nil {
 			c.tb.Errorf("the server sent a malformed update: %v", err)
 		}
-		c.synced = c.synced || m.Kind == yproto.Step2
+		c.synced = c.synced || m.Kind == wire.Step2
 		if c.observed != nil {
 			c.observed(c.store.StateVector())
 		}

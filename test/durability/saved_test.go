@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/natstest"
@@ -37,7 +37,7 @@ func (c *client) askSaved() {
 	c.saves.asked = append(c.saves.asked, time.Now())
 	c.mu.Unlock()
 	question = binary.AppendUvarint(question, c.author.clock)
-	c.write(yproto.AppendBytes([]byte{syncStatus}, question))
+	c.write(wire.AppendBytes([]byte{syncStatus}, question))
 }
 
 // hearSaved takes an answer. Callers hold mu.

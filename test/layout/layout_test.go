@@ -15,7 +15,7 @@ import (
 const module = "github.com/wsnode/wsnode/"
 
 // The layers below the packages that relay assembles.
-var below = []string{"natsconn", "relay/yproto", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history", "relay/closecode"}
+var below = []string{"natsconn", "relay/wire", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history", "relay/closecode"}
 
 // mayImport says which of our packages each package may import. A package that
 // is not listed belongs nowhere: find its place in the design first.
@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 		"authn", "kvpin", "relay/session", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/limits", "relay/control", "relay/admin", "relay/version", "relay/storage", "natsconn",
 	}, below...),
 	"relay/session": below,
-	// Of yproto, ystore and awareness it knows nothing: that is the room's.
+	// Of wire, ystore and awareness it knows nothing: that is the room's.
 	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
 	"relay/limits":  append([]string{"authn", "kvpin"}, below...),
@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"relay/history":   {"docid", "natsconn"},
 	"natsconn":        nil,
 	"docid":           nil,
-	"relay/yproto":    nil,
+	"relay/wire":      nil,
 	"relay/closecode": nil,
 	"relay/ystore":    nil,
 	"relay/awareness": nil,

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 )
@@ -51,10 +51,10 @@ func clientIDs(first, n int) []byte {
 	update := binary.AppendUvarint(nil, uint64(n))
 	for id := first + n - 1; id >= first; id-- {
 		update = binary.AppendUvarint(append(update, 1), uint64(id))
-		update = yproto.AppendBytes(append(update, 0, contentString, 1), []byte("t"))
-		update = yproto.AppendBytes(update, []byte("crowded"))
+		update = wire.AppendBytes(append(update, 0, contentString, 1), []byte("t"))
+		update = wire.AppendBytes(update, []byte("crowded"))
 	}
-	return yproto.AppendBytes([]byte{0, 2}, append(update, 0))
+	return wire.AppendBytes([]byte{0, 2}, append(update, 0))
 }
 
 // abuse is one way to be unfair, by so many clients at once.
@@ -229,7 +229,7 @@ func (u *unfair) comeAndGo(s *siege, conn net.Conn) error {
 			gone = append(gone, awareness.Entry{Client: id + i, Clock: 2})
 		}
 		for _, entries := range [][]awareness.Entry{here, gone} {
-			if err := sendAll(conn, appendFrame(nil, final|opBinary, yproto.AppendBytes([]byte{1}, awareness.Append(nil, entries)))); err != nil {
+			if err := sendAll(conn, appendFrame(nil, final|opBinary, wire.AppendBytes([]byte{1}, awareness.Append(nil, entries)))); err != nil {
 				return err
 			}
 		}
@@ -243,7 +243,7 @@ func crowdOfStates() []byte {
 	for i := range uint64(200_000) {
 		entries = append(entries, awareness.Entry{Client: i, Clock: 1, State: []byte(`{}`)})
 	}
-	return appendFrame(nil, final|opBinary, yproto.AppendBytes([]byte{1}, awareness.Append(nil, entries)))
+	return appendFrame(nil, final|opBinary, wire.AppendBytes([]byte{1}, awareness.Append(nil, entries)))
 }
 
 // deleteBomb deletes every second letter of texts that nobody has.
@@ -253,5 +253,5 @@ func deleteBomb(ranges int) []byte {
 	for i := range ranges {
 		update = append(binary.AppendUvarint(update, uint64(2*i)), 1)
 	}
-	return appendFrame(nil, final|opBinary, yproto.AppendBytes([]byte{0, 2}, update))
+	return appendFrame(nil, final|opBinary, wire.AppendBytes([]byte{0, 2}, update))
 }

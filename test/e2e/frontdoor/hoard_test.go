@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/load"
@@ -28,7 +28,7 @@ func TestUnfinishedDocumentsDoNotFillTheMemory(t *testing.T) {
 	good := startCrowd(t, "two clients", load.Target{Name: "node", URLs: []string{node.WS()}, Token: token}, load.EndureOptions{Docs: 1, Clients: 2, Rate: 20})
 
 	const hoarders, sent = 16, 40 << 20
-	whole := yproto.AppendBytes([]byte{0, 1}, make([]byte, sent+1<<20)) // a SyncStep2
+	whole := wire.AppendBytes([]byte{0, 1}, make([]byte, sent+1<<20)) // a SyncStep2
 	part := fragments(whole, 64<<10)[:sent]
 	s := newSiege(t, node, token)
 	var stopped, refused atomic.Int64

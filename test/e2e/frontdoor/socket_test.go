@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // socket is a WebSocket whose client says whatever a test wants, byte by byte.
@@ -218,8 +218,8 @@ const contentString = 4
 func insertion(client uint32, text string) []byte {
 	update := binary.AppendUvarint([]byte{1, 1}, uint64(client)) // one client, one struct
 	update = append(update, 0, contentString, 1)                 // its clock, and that its parent is named
-	update = yproto.AppendBytes(update, []byte("text"))
-	update = yproto.AppendBytes(update, []byte(text))
+	update = wire.AppendBytes(update, []byte("text"))
+	update = wire.AppendBytes(update, []byte(text))
 	update = append(update, 0) // no deletions
-	return yproto.AppendBytes([]byte{0, 2}, update)
+	return wire.AppendBytes([]byte{0, 2}, update)
 }

@@ -21,7 +21,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/yproto"
+	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 )
@@ -192,9 +192,9 @@ func (s *stack) dial(name string) (*websocket.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if m, err := yproto.Decode(frame); err != nil {
+		if m, err := wire.Decode(frame); err != nil {
 			return nil, err
-		} else if m.Kind == yproto.Step2 {
+		} else if m.Kind == wire.Step2 {
 			return c, nil
 		}
 	}

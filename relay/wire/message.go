@@ -1,7 +1,7 @@
-// Package yproto decodes and appends the messages of y-protocols
+// Package wire decodes and appends the messages of y-protocols
 // (https://github.com/yjs/y-protocols/blob/master/PROTOCOL.md) and puts them
 // into WebSocket frames that are ready to be written to any number of sockets.
-package yproto
+package wire
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package yproto
+package wire
 
 import (
 	"bytes"
