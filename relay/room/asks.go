@@ -74,21 +74,21 @@ func (s *Seat) withdraw() bool {
 
 // answer tells a client that what it asked about is durable.
 func (s *Seat) answer(payload []byte) {
-	if f := wire.SyncStatusFrame(payload); s.frozen {
-		s.answers = append(s.answers, f)
+	if s.frozen {
+		s.answers = append(s.answers, payload)
 	} else {
 		s.asks--
-		s.send(f)
+		s.sendNew(wire.SyncStatus, payload)
 	}
 }
 
 // sendAnswers sends what waited for a member that was behind.
 func (s *Seat) sendAnswers() {
 	for len(s.answers) > 0 && !s.frozen {
-		f := s.answers[0]
+		payload := s.answers[0]
 		s.answers = s.answers[1:]
 		s.asks--
-		s.send(f)
+		s.sendNew(wire.SyncStatus, payload)
 	}
 }
 

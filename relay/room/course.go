@@ -16,13 +16,13 @@ import (
 // all that began where it does.
 type course struct {
 	parts []stage
-	rest  wire.Frame // the SyncStep2 behind them, once somebody came to it
-	dead  bool       // its frames are gone: each member goes on by itself
+	rest  *wire.Message // the SyncStep2 behind them, once somebody came to it
+	dead  bool          // its messages are gone: each member goes on by itself
 }
 
 type stage struct {
-	frame wire.Frame
-	piece ystore.Piece // without its bytes
+	message *wire.Message
+	piece   ystore.Piece // without its bytes
 }
 
 // liveCourse is how long the pieces of a large update are kept for the members.
@@ -34,7 +34,7 @@ func (c *course) kill() {
 	}
 	c.dead, c.rest = true, nil
 	for i := range c.parts {
-		c.parts[i].frame = nil
+		c.parts[i].message = nil
 	}
 }
 
@@ -46,26 +46,26 @@ func (s *Seat) catchUp(from ystore.Progress, c *course) {
 }
 
 // nextPiece returns the next piece; ok is false when the rest is one message.
-func (s *Seat) nextPiece() (f wire.Frame, ok bool) {
+func (s *Seat) nextPiece() (m *wire.Message, ok bool) {
 	c := s.course
 	if c != nil && !c.dead && s.at < len(c.parts) {
 		s.at++
-		return c.parts[s.at-1].frame, true
+		return c.parts[s.at-1].message, true
 	}
 	from := s.progressNow()
 	piece, ok := s.room.store.Next(from)
 	if !ok {
 		return nil, false
 	}
-	f = wire.UpdateFrame(piece.Update)
+	m = wire.NewMessage(wire.Update, piece.Update)
 	piece.Update = nil
 	s.progress = from.Past(piece)
 	if c != nil && !c.dead {
-		c.parts = append(c.parts, stage{f, piece})
+		c.parts = append(c.parts, stage{m, piece})
 		s.at++
 		s.since = s.at
 	}
-	return f, true
+	return m, true
 }
 
 // progressNow is how far the pieces that were sent have brought the member. One that
@@ -82,23 +82,30 @@ func (s *Seat) progressNow() ystore.Progress {
 	return s.progress
 }
 
-// restFrame is the last message of a difference.
-func (s *Seat) restFrame() wire.Frame {
+// restMessage is the last message of a difference.
+func (s *Seat) restMessage() *wire.Message {
 	store, from := s.room.store, s.progressNow()
 	if s.questions == 0 {
-		return wire.UpdateFrame(store.Rest(from, 0))
+		return around(wire.Update, store.Rest(from, wire.Headroom))
 	}
 	c := s.course
 	if c == nil && from.None() && store.Stats().Bytes <= ystore.MaxMessage {
 		return s.room.whole() // as others may have it already
 	}
 	if c == nil || c != s.room.start {
-		return wire.Step2FrameAround(store.Rest(from, wire.Headroom))
+		return around(wire.Step2, store.Rest(from, wire.Headroom))
 	}
 	if c.rest == nil {
-		c.rest = wire.Step2FrameAround(store.Rest(from, wire.Headroom))
+		c.rest = around(wire.Step2, store.Rest(from, wire.Headroom))
 	}
 	return c.rest
+}
+
+// around makes a message of a payload behind a wire.Headroom, in place.
+func around(kind wire.Kind, buf []byte) *wire.Message {
+	m := new(wire.Message)
+	m.SetAround(kind, buf)
+	return m
 }
 
 // spreadLarge sends all members but its author a large update that the store has taken:

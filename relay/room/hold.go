@@ -79,7 +79,7 @@ func (s *Seat) sendStep1(now time.Time) bool {
 		return false
 	}
 	s.awaited, s.step1Due, s.step1At = true, false, now
-	s.send(wire.Step1Frame(s.room.store.StateVector()))
+	s.sendNew(wire.Step1, s.room.store.StateVector())
 	return true
 }
 

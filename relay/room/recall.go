@@ -40,7 +40,7 @@ func (r *Room) recall() {
 	bySession := r.aware.TombstonesOf(uint64(r.id))
 	for _, s := range r.seats {
 		if tombstones := bySession[s.aware.Owner.Session]; len(tombstones) > 0 {
-			s.member.SendAwareness(awarenessFrame(tombstones), tombstones)
+			s.sendAwareness(tombstones)
 		}
 	}
 }

@@ -23,7 +23,7 @@ var ErrClosed = errors.New("room is closed")
 
 // Room is one live document on this node.
 //
-// Lock order: publishing, then mu. Frames go to members under mu, which is why a
+// Lock order: publishing, then mu. Messages go to members under mu, which is why a
 // member's Send never blocks; nothing waits for the network under mu.
 type Room struct {
 	// Static after Open.
@@ -49,12 +49,13 @@ type Room struct {
 	log      log
 	out      pending
 	gathered gathered
-	groups   oplog.Groups // parts of log messages from other pods
-	answers  oplog.Groups // parts of differences
-	full     wire.Frame   // cached SyncStep2 of a whole small document, nil after a change
-	start    *course      // the same of a large one
-	live     *course      // of a large update that members are being sent
-	liveAt   time.Time    // when it came
+	groups   oplog.Groups  // parts of log messages from other pods
+	answers  oplog.Groups  // parts of differences
+	message  wire.Message  // being sent to members; empty otherwise, so that nothing is kept
+	full     *wire.Message // cached SyncStep2 of a whole small document, nil after a change
+	start    *course       // the same of a large one
+	live     *course       // of a large update that members are being sent
+	liveAt   time.Time     // when it came
 	beaconAt time.Time
 	helloAt  time.Time
 	calls    calls
@@ -344,8 +345,7 @@ func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte,
 		return bytes.Clone(fresh), nil
 	}
 	if len(deliver) == len(fresh) && &deliver[0] == &fresh[0] { // nearly always
-		kept, _ := r.spread(fresh, author).Update()
-		return kept, nil
+		return r.spread(fresh, author), nil
 	}
 	r.spread(deliver, nil) // the author too may lack what waited for this
 	return bytes.Clone(fresh), nil
@@ -358,11 +358,11 @@ func (r *Room) Export() []byte {
 	return r.state()
 }
 
-// whole is the document as one frame, which is kept until
-// the document changes. Callers hold mu.
-func (r *Room) whole() wire.Frame {
+// whole is the document as one SyncStep2, which is kept until the document changes.
+// Callers hold mu.
+func (r *Room) whole() *wire.Message {
 	if r.full == nil {
-		r.full = wire.Step2FrameAround(r.store.EncodeBehind(wire.Headroom))
+		r.full = around(wire.Step2, r.store.EncodeBehind(wire.Headroom))
 	}
 	return r.full
 }
@@ -372,11 +372,7 @@ func (r *Room) state() []byte {
 	if r.store.Stats().Bytes > ystore.MaxMessage { // no client is sent it at once
 		return r.store.EncodeBehind(0)
 	}
-	m, err := wire.Decode(r.whole().Message())
-	if err != nil {
-		panic(err) // the frame is ours
-	}
-	return m.Payload
+	return r.whole().Payload()
 }
 
 // tick does what the clock asks for: the cost of a quiet, unshared room is its

@@ -13,16 +13,17 @@ import (
 // Member is a client connection as its room sees it. The room calls it under its
 // lock: no method may block or call back into the room.
 type Member interface {
-	// Send hands a frame over. false: the member's queue is full with it, nothing
-	// more may be sent until the member calls Seat.Thaw.
-	Send(wire.Frame) bool
+	// Send hands a message over, of which the member may keep frames but not the
+	// message. false: the member's queue is full with it, nothing more may be sent
+	// until the member calls Seat.Thaw.
+	Send(*wire.Message) bool
 	// Await asks for a call of Seat.Thaw, by another goroutine, when all that was sent
 	// has been taken by the member's socket.
 	Await()
-	// SendAwareness hands awareness over, encoded in the frame. A member that is
+	// SendAwareness hands awareness over, encoded in the message. A member that is
 	// behind may keep only which clients the entries were about, and fetch their
 	// newest states later by Seat.Newest.
-	SendAwareness(f wire.Frame, entries []awareness.Entry)
+	SendAwareness(m *wire.Message, entries []awareness.Entry)
 	// Close ends the connection soon, with a WebSocket close code and a reason.
 	Close(code int, reason string)
 	// Fail is Close for an error that Apply might have returned.
@@ -48,7 +49,7 @@ type Seat struct {
 	at, since int             // pieces of the course that were sent, and that progress knows of
 	questions int             // SyncStep1 that came while frozen, or wait for the end of the course
 	asks      int             // questions whether all is saved, unless their answers were sent
-	answers   []wire.Frame    // to them, which wait for a member that is behind
+	answers   [][]byte        // to them, which wait for a member that is behind
 
 	// Of the member's updates; see held.
 	held     held
@@ -79,7 +80,7 @@ func (s *Seat) Join() error {
 	s.aware.Owner = awareness.Owner{Room: uint64(r.id), Session: r.sessions}
 	r.seats = append(r.seats, s)
 	s.awaited = true
-	s.send(wire.Step1Frame(r.store.StateVector()))
+	s.sendNew(wire.Step1, r.store.StateVector())
 	s.sendStates()
 	return nil
 }
@@ -157,7 +158,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	case p.None() && r.store.Stats().Bytes <= ystore.MaxMessage:
 		whole := r.whole()
 		s.send(whole)
-		return len(whole), nil
+		return len(whole.Payload()), nil
 	case p.None():
 		if r.start == nil {
 			r.start = new(course)
@@ -172,9 +173,12 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		s.catchUp(p, nil)
 		return r.store.Lacks(p, math.MaxInt), nil
 	}
-	answer := wire.Step2FrameAround(r.store.Rest(p, wire.Headroom))
+	answer := &r.message
+	answer.SetAround(wire.Step2, r.store.Rest(p, wire.Headroom))
+	answered = len(answer.Payload())
 	s.send(answer)
-	return max(len(answer), clientWork*stats.Clients), nil
+	*answer = wire.Message{}
+	return max(answered, clientWork*stats.Clients), nil
 }
 
 // Apply takes an update from the client: it is checked, applied, and what is new in it
@@ -265,7 +269,7 @@ func (s *Seat) Awareness(update []byte) error {
 	r.spreadAwareness(news, nil)
 	r.publishAwareness(news)
 	if len(tombstones) > 0 {
-		s.member.SendAwareness(awarenessFrame(tombstones), tombstones)
+		s.sendAwareness(tombstones)
 	}
 	return nil
 }
@@ -278,15 +282,15 @@ func (s *Seat) QueryAwareness() {
 }
 
 // Newest returns the newest awareness of the clients in seen, given the clocks
-// that were to be sent last, as one frame.
-func (s *Seat) Newest(seen map[uint64]uint64) wire.Frame {
+// that were to be sent last, as one awareness update.
+func (s *Seat) Newest(seen map[uint64]uint64) []byte {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
 	entries := make([]awareness.Entry, 0, len(seen))
 	for client, clock := range seen {
 		entries = append(entries, s.room.aware.Newest(client, clock))
 	}
-	return awarenessFrame(entries)
+	return awareness.Append(nil, entries)
 }
 
 // Thaw sends a member that had fallen behind, or gets a difference in pieces, and whose
@@ -304,7 +308,7 @@ func (s *Seat) Thaw() {
 		s.member.Await()
 		return
 	}
-	rest, questions := s.restFrame(), s.questions
+	rest, questions := s.restMessage(), s.questions
 	s.frozen, s.questions = false, 0
 	s.progress, s.course, s.at, s.since = ystore.Progress{}, nil, 0, 0
 	s.send(rest)
@@ -313,7 +317,7 @@ func (s *Seat) Thaw() {
 			s.questions = questions - 1
 			return
 		}
-		s.send(wire.Step2Frame(nothing))
+		s.sendNew(wire.Step2, nothing)
 	}
 	s.sendAnswers()
 }
@@ -321,11 +325,22 @@ func (s *Seat) Thaw() {
 // nothing is an update without content.
 var nothing = []byte{0, 0}
 
-func (s *Seat) send(f wire.Frame) {
+// sendNew sends the member a message of its own.
+func (s *Seat) sendNew(kind wire.Kind, payload []byte) {
 	if s.frozen {
 		return
 	}
-	if !s.member.Send(f) {
+	m := &s.room.message
+	m.Set(kind, payload)
+	s.send(m)
+	*m = wire.Message{}
+}
+
+func (s *Seat) send(m *wire.Message) {
+	if s.frozen {
+		return
+	}
+	if !s.member.Send(m) {
 		s.frozen, s.progress = true, s.room.store.Progress()
 		s.room.rooms.Counters.Frozen.Add(1)
 	}
@@ -333,7 +348,7 @@ func (s *Seat) send(f wire.Frame) {
 
 func (s *Seat) sendStates() {
 	if states := s.room.aware.States(); len(states) > 0 {
-		s.member.SendAwareness(awarenessFrame(states), states)
+		s.sendAwareness(states)
 	}
 }
 
@@ -342,14 +357,20 @@ func (r *Room) spreadAwareness(entries []awareness.Entry, except *Seat) {
 	if len(entries) == 0 {
 		return
 	}
-	frame := awarenessFrame(entries)
+	m := &r.message
+	m.Set(wire.Awareness, awareness.Append(nil, entries))
 	for _, s := range r.seats {
 		if s != except {
-			s.member.SendAwareness(frame, entries)
+			s.member.SendAwareness(m, entries)
 		}
 	}
+	*m = wire.Message{}
 }
 
-func awarenessFrame(entries []awareness.Entry) wire.Frame {
-	return wire.AwarenessFrame(awareness.Append(nil, entries))
+// sendAwareness sends the member entries that are for it alone.
+func (s *Seat) sendAwareness(entries []awareness.Entry) {
+	m := &s.room.message
+	m.Set(wire.Awareness, awareness.Append(nil, entries))
+	s.member.SendAwareness(m, entries)
+	*m = wire.Message{}
 }

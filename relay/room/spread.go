@@ -68,9 +68,12 @@ type gathered struct {
 }
 
 // spread sends an update to all members but its author, at once or with others
-// soon. The store has it already. Callers hold mu.
-func (r *Room) spread(update []byte, author *Seat) wire.Frame {
-	frame := wire.UpdateFrame(update)
+// soon. The store has it already. It returns a copy of the update that nobody will
+// change. Callers hold mu.
+func (r *Room) spread(update []byte, author *Seat) (kept []byte) {
+	m := &r.message
+	m.Set(wire.Update, update)
+	kept = m.Payload()
 	g := &r.gathered
 	now := clock()
 	period := now / int64(pacePeriod)
@@ -78,10 +81,11 @@ func (r *Room) spread(update []byte, author *Seat) wire.Frame {
 	g.period = period
 	if len(g.updates) == 0 && now-g.wrote >= window {
 		g.wrote = now
-		r.write(frame, author)
-		return frame
+		r.write(m, author)
+		*m = wire.Message{}
+		return kept
 	}
-	kept, _ := frame.Update()
+	*m = wire.Message{}
 	switch {
 	case len(g.updates) == 0:
 		g.from = author
@@ -93,7 +97,7 @@ func (r *Room) spread(update []byte, author *Seat) wire.Frame {
 	if g.size += len(kept); g.size > maxGathered {
 		r.writeGathered()
 	}
-	return frame
+	return kept
 }
 
 // writeGathered sends what was gathered. A frame with edits of several authors
@@ -106,19 +110,20 @@ func (r *Room) writeGathered() {
 	updates, from := g.updates, g.from
 	g.updates, g.size, g.from, g.wrote = nil, 0, nil, clock()
 	if merged, err := ystore.Merge(updates); err == nil {
-		r.write(wire.UpdateFrame(merged), from)
-		return
+		updates = [][]byte{merged}
+	} // else one by one; but each was applied, and merging them cannot fail
+	for _, u := range updates {
+		r.message.Set(wire.Update, u)
+		r.write(&r.message, from)
 	}
-	for _, u := range updates { // each was applied: merging them cannot fail
-		r.write(wire.UpdateFrame(u), from)
-	}
+	r.message = wire.Message{}
 }
 
-// write sends a frame to all members but one.
-func (r *Room) write(frame wire.Frame, except *Seat) {
+// write sends a message to all members but one.
+func (r *Room) write(m *wire.Message, except *Seat) {
 	for _, s := range r.seats {
 		if s != except {
-			s.send(frame)
+			s.send(m)
 		}
 	}
 }

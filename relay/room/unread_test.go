@@ -21,9 +21,10 @@ type unread struct {
 	awaits bool
 }
 
-func (m *unread) Send(f wire.Frame) bool {
+func (m *unread) Send(msg *wire.Message) bool {
+	f := msg.In(nil)
 	m.queue = append(m.queue, f)
-	m.queued += len(f)
+	m.queued += len(f.Bytes())
 	return m.queued <= queueBytes || len(m.queue) == 1
 }
 
@@ -57,9 +58,9 @@ func ignore(t *testing.T, r *Room, author *Seat, w *writer, vector func(i int) [
 	frames := map[*byte]bool{}
 	for _, m := range all {
 		for _, f := range m.queue {
-			if !frames[&f[0]] {
-				frames[&f[0]] = true
-				together += len(f)
+			if first := &f.Bytes()[0]; !frames[first] {
+				frames[first] = true
+				together += len(f.Bytes())
 			}
 		}
 		each = max(each, m.queued)
@@ -129,7 +130,7 @@ func TestMembersThatHadFallenBehindShareTheWholeDocument(t *testing.T) {
 		all[i].queue, all[i].queued = nil, 0
 		s.Thaw()
 	}
-	if a, b := all[0].queue, all[1].queue; len(a) != 1 || len(b) != 1 || &a[0][0] != &b[0][0] {
+	if a, b := all[0].queue, all[1].queue; len(a) != 1 || len(b) != 1 || &a[0].Bytes()[0] != &b[0].Bytes()[0] {
 		t.Errorf("%d and %d frames, not one that both share", len(a), len(b))
 	}
 }

@@ -53,7 +53,7 @@ type member struct {
 	step2   int
 	full    bool // refuse what is sent, as a slow client's queue does
 	frames  int
-	largest int // frame that it was sent, in bytes
+	largest int // message that it was sent, in bytes
 	closed  []string
 	pings   int
 	silent  time.Duration
@@ -71,28 +71,24 @@ func (m *member) learn(update []byte) {
 	}
 }
 
-func (m *member) Send(f wire.Frame) bool {
+func (m *member) Send(msg *wire.Message) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.frames++
-	m.largest = max(m.largest, len(f))
-	msg, err := wire.Decode(f.Message())
-	if err != nil {
-		panic(err)
-	}
-	switch msg.Kind {
+	m.largest = max(m.largest, len(msg.In(nil).Bytes()))
+	switch msg.Kind() {
 	case wire.Step1:
 		m.step1++
 	case wire.SyncStatus:
-		m.saved = append(m.saved, string(msg.Payload))
+		m.saved = append(m.saved, string(msg.Payload()))
 	case wire.Step2:
 		m.step2++
 		fallthrough
 	case wire.Update:
-		if _, err := m.store.Apply(msg.Payload); err != nil {
+		if _, err := m.store.Apply(msg.Payload()); err != nil {
 			panic(err)
 		}
-		m.learn(msg.Payload)
+		m.learn(msg.Payload())
 	}
 	return !m.full
 }
@@ -104,7 +100,7 @@ func (m *member) Await() {
 	}
 }
 
-func (m *member) SendAwareness(_ wire.Frame, entries []awareness.Entry) {
+func (m *member) SendAwareness(_ *wire.Message, entries []awareness.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.states.ApplyRoom(1, entries, now())

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/wire"
 )
@@ -107,7 +109,7 @@ func (s *Session) beat(now time.Time) {
 		s.letRest()
 	}
 	if clock(now)-s.lastData.Load() >= int64(keepAlive-time.Second) {
-		s.Send(wire.KeepAlive)
+		s.send(wire.KeepAlive)
 	}
 	if due := int(now.Sub(s.since) / pingEvery); due > s.pings {
 		s.pings = due // beats that came late are not made up for
@@ -123,6 +125,9 @@ func (s *Session) letRest() {
 	}
 }
 
+// ping is an empty WebSocket ping.
+var ping = []byte{0x80 | byte(ws.OpPing), 0}
+
 // Ping asks for a sign of life before it is due. It does not block.
 func (s *Session) Ping() { s.ping() }
 
@@ -131,6 +136,6 @@ func (s *Session) ping() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
-		s.behind = s.socket.write(wire.Ping)
+		s.behind = s.socket.write(ping)
 	}
 }

@@ -6,20 +6,22 @@ import (
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
-// Send writes a frame, or queues it while the socket is behind. false: the queue
-// is full with this frame; nothing more may be sent until the session calls
+// Send writes a message, or queues it while the socket is behind. false: the queue
+// is full with this message; nothing more may be sent until the session calls
 // Seat.Thaw. It never blocks.
-func (s *Session) Send(f wire.Frame) bool {
+func (s *Session) Send(m *wire.Message) bool { return s.send(m.In(nil)) }
+
+func (s *Session) send(f wire.Frame) bool {
 	s.lastData.Store(s.pulse.now.Load())
 	s.frames.out.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
-		s.behind = s.socket.write(f)
+		s.behind = s.socket.write(f.Bytes())
 		return true
 	}
 	s.queue = append(s.queue, f)
-	s.queued += len(f)
+	s.queued += len(f.Bytes())
 	// Until drained has asked for the difference, which may itself be of any size.
 	s.full = s.full || s.queued > s.cfg.QueueBytes && len(s.queue) > 1
 	return !s.full
@@ -39,13 +41,13 @@ func (s *Session) Await() {
 
 // SendAwareness writes awareness, or remembers only whom it was about while the
 // socket is behind: what is sent then is their newest state.
-func (s *Session) SendAwareness(f wire.Frame, entries []awareness.Entry) {
+func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 	s.lastData.Store(s.pulse.now.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
 		s.frames.out.Add(1)
-		s.behind = s.socket.write(f)
+		s.behind = s.socket.write(m.In(nil).Bytes())
 		return
 	}
 	if s.clients == nil {
@@ -66,16 +68,16 @@ func (s *Session) drained() (more bool) {
 		frames := merge(s.queue)
 		s.queue, s.queued = nil, 0
 		for _, f := range frames {
-			s.socket.write(f)
+			s.socket.write(f.Bytes())
 		}
 		s.mu.Unlock()
 	case len(s.clients) > 0:
 		clients := s.clients
 		s.clients = nil
 		s.mu.Unlock()
-		f := s.seat.Newest(clients) // takes the room's lock, which comes before ours
+		f := wire.Encode(wire.Awareness, s.seat.Newest(clients)) // takes the room's lock, which comes before ours
 		s.mu.Lock()
-		s.socket.write(f)
+		s.socket.write(f.Bytes())
 		s.mu.Unlock()
 	case s.full:
 		s.full = false
@@ -104,18 +106,18 @@ func merge(queue []wire.Frame) []wire.Frame {
 			merged = append(merged, first)
 		} else if len(run) > 1 {
 			if u, err := ystore.Merge(run); err == nil {
-				merged = append(merged, wire.UpdateFrame(u))
+				merged = append(merged, wire.Encode(wire.Update, u))
 			} else { // each came out of a store: merging them cannot fail
 				for _, u := range run {
-					merged = append(merged, wire.UpdateFrame(u))
+					merged = append(merged, wire.Encode(wire.Update, u))
 				}
 			}
 		}
 		run, size = run[:0], 0
 	}
 	for _, f := range queue {
-		u, ok := f.Update()
-		if !ok {
+		u := f.Payload()
+		if f.Kind != wire.Update {
 			flush()
 			merged = append(merged, f)
 			continue

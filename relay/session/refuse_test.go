@@ -15,9 +15,9 @@ import (
 func TestWhoWouldComeBackWithTheSameIsKeptForAWhileAndTakesNoPart(t *testing.T) {
 	s := serve(t, setup{cfg: Config{RefuseAfter: time.Hour}})
 	s.seat.err = errors.New("bad")
-	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
-	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{2}).Message())
-	s.send(t, websocket.MessageBinary, wire.Step1Frame([]byte{0}).Message())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{1}).Content())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{2}).Content())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Step1, []byte{0}).Content())
 	s.send(t, websocket.MessageText, []byte("hello"))
 	_ = s.client.Close(websocket.StatusNormalClosure, "bye")
 	end := <-s.ended // it has read everything
@@ -35,7 +35,7 @@ func TestWhoWouldComeBackWithTheSameIsKeptForAWhileAndTakesNoPart(t *testing.T) 
 
 func TestWhoIsKeptIsClosedThen(t *testing.T) {
 	s := serve(t, setup{cfg: Config{RefuseAfter: time.Millisecond}, guard: &free{operations: 1}})
-	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{1}).Content())
 	if code, reason := s.closed(t); code != 4006 || reason != "Rate limit exceeded: 1 ops/min" {
 		t.Errorf("%d %q", code, reason)
 	}
@@ -89,9 +89,9 @@ func TestContentAndProtocolsThatCannotBeTakenEndASessionForGood(t *testing.T) {
 
 func TestWhatYWebsocketBeginsWithIsNotTakenForHocuspocus(t *testing.T) {
 	for _, frame := range [][]byte{
-		wire.Step1Frame([]byte{0}).Message(), wire.Step1Frame([]byte{1, 7, 3}).Message(), wire.Step2Frame([]byte{0, 0}).Message(),
-		wire.AwarenessFrame([]byte{0}).Message(), wire.AwarenessFrame([]byte{1, 7, 0, 2, '{', '}'}).Message(),
-		wire.AwarenessFrame([]byte{1, 0xf7, 0xc1, 3, 0, 2, '{', '}'}).Message(), {3}, wire.SyncStatusFrame([]byte{1}).Message(), {42, 1, 2, 3}, {},
+		wire.Encode(wire.Step1, []byte{0}).Content(), wire.Encode(wire.Step1, []byte{1, 7, 3}).Content(), wire.Encode(wire.Step2, []byte{0, 0}).Content(),
+		wire.Encode(wire.Awareness, []byte{0}).Content(), wire.Encode(wire.Awareness, []byte{1, 7, 0, 2, '{', '}'}).Content(),
+		wire.Encode(wire.Awareness, []byte{1, 0xf7, 0xc1, 3, 0, 2, '{', '}'}).Content(), {3}, wire.Encode(wire.SyncStatus, []byte{1}).Content(), {42, 1, 2, 3}, {},
 	} {
 		if wire.IsHocuspocus(frame) {
 			t.Errorf("% x", frame)

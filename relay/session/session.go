@@ -24,7 +24,7 @@ type Seat interface {
 	Awareness(update []byte) error
 	QueryAwareness()
 	Ask(payload []byte)
-	Newest(seen map[uint64]uint64) wire.Frame
+	Newest(seen map[uint64]uint64) []byte
 	Thaw()
 	// Worked returns what the updates since it was asked last cost beyond their bytes, as
 	// if it were bytes. It is called by the session's reader.
@@ -293,7 +293,7 @@ func pause(ctx context.Context, d time.Duration) {
 const maxPause = 10 * time.Second
 
 // handle does what a message asks for. answered is the size of a SyncStep2.
-func (s *Session) handle(m wire.Message) (answered int, err error) {
+func (s *Session) handle(m wire.Received) (answered int, err error) {
 	switch m.Kind {
 	case wire.Step1:
 		return s.seat.Step1(m.Payload)
@@ -313,12 +313,12 @@ func (s *Session) handle(m wire.Message) (answered int, err error) {
 
 // edit applies an update; a session that may only read is told so if the update
 // would have changed anything.
-func (s *Session) edit(m wire.Message) error {
+func (s *Session) edit(m wire.Received) error {
 	if s.readOnly {
 		brings, err := s.seat.Brings(m.Payload)
 		if err == nil && brings {
 			s.dropped = true
-			s.Send(wire.PermissionDeniedFrame("read-only"))
+			s.Send(wire.NewMessage(wire.PermissionDenied, []byte("read-only")))
 		}
 		return err
 	}

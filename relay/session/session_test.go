@@ -59,7 +59,7 @@ func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}
 func (s *seat) Worked() int                 { return s.worked }
 func (s *seat) Ask(question []byte)         { s.questions = append(s.questions, string(question)) }
-func (s *seat) Newest(seen map[uint64]uint64) wire.Frame {
+func (s *seat) Newest(seen map[uint64]uint64) []byte {
 	s.mu.Lock()
 	s.newest = seen
 	asked := s.asked
@@ -67,7 +67,7 @@ func (s *seat) Newest(seen map[uint64]uint64) wire.Frame {
 	if asked != nil {
 		asked()
 	}
-	return wire.KeepAlive
+	return []byte{0}
 }
 
 func (s *seat) Thaw() {
@@ -190,7 +190,7 @@ func (s *served) closed(t *testing.T) (websocket.StatusCode, string) {
 	}
 }
 
-func read(t *testing.T, c *websocket.Conn) wire.Message {
+func read(t *testing.T, c *websocket.Conn) wire.Received {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -210,15 +210,15 @@ func TestMessagesReachTheSeatAndFramesTheClient(t *testing.T) {
 		s := serve(t, setup{tls: overTLS})
 		big := bytes.Repeat([]byte{7}, 300_000)
 		for _, update := range [][]byte{{1, 2}, big} {
-			s.send(t, websocket.MessageBinary, wire.UpdateFrame(update).Message())
+			s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, update).Content())
 		}
 		for _, update := range [][]byte{{3}, big} {
-			s.Send(wire.UpdateFrame(update))
+			s.Send(wire.NewMessage(wire.Update, update))
 			if m := read(t, s.client); m.Kind != wire.Update || !bytes.Equal(m.Payload, update) {
 				t.Errorf("TLS %v: the client got kind %d, %d bytes", overTLS, m.Kind, len(m.Payload))
 			}
 		}
-		s.send(t, websocket.MessageBinary, wire.Step1Frame([]byte{0}).Message())
+		s.send(t, websocket.MessageBinary, wire.Encode(wire.Step1, []byte{0}).Content())
 		if err := s.client.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 			t.Error(err)
 		}
@@ -236,12 +236,12 @@ func TestAnUpdateIsChargedByItsBytesAndTheWorkThatItWas(t *testing.T) {
 	s := serve(t, setup{guard: guard})
 	s.seat.worked = 1000
 	cost := 0
-	for _, m := range [][]byte{wire.UpdateFrame([]byte{1, 2}).Message(), wire.Step2Frame([]byte{3}).Message()} {
+	for _, m := range [][]byte{wire.Encode(wire.Update, []byte{1, 2}).Content(), wire.Encode(wire.Step2, []byte{3}).Content()} {
 		s.send(t, websocket.MessageBinary, m)
 		cost += len(m) + 1000
 	}
-	s.send(t, websocket.MessageBinary, wire.Step1Frame([]byte{0}).Message())
-	cost += len(wire.Step1Frame([]byte{0}).Message())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Step1, []byte{0}).Content())
+	cost += len(wire.Encode(wire.Step1, []byte{0}).Content())
 	if err := s.client.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 		t.Error(err)
 	}
@@ -287,7 +287,7 @@ func TestWhatASessionMayNotSendEndsItWithTheRightCode(t *testing.T) {
 func TestASyncStep2MayBeLargerThanAMessage(t *testing.T) {
 	s := serve(t, setup{cfg: Config{MaxMessageBytes: 1000}})
 	document := bytes.Repeat([]byte{1}, 100_000)
-	s.send(t, websocket.MessageBinary, wire.Step2Frame(document).Message())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Step2, document).Content())
 	_ = s.client.Close(websocket.StatusNormalClosure, "")
 	<-s.ended
 	if len(s.seat.updates) != 1 || len(s.seat.updates[0]) != len(document) {
@@ -297,11 +297,11 @@ func TestASyncStep2MayBeLargerThanAMessage(t *testing.T) {
 
 func TestAReadOnlySessionIsToldThatItsEditWasDropped(t *testing.T) {
 	s := serve(t, setup{readOnly: true})
-	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{1}).Content())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, data, err := s.client.Read(ctx)
-	if err != nil || !bytes.Equal(data, wire.PermissionDeniedFrame("read-only").Message()) {
+	if err != nil || !bytes.Equal(data, wire.Encode(wire.PermissionDenied, []byte("read-only")).Content()) {
 		t.Errorf("got % x, %v", data, err)
 	}
 	if len(s.seat.updates) != 0 {
@@ -311,9 +311,9 @@ func TestAReadOnlySessionIsToldThatItsEditWasDropped(t *testing.T) {
 
 func TestWhoseEditWasDroppedIsNeverToldThatItIsSaved(t *testing.T) {
 	s := serve(t, setup{readOnly: true})
-	question := func(n string) { s.send(t, websocket.MessageBinary, wire.SyncStatusFrame([]byte(n)).Message()) }
+	question := func(n string) { s.send(t, websocket.MessageBinary, wire.Encode(wire.SyncStatus, []byte(n)).Content()) }
 	question("before")
-	s.send(t, websocket.MessageBinary, wire.UpdateFrame([]byte{1}).Message())
+	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{1}).Content())
 	question("after")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -347,13 +347,13 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 	s := serve(t, setup{cfg: Config{QueueBytes: 300}})
 	thawed := make(chan struct{})
 	s.seat.thaw = func() {
-		s.Send(wire.Step2Frame([]byte{42}))
+		s.Send(wire.NewMessage(wire.Step2, []byte{42}))
 		close(thawed)
 	}
 	// What is sent between the overflow and the difference takes nothing from it.
-	s.seat.asked = func() { s.Send(wire.KeepAlive) }
+	s.seat.asked = func() { s.Session.send(wire.KeepAlive) }
 	// Fill the socket's buffers until it is behind.
-	block := wire.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2))
+	block := wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, tryMost/2))
 	blocks := 0
 	behind := func() bool {
 		s.mu.Lock()
@@ -364,12 +364,12 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 		s.Send(block)
 		blocks++
 	}
-	s.SendAwareness(wire.KeepAlive, []awareness.Entry{{Client: 5, Clock: 6}})
+	s.SendAwareness(wire.NewMessage(wire.Awareness, []byte{0}), []awareness.Entry{{Client: 5, Clock: 6}})
 	updates := typed(100)
 	sent := 0
 	for _, u := range updates {
 		sent++
-		if !s.Send(wire.UpdateFrame(u)) {
+		if !s.Send(wire.NewMessage(wire.Update, u)) {
 			break
 		}
 	}
@@ -410,7 +410,7 @@ func TestAClientThatNeverReadsIsDropped(t *testing.T) {
 		if behind {
 			break
 		}
-		s.Send(wire.AwarenessFrame(bytes.Repeat([]byte{0}, tryMost/2)))
+		s.Send(wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, tryMost/2)))
 	}
 	select {
 	case c := <-s.ended:
@@ -491,13 +491,13 @@ func TestClientThatWasSlowOnceIsWrittenToForEver(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		s := serve(t, setup{tls: overTLS, cfg: Config{WriteTimeout: timeout, QueueBytes: 64 << 20}})
 		big := bytes.Repeat([]byte{7}, 16<<20) // more than a socket takes at once
-		s.Send(wire.UpdateFrame(big))
+		s.Send(wire.NewMessage(wire.Update, big))
 		if m := read(t, s.client); len(m.Payload) != len(big) {
 			t.Fatalf("TLS %v: the client got %d bytes", overTLS, len(m.Payload))
 		}
 		time.Sleep(2 * timeout) // no event tells that a deadline has not been left behind
 		for _, update := range [][]byte{{1}, {2}} {
-			s.Send(wire.UpdateFrame(update))
+			s.Send(wire.NewMessage(wire.Update, update))
 			if m := read(t, s.client); !bytes.Equal(m.Payload, update) {
 				t.Fatalf("TLS %v: the client got %x", overTLS, m.Payload)
 			}

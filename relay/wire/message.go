@@ -1,6 +1,7 @@
-// Package wire decodes and appends the messages of y-protocols
-// (https://github.com/yjs/y-protocols/blob/master/PROTOCOL.md) and puts them
-// into WebSocket frames that are ready to be written to any number of sockets.
+// Package wire has the messages of y-protocols
+// (https://github.com/yjs/y-protocols/blob/master/PROTOCOL.md), and how they are encoded
+// on the wires that clients speak: as WebSocket frames that are ready to be written to
+// any number of sockets.
 package wire
 
 import (
@@ -11,8 +12,8 @@ import (
 // Kind tells the messages apart.
 type Kind uint8
 
-// The messages that a client may send. Unknown is anything else that is framed
-// well; it is ignored, so that newer clients keep working.
+// The messages. Unknown is anything else that is framed well; it is ignored, so that
+// newer clients keep working.
 const (
 	Unknown Kind = iota
 	Step1        // the state vector of the sender
@@ -21,15 +22,17 @@ const (
 	Awareness
 	QueryAwareness
 	SyncStatus // a question whether everything sent before is saved, returned as it came once it is
+
+	PermissionDenied // to a client: what it sent was dropped, and why
 )
 
 // String names the message in logs.
 func (k Kind) String() string {
-	return [...]string{"unknown", "SyncStep1", "SyncStep2", "update", "awareness", "awareness query", "question"}[k]
+	return [...]string{"unknown", "SyncStep1", "SyncStep2", "update", "awareness", "awareness query", "question", "permission denied"}[k]
 }
 
-// Message is one decoded message. Payload aliases the frame it came from.
-type Message struct {
+// Received is a message of a client. Payload aliases the frame it came from.
+type Received struct {
 	Kind    Kind
 	Payload []byte
 }
@@ -50,30 +53,30 @@ const (
 
 // Decode reads the message of one WebSocket frame. Bytes behind the message are
 // ignored, as the clients do.
-func Decode(frame []byte) (Message, error) {
+func Decode(frame []byte) (Received, error) {
 	kind, rest, err := Uvarint(frame)
 	if err != nil {
-		return Message{}, err
+		return Received{}, err
 	}
-	var m Message
+	var m Received
 	switch kind {
 	case typeSync:
 		sub, body, err := Uvarint(rest)
 		if err != nil {
-			return Message{}, err
+			return Received{}, err
 		}
 		if sub > 2 {
-			return Message{}, nil
+			return Received{}, nil
 		}
 		m.Kind, rest = Step1+Kind(sub), body
 	case typeAwareness:
 		m.Kind = Awareness
 	case typeQueryAwareness:
-		return Message{Kind: QueryAwareness}, nil
+		return Received{Kind: QueryAwareness}, nil
 	case typeSyncStatus:
 		m.Kind = SyncStatus
 	default:
-		return Message{}, nil
+		return Received{}, nil
 	}
 	m.Payload, _, err = Bytes(rest)
 	return m, err

@@ -10,10 +10,12 @@ import (
 func TestMessagesSurviveTheirFrames(t *testing.T) {
 	for _, size := range []int{0, 1, 100, 125, 126, 127, 70_000} {
 		body := bytes.Repeat([]byte{7}, size)
-		for kind, f := range map[Kind]Frame{
-			Step1: Step1Frame(body), Step2: Step2Frame(body), Update: UpdateFrame(body), Awareness: AwarenessFrame(body),
-		} {
-			m, err := Decode(f.Message())
+		for _, kind := range []Kind{Step1, Step2, Update, Awareness, SyncStatus} {
+			f := Encode(kind, body)
+			m, err := Decode(f.Content())
+			if !bytes.Equal(f.Payload(), body) || f.Kind != kind {
+				t.Errorf("%d bytes as %s: the frame says %s, %d bytes", size, kind, f.Kind, len(f.Payload()))
+			}
 			if err != nil || m.Kind != kind || !bytes.Equal(m.Payload, body) {
 				t.Errorf("%d bytes as %d: got %d, %d bytes, %v", size, kind, m.Kind, len(m.Payload), err)
 			}
@@ -22,8 +24,8 @@ func TestMessagesSurviveTheirFrames(t *testing.T) {
 }
 
 func TestKeepAliveIsAnEmptyAwarenessMessage(t *testing.T) {
-	if want := []byte{0x82, 3, 1, 1, 0}; !bytes.Equal(KeepAlive, want) {
-		t.Errorf("keepalive is % x, want % x", []byte(KeepAlive), want)
+	if want := []byte{0x82, 3, 1, 1, 0}; !bytes.Equal(KeepAlive.Bytes(), want) {
+		t.Errorf("keepalive is % x, want % x", KeepAlive.Bytes(), want)
 	}
 }
 
@@ -63,9 +65,53 @@ func TestFrameAroundAnUpdateIsTheFrameOfACopy(t *testing.T) {
 		for i := range n {
 			buf[Headroom+i] = byte(i)
 		}
-		copied := Step2Frame(buf[Headroom:])
-		if f := Step2FrameAround(buf); !bytes.Equal(f, copied) {
+		copied := Encode(Step2, buf[Headroom:]).Bytes()
+		var m Message
+		m.SetAround(Step2, buf)
+		if len(m.Payload()) != n {
+			t.Errorf("%d bytes: a payload of %d", n, len(m.Payload()))
+		}
+		if f := m.In(nil).Bytes(); !bytes.Equal(f, copied) {
 			t.Errorf("%d bytes: %x, expected %x", n, f[:min(len(f), 20)], copied[:min(len(copied), 20)])
 		}
+	}
+}
+
+// letter is an encoding that puts a letter before each payload.
+type letter byte
+
+func (l letter) Encode(kind Kind, payload []byte) Frame {
+	return NewFrame(kind, []byte{byte(l)}, payload)
+}
+func (l letter) Shared() bool { return l != 'z' }
+
+func TestAMessageIsEncodedOnceForEachWire(t *testing.T) {
+	payload := bytes.Repeat([]byte{7}, 300)
+	var m Message
+	encodings := []Encoding{nil, letter('a'), nil, letter('a')}
+	if n := testing.AllocsPerRun(100, func() {
+		m.Set(Update, payload)
+		for range 100 {
+			for _, e := range encodings {
+				if f := m.In(e); f.Kind != Update || len(f.Payload()) != len(payload) {
+					t.Fatal(f)
+				}
+			}
+		}
+	}); n != 2 {
+		t.Errorf("%v allocations for two wires", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { m.Set(Update, payload) }); n != 1 {
+		t.Errorf("%v allocations for one", n)
+	}
+	for _, e := range []Encoding{letter('b'), letter('z'), letter('a')} {
+		if f := m.In(e); f.Content()[0] != byte(e.(letter)) || !bytes.Equal(f.Payload(), payload) {
+			t.Errorf("%c: % x", e, f.Bytes())
+		}
+	}
+	m.Set(Update, payload)
+	first, second := m.In(letter('z')), m.In(letter('z'))
+	if &first.Bytes()[0] == &second.Bytes()[0] {
+		t.Error("an encoding that is no one else's takes the place of one that is shared")
 	}
 }
