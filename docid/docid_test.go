@@ -95,7 +95,15 @@ func TestSpellingsAreInjectiveAndReversible(t *testing.T) {
 		if back, epoch, err := ParseUpdatesSubject(subject); err != nil || back != d || epoch != "epoch1" {
 			t.Errorf("%s: subject %q gives %v, %q, %v", d, subject, back, epoch, err)
 		}
-		for _, s := range []string{subject, d.SignalsSubject()} {
+		stored := d.UpdatesSubject(3, NewStoredEpoch("epoch1"))
+		if back, epoch, err := ParseUpdatesSubject(stored); err != nil || back != d || epoch != NewStoredEpoch("epoch1") || !StoredEpoch(epoch) {
+			t.Errorf("%s: subject %q gives %v, %q, %v", d, stored, back, epoch, err)
+		}
+		if prefix := strings.TrimSuffix(d.LivesFilter(3), "*"); !strings.HasPrefix(stored, prefix) || strings.HasPrefix(subject, prefix) ||
+			!strings.HasPrefix(stored, strings.TrimSuffix(StoredFilter(3), ">")) || strings.HasPrefix(stored, strings.TrimSuffix(UpdatesFilter(3), ">")) {
+			t.Errorf("%s: %q is not among the stored lives of %q, or is among the others", d, stored, d.LivesFilter(3))
+		}
+		for _, s := range []string{subject, stored, d.SignalsSubject()} {
 			if other, taken := seen[s]; taken {
 				t.Errorf("%s and %s share %q", d, other, s)
 			}

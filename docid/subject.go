@@ -18,6 +18,9 @@ const maxEscaped = 400
 // one permission rule covers them.
 const (
 	updatesPrefix = "wsn.u."
+	// StoredPrefix begins the subjects of stored lives, and no others. Permissions to
+	// publish below updatesPrefix hold for them, too.
+	StoredPrefix  = updatesPrefix + "s"
 	signalsPrefix = "wsn.s."
 	pinPrefix     = "pin."
 	limitPrefix   = "limit."
@@ -121,15 +124,41 @@ func (a AppID) LimitKey(scope string) string {
 
 // UpdatesSubject carries the document's updates between the pods of its region,
 // and is captured by the history stream of the shard. The epoch keeps a later
-// life of the document away from what an earlier one left; it is no token of its
-// own, since each level of a subject costs a NATS server half a kilobyte.
+// life of the document away from what an earlier one left. It is a token of its own
+// only if the life is a stored one, whose leftovers are looked for: each level of a
+// subject costs a NATS server half a kilobyte.
 func (d Document) UpdatesSubject(shard int, epoch string) string {
+	if StoredEpoch(epoch) {
+		return d.stored(shard) + epoch
+	}
 	return updatesPrefix + strconv.Itoa(shard) + "." + string(d.License) + "." + d.path() + "/" + epoch
 }
 
 // UpdatesFilter is the subject filter that the history stream of a shard
 // captures.
 func UpdatesFilter(shard int) string { return updatesPrefix + strconv.Itoa(shard) + ".>" }
+
+// StoredFilter is the subject filter of the stream that keeps the stored lives of a
+// shard. It is a stream of its own: a node of a version that knows nothing of stores
+// neither reads these histories nor sweeps them away.
+func StoredFilter(shard int) string { return StoredPrefix + strconv.Itoa(shard) + ".>" }
+
+// LivesFilter is the subject filter of all stored lives of a document.
+func (d Document) LivesFilter(shard int) string { return d.stored(shard) + "*" }
+
+func (d Document) stored(shard int) string {
+	return StoredPrefix + strconv.Itoa(shard) + "." + string(d.License) + "." + d.path() + "."
+}
+
+// storedEpoch begins the epochs of stored lives.
+const storedEpoch = "s-"
+
+// NewStoredEpoch makes a random word the epoch of a stored life: one whose document a
+// store keeps when it ends.
+func NewStoredEpoch(random string) string { return storedEpoch + random }
+
+// StoredEpoch reports whether an epoch is that of a stored life.
+func StoredEpoch(epoch string) bool { return strings.HasPrefix(epoch, storedEpoch) }
 
 // SignalsSubject carries what is not history: awareness, hellos, beacons, and the
 // question who has the document. It is the same for all epochs, so that a room
@@ -140,6 +169,14 @@ func (d Document) SignalsSubject() string {
 
 // ParseUpdatesSubject is the inverse of Document.UpdatesSubject, for the sweep.
 func ParseUpdatesSubject(subject string) (d Document, epoch string, err error) {
+	if rest, stored := strings.CutPrefix(subject, StoredPrefix); stored {
+		tokens := strings.Split(rest, ".")
+		if len(tokens) != 6 || !StoredEpoch(tokens[5]) {
+			return Document{}, "", errSpelling
+		}
+		d, err = parsePath(LicenseRegion(tokens[1]), tokens[2:5])
+		return d, tokens[5], err
+	}
 	rest, ours := strings.CutPrefix(subject, updatesPrefix)
 	path, epoch, ok := strings.Cut(rest, "/")
 	tokens := strings.Split(path, ".")

@@ -92,7 +92,7 @@ func (c *check) look(ctx context.Context, shards uint64) {
 		}
 		if err != nil {
 			if !c.failing {
-				c.h.config.Log.Warn("history stream cannot be used", "stream", StreamName(shard), "error", err)
+				c.h.config.Log.Warn("history stream cannot be used", "stream", c.h.streamName(shard), "error", err)
 			}
 			c.failing = true
 			c.suspect(shard)
@@ -100,10 +100,10 @@ func (c *check) look(ctx context.Context, shards uint64) {
 		}
 		if c.failing {
 			c.failing = false
-			c.h.config.Log.Info("history stream can be used again", "stream", StreamName(shard))
+			c.h.config.Log.Info("history stream can be used again", "stream", c.h.streamName(shard))
 		}
 		if renewed {
-			c.h.config.Log.Warn("history stream is a new one, live documents write their content again", "stream", StreamName(shard))
+			c.h.config.Log.Warn("history stream is a new one, live documents write their content again", "stream", c.h.streamName(shard))
 			if c.h.config.Emptied != nil {
 				c.h.config.Emptied(shard)
 			}

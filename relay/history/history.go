@@ -58,6 +58,9 @@ type Publisher interface {
 
 // Config says how a history behaves. The zero value is useful.
 type Config struct {
+	// Stored has the history keep stored lives, in streams of their own: those whose
+	// documents a store keeps when they end.
+	Stored bool
 	// Shards is the number of streams if the region has none yet: 1 to 64. What
 	// is written in the region wins over it. 0: 1.
 	Shards int
@@ -65,7 +68,7 @@ type Config struct {
 	Replicas int
 	// MaxAge is for streams that are created: messages older than it are removed,
 	// as a backstop for what crashes leave. Live rooms rewrite their content well
-	// before it. 0: 24 h.
+	// before it. 0: 24 h; of stored lives 14 days, and at least 7.
 	MaxAge time.Duration
 	// MaxBytes is for streams that are created: the size of one shard, at which
 	// appends are refused with ErrFull. 0: the account's limit.
@@ -192,6 +195,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxAge == 0 {
 		c.MaxAge = 24 * time.Hour
+		if c.Stored {
+			c.MaxAge = 2 * minStoredAge
+		}
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = -1
@@ -290,7 +296,7 @@ func (h *History) MaxPayload() int { return int(h.maxPayload.Load()) }
 // shardOf reads the shard out of a subject that docid.Document.UpdatesSubject
 // made.
 func (h *History) shardOf(subject string) (int, error) {
-	rest, ok := strings.CutPrefix(subject, subjectPrefix)
+	rest, ok := strings.CutPrefix(subject, h.config.prefix())
 	digits, _, dot := strings.Cut(rest, ".")
 	shard, err := strconv.Atoi(digits)
 	if !ok || !dot || err != nil || shard < 0 || shard >= h.shards {

@@ -34,7 +34,7 @@ func (h *History) Load(ctx context.Context, subject string, each func(seq uint64
 	if err != nil {
 		return 0, err
 	}
-	r := reader{h: h, stream: StreamName(shard), subject: subject, each: each, patience: attemptTime}
+	r := reader{h: h, stream: h.streamName(shard), subject: subject, each: each, patience: attemptTime}
 	if err := r.run(ctx); err != nil {
 		if errors.Is(err, ErrStreamMissing) {
 			h.check.suspect(shard)

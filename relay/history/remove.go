@@ -25,7 +25,7 @@ func (h *History) PurgeBelow(ctx context.Context, subject string, seq uint64) er
 	request := fmt.Sprintf(`{"filter":"%s","seq":%d}`, subject, seq)
 	err = h.retry(ctx, func() error {
 		answer.Error = nil
-		if err := h.ask(ctx, "STREAM.PURGE."+StreamName(shard), request, &answer, purgeTime); err != nil {
+		if err := h.ask(ctx, "STREAM.PURGE."+h.streamName(shard), request, &answer, purgeTime); err != nil {
 			return err
 		}
 		if answer.Error != nil {
@@ -53,7 +53,7 @@ func (h *History) Last(ctx context.Context, subject string) (seq uint64, err err
 	request := fmt.Sprintf(`{"last_by_subj":"%s","no_hdr":true}`, subject)
 	err = h.retry(ctx, func() error {
 		answer.Error = nil
-		if err := h.ask(ctx, "STREAM.MSG.GET."+StreamName(shard), request, &answer, attemptTime); err != nil {
+		if err := h.ask(ctx, "STREAM.MSG.GET."+h.streamName(shard), request, &answer, attemptTime); err != nil {
 			return err
 		}
 		if e := answer.Error; e != nil && e.Code != codeNoMessage {
@@ -112,14 +112,14 @@ type Subject struct {
 func (h *History) Subjects(ctx context.Context, filter string) iter.Seq2[Subject, error] {
 	return func(yield func(Subject, error) bool) {
 		for shard := range h.shards {
-			if filter != "" && !strings.HasPrefix(filter, subjectPrefix) {
+			if filter != "" && !strings.HasPrefix(filter, h.config.prefix()) {
 				yield(Subject{}, fmt.Errorf("%q is not a subject of this history", filter))
 				return
 			}
 			for offset, more := 0, true; more; {
 				page, total, err := h.subjectsPage(ctx, shard, filter, offset)
 				if err != nil {
-					yield(Subject{}, fmt.Errorf("list subjects of %s: %w", StreamName(shard), err))
+					yield(Subject{}, fmt.Errorf("list subjects of %s: %w", h.streamName(shard), err))
 					return
 				}
 				for _, name := range slices.Sorted(maps.Keys(page)) {
@@ -146,7 +146,7 @@ func (h *History) subjectsPage(ctx context.Context, shard int, filter string, of
 	request := fmt.Sprintf(`{"subjects_filter":"%s","offset":%d}`, filter, offset)
 	err = h.retry(ctx, func() error {
 		answer.Error = nil
-		if err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), request, &answer, listTime); err != nil {
+		if err := h.ask(ctx, "STREAM.INFO."+h.streamName(shard), request, &answer, listTime); err != nil {
 			return err
 		}
 		if answer.Error != nil {

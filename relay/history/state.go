@@ -33,12 +33,12 @@ func (h *History) State(ctx context.Context) ([]State, error) {
 			}
 			Cluster struct{ Leader string }
 		}
-		err := h.ask(ctx, "STREAM.INFO."+StreamName(shard), "", &answer, attemptTime)
+		err := h.ask(ctx, "STREAM.INFO."+h.streamName(shard), "", &answer, attemptTime)
 		if err == nil && answer.Error != nil {
 			err = answer.Error.typed()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("state of %s: %w", StreamName(shard), err)
+			return nil, fmt.Errorf("state of %s: %w", h.streamName(shard), err)
 		}
 		states = append(states, State{
 			Shard:    shard,

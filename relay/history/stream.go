@@ -15,6 +15,7 @@ import (
 
 const (
 	streamPrefix  = "wsnode-history-"
+	storedStream  = "wsnode-stored-"
 	subjectPrefix = "wsn.u."
 	// shardsKey is in the metadata of shard 0: the number of shards is a fact of
 	// the region, since pods that differ in it would look for a document in
@@ -31,14 +32,47 @@ const (
 )
 
 // StreamName is the name of a shard's stream.
-func StreamName(shard int) string { return streamPrefix + strconv.Itoa(shard) }
+func StreamName(shard int) string { return Config{}.streamName(shard) }
+
+// StoredStreamName is the name of a shard's stream for stored lives.
+func StoredStreamName(shard int) string { return Config{Stored: true}.streamName(shard) }
+
+func (c Config) streamName(shard int) string {
+	if c.Stored {
+		return storedStream + strconv.Itoa(shard)
+	}
+	return streamPrefix + strconv.Itoa(shard)
+}
+
+// prefix begins the subjects of the history; the shard follows.
+func (c Config) prefix() string {
+	if c.Stored {
+		return docid.StoredPrefix
+	}
+	return subjectPrefix
+}
+
+// filter is the one subject of a shard's stream.
+func (c Config) filter(shard int) string {
+	if c.Stored {
+		return docid.StoredFilter(shard)
+	}
+	return docid.UpdatesFilter(shard)
+}
+
+func (h *History) streamName(shard int) string { return h.config.streamName(shard) }
+
+// minStoredAge is the least age at which a stream of stored lives may remove messages:
+// what a store that is down for days is owed must still be there. The first node of the
+// region creates it with twice that.
+const minStoredAge = 7 * 24 * time.Hour
 
 // stream is what a shard's stream is created as.
 func (c Config) stream(shard, shards int) jetstream.StreamConfig {
 	s := jetstream.StreamConfig{
-		Name:        StreamName(shard),
+		Name:        c.streamName(shard),
 		Description: description,
-		Subjects:    []string{docid.UpdatesFilter(shard)},
+		Subjects:    []string{c.filter(shard)},
 		Storage:     jetstream.FileStorage,
 		Retention:   jetstream.LimitsPolicy,
 		// A full stream must refuse: discarding the oldest messages would tear
@@ -53,6 +87,7 @@ func (c Config) stream(shard, shards int) jetstream.StreamConfig {
 		Metadata:    map[string]string{shardsKey: strconv.Itoa(shards), idKey: rand.Text()},
 	}
 	s.MaxMsgsPerSubject = -1
+	s.AllowMsgTTL = c.Stored // of the markers that a purge leaves
 	if c.Relaxed && c.Replicas == 1 {
 		s.PersistMode = jetstream.AsyncPersistMode
 	}
@@ -61,11 +96,11 @@ func (c Config) stream(shard, shards int) jetstream.StreamConfig {
 
 // checkStream names the first thing that makes a stream unfit, in an operator's
 // words. Replicas, limits and persistence are the operator's to change.
-func checkStream(s jetstream.StreamConfig, shard int) error {
+func (c Config) checkStream(s jetstream.StreamConfig, shard int) error {
 	unfit := func(setting, expected string) error {
 		return fmt.Errorf("stream %s: %s, expected %s", s.Name, setting, expected)
 	}
-	filter := docid.UpdatesFilter(shard)
+	filter := c.filter(shard)
 	switch {
 	case len(s.Subjects) != 1 || s.Subjects[0] != filter:
 		return unfit(fmt.Sprintf("subjects are %q", s.Subjects), filter)
@@ -83,6 +118,10 @@ func checkStream(s jetstream.StreamConfig, shard int) error {
 		return unfit("no_ack is on", "off")
 	case s.Mirror != nil || len(s.Sources) > 0:
 		return unfit("it copies another stream", "none")
+	case c.Stored && !s.AllowMsgTTL:
+		return unfit("allow_msg_ttl is off", "on")
+	case c.Stored && s.MaxAge > 0 && s.MaxAge < minStoredAge:
+		return unfit("max_age is "+s.MaxAge.String(), "at least "+minStoredAge.String()+", or none: it keeps what a store is owed")
 	}
 	return nil
 }
@@ -203,17 +242,17 @@ func (h *History) ensureShard(ctx context.Context, shard, shards int) (*jetstrea
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		info, err := h.findOrCreate(ctx, shard, shards)
 		if err == nil {
-			return info, checkStream(info.Config, shard)
+			return info, h.config.checkStream(info.Config, shard)
 		}
 		if !transient(err) {
-			return nil, fmt.Errorf("stream %s: %w", StreamName(shard), err)
+			return nil, fmt.Errorf("stream %s: %w", h.streamName(shard), err)
 		}
 		if !told {
 			told = true
-			h.config.Log.Warn("history stream cannot be used yet, trying on", "stream", StreamName(shard), "error", err)
+			h.config.Log.Warn("history stream cannot be used yet, trying on", "stream", h.streamName(shard), "error", err)
 		}
 		if pause(ctx, wait) != nil {
-			return nil, fmt.Errorf("stream %s: %w: %w", StreamName(shard), ErrUnavailable, err)
+			return nil, fmt.Errorf("stream %s: %w: %w", h.streamName(shard), ErrUnavailable, err)
 		}
 	}
 }
@@ -222,11 +261,11 @@ func (h *History) findOrCreate(ctx context.Context, shard, shards int) (*jetstre
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	js := h.jetStream()
-	s, err := js.Stream(ctx, StreamName(shard))
+	s, err := js.Stream(ctx, h.streamName(shard))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, h.config.stream(shard, shards))
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another pod was faster
-			if found, lookErr := js.Stream(ctx, StreamName(shard)); lookErr == nil {
+			if found, lookErr := js.Stream(ctx, h.streamName(shard)); lookErr == nil {
 				return found.CachedInfo(), nil
 			}
 		}
@@ -269,4 +308,7 @@ const (
 	codeTooLarge      = 10054
 	codeAccountLimits = 10002
 	codeTooFast       = 10167 // the stream's queue is full
+	codeWrongLast     = 10071
+	// Another write to the subject is in flight: its outcome decides.
+	codeWrongLastUnknown = 10164
 )

@@ -17,27 +17,61 @@ type Loaded struct {
 	// What is read is whole only before the first of them.
 	Starts         map[Key]uint64
 	Messages, Size int // behind the last snapshot; the size is in bytes
+
+	// Of a stored life.
+	Changed uint64 // the last sequence of an update, a snapshot, or a part of one
+	Stored  uint64 // what stands up to it is in the store
+	Whole   bool   // a whole snapshot is among it, which needs no base
+	bases   []based
 }
+
+// based is a base and where it stands.
+type based struct {
+	seq  uint64
+	base Base
+}
+
+// Clean reports whether the store has all that the history holds. It is judged by
+// sequences: an edit that waits for others changes neither what a state vector says nor
+// which deletions are known.
+func (l Loaded) Clean() bool { return l.Changed <= l.Stored }
+
+// BaseAt returns the last base that stands at or below a sequence. What was read up to
+// there contains its body; of one that stands above, nobody knows.
+func (l Loaded) BaseAt(seq uint64) (Base, bool) {
+	for i := len(l.bases) - 1; i >= 0; i-- {
+		if l.bases[i].seq <= seq {
+			return l.bases[i].base, true
+		}
+	}
+	return Base{}, false
+}
+
+// Base returns the last base, if there is one.
+func (l Loaded) Base() (Base, bool) { return l.BaseAt(l.Last) }
 
 // Load reads a history and hands each whole body, in order, to take, which may keep
 // it. A message that makes no sense goes to refuse and is passed over: one must not
-// take the document away. A version that this pod does not know ends the reading with
-// its *VersionError, since what it says cannot be left out.
+// take the document away. A version or a kind that this pod does not know ends the reading
+// with its *VersionError or *KindError, since what it says cannot be left out; so does a
+// malformed message of a stored life, which may hold the base.
 func Load(ctx context.Context, h History, subject string, take func(k Kind, body []byte), refuse func(error)) (Loaded, error) {
 	r := replay{loaded: Loaded{Starts: map[Key]uint64{}}, groups: map[Key]*group{}}
 	last, err := h.Load(ctx, subject, func(seq uint64, data []byte) error {
 		m, err := Read(data)
-		if version := (*VersionError)(nil); errors.As(err, &version) {
+		version, kind := (*VersionError)(nil), (*KindError)(nil)
+		if errors.As(err, &version) || errors.As(err, &kind) || err != nil && len(data) > 0 && data[0] == byte(Kept) {
 			return err
 		}
 		if err != nil {
 			refuse(err)
 			return nil
 		}
-		if k, body := r.next(seq, m); body != nil {
+		k, body, err := r.next(seq, m)
+		if body != nil {
 			take(k, body)
 		}
-		return nil
+		return err
 	})
 	r.loaded.Last = last
 	return r.loaded, err
@@ -50,8 +84,12 @@ type replay struct {
 	groups map[Key]*group
 }
 
-// next takes a message, and returns the body that it completes, nil if none.
-func (r *replay) next(seq uint64, m Message) (Kind, []byte) {
+// next takes a message, and returns the update that it completes, nil if none.
+func (r *replay) next(seq uint64, m Message) (k Kind, update []byte, err error) {
+	if m.Kind == Seed || m.Kind == Stored {
+		return 0, nil, r.mark(seq, m)
+	}
+	r.loaded.Changed = seq
 	r.loaded.Messages, r.loaded.Size = r.loaded.Messages+1, r.loaded.Size+len(m.Body)
 	for key, g := range r.groups {
 		if key.Room == m.Room && m.Counter >= key.First+uint64(len(g.parts)) {
@@ -64,14 +102,40 @@ func (r *replay) next(seq uint64, m Message) (Kind, []byte) {
 			r.groups[key], r.loaded.Starts[key] = new(group), seq
 		}
 		if m.Body, m.Kind = r.groups[key].add(m.Part, m.Body), m.Part.Kind; m.Body == nil {
-			return 0, nil
+			return 0, nil, nil
 		}
 		r.forget(key)
 	}
 	if m.Kind == Snapshot {
 		r.loaded.Messages, r.loaded.Size = 0, 0
+		r.loaded.Whole = true
+		if m.Format == Kept {
+			var base Base
+			if base, m.Body, err = ReadBase(m.Body); err != nil {
+				return 0, nil, err
+			}
+			r.loaded.bases = append(r.loaded.bases, based{seq, base})
+		}
 	}
-	return m.Kind, m.Body
+	return m.Kind, m.Body, nil
+}
+
+// mark takes a message that holds no update.
+func (r *replay) mark(seq uint64, m Message) error {
+	upTo, base, err := uint64(0), Base{}, error(nil)
+	if m.Kind == Stored {
+		upTo, base, err = ReadMark(m.Body)
+	} else {
+		base, _, err = ReadBase(m.Body)
+	}
+	if err != nil {
+		return err
+	}
+	if upTo < seq { // else it speaks of a stream that was lost, whose numbers come again
+		r.loaded.Stored = max(r.loaded.Stored, upTo)
+	}
+	r.loaded.bases = append(r.loaded.bases, based{seq, base})
+	return nil
 }
 
 func (r *replay) forget(key Key) {

@@ -32,15 +32,15 @@ func insert(client byte, text string) []byte {
 // parts appends a body in n parts.
 func (h recorded) parts(room ID, first uint64, k Kind, body []byte, n int) recorded {
 	Split(body, (len(body)+n-1)/n, func(index, count int, piece []byte) {
-		h = append(h, AppendPart(nil, room, first+uint64(index), Part{First: first, Index: index, Count: count, Kind: k}, piece))
+		h = append(h, Plain.AppendPart(nil, room, first+uint64(index), Part{First: first, Index: index, Count: count, Kind: k}, piece))
 	})
 	return h
 }
 
 func TestAHistoryIsReadIntoAStoreWithoutARoom(t *testing.T) {
-	h := recorded{Append(nil, 1, Updates, 1, insert(1, "one"))}
+	h := recorded{Plain.Append(nil, 1, Updates, 1, insert(1, "one"))}
 	h = h.parts(2, 1, Snapshot, insert(2, "two"), 3)
-	h = append(h, []byte{Version, 99}, Append(nil, 1, Updates, 2, insert(3, "three")))
+	h = append(h, []byte{byte(Plain), 99}, Plain.Append(nil, 1, Updates, 2, insert(3, "three")))
 	store := ystore.New(ystore.Limits{})
 	var kinds []Kind
 	refused := 0
@@ -64,10 +64,10 @@ func TestAHistoryIsReadIntoAStoreWithoutARoom(t *testing.T) {
 }
 
 func TestWhatLacksPartsIsNamedByWhereItBegins(t *testing.T) {
-	h := recorded{Append(nil, 1, Updates, 1, insert(1, "one"))}
+	h := recorded{Plain.Append(nil, 1, Updates, 1, insert(1, "one"))}
 	h = append(h, recorded{}.parts(2, 1, Updates, []byte("given up"), 4)[:2]...)
 	h = append(h, recorded{}.parts(3, 1, Updates, []byte("under way"), 2)[:1]...)
-	h = append(h, Append(nil, 2, Updates, 5, insert(2, "two"))) // its room went on
+	h = append(h, Plain.Append(nil, 2, Updates, 5, insert(2, "two"))) // its room went on
 	loaded, err := Load(t.Context(), h, "", func(Kind, []byte) {}, func(err error) { t.Error(err) })
 	if err != nil || len(loaded.Starts) != 1 || loaded.Starts[Key{3, 1}] != 4 {
 		t.Errorf("loaded %+v, %v", loaded, err)
@@ -75,7 +75,7 @@ func TestWhatLacksPartsIsNamedByWhereItBegins(t *testing.T) {
 }
 
 func TestAVersionThatIsNotKnownEndsTheReading(t *testing.T) {
-	later := Append(nil, 1, Updates, 1, insert(1, "one"))
+	later := Plain.Append(nil, 1, Updates, 1, insert(1, "one"))
 	later[0] = Version + 1
 	_, err := Load(t.Context(), recorded{later}, "", func(Kind, []byte) { t.Error("it was taken") }, func(error) { t.Error("it was passed over") })
 	if version := (*VersionError)(nil); !errors.As(err, &version) || version.Version != Version+1 {
@@ -105,7 +105,7 @@ func TestIncompleteMessagesOfTheBusAreFew(t *testing.T) {
 }
 
 func TestMalformedMessagesAreRefused(t *testing.T) {
-	good := AppendPart(nil, 1, 7, Part{First: 7, Count: 2, Kind: Updates}, []byte("x"))
+	good := Plain.AppendPart(nil, 1, 7, Part{First: 7, Count: 2, Kind: Updates}, []byte("x"))
 	if m, err := Read(good); err != nil || m.Part.Count != 2 || string(m.Body) != "x" {
 		t.Fatalf("read as %+v, %v", m, err)
 	}
@@ -114,9 +114,9 @@ func TestMalformedMessagesAreRefused(t *testing.T) {
 		"header only":        good[:headerSize],
 		"cut":                good[:headerSize+2],
 		"a signal":           AppendTo(nil, Hello, 1, 2),
-		"index beyond count": AppendPart(nil, 1, 7, Part{First: 7, Index: 2, Count: 2, Kind: Updates}, nil),
-		"too many parts":     AppendPart(nil, 1, 7, Part{First: 7, Count: maxParts + 1, Kind: Updates}, nil),
-		"parts of a signal":  AppendPart(nil, 1, 7, Part{First: 7, Count: 2, Kind: Hello}, nil),
+		"index beyond count": Plain.AppendPart(nil, 1, 7, Part{First: 7, Index: 2, Count: 2, Kind: Updates}, nil),
+		"too many parts":     Plain.AppendPart(nil, 1, 7, Part{First: 7, Count: maxParts + 1, Kind: Updates}, nil),
+		"parts of a signal":  Plain.AppendPart(nil, 1, 7, Part{First: 7, Count: 2, Kind: Hello}, nil),
 	} {
 		if m, err := Read(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: read as %+v, %v", name, m, err)

@@ -14,7 +14,10 @@ import (
 // the format's version and its kind, then the publishing room's id:
 //
 //	version uint8, kind uint8, room uint64 (little endian), then by kind
-//	updates, snapshot:  counter uvarint, Yjs update
+//	updates, snapshot:  counter uvarint, Yjs update; a snapshot of a stored life has its base before the update
+//	seed:               counter uvarint, base
+//	stored:             counter uvarint, sequence uvarint, base
+//	base:               store, generation uint64, version, flags uint8, state vector
 //	part:               counter uvarint, first counter of the group uvarint, index uvarint, count uvarint, kind uint8, bytes
 //	hello, beacon:      epoch uint64, pod subject, counter uvarint, delete-set digest uint64, state vector
 //	answer:             room addressed uint64, then as hello
@@ -30,11 +33,23 @@ import (
 // An epoch stands as the FNV-1a hash of its name: signals of another life of the
 // document are not for this one.
 //
-// Pod subjects are preceded by their length; what stands last has none.
+// Strings and pod subjects are preceded by their length; what stands last has none.
+//
+// The history of a stored life has version 2, everything else version 1: a pod that
+// knows nothing of stores must not take such a history for the whole document.
 const (
-	// Version is the version of the messages that this pod writes.
-	Version        = 1
+	// Version is the latest version of messages that this pod reads and writes.
+	Version        = 2
 	oldestReadable = 1
+)
+
+// Format is the version in which a history is written.
+type Format uint8
+
+// The formats.
+const (
+	Plain Format = 1 // of lives that end with their last user
+	Kept  Format = 2 // of stored lives
 )
 
 // ID names one opening of a document on one pod. It is drawn at random, so that
@@ -44,7 +59,8 @@ type ID uint64
 // Kind is what a message is.
 type Kind uint8
 
-// The kinds. The history holds the first three; the others go over the bus only.
+// The kinds. The history holds the first three, that of a stored life Seed and Stored,
+// too; the others go over the bus only.
 const (
 	Updates Kind = iota + 1
 	Snapshot
@@ -61,6 +77,8 @@ const (
 	Who
 	Ask
 	Saved
+	Seed
+	Stored
 )
 
 // headerSize is the length of version, kind and room id.
@@ -79,11 +97,21 @@ func (e *VersionError) Error() string {
 		e.Version, oldestReadable, Version)
 }
 
+// KindError says that a history holds what this pod does not know. It must not be passed
+// over: what is written without it would take it away.
+type KindError struct{ Kind Kind }
+
+func (e *KindError) Error() string {
+	return fmt.Sprintf("the history holds a message of kind %d, which this pod does not know: upgrade it", e.Kind)
+}
+
 // ErrMalformed is returned for bytes that are no message.
 var ErrMalformed = errors.New("malformed message between pods")
 
-func appendHeader(dst []byte, k Kind, id ID) []byte {
-	return binary.LittleEndian.AppendUint64(append(dst, Version, byte(k)), uint64(id))
+func appendHeader(dst []byte, k Kind, id ID) []byte { return Plain.header(dst, k, id) }
+
+func (f Format) header(dst []byte, k Kind, id ID) []byte {
+	return binary.LittleEndian.AppendUint64(append(dst, byte(f), byte(k)), uint64(id))
 }
 
 // ReadHeader takes the header off a message. Errors are *VersionError or

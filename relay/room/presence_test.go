@@ -108,7 +108,7 @@ func TestPresenceIsToldToARoomThatWasHeardFirstByAnEdit(t *testing.T) {
 			}
 			switch at := r.place(); first {
 			case "edit":
-				r.Receive(at.updates, "", oplog.Append(nil, from, oplog.Updates, 1, (&writer{client: 9}).insert("x")))
+				r.Receive(at.updates, "", oplog.Plain.Append(nil, from, oplog.Updates, 1, (&writer{client: 9}).insert("x")))
 			case "states":
 				r.Receive(at.signals, "", oplog.AppendStates(nil, from, at.tag, []awareness.Entry{{Client: 6, Clock: 1, State: []byte(`{}`)}}))
 			}

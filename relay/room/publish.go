@@ -244,9 +244,9 @@ func (r *Room) append(k oplog.Kind, body []byte, flight flight, outcome func(seq
 		var data []byte
 		counter := first + uint64(index)
 		if count == 1 {
-			data = oplog.Append(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, k, counter, piece)
+			data = oplog.Plain.Append(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, k, counter, piece)
 		} else {
-			data = oplog.AppendPart(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, counter, oplog.Part{First: first, Index: index, Count: count, Kind: k}, piece)
+			data = oplog.Plain.AppendPart(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, counter, oplog.Part{First: first, Index: index, Count: count, Kind: k}, piece)
 		}
 		if err := r.rooms.cfg.History.Append(subject, data, a.done); err != nil {
 			a.done(0, err)

@@ -192,7 +192,7 @@ func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 // begin appends the first part of a message that its room never finishes.
 func begin(t *testing.T, r *Room, room oplog.ID, counter uint64) {
 	t.Helper()
-	data := oplog.AppendPart(nil, room, counter, oplog.Part{First: counter, Count: 2, Kind: oplog.Snapshot}, []byte("half"))
+	data := oplog.Plain.AppendPart(nil, room, counter, oplog.Part{First: counter, Count: 2, Kind: oplog.Snapshot}, []byte("half"))
 	appended := make(chan error, 1)
 	if err := r.rooms.cfg.History.Append(r.place().updates, data, func(_ uint64, err error) { appended <- err }); err != nil {
 		t.Fatal(err)

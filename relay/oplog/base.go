@@ -1,0 +1,65 @@
+package oplog
+
+import "encoding/binary"
+
+// Base says on which state of the store the history of a stored life stands: what lies
+// before its first message is the body of that version. Every snapshot begins with one,
+// so that compaction never removes it.
+type Base struct {
+	Store       string // the identity of the store
+	Generation  uint64 // of the document
+	Version     string // of the body, opaque; empty: nothing was stored
+	KeepDeleted bool   // the content of deleted items is kept
+	// Covers is the state vector of the body, for those who load it: one that is behind
+	// it is not the body that was meant. Nil: not known.
+	Covers []byte
+}
+
+// AppendBase appends a base.
+func AppendBase(dst []byte, b Base) []byte {
+	dst = appendString(dst, b.Store)
+	dst = binary.LittleEndian.AppendUint64(dst, b.Generation)
+	dst = appendString(dst, b.Version)
+	flags := byte(0)
+	if b.KeepDeleted {
+		flags = 1
+	}
+	return appendString(append(dst, flags), string(b.Covers))
+}
+
+// ReadBase takes a base off. What is not one is ErrMalformed; so is one of flags that
+// this version does not know.
+func ReadBase(body []byte) (b Base, rest []byte, err error) {
+	r := Reader{Rest: body}
+	b.Store, b.Generation, b.Version = r.String(), r.Uint64(), r.String()
+	flags := r.byte()
+	covers := r.String()
+	if r.Err != nil || flags > 1 {
+		return Base{}, nil, ErrMalformed
+	}
+	b.KeepDeleted = flags == 1
+	if covers != "" {
+		b.Covers = []byte(covers)
+	}
+	return b, r.Rest, nil
+}
+
+// AppendMark appends what a Stored message says: everything up to a sequence of the
+// history is in the store, as the version of a base.
+func AppendMark(dst []byte, upTo uint64, b Base) []byte {
+	return AppendBase(binary.AppendUvarint(dst, upTo), b)
+}
+
+// ReadMark reads what AppendMark wrote.
+func ReadMark(body []byte) (upTo uint64, b Base, err error) {
+	r := Reader{Rest: body}
+	upTo = r.Uvarint()
+	if r.Err != nil {
+		return 0, Base{}, ErrMalformed
+	}
+	b, rest, err := ReadBase(r.Rest)
+	if len(rest) > 0 {
+		err = ErrMalformed
+	}
+	return upTo, b, err
+}

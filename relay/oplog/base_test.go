@@ -1,0 +1,99 @@
+package oplog
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+)
+
+func seed(b Base) []byte { return Kept.Append(nil, 1, Seed, 1, AppendBase(nil, b)) }
+
+func mark(upTo uint64, b Base) []byte {
+	return Kept.Append(nil, 1, Stored, 1, AppendMark(nil, upTo, b))
+}
+
+func snapshot(b Base, update []byte) []byte { return append(AppendBase(nil, b), update...) }
+
+func read(t *testing.T, h recorded) (Loaded, [][]byte) {
+	t.Helper()
+	var updates [][]byte
+	loaded, err := Load(t.Context(), h, "", func(_ Kind, body []byte) { updates = append(updates, body) }, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded, updates
+}
+
+func TestReadersHonourEveryBaseThatTheyMeet(t *testing.T) {
+	one := Base{Store: "S", Generation: 1 << 60, Version: "v1", KeepDeleted: true, Covers: []byte{0}}
+	two, three := Base{Store: "S", Version: "v2"}, Base{Store: "S", Version: "v3"}
+	update := insert(1, "one")
+	h := recorded{seed(one), Kept.Append(nil, 1, Updates, 2, update)}
+	Split(snapshot(two, update), 8, func(index, count int, piece []byte) {
+		h = append(h, Kept.AppendPart(nil, 1, 3+uint64(index), Part{First: 3, Index: index, Count: count, Kind: Snapshot}, piece))
+	})
+	last := uint64(len(h))
+	h = append(h, mark(2, three))
+	loaded, updates := read(t, h)
+	for seq, expected := range map[uint64]Base{1: one, last - 1: one, last: two, last + 1: three} {
+		if got, ok := loaded.BaseAt(seq); !ok || !reflect.DeepEqual(got, expected) {
+			t.Errorf("at %d the base is %+v, expected %+v", seq, got, expected)
+		}
+	}
+	if _, ok := loaded.BaseAt(0); ok {
+		t.Error("there is a base before the first message")
+	}
+	if len(updates) != 2 || string(updates[1]) != string(update) || !loaded.Whole {
+		t.Errorf("took %q", updates)
+	}
+	incomplete, _ := read(t, h[:last-1])
+	if got, _ := incomplete.Base(); !reflect.DeepEqual(got, one) || incomplete.Whole {
+		t.Errorf("half a snapshot gives the base %+v", got)
+	}
+}
+
+// The rule by which a life ends: what stands above what is stored is owed, whatever
+// else follows.
+func TestALifeIsCleanWhenNothingStandsAboveWhatIsStored(t *testing.T) {
+	b := Base{Store: "S", Version: "v1"}
+	update := Kept.Append(nil, 1, Updates, 1, insert(1, "one"))
+	part := Kept.AppendPart(nil, 2, 1, Part{First: 1, Count: 2, Kind: Updates}, []byte("x"))
+	for name, c := range map[string]struct {
+		h     recorded
+		clean bool
+	}{
+		"nothing":                       {nil, true},
+		"a seed":                        {recorded{seed(b)}, true},
+		"an edit":                       {recorded{seed(b), update}, false},
+		"a stored edit":                 {recorded{seed(b), update, mark(2, b)}, true},
+		"an edit before the word of it": {recorded{seed(b), update, update, mark(2, b)}, false},
+		"an edit behind the word of it": {recorded{seed(b), update, mark(2, b), update}, false},
+		"a mark of less after":          {recorded{seed(b), update, mark(2, b), mark(1, b)}, true},
+		"a snapshot":                    {recorded{seed(b), update, mark(2, b), Kept.Append(nil, 1, Snapshot, 1, snapshot(b, insert(1, "one")))}, false},
+		"half a message":                {recorded{seed(b), update, mark(2, b), part}, false},
+		"the word of a lost stream":     {recorded{seed(b), update, mark(3, b)}, false},
+	} {
+		if loaded, _ := read(t, c.h); loaded.Clean() != c.clean {
+			t.Errorf("%s: clean is %v", name, loaded.Clean())
+		}
+	}
+}
+
+func TestWhatIsNotKnownEndsTheReading(t *testing.T) {
+	later := Kept.Append(nil, 1, Stored+1, 1, nil)
+	for name, m := range map[string][]byte{
+		"a kind":         later,
+		"a part of one":  Kept.AppendPart(nil, 1, 1, Part{First: 1, Count: 2, Kind: Stored + 1}, nil),
+		"a base's flags": Kept.Append(nil, 1, Seed, 1, append(AppendBase(nil, Base{})[:10], 2, 0)),
+		"a broken mark":  Kept.Append(nil, 1, Stored, 1, []byte{1}),
+		"a broken one":   Kept.Append(nil, 1, Updates, 1, nil)[:headerSize],
+	} {
+		_, err := Load(t.Context(), recorded{m}, "", func(Kind, []byte) { t.Errorf("%s was taken", name) }, func(error) { t.Errorf("%s was passed over", name) })
+		if err == nil {
+			t.Errorf("%s was read", name)
+		}
+	}
+	if _, err := Read(later); !errors.As(err, new(*KindError)) {
+		t.Errorf("got %v", err)
+	}
+}
