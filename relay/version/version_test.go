@@ -31,7 +31,7 @@ func TestTheCommitIsToldAndWhetherItWasChanged(t *testing.T) {
 	if i.Commit != "c949dad" || !i.Modified || i.Protocol != oplog.Version || i.Go != "go1.26" {
 		t.Errorf("%+v", i)
 	}
-	for _, line := range []string{"version   v1.2.3\n", "commit    c949dad, with changes\n", "protocol  1 (between nodes)\n"} {
+	for _, line := range []string{"version   v1.2.3\n", "commit    c949dad, with changes\n", "protocol  2 (between nodes)\n"} {
 		if !strings.Contains(i.String(), line) {
 			t.Errorf("no %q in\n%s", line, i)
 		}
