@@ -29,12 +29,36 @@ func (a About) Differs(b About) string {
 	switch {
 	case differ(a.Cluster, b.Cluster):
 		return fmt.Sprintf("one uses the NATS cluster %s, the other %s", a.Cluster, b.Cluster)
+	case differ(a.Store, b.Store) && a.Store == NoStore:
+		return fmt.Sprintf("one stores documents in %s, the other nowhere", b.Store)
+	case differ(a.Store, b.Store) && b.Store == NoStore:
+		return fmt.Sprintf("one stores documents in %s, the other nowhere", a.Store)
 	case differ(a.Store, b.Store):
 		return fmt.Sprintf("one stores documents in %s, the other in %s", a.Store, b.Store)
 	case a.Protocol > 0 && b.Protocol > 0 && max(a.Protocol, b.Protocol)-min(a.Protocol, b.Protocol) > 1:
 		return fmt.Sprintf("their messages have the versions %d and %d, which are more than one apart", a.Protocol, b.Protocol)
 	}
 	return ""
+}
+
+// storesMore reports whether a store is all that this node has before another one.
+func (a About) storesMore(b About) bool {
+	if b.Store != NoStore {
+		return false
+	}
+	b.Store = a.Store
+	return a.Differs(b) == ""
+}
+
+// about is what the node says about itself in this registry.
+func (b *bucket) about() (a About) {
+	if b.cfg.About != nil {
+		a = b.cfg.About()
+	}
+	if b.cfg.Store != nil {
+		a.Store = b.cfg.Store(b.license)
+	}
+	return a
 }
 
 // Stranger is a node of this node's region that does not belong together with it.
@@ -51,17 +75,20 @@ func (r *Registry) Strangers() []Stranger {
 	if r.cfg.About == nil {
 		return nil
 	}
-	mine := r.cfg.About()
 	found := make(map[docid.NodeID]Stranger)
 	for _, b := range r.buckets {
+		mine := b.about()
 		b.lease.mu.Lock()
 		started := b.lease.started
 		b.lease.mu.Unlock()
 		b.peers.each(b.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
-			if why := mine.Differs(l.About); why != "" && node != b.cfg.Node {
-				earlier := l.Started.Before(started) || l.Started.Equal(started) && node < b.cfg.Node
-				found[node] = Stranger{node, why, earlier}
+			why := mine.Differs(l.About)
+			if why == "" || node == b.cfg.Node || found[node].Earlier {
+				return
 			}
+			earlier := l.Started.Before(started) || l.Started.Equal(started) && node < b.cfg.Node
+			// A region that is given a store gets it node by node.
+			found[node] = Stranger{node, why, earlier && !mine.storesMore(l.About)}
 		})
 	}
 	strangers := make([]Stranger, 0, len(found))

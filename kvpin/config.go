@@ -78,6 +78,9 @@ type Config struct {
 	// About says what the node tells the others about itself in its lease. Called at
 	// each renewal; nil: nothing.
 	About func() About
+	// Store is About.Store in the registry of a license region: the store that keeps its
+	// documents, or NoStore. Nil: About says it for all.
+	Store func(docid.LicenseRegion) string
 	// Alive asks this region's other nodes whether one of them has a document open in
 	// an epoch, although no lease says so: a node that has lost the registry may still
 	// have its clients. ErrSilent says that there is one that does not answer, other

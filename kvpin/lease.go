@@ -275,9 +275,7 @@ func (b *bucket) leaseRecord(id LeaseID) leaseRecord {
 	if b.cfg.Load != nil {
 		r.Load = b.cfg.Load()
 	}
-	if b.cfg.About != nil {
-		r.About = b.cfg.About()
-	}
+	r.About = b.about()
 	return r
 }
 

@@ -18,6 +18,8 @@ const (
 	noticePrefix = "notice."
 	// A key below sweepPrefix names the node that is looking for a region's orphans.
 	sweepPrefix = "sweep."
+	// Keys below storePrefix say where documents are kept between their lives.
+	storePrefix = "store."
 )
 
 // pinRecord is a pin as the bucket stores it.

@@ -226,7 +226,7 @@ const unsavedTooLong = 30 * time.Second
 
 func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
 	status, code := "healthy", http.StatusOK
-	if n.rooms.Unsaved() > unsavedTooLong {
+	if n.rooms.Unsaved() > unsavedTooLong || n.cfg.stores.down() {
 		status = "degraded"
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {

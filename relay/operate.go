@@ -62,7 +62,7 @@ func (n *Node) state() string {
 	if n.gate.gauge.Overloaded() {
 		return control.StateOverloaded
 	}
-	if n.Apart() != nil {
+	if n.Apart() != nil || n.cfg.stores.down() {
 		return control.StateDegraded
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {

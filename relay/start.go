@@ -51,9 +51,12 @@ type Options struct {
 	RegistryWait time.Duration                        // for a lease in each registry before clients come; 0: none
 
 	// Stores keep documents between their lives, by the license region whose they are;
-	// the documents of others end with their last user. Each has its marker: Start
-	// creates none. They are closed by the caller, after the node.
-	Stores map[docid.LicenseRegion]storage.Store
+	// the documents of others end with their last user. The registry names each: Start
+	// names one that is empty and takes no clients until an operator has named another.
+	// They are closed by the caller, after the node. A store that no other process can
+	// use says so by a method Exclusive() bool.
+	Stores       map[docid.LicenseRegion]storage.Store
+	StoreTimeout time.Duration // of one call, longer by 1 s for each MiB; 0: DefaultStoreTimeout
 
 	// Registerer takes the node's metrics, unless Config.Metrics is set. Nil disables
 	// them.
@@ -73,6 +76,7 @@ type links struct {
 	front    front
 
 	twins  *twins
+	stores *settling
 	failed chan error         // why the node cannot go on
 	cancel context.CancelFunc // ends the tasks
 	tasks  sync.WaitGroup
@@ -144,7 +148,12 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 			l.failed <- twin
 		}
 	})
+	l.stores = newSettling(n.cfg.stores, l.registry, n.log)
+	l.tasks.Go(func() { l.stores.run(background) })
 	if err = l.awaitLeases(ctx, o.RegistryWait, n.log); err != nil {
+		return nil, err
+	}
+	if err = l.stores.wait(ctx, l.failed); err != nil {
 		return nil, err
 	}
 	l.front.admits.Store(true)
@@ -171,9 +180,7 @@ func (l *links) serve(o *Options) {
 func (l *links) connect(ctx context.Context, o *Options) (err error) {
 	log, node := o.Config.Log, o.Config.Node
 	o.NATS.Name, o.NATS.Log = "wsnode "+string(node), log
-	if o.Config.stores, err = identify(ctx, o.Stores); err != nil {
-		return err
-	}
+	o.Config.stores = guardStores(o)
 	if l.nc, err = bus.Connect(ctx, o.NATS); err != nil {
 		return err
 	}
@@ -215,6 +222,7 @@ func (l *links) registryConfig(o *Options) kvpin.Config {
 		},
 		Load:     func() (load json.RawMessage) { l.front.whenUp(func(n *Node) { load = n.leaseLoad() }); return load },
 		About:    func() kvpin.About { return about(l.bus) },
+		Store:    o.Config.stores.named,
 		Unpinned: func(doc docid.Document, pin kvpin.Pin) { l.front.whenUp(func(n *Node) { n.unpinned(doc, pin) }) },
 		Alive: func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (alive bool, err error) {
 			err = errStarting

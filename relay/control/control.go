@@ -101,7 +101,7 @@ const (
 	StateReady      = "ready"
 	StateDraining   = "draining"   // takes no new clients
 	StateOverloaded = "overloaded" // takes no new clients for now
-	StateDegraded   = "degraded"   // a registry does not answer, or the node does not belong together with others of its region
+	StateDegraded   = "degraded"   // a registry or a store does not answer, or the node does not belong together with others of its region
 )
 
 // Info describes a node.

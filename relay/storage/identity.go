@@ -19,6 +19,10 @@ var MarkerDocument = docid.Document{Name: ".wsnode/store"}
 
 const markerKey = ".wsnode/store.json"
 
+// AllLicenses is the license region of a store that keeps the documents of whichever
+// one: of an installation in one place.
+const AllLicenses docid.LicenseRegion = "*"
+
 // KeyFormat is the spelling of keys that this program reads and writes.
 const KeyFormat = 1
 
@@ -27,8 +31,13 @@ const KeyFormat = 1
 // a volume that is not mounted.
 type Identity struct {
 	ID        string              `json:"id"`        // random, by NewStoreID; also stands in the registry
-	License   docid.LicenseRegion `json:"license"`   // whose documents it keeps
+	License   docid.LicenseRegion `json:"license"`   // whose documents it keeps; AllLicenses: all
 	KeyFormat int                 `json:"keyFormat"` // KeyFormat of the program that made it
+}
+
+// Keeps reports whether the store is for the documents of a license region.
+func (id Identity) Keeps(license docid.LicenseRegion) bool {
+	return id.License == license || id.License == AllLicenses
 }
 
 // NewStoreID draws an id for a new store.
@@ -37,7 +46,7 @@ func NewStoreID() string { return rand.Text() }
 // Init makes a store one of ours. A store that is one already answers with
 // ErrConflict, whatever its identity: Identify tells it.
 func Init(ctx context.Context, s Store, id Identity) error {
-	if id.ID == "" || !docid.ValidRegion(string(id.License)) || id.KeyFormat != KeyFormat {
+	if id.ID == "" || id.License != AllLicenses && !docid.ValidRegion(string(id.License)) || id.KeyFormat != KeyFormat {
 		return fmt.Errorf("init store: %+v: expected an id, a license region and key format %d", id, KeyFormat)
 	}
 	body, err := json.Marshal(id)

@@ -74,6 +74,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
+// Exclusive says that no other process can use the store.
+func (s *Store) Exclusive() bool { return s.lock != nil }
+
 // Close lets another process have the directory.
 func (s *Store) Close() error {
 	if s.lock == nil {

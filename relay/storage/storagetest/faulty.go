@@ -48,6 +48,14 @@ type Faulty struct {
 	mu       sync.Mutex // guards all below
 	fault    Fault
 	happened map[Fault]int
+	calls    int
+}
+
+// Calls says how many calls there were.
+func (f *Faulty) Calls() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
 }
 
 // Set makes all calls from now on fail in this way, which is None for not at all.
@@ -74,6 +82,7 @@ func (f *Faulty) next(operation string, d docid.Document) Fault {
 	if f.Choose == nil {
 		chosen = f.fault
 	}
+	f.calls++
 	if chosen != None {
 		if f.happened == nil {
 			f.happened = map[Fault]int{}
