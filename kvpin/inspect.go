@@ -47,6 +47,8 @@ type Lease struct {
 	Settling []LeaseID
 	Started  time.Time       // by the node's clock
 	Renewed  time.Time       // by the registry's clock
+	Clock    time.Time       // the node's, just before Renewed; zero: it is of a version that does not say
+	Time     time.Duration   // that it is good for; 0: as Clock
 	Load     json.RawMessage // what Config.Load said
 	About
 }
@@ -113,7 +115,8 @@ func (i *Inspector) Leases(ctx context.Context, license docid.LicenseRegion) ([]
 		}
 		leases = append(leases, Lease{
 			Node: nodeOfLease(e.Key), Region: record.Region, ID: record.Lease, Draining: record.Draining,
-			Settling: record.Settling, Started: record.Started, Renewed: e.Written, Load: record.Load, About: record.About,
+			Settling: record.Settling, Started: record.Started, Renewed: e.Written,
+			Clock: record.Clock, Time: time.Duration(record.TTL) * time.Second, Load: record.Load, About: record.About,
 		})
 		return nil
 	})

@@ -271,7 +271,7 @@ func (b *bucket) leaseRecord(id LeaseID) leaseRecord {
 	l := &b.lease
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := leaseRecord{Region: b.cfg.Region, Lease: id, Settling: l.settling, Draining: b.draining.Load(), Started: l.started, TTL: int64(b.cfg.LeaseTTL / time.Second)}
+	r := leaseRecord{Region: b.cfg.Region, Lease: id, Settling: l.settling, Draining: b.draining.Load(), Started: l.started, TTL: int64(b.cfg.LeaseTTL / time.Second), Clock: time.Now().UTC()}
 	if b.cfg.Load != nil {
 		r.Load = b.cfg.Load()
 	}

@@ -65,7 +65,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 	if !nc.IsConnected() {
 		return false, unavailable(s.link.notConnected())
 	}
-	if err := checkVersion(nc.ConnectedServerVersion(), nc.ConnectedUrlRedacted()); err != nil {
+	if err := CheckServer(nc); err != nil {
 		return false, &BucketError{bucket, []string{err.Error()}}
 	}
 	js, err := jetStream(nc, source.Domain)
@@ -140,6 +140,11 @@ func compare(have, want jetstream.StreamConfig) (wrong []string) {
 	check(len(have.Subjects) == 1 && have.Subjects[0] == want.Subjects[0], "its subjects are %v, expected %v", have.Subjects, want.Subjects)
 	check(have.Replicas >= want.Replicas, "it has %d replicas, expected %d", have.Replicas, want.Replicas)
 	return wrong
+}
+
+// CheckServer says why the NATS server of a connection is too old for nodes.
+func CheckServer(nc *nats.Conn) error {
+	return checkVersion(nc.ConnectedServerVersion(), nc.ConnectedUrlRedacted())
 }
 
 func checkVersion(version, url string) error {

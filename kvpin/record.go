@@ -90,6 +90,7 @@ type leaseRecord struct {
 	Left     bool            `json:"left,omitempty"` // given back in order: nothing to sweep
 	Started  time.Time       `json:"started"`
 	TTL      int64           `json:"ttl,omitempty"` // as that of a pin
+	Clock    time.Time       `json:"clock,omitzero"` // of the node when it wrote this, so that others can tell how far it is off
 	Load     json.RawMessage `json:"load,omitempty"`
 	About
 }

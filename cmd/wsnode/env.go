@@ -16,6 +16,9 @@ import (
 // so in the flag's help.
 func fromEnvironment(cmd *cobra.Command) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[argumentOnly] != nil {
+			return
+		}
 		_, separated := separator(f)
 		f.Usage += " [$" + variable(f.Name) + separated + "]"
 	})
@@ -25,7 +28,7 @@ func fromEnvironment(cmd *cobra.Command) {
 		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			value, set := os.LookupEnv(variable(f.Name))
-			if !set || f.Changed || err != nil {
+			if !set || f.Changed || err != nil || f.Annotations[argumentOnly] != nil {
 				return
 			}
 			values := []string{value}
@@ -41,6 +44,10 @@ func fromEnvironment(cmd *cobra.Command) {
 		return err
 	}
 }
+
+// argumentOnly annotates flags that say what a command is to do, which is nothing that a
+// node's environment may say.
+const argumentOnly = "argument only"
 
 // kind says what a flag's value is, of those whose values can be wrong.
 func kind(f *pflag.Flag) string {
@@ -111,7 +118,11 @@ func checkVariables(cmd *cobra.Command, environment []string) error {
 		return slices.Contains(foreignVariables, name) || strings.HasPrefix(name, "WSNODE_TEST_")
 	}
 	for _, c := range append(cmd.Root().Commands(), cmd) {
-		c.Flags().VisitAll(func(f *pflag.Flag) { known[variable(f.Name)] = true })
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Annotations[argumentOnly] == nil {
+				known[variable(f.Name)] = true
+			}
+		})
 	}
 	for _, entry := range environment {
 		name, _, _ := strings.Cut(entry, "=")

@@ -17,8 +17,11 @@ import (
 	"github.com/wsnode/wsnode/relay/version"
 )
 
-// exitUsage is the exit code of a wrong setting or argument.
-const exitUsage = 2
+// Exit codes, those of wsctl.
+const (
+	exitUsage     = 2 // a wrong setting or argument
+	exitUnhealthy = 6 // a check found something wrong
+)
 
 // usageError is a wrong setting: its text names the flag and what it expects.
 type usageError struct{ error }
@@ -54,6 +57,9 @@ func run(ctx context.Context, args []string) int {
 	fmt.Fprintln(os.Stderr, "wsnode:", err)
 	if wrong := (usageError{}); errors.As(err, &wrong) || strings.HasPrefix(err.Error(), "unknown command ") {
 		return exitUsage
+	}
+	if errors.Is(err, errUnhealthy) {
+		return exitUnhealthy
 	}
 	return 1
 }

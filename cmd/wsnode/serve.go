@@ -54,6 +54,7 @@ type serveFlags struct {
 	limits                          limitFlags
 	admin                           adminFlags
 	logFormat, logLevel             string
+	check                           checkFlags
 	set                             *pflag.FlagSet
 	reloads                         []reload // what SIGHUP has read again
 }
@@ -69,9 +70,16 @@ A node needs the region's NATS (--nats-url, or --standalone for an embedded
 server and a region of one node), the registries of the license regions that it
 serves (--registry for each, or --single-region to keep all of them on the
 region's own NATS), and the keys that tokens are signed with (--jwks-url, or
---jwks-file).`,
+--jwks-file). With --check it looks whether a node with these settings would find
+all of that, says how to mend what is wrong, and ends: with exit code 6 if something
+is.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.check.on {
+				return f.preflight(cmd.Context(), cmd.OutOrStdout())
+			}
+			return f.run(cmd.Context())
+		},
 	}
 	fl := cmd.Flags()
 	f.set = fl
@@ -112,6 +120,7 @@ region's own NATS), and the keys that tokens are signed with (--jwks-url, or
 	f.admin.registerTraces(fl)
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.check.register(fl)
 	fromEnvironment(cmd)
 	return cmd
 }
@@ -339,7 +348,7 @@ func (f *serveFlags) clients(c *relay.Options) error {
 			return wrongFlag(flag, "expected no braces but those of {tenantId}")
 		}
 	}
-	verifier, err := authn.New(authn.Config{JWKSURL: f.jwksURL, KeyFile: f.jwksFile, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: c.Config.Log})
+	verifier, err := authn.New(f.keys(c.Config.Log))
 	if err != nil {
 		return wrongFlag("jwks-url", "%v", err)
 	}
@@ -362,6 +371,11 @@ func (f *serveFlags) clients(c *relay.Options) error {
 	}
 	c.Config.Verifier, c.Config.NoQueryToken, c.Config.Grace = verifier, !f.queryToken, f.grace
 	return checkGrace(f.grace)
+}
+
+// keys say whose tokens are taken.
+func (f *serveFlags) keys(log *slog.Logger) authn.Config {
+	return authn.Config{JWKSURL: f.jwksURL, KeyFile: f.jwksFile, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: log}
 }
 
 // nodeName is the host's name, made to fit and unique.

@@ -65,14 +65,23 @@ func (b *Bus) watch(nc *nats.Conn) {
 	})
 }
 
+// ClusterOf names the NATS cluster that a connection leads to; a server without a
+// cluster stands for itself. It is empty without a connection.
+func ClusterOf(nc *nats.Conn) string {
+	if cluster := nc.ConnectedClusterName(); cluster != "" {
+		return cluster
+	}
+	if server := nc.ConnectedServerName(); server != "" {
+		return "of the server " + server
+	}
+	return ""
+}
+
 // confirm looks whether the connection can be used.
 func (b *Bus) confirm() {
 	nc := b.nc.Load()
 	b.maxPayload.Store(nc.MaxPayload())
-	cluster := nc.ConnectedClusterName()
-	if server := nc.ConnectedServerName(); cluster == "" && server != "" {
-		cluster = "of the server " + server
-	}
+	cluster := ClusterOf(nc)
 	if cluster != "" || b.cluster.Load() == nil {
 		b.cluster.Store(&cluster)
 	}

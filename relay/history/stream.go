@@ -23,8 +23,8 @@ const (
 	shardsKey = "wsnode.shards"
 	// MaxShards is the most streams that a region can have.
 	MaxShards = 64
-	// description is what every stream says of itself.
-	description = "wsnode: updates of live documents"
+	// Description is what every stream says of itself.
+	Description = "wsnode: updates of live documents"
 	// idKey is in the metadata of every stream: a random name, which tells it from a
 	// later stream of its name. The time of creation does not quite: each replica has
 	// its own.
@@ -71,7 +71,7 @@ const minStoredAge = 7 * 24 * time.Hour
 func (c Config) stream(shard, shards int) jetstream.StreamConfig {
 	s := jetstream.StreamConfig{
 		Name:        c.streamName(shard),
-		Description: description,
+		Description: Description,
 		Subjects:    []string{c.filter(shard)},
 		Storage:     jetstream.FileStorage,
 		Retention:   jetstream.LimitsPolicy,
@@ -160,7 +160,7 @@ func (h *History) notice(info *jetstream.StreamInfo) {
 	h.streams = append(h.streams, identityOf(info))
 	if have, want := max(info.Config.Replicas, 1), h.config.Replicas; have < want {
 		h.config.Log.Warn("history stream has fewer replicas than this node was told: a lost server can lose edits", "stream", info.Config.Name,
-			"replicas", have, "expected", want, "mend", fmt.Sprintf("nats stream edit %s --replicas %d --description %q", info.Config.Name, want, description))
+			"replicas", have, "expected", want, "mend", fmt.Sprintf("nats stream edit %s --replicas %d --description %q", info.Config.Name, want, Description))
 	}
 }
 
