@@ -45,6 +45,9 @@ func (f *serveFlags) preflight(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	findings := f.checked(&c, log).Check(ctx)
+	for _, s := range checkedStores(f.storeURLs) {
+		findings = append(findings, s.Check(ctx)...)
+	}
 	if err := printFindings(out, f.check.output, findings); err != nil {
 		return err
 	}

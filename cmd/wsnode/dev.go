@@ -23,6 +23,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/natsd"
 	"github.com/wsnode/wsnode/relay/version"
@@ -37,6 +38,7 @@ type devFlags struct {
 	grace               time.Duration
 	host                string
 	tls                 bool
+	store               storeFlags
 	admin               adminFlags
 	logFormat, logLevel string
 }
@@ -60,8 +62,9 @@ to the devices of your own network.`,
 	fl.IntVar(&f.natsPort, "nats-port", 4222, "port of the first region's NATS, for wsctl; the others take the next ones, and any free one where one is taken")
 	fl.StringVar(&f.host, "host", "", "host name or address under which other devices reach this machine; listens on all its addresses")
 	fl.BoolVar(&f.tls, "tls", false, "serve https and wss with a certificate made on the spot")
-	fl.StringVar(&f.data, "data", "", "folder to keep documents in (default: a temporary one, removed at the end)")
+	fl.StringVar(&f.data, "data", "", "folder to keep documents and registries in (default: a temporary one, removed at the end)")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
+	f.store.register(fl, "default: below --data")
 	f.admin.register(fl, adminOff)
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
@@ -105,6 +108,9 @@ func (f *devFlags) check() error {
 		if seen[region] {
 			return wrongFlag("regions", "%q is there twice", region)
 		}
+		if region == documentsFolder {
+			return wrongFlag("regions", "%q is where documents are kept: expected another name", region)
+		}
 		seen[region] = true
 	}
 	switch last := f.port + 10*(len(f.regions)-1) + f.nodes - 1; {
@@ -135,7 +141,12 @@ type dev struct {
 	tls     *tls.Config // nil: plain
 	regions []*devRegion
 	events  *devEvents
-	admin   *admin.Server // nil: switched off
+	stores  openedStores
+	options relay.Options // what all nodes have in common
+	kept    string        // where documents are kept, for people
+
+	temporary string        // folder of documents, removed at the end; empty: none
+	admin     *admin.Server // nil: switched off
 }
 
 type devRegion struct {
@@ -182,6 +193,9 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer d.admin.Close()
 	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := d.openStores(ctx); err != nil {
+		return err
+	}
 	if err := d.start(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -286,7 +300,7 @@ func (d *dev) stop() error {
 		}
 	}
 	wait.Wait()
-	return nil
+	return d.closeStores()
 }
 
 // describe prints what runs where.
@@ -302,6 +316,7 @@ func (d *dev) describe(out io.Writer) {
 	}
 	_ = w.Flush()
 	fmt.Fprintf(out, "\npage    %s/playground/\n", strings.Replace(base, "127.0.0.1", "localhost", 1))
+	fmt.Fprintf(out, "store   %s\n", d.kept)
 	curl := "curl"
 	if d.tls != nil {
 		curl = "curl -k"

@@ -89,15 +89,13 @@ func (n *devNode) start(ctx context.Context) error {
 	for _, license := range licenseRegions {
 		registries[license] = kvpin.Source{Create: true, Options: []nats.Option{nats.InProcessServer(registry)}}
 	}
-	node, err := relay.Start(ctx, relay.Options{
-		Config: relay.Config{
-			Region: n.region.name, Node: n.id, Log: d.log.With("node", n.id),
-			Verifier: verifier, Grace: d.flags.grace,
-			Metrics: newMetrics(d.admin, n.id, n.region.name), Tenants: d.flags.admin.tenants,
-			Refused: func(doc docid.Document, code int, reason string) { d.events.refused(n, doc, code, reason) },
-		},
-		PublicURL: n.region.url, NATS: bus.ConnectConfig{InProcess: region}, Registries: registries,
-	})
+	o := d.options
+	o.Config.Region, o.Config.Node, o.Config.Log = n.region.name, n.id, d.log.With("node", n.id)
+	o.Config.Verifier, o.Config.Grace = verifier, d.flags.grace
+	o.Config.Metrics, o.Config.Tenants = newMetrics(d.admin, n.id, n.region.name), d.flags.admin.tenants
+	o.Config.Refused = func(doc docid.Document, code int, reason string) { d.events.refused(n, doc, code, reason) }
+	o.PublicURL, o.NATS, o.Registries = n.region.url, bus.ConnectConfig{InProcess: region}, registries
+	node, err := relay.Start(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -52,6 +53,8 @@ type serveFlags struct {
 	drainDelay, drainSpread         time.Duration
 	tlsCert, tlsKey                 string
 	limits                          limitFlags
+	store                           storeFlags
+	storeURLs                       map[docid.LicenseRegion]string
 	admin                           adminFlags
 	logFormat, logLevel             string
 	check                           checkFlags
@@ -89,7 +92,7 @@ is.`,
 	fl.StringVar(&f.node, "node", "", "id of this node, unique among those that run (default: host name and a random suffix)")
 	fl.StringVar(&f.natsURL, "nats-url", "", "URL of the region's NATS, several separated by commas, or file:PATH of a file that holds them; arguments are no place for passwords")
 	fl.BoolVar(&f.standalone, "standalone", false, "run NATS inside this process: a region of one node")
-	fl.StringVar(&f.data, "data", "", "folder of the embedded NATS (default: a temporary one, removed at the end)")
+	fl.StringVar(&f.data, "data", "", "folder of the embedded NATS, and of documents unless --store says otherwise (default: a temporary one for NATS, removed at the end)")
 	fl.StringVar(&f.natsCreds, "nats-creds", "", "NATS credentials file, for the region and the registries")
 	fl.StringVar(&f.natsCA, "nats-ca", "", "file with the CA certificates of NATS")
 	fl.StringVar(&f.natsCert, "nats-cert", "", "client certificate for NATS")
@@ -115,6 +118,7 @@ is.`,
 	fl.DurationVar(&f.drainSpread, "drain-spread", 10*time.Second, "time over which sessions are ended after that")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file, read again when it changes; clients then connect by wss")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
+	f.store.register(fl, "default: "+storeNone+"; with --standalone and --data: below that folder")
 	f.limits.register(fl)
 	f.admin.register(fl, "127.0.0.1:9090")
 	f.admin.registerTraces(fl)
@@ -166,6 +170,17 @@ func (f *serveFlags) run(ctx context.Context) error {
 	if c.Listener, err = listen("listen", f.listen); err != nil {
 		return err
 	}
+	describeStores(log, f.storeURLs, slices.Sorted(maps.Keys(c.Registries)))
+	stores, err := openStores(ctx, f.storeURLs, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := stores.close(); err != nil {
+			log.Warn("could not close a store", "error", err)
+		}
+	}()
+	c.Stores = stores.of
 	n, err := relay.Start(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before it took clients", "reason", err.Error())
@@ -211,7 +226,7 @@ func (f *serveFlags) config(log *slog.Logger) (c relay.Options, err error) {
 		PublicURL: strings.TrimSuffix(f.publicURL, "/"),
 	}
 	steps := []func(*relay.Options) error{
-		f.identity, f.connection, f.registry, f.clients,
+		f.identity, f.connection, f.registry, f.stores, f.clients,
 		func(c *relay.Options) error { return f.limits.apply(&c.Config, f.set) },
 		func(*relay.Options) error { return checkNumbers(f.set) },
 	}
@@ -334,6 +349,19 @@ func (f *serveFlags) registry(c *relay.Options) error {
 		c.Registries[docid.LicenseRegion(license)] = source
 	}
 	return nil
+}
+
+func (f *serveFlags) stores(c *relay.Options) (err error) {
+	byDefault := ""
+	if f.standalone && f.data != "" {
+		if byDefault, err = documentsIn(f.data); err != nil {
+			return err
+		}
+	}
+	if f.storeURLs, err = f.store.urls(slices.Sorted(maps.Keys(c.Registries)), byDefault); err != nil {
+		return err
+	}
+	return f.store.apply(c, f.storeURLs)
 }
 
 func (f *serveFlags) clients(c *relay.Options) error {

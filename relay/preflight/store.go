@@ -29,7 +29,7 @@ func (s Store) Check(ctx context.Context) []Finding {
 	}
 	defer store.Close()
 	id, err := storage.Identify(ctx, store)
-	if err == nil && s.License != "" && id.License != s.License {
+	if err == nil && s.License != "" && !id.Keeps(s.License) {
 		r.add("store", Wrong, "give the store of this license region, or name the right one", "%s keeps the documents of %s", s.Name, id.License)
 		return r.findings
 	}

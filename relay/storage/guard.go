@@ -102,7 +102,9 @@ func (g *Guard) Look(ctx context.Context) (Identity, error) {
 	case err == nil && expected != "" && id.ID != expected:
 		err = fmt.Errorf("%w: its id is %s, and the registry names %s", ErrOtherStore, id.ID, expected)
 	}
-	g.note(ctx, err)
+	if expected != "" || !errors.Is(err, ErrUnmarked) {
+		g.note(ctx, err)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil && expected != "" && g.id == expected {
