@@ -7,9 +7,9 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/live"
-	"github.com/wsnode/wsnode/relay/session"
 )
 
 // Conditions that only the connect path knows.
@@ -30,7 +30,7 @@ func (e *redirectError) Error() string { return "document lives at " + e.url }
 // for a close frame, it goes without: the client appends the name itself.
 func (e *redirectError) reason() string {
 	full := "REDIRECT:" + documentURL(e.url, e.name)
-	if len(full) > session.MaxReason {
+	if len(full) > conn.MaxReason {
 		return "REDIRECT:" + e.url
 	}
 	return full

@@ -13,6 +13,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/live"
@@ -87,18 +88,18 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	socket, acceptErr := session.Accept(w, r, credentials.Subprotocol)
+	c, acceptErr := conn.Accept(w, r, credentials.Subprotocol)
 	switch {
 	case acceptErr != nil: // it has been answered
 		v.leave()
 	case err != nil:
 		refusal := answer(err)
 		n.refused(v, refusal, err)
-		n.done.Go(func() { socket.Refuse(refusal.code, refusal.reason) })
+		n.done.Go(func() { c.Refuse(refusal.code, refusal.reason) })
 	default:
 		// A goroutine of its own, so that net/http's deep stack is freed.
 		n.done.Add(1)
-		go v.run(socket)
+		go v.run(c)
 	}
 }
 
@@ -253,18 +254,19 @@ func (n *Node) verify(ctx context.Context, token string) (*authn.Grant, error) {
 
 // run is the session. It may rest without a goroutine, so that its end comes by
 // itself: then everything is given back in reverse.
-func (v *visit) run(socket *session.Socket) {
+func (v *visit) run(c *conn.Conn) {
 	n := v.node
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
-	v.session = session.New(socket, &n.cfg.Sessions, v.guard, n.gate.shares.enter(v.grant.AppID()), n.pulse, v.readOnly)
-	v.seat = v.live.Room().NewSeat(v.session, v.grant.User)
-	v.session.Sit(v.seat)
-	if err := v.seat.Join(); err != nil {
-		socket.Refuse(closecode.TryAgain, closecode.ReasonTryAgain)
+	v.session = session.New(c, &n.cfg.Sessions, v.guard, v.readOnly)
+	c.Attach(&n.cfg.Conns, n.keepalive, v.session, v.guard, n.gate.shares.enter(v.grant.AppID()))
+	var err error
+	if v.seat, err = v.live.Room().Join(v.session, v.grant.User); err != nil {
+		c.Refuse(closecode.TryAgain, closecode.ReasonTryAgain)
 		v.giveBack()
 		return
 	}
+	v.session.Sit(v.seat)
 	n.recent.count(admitted)
 	v.id = n.sessions.Add(v)
 	// What began between the check and here.
@@ -275,11 +277,11 @@ func (v *visit) run(socket *session.Socket) {
 		told := answer(err)
 		v.session.Close(told.code, told.reason)
 	}
-	v.session.Run(n.ctx, v.end)
+	c.Run(v.end)
 }
 
 // end is the session's end.
-func (v *visit) end(closed session.Closed) {
+func (v *visit) end(closed conn.Closed) {
 	v.node.traffic.leave(v.node, v)
 	v.seat.Leave()
 	v.ended(closed)
@@ -328,8 +330,8 @@ func (n *Node) refused(v *visit, a refusal, err error) {
 const SessionEnded = "session ended"
 
 // ended writes the whole story of a session in one line.
-func (v *visit) ended(c session.Closed) {
-	s := v.session.Stats()
+func (v *visit) ended(c conn.Closed) {
+	s := v.session.Conn().Stats()
 	v.node.recent.end(control.Ended{Session: v.row(v.id, s), Code: c.Code, Reason: c.Reason, ByNode: c.Ours})
 	v.node.log.Info(SessionEnded, append([]any{"document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
 		"remote", v.remote, "user_agent", clip(v.userAgent), "session", control.SessionID(v.id), "seconds", time.Since(s.Since).Seconds(),

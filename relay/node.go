@@ -17,6 +17,7 @@ import (
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/oplog"
@@ -48,6 +49,7 @@ type Config struct {
 	Grace        time.Duration // 10 s: as in the registry's config
 	SweepEvery   time.Duration // 10 min: how often a region looks for histories that crashes left behind
 	NoQueryToken bool          // do not take tokens from the query
+	Conns        conn.Config
 	Sessions     session.Config
 	Store        ystore.Limits
 	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
@@ -74,16 +76,16 @@ type Config struct {
 
 // Node is one node of a region. Its methods may be called concurrently.
 type Node struct {
-	cfg      Config
-	links    *links // nil: of a node that was opened on parts of its caller
-	log      *slog.Logger
-	rooms    *room.Rooms
-	pulse    *session.Pulse
-	gate     *gate
-	docs     *live.Documents
-	unready  atomic.Bool // no new clients are wanted
-	draining atomic.Bool // no new clients are taken
-	started  time.Time
+	cfg       Config
+	links     *links // nil: of a node that was opened on parts of its caller
+	log       *slog.Logger
+	rooms     *room.Rooms
+	keepalive *conn.Keepalive
+	gate      *gate
+	docs      *live.Documents
+	unready   atomic.Bool // no new clients are wanted
+	draining  atomic.Bool // no new clients are taken
+	started   time.Time
 
 	apartSince atomic.Pointer[time.Time] // since when strangers are in the region; nil: none are
 
@@ -116,10 +118,13 @@ func Open(cfg Config) (*Node, error) {
 		cfg.SweepEvery = 10 * time.Minute
 	}
 	cfg.Sessions.SetDefaults()
-	n := &Node{cfg: cfg, log: cfg.Log, pulse: session.NewPulse(), started: time.Now()}
+	cfg.Conns.LargestMessage = cfg.Sessions.MaxDocumentBytes
+	cfg.Conns.SetDefaults()
+	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now()}
 	n.sessions.Init(n.started)
 	n.recent.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.keepalive = conn.NewKeepalive(n.ctx)
 	n.patience, n.hurry = context.WithCancel(context.Background())
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
@@ -146,7 +151,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n.docs = live.New(n.ctx, n.patience, n.liveOptions())
 	cfg.Registry.Attach(n.docs)
-	n.done.Go(func() { n.pulse.Run(n.ctx) })
+	n.done.Go(n.keepalive.Run)
 	n.done.Go(func() { n.docs.Run(n.ctx) })
 	n.done.Go(func() { n.meetStrangers(n.ctx) })
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })

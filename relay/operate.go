@@ -13,11 +13,11 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/roster"
-	"github.com/wsnode/wsnode/relay/session"
 )
 
 // A Node is what operators look at and steer.
@@ -86,8 +86,8 @@ type traffic struct {
 	ended control.Traffic
 }
 
-func addTraffic(t *control.Traffic, s *session.Session) {
-	framesIn, framesOut, bytesIn, bytesOut := s.Traffic()
+func addTraffic(t *control.Traffic, c *conn.Conn) {
+	framesIn, framesOut, bytesIn, bytesOut := c.Traffic()
 	t.FramesIn += framesIn
 	t.FramesOut += framesOut
 	t.BytesIn += bytesIn
@@ -99,7 +99,7 @@ func addTraffic(t *control.Traffic, s *session.Session) {
 func (t *traffic) leave(n *Node, v *visit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	addTraffic(&t.ended, v.session)
+	addTraffic(&t.ended, v.session.Conn())
 	n.sessions.Remove(v.id)
 }
 
@@ -108,7 +108,7 @@ func (t *traffic) sum(n *Node) control.Traffic {
 	t.mu.Lock()
 	sum := t.ended
 	for _, v := range n.sessions.All() {
-		addTraffic(&sum, v.session)
+		addTraffic(&sum, v.session.Conn())
 	}
 	t.mu.Unlock()
 	sum.EditsIn = n.rooms.Counters.EditsIn.Load()
@@ -157,7 +157,7 @@ func (n *Node) Sessions(f *control.Filter, after uint64, limit int) control.Page
 		if !v.selected(id, f) {
 			return row, false
 		}
-		return v.row(id, v.session.Stats()), true
+		return v.row(id, v.session.Conn().Stats()), true
 	})
 }
 
@@ -165,7 +165,7 @@ func (v *visit) selected(id uint64, f *control.Filter) bool {
 	return f.Takes(control.Session{ID: id, Document: control.NewDocument(v.doc), Remote: v.remote})
 }
 
-func (v *visit) row(id uint64, s session.Stats) control.Session {
+func (v *visit) row(id uint64, s conn.Stats) control.Session {
 	return control.Session{
 		ID: id, Document: control.NewDocument(v.doc), Remote: v.remote, UserAgent: clip(v.userAgent), ReadOnly: v.readOnly,
 		Since: s.Since, FramesIn: s.FramesIn, FramesOut: s.FramesOut, BytesIn: s.BytesIn, BytesOut: s.BytesOut,
@@ -286,8 +286,8 @@ func (n *Node) Kick(r control.KickRequest) (answer control.KickAnswer, err error
 		return answer, control.Wrong("expected a filter: a drain ends all sessions")
 	case !closecode.Sendable(r.Code):
 		return answer, control.Wrong("code %d: expected 1012, 1013 or 4000 to 4999", r.Code)
-	case len(r.Reason) > session.MaxReason:
-		return answer, control.Wrong("reason: expected at most %d bytes", session.MaxReason)
+	case len(r.Reason) > conn.MaxReason:
+		return answer, control.Wrong("reason: expected at most %d bytes", conn.MaxReason)
 	}
 	for after, more := uint64(0), true; more; {
 		var found []roster.Entry[*visit]

@@ -9,8 +9,8 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/limits"
-	"github.com/wsnode/wsnode/relay/session"
 )
 
 // Who changes networks leaves a connection behind that nobody hears the end of, and
@@ -87,7 +87,7 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit limits.Ki
 }
 
 // silent returns the sessions here of an app or a document that said nothing for a while.
-func (n *Node) silent(what crowded) []*session.Session {
+func (n *Node) silent(what crowded) []*conn.Conn {
 	var there []*visit
 	for _, v := range n.sessions.All() {
 		if v.doc.AppID() == what.App && (what.Document == "" || v.doc.Name == what.Document) && v.session.Silent() >= n.rousing.silent {
@@ -98,16 +98,16 @@ func (n *Node) silent(what crowded) []*session.Session {
 		slices.SortFunc(there, func(a, b *visit) int { return cmp.Compare(b.session.Silent(), a.session.Silent()) })
 		there = there[:rouseMost]
 	}
-	sessions := make([]*session.Session, 0, len(there))
+	conns := make([]*conn.Conn, 0, len(there))
 	for _, v := range there {
-		sessions = append(sessions, v.session)
+		conns = append(conns, v.session.Conn())
 	}
-	return sessions
+	return conns
 }
 
 // rouse ends those of the sessions whose clients are gone.
-func (n *Node) rouse(ctx context.Context, what crowded, silent []*session.Session) {
-	if ended := session.Rouse(ctx, silent, n.rousing.patience); ended > 0 {
+func (n *Node) rouse(ctx context.Context, what crowded, silent []*conn.Conn) {
+	if ended := conn.Rouse(ctx, silent, n.rousing.patience); ended > 0 {
 		n.log.Info("ended sessions that were gone: others wait for their places", "app", what.App.String(), "document", what.Document, "sessions", ended)
 	}
 }

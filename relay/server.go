@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/limits"
-	"github.com/wsnode/wsnode/relay/session"
 )
 
 // Server settings that hold for every client.
@@ -73,7 +73,7 @@ func NewServer(h http.Handler, c ServerConfig) *Server {
 
 // Serve accepts connections until Close. config is nil for plain TCP.
 func (s *Server) Serve(l net.Listener, config *tls.Config) error {
-	l = session.Listener{Listener: entrance{l, s}}
+	l = conn.Listener{Listener: entrance{l, s}}
 	if config != nil {
 		config = config.Clone()
 		config.NextProtos = []string{"http/1.1"}

@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/session"
+	"github.com/wsnode/wsnode/relay/conn"
 )
 
 // shares has the share of each app with sessions on this node.
@@ -14,12 +14,12 @@ type shares struct {
 }
 
 type appShare struct {
-	session.Share
+	conn.Share
 	sessions int // guarded by shares.mu
 }
 
 // enter returns the app's share for one more session.
-func (s *shares) enter(app docid.AppID) *session.Share {
+func (s *shares) enter(app docid.AppID) *conn.Share {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.apps == nil {

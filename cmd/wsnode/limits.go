@@ -97,8 +97,8 @@ func (f *limitFlags) apply(c *relay.Config, fl *pflag.FlagSet) error {
 		rates.RefusedToken = limits.DefaultRates().RefusedToken
 	}
 	c.Sessions.MaxMessageBytes, c.Sessions.MaxDocumentBytes = f.maxMessageBytes, f.maxDocumentBytes
-	if c.Sessions.MaxIncomingBytes = -1; f.maxIncomingBytes > 0 {
-		c.Sessions.MaxIncomingBytes = max(f.maxIncomingBytes, 2*f.maxDocumentBytes)
+	if c.Conns.MaxIncomingBytes = -1; f.maxIncomingBytes > 0 {
+		c.Conns.MaxIncomingBytes = max(f.maxIncomingBytes, 2*f.maxDocumentBytes)
 	}
 	c.Store = f.store
 	c.Store.MaxBytes = f.maxDocumentBytes

@@ -23,8 +23,8 @@ func TestAnAppIsCountedForTheMemoryThatItTakes(t *testing.T) {
 	const clients = 10_000
 	p := newPod(t, natstest.Server(t).URL, func(c *Config) { c.MaxAppBytes = clients * 400 })
 	r := p.open(t, "epoch")
-	s := r.NewSeat(newMember(), 0)
-	if err := s.Join(); err != nil {
+	s, err := r.Join(newMember(), 0)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Apply(crowd(1, clients)); err != nil {

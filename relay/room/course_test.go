@@ -12,8 +12,8 @@ import (
 // returns how to: it reports whether more is to come.
 func slowly(t *testing.T, r *Room) (m *member, s *Seat, thaw func() (more bool)) {
 	m = newMember()
-	s = r.NewSeat(m, 0)
-	if err := s.Join(); err != nil {
+	s, err := r.Join(m, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return m, s, func() bool {

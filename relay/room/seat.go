@@ -60,20 +60,15 @@ type Seat struct {
 	contestedAt time.Time // when another user claimed a client of this session's; zero: nobody does
 }
 
-// NewSeat makes a seat for a member, who must know it before Join: what it is sent
-// there may make it call back. user tells whose session it is; see awareness.Session.
-func (r *Room) NewSeat(m Member, user uint64) *Seat {
-	return &Seat{room: r, member: m, index: -1, aware: awareness.Session{User: user}}
-}
-
-// Join admits the member. It is sent the room's SyncStep1, so that edits made
-// offline are uploaded, and the known awareness states.
-func (s *Seat) Join() error {
-	r := s.room
+// Join admits a member. It is sent the room's SyncStep1, so that edits made offline are
+// uploaded, and the known awareness states. user tells whose session it is; see
+// awareness.Session.
+func (r *Room) Join(m Member, user uint64) (*Seat, error) {
+	s := &Seat{room: r, member: m, aware: awareness.Session{User: user}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	r.sessions++
 	s.index = len(r.seats)
@@ -82,7 +77,7 @@ func (s *Seat) Join() error {
 	s.awaited = true
 	s.sendNew(wire.Step1, r.store.StateVector())
 	s.sendStates()
-	return nil
+	return s, nil
 }
 
 // Leave gives the seat back; the clients that it introduced leave with it. It

@@ -38,8 +38,8 @@ func ignore(t *testing.T, r *Room, author *Seat, w *writer, vector func(i int) [
 	var all []*unread
 	for i := range clients {
 		m := &unread{member: newMember()}
-		s := r.NewSeat(m, 0)
-		if err := s.Join(); err != nil {
+		s, err := r.Join(m, 0)
+		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, m)
@@ -116,8 +116,8 @@ func TestMembersThatHadFallenBehindShareTheWholeDocument(t *testing.T) {
 	var seats [2]*Seat
 	for i := range all {
 		all[i] = &unread{member: newMember()}
-		seats[i] = r.NewSeat(all[i], 0)
-		if err := seats[i].Join(); err != nil {
+		var err error
+		if seats[i], err = r.Join(all[i], 0); err != nil {
 			t.Fatal(err)
 		}
 		all[i].queued = queueBytes

@@ -166,11 +166,11 @@ func (m *member) present() int {
 func join(t testing.TB, r *Room) (*member, *Seat) {
 	t.Helper()
 	m := newMember()
-	s := r.NewSeat(m, 0)
-	m.seat = s
-	if err := s.Join(); err != nil {
+	s, err := r.Join(m, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
+	m.seat = s
 	if _, err := s.Step1([]byte{0}); err != nil {
 		t.Fatal(err)
 	}

@@ -12,18 +12,18 @@ import (
 func (s *Session) Send(m *wire.Message) bool { return s.send(m.In(nil)) }
 
 func (s *Session) send(f wire.Frame) bool {
-	s.lastData.Store(s.pulse.now.Load())
-	s.frames.out.Add(1)
+	s.conn.Sent()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
-		s.behind = s.socket.write(f.Bytes())
+		s.behind = s.conn.Write(f.Bytes())
 		return true
 	}
 	s.queue = append(s.queue, f)
 	s.queued += len(f.Bytes())
-	// Until drained has asked for the difference, which may itself be of any size.
-	s.full = s.full || s.queued > s.cfg.QueueBytes && len(s.queue) > 1
+	queued := s.conn.Queue(len(f.Bytes()))
+	// Until Drained has asked for the difference, which may itself be of any size.
+	s.full = s.full || queued > s.cfg.QueueBytes && len(s.queue) > 1
 	return !s.full
 }
 
@@ -35,19 +35,18 @@ func (s *Session) Await() {
 	s.full = true
 	if !s.behind {
 		s.behind = true
-		s.socket.conn.startDrain()
+		s.conn.Drain()
 	}
 }
 
 // SendAwareness writes awareness, or remembers only whom it was about while the
 // socket is behind: what is sent then is their newest state.
 func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
-	s.lastData.Store(s.pulse.now.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.behind {
-		s.frames.out.Add(1)
-		s.behind = s.socket.write(m.In(nil).Bytes())
+		s.conn.Sent()
+		s.behind = s.conn.Write(m.In(nil).Bytes())
 		return
 	}
 	if s.clients == nil {
@@ -58,26 +57,32 @@ func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 	}
 }
 
-// drained is called by the connection's draining goroutine when the socket has
-// taken everything: what gathered meanwhile is merged and handed over, then the
+// KeepAlive is for conn.Handler.
+func (s *Session) KeepAlive() { s.send(wire.KeepAlive) }
+
+// Drained is for conn.Handler. What gathered meanwhile is merged and handed over, then the
 // newest awareness, then the difference if the queue had overflowed.
-func (s *Session) drained() (more bool) {
+func (s *Session) Drained() (more bool) {
 	s.mu.Lock()
 	switch {
 	case len(s.queue) > 0:
 		frames := merge(s.queue)
+		s.conn.Queue(-s.queued)
 		s.queue, s.queued = nil, 0
 		for _, f := range frames {
-			s.socket.write(f.Bytes())
+			s.conn.Write(f.Bytes())
 		}
 		s.mu.Unlock()
+	case s.seat == nil && (len(s.clients) > 0 || s.full):
+		s.mu.Unlock() // Sit has this called again
+		return false
 	case len(s.clients) > 0:
 		clients := s.clients
 		s.clients = nil
 		s.mu.Unlock()
 		f := wire.Encode(wire.Awareness, s.seat.Newest(clients)) // takes the room's lock, which comes before ours
 		s.mu.Lock()
-		s.socket.write(f.Bytes())
+		s.conn.Write(f.Bytes())
 		s.mu.Unlock()
 	case s.full:
 		s.full = false

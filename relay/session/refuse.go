@@ -3,9 +3,6 @@ package session
 import (
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/closecode"
@@ -25,70 +22,15 @@ func (e *MessageError) Error() string { return e.Kind.String() + ": " + e.Err.Er
 func (e *MessageError) Unwrap() error { return e.Err }
 
 var (
-	errText       = errors.New("text frame")
 	errRate       = errors.New("operations per minute")
 	errHocuspocus = errors.New("first frame of a Hocuspocus provider")
 )
 
-// refusal is the end of a session for what its client has sent, and will send again when
-// it comes back. y-websocket does so within 100 ms of a close, each time with all that it
-// has; so the session stops taking anything at once, and is closed some seconds later.
-type refusal struct {
-	set atomic.Bool // nothing is taken any more
-
-	mu    sync.Mutex
-	why   error
-	timer *time.Timer // nil: it is not kept, or was closed
-	ended bool
-}
-
-// maxRefused bounds the sessions of a node that are kept so; more are closed at once.
-const maxRefused = 4096
-
-func (r *refusal) pending() bool { return r.set.Load() }
-
-// end is called when the session has ended, by whomever, and returns why it was to.
-func (r *refusal) end(c *Config) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ended = true
-	if r.timer != nil {
-		r.timer.Stop()
-		r.timer = nil
-		c.refused.Add(-1)
-	}
-	return r.why
-}
-
 // refuse ends the session for what its client has sent, after a while unless the client
 // stays away by itself. It does not block.
 func (s *Session) refuse(code int, reason string, why error) {
-	r := &s.refusal
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended || !r.set.CompareAndSwap(false, true) {
-		return
-	}
-	r.why = why
 	stays := closecode.Permanent(code) && !errors.Is(why, errHocuspocus) // whose providers know no codes
-	if stays || s.cfg.RefuseAfter < 0 {
-		s.Close(code, reason)
-		return
-	}
-	if s.cfg.refused.Add(1) > maxRefused {
-		s.cfg.refused.Add(-1)
-		s.Close(code, reason)
-		return
-	}
-	r.timer = time.AfterFunc(s.cfg.RefuseAfter, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.timer != nil {
-			r.timer = nil
-			s.cfg.refused.Add(-1)
-			s.Close(code, reason)
-		}
-	})
+	s.conn.Reject(code, reason, why, stays)
 }
 
 // Fail ends the session for what something that it sent has caused, soon. It does not

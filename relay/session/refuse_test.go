@@ -1,61 +1,16 @@
 package session
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
-
-func TestWhoWouldComeBackWithTheSameIsKeptForAWhileAndTakesNoPart(t *testing.T) {
-	s := serve(t, setup{cfg: Config{RefuseAfter: time.Hour}})
-	s.seat.err = errors.New("bad")
-	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{1}).Content())
-	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{2}).Content())
-	s.send(t, websocket.MessageBinary, wire.Encode(wire.Step1, []byte{0}).Content())
-	s.send(t, websocket.MessageText, []byte("hello"))
-	_ = s.client.Close(websocket.StatusNormalClosure, "bye")
-	end := <-s.ended // it has read everything
-	if len(s.seat.updates) != 1 || s.seat.step1 != 0 {
-		t.Errorf("%d updates and %d SyncStep1 were taken, expected only the first", len(s.seat.updates), s.seat.step1)
-	}
-	message := (*MessageError)(nil)
-	if end.Code != 1000 || end.Ours || !errors.As(end.Err, &message) || message.Kind != wire.Update {
-		t.Errorf("ended as %+v", end)
-	}
-	if n := s.cfg.refused.Load(); n != 0 {
-		t.Errorf("%d sessions are kept that have ended", n)
-	}
-}
-
-func TestWhoIsKeptIsClosedThen(t *testing.T) {
-	s := serve(t, setup{cfg: Config{RefuseAfter: time.Millisecond}, guard: &free{operations: 1}})
-	s.send(t, websocket.MessageBinary, wire.Encode(wire.Update, []byte{1}).Content())
-	if code, reason := s.closed(t); code != 4006 || reason != "Rate limit exceeded: 1 ops/min" {
-		t.Errorf("%d %q", code, reason)
-	}
-	if end := <-s.ended; !end.Ours || end.Code != 4006 || end.Err == nil || s.cfg.refused.Load() != 0 {
-		t.Errorf("ended as %+v", end)
-	}
-}
-
-func TestSoManyAreKeptAndOthersClosedAtOnce(t *testing.T) {
-	cfg := Config{RefuseAfter: time.Hour}
-	s := serve(t, setup{cfg: cfg})
-	s.cfg.refused.Store(maxRefused)
-	s.send(t, websocket.MessageText, []byte("hello"))
-	if code, _ := s.closed(t); code != 1003 {
-		t.Error(code)
-	}
-	if <-s.ended; s.cfg.refused.Load() != maxRefused {
-		t.Error(s.cfg.refused.Load())
-	}
-}
 
 func TestContentAndProtocolsThatCannotBeTakenEndASessionForGood(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -76,10 +31,10 @@ func TestContentAndProtocolsThatCannotBeTakenEndASessionForGood(t *testing.T) {
 		"a short name":    {-1, []byte("\x01m\x02\x00\x05token"), nil, 4415, "Unsupported protocol: Hocuspocus."},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, setup{cfg: Config{RefuseAfter: c.after}})
+			s := serve(t, setup{conns: conn.Config{RefuseAfter: c.after}})
 			s.seat.err = c.err
 			s.send(t, websocket.MessageBinary, c.frame)
-			if code, reason := s.closed(t); code != c.code || !strings.HasPrefix(reason, c.reason) || len(reason) > MaxReason {
+			if code, reason := s.closed(t); code != c.code || !strings.HasPrefix(reason, c.reason) || len(reason) > conn.MaxReason {
 				t.Errorf("%d %q (%d bytes)", code, reason, len(reason))
 			}
 			<-s.ended

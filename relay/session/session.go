@@ -1,17 +1,14 @@
+// Package session is one client in one document: what its messages ask of the room, what
+// waits for it while its connection is behind, and what it may do. A connection carries
+// one session, or several.
 package session
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/wire"
 )
 
@@ -24,7 +21,7 @@ type Seat interface {
 	Awareness(update []byte) error
 	QueryAwareness()
 	Ask(payload []byte)
-	Newest(seen map[uint64]uint64) []byte
+	Newest(seen map[uint64]uint64) (update []byte)
 	Thaw()
 	// Worked returns what the updates since it was asked last cost beyond their bytes, as
 	// if it were bytes. It is called by the session's reader.
@@ -34,19 +31,13 @@ type Seat interface {
 // Config holds what is the same for all sessions of a node. Zero values mean the
 // defaults written beside them.
 type Config struct {
-	MaxMessageBytes  int           // 16 MiB: an update, or anything but a SyncStep2
-	MaxDocumentBytes int           // 256 MiB: a SyncStep2
-	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all sessions together, of which an app gets a share; negative: any number
-	QueueBytes       int           // 1 MiB: what may wait for a slow client; beyond it, the client gets a difference later
-	WriteTimeout     time.Duration // 30 s without any progress ends the connection
-	RefuseAfter      time.Duration // 3 s: how long a client that would come back with the same is kept first; negative: not at all
+	MaxMessageBytes  int // 16 MiB: an update, or anything but a SyncStep2
+	MaxDocumentBytes int // 256 MiB: a SyncStep2
+	QueueBytes       int // 1 MiB: what may wait for a slow client, for all sessions of its connection together; beyond it, the client gets a difference later
 
 	// Applied is told how long every 16th edit took from its frame until it was
 	// handed to all other sessions of the node. Nil disables it.
 	Applied func(time.Duration)
-
-	incoming *atomic.Int64 // bytes that unfinished large messages take
-	refused  *atomic.Int64 // sessions that are kept before they are closed
 }
 
 // SetDefaults fills in the zero values.
@@ -57,240 +48,107 @@ func (c *Config) SetDefaults() {
 	if c.MaxDocumentBytes == 0 {
 		c.MaxDocumentBytes = 256 << 20
 	}
-	if c.MaxIncomingBytes == 0 {
-		c.MaxIncomingBytes = 1 << 30
-	}
-	c.incoming, c.refused = new(atomic.Int64), new(atomic.Int64)
-	if c.RefuseAfter == 0 {
-		c.RefuseAfter = 3 * time.Second
-	}
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 1 << 20
-	}
-	if c.WriteTimeout == 0 {
-		c.WriteTimeout = 30 * time.Second
 	}
 }
 
 // Guard judges what a session does. Its methods are called from the session's
-// reader. The first three return how long to pause before reading on: that slows a
+// reader. All but Operation return how long to pause before reading on: that slows a
 // client down without losing anything.
 type Guard interface {
-	Received(cost int) time.Duration   // a message, by its bytes and the work that it was
-	Framed(control bool) time.Duration // a frame that is no message: a control frame, or one more of a message in fragments
-	Answered(bytes int) time.Duration  // a SyncStep2, in answer to a SyncStep1
+	conn.Guard                        // Received is also told of messages, by their bytes and the work that they were
+	Answered(bytes int) time.Duration // a SyncStep2, in answer to a SyncStep1
 	// Operation counts an update that brought something new; a reason other than
 	// "" ends the session with code 4006.
 	Operation() (reason string)
 }
 
-// Session is one client in one document. It is made by New, told its seat by Sit
-// before anything is sent to it, and Run.
+// Session is one client in one document. It is made by New, seated by Sit, and given its
+// client's messages.
 // Send, SendAwareness and Close may be called concurrently.
 type Session struct {
+	// Static after New.
 	cfg      *Config
-	socket   *Socket
-	readOnly bool
-	dropped  bool // an update was, since the session is read-only; owned by the reader
+	conn     *conn.Conn
 	guard    Guard
-	pulse    *Pulse
-	since    time.Time
-	seat     Seat // set by Sit
-	ctx      context.Context
-	ended    func(Closed)
-	resting  atomic.Bool // it has no goroutine
-	lastData atomic.Int64
-	frames   struct{ in, out atomic.Int64 }
-	share    *Share                   // of its app; nil: none
-	transfer atomic.Pointer[transfer] // the message being read, if it has not come whole; set by the reader
-	pings    int                      // that were due; owned by the pulse
-	refusal  refusal
+	readOnly bool
+
+	// Owned by the reader.
+	dropped bool // an update was, since the session is read-only
 
 	mu      sync.Mutex
+	seat    Seat // set once by Sit, before the reader begins
 	behind  bool // the socket does not keep up: everything is queued
 	full    bool // the queue overflowed, or the room has more: it sends a difference later
 	queue   []wire.Frame
-	queued  int
+	queued  int               // bytes in it
 	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
 }
 
-// New makes a session of an accepted socket. share is that of its app, or nil.
-func New(socket *Socket, cfg *Config, guard Guard, share *Share, pulse *Pulse, readOnly bool) *Session {
-	s := &Session{cfg: cfg, socket: socket, guard: guard, share: share, pulse: pulse, readOnly: readOnly, since: time.Now()}
-	socket.session = s
-	s.lastData.Store(pulse.now.Load())
-	socket.conn.direct(s.drained, cfg.WriteTimeout)
-	return s
+// New makes a session of a connection that carries it alone. Messages are taken by the
+// connection's Run, which must not begin before Sit.
+func New(c *conn.Conn, cfg *Config, guard Guard, readOnly bool) *Session {
+	return &Session{cfg: cfg, conn: c, guard: guard, readOnly: readOnly}
 }
 
-// Sit tells the session its seat.
-func (s *Session) Sit(seat Seat) { s.seat = seat }
-
-// Run reads until the connection ends, and then calls ended with how, once. It may
-// return before that: a session that has nothing to read rests without a goroutine,
-// and ended is called by another one.
-func (s *Session) Run(ctx context.Context, ended func(Closed)) {
-	s.ctx, s.ended = ctx, ended
-	s.pulse.add(s)
-	s.proceed()
-}
-
-// proceed reads until the session ends or rests.
-func (s *Session) proceed() {
-	s.resting.Store(false)
-	err := s.read()
-	for err == errRest {
-		s.resting.Store(true)
-		s.socket.conn.waking = true
-		if s.pulse.lot.Load().rest(s) {
-			return
-		}
-		s.resting.Store(false)
-		s.socket.conn.waking = false
-		err = s.read()
+// Sit tells the session its seat, by which it may have been sent something already.
+func (s *Session) Sit(seat Seat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seat = seat
+	if s.behind {
+		s.conn.Drain()
 	}
-	s.pulse.remove(s)
-	s.socket.end()
-	peer := Closed{Code: 1006, Reason: "connection lost"}
-	if said := (*closeError)(nil); errors.As(err, &said) {
-		peer = Closed{Code: said.code, Reason: said.reason}
-	}
-	s.socket.closed.CompareAndSwap(nil, &peer)
-	closed := *s.socket.closed.Load()
-	closed.Err = s.refusal.end(s.cfg)
-	s.ended(closed)
 }
 
 // Close ends the session with a close code and a reason, soon. It does not block.
-func (s *Session) Close(code int, reason string) { s.socket.Close(code, reason) }
+func (s *Session) Close(code int, reason string) { s.conn.Close(code, reason) }
 
-// End cuts the connection without waiting for the peer. It does not block.
-func (s *Session) End() { _ = s.socket.conn.Close() }
+// End cuts the session's connection without waiting for the client. It does not block.
+func (s *Session) End() { s.conn.End() }
 
-// Silent is for how long nothing has come from the peer.
-func (s *Session) Silent() time.Duration {
-	return time.Duration(clock(time.Now()) - s.socket.conn.lastIn.Load())
-}
+// Conn is the session's connection.
+func (s *Session) Conn() *conn.Conn { return s.conn }
 
-// Stats are a session's figures for operators.
-type Stats struct {
-	Since               time.Time
-	FramesIn, FramesOut int64
-	BytesIn, BytesOut   int64
-	Queued              int // bytes that wait for a slow client
-	RoundTrip           time.Duration
-}
+// Ping asks for a sign of life before it is due. It does not block.
+func (s *Session) Ping() { s.conn.Ping() }
 
-// Stats returns the session's figures as they are now.
-func (s *Session) Stats() Stats {
-	s.mu.Lock()
-	queued := s.queued
-	s.mu.Unlock()
-	c := s.socket.conn
-	return Stats{
-		Since: s.since, FramesIn: s.frames.in.Load(), FramesOut: s.frames.out.Load(),
-		BytesIn: c.in.Load(), BytesOut: c.out.Load(), Queued: queued, RoundTrip: c.roundTrip(),
+// Silent is for how long nothing has come from the client.
+func (s *Session) Silent() time.Duration { return s.conn.Silent() }
+
+// Limit is for conn.Handler: only an answer to a SyncStep1 may be as large as a document.
+func (s *Session) Limit(head []byte) int {
+	if m, err := wire.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != wire.Unknown) && head[1] == 1 {
+		return s.cfg.MaxDocumentBytes
 	}
+	return s.cfg.MaxMessageBytes
 }
 
-// Traffic returns the counts among the Stats, at less cost.
-func (s *Session) Traffic() (framesIn, framesOut, bytesIn, bytesOut int64) {
-	c := s.socket.conn
-	return s.frames.in.Load(), s.frames.out.Load(), c.in.Load(), c.out.Load()
-}
-
-// read handles messages until reading fails.
-func (s *Session) read() error {
-	in := &s.socket.in
-	for {
-		kind, err := in.next()
-		switch {
-		case err != nil:
-		case s.socket.closed.Load() != nil: // only the peer's close frame is awaited
-			_, err = io.Copy(io.Discard, in)
-		case s.refusal.pending():
-			var n int64
-			n, err = io.Copy(io.Discard, in)
-			s.slow(s.guard.Received(int(n)))
-		case kind != ws.OpBinary:
-			s.refuse(closecode.Text, "Text frames are not supported", errText)
-			_, err = io.Copy(io.Discard, in)
-		default:
-			err = s.message(in)
-		}
-		if err != nil {
-			return err
+// Message is for conn.Handler: it does what a message asks for.
+func (s *Session) Message(message []byte) (pause time.Duration) {
+	m, err := wire.Decode(message)
+	if wire.IsHocuspocus(message) {
+		if in, _, _, _ := s.conn.Traffic(); in == 1 {
+			err = errHocuspocus
 		}
 	}
-}
-
-// message reads one message and handles it. Only a failed read is returned.
-func (s *Session) message(r *frames) error {
-	buffer := buffers.Get().(*[]byte)
-	defer putBuffer(buffer)
-	defer s.forget()
-	var limit *tooLargeError
-	frame, err := s.readMessage(r, (*buffer)[:0])
-	*buffer = frame
-	switch {
-	case errors.As(err, &limit):
-		*buffer = nil
-		s.forget()
-		s.refuse(closecode.TooLarge, limit.Error(), limit)
-		_, err = io.Copy(io.Discard, r)
-		return err
-	case errors.Is(err, errCrowded):
-		*buffer = nil // others may use the room while the rest is discarded
-		s.forget()
-		s.Close(closecode.TryAgain, closecode.ReasonTryAgain)
-		_, err = io.Copy(io.Discard, r)
-		return err
-	case err != nil:
-		return err
-	}
-	first := s.frames.in.Add(1) == 1
-	m, err := wire.Decode(frame)
 	var answered, worked int
-	if first && wire.IsHocuspocus(frame) {
-		err = errHocuspocus
-	}
 	if err == nil {
 		answered, err = s.handle(m)
 		if m.Kind == wire.Step2 || m.Kind == wire.Update {
 			worked = s.seat.Worked()
 		}
 	}
-	wait := s.guard.Received(len(frame) + worked)
+	pause = s.guard.Received(len(message) + worked)
 	if m.Kind == wire.Step1 {
-		wait = max(wait, s.guard.Answered(answered))
+		pause = max(pause, s.guard.Answered(answered))
 	}
 	if err != nil {
 		s.Fail(&MessageError{m.Kind, err})
 	}
-	s.slow(wait)
-	return nil
+	return pause
 }
-
-// slow lets time pass before more is read.
-func (s *Session) slow(wait time.Duration) {
-	if wait > 0 {
-		pause(s.ctx, wait)
-		s.socket.conn.lastIn.Store(clock(time.Now())) // not its fault
-	}
-}
-
-// pause slows a client down: what it sends meanwhile waits in its socket.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(min(d, maxPause))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// maxPause keeps a session that is slowed down from looking dead to itself.
-const maxPause = 10 * time.Second
 
 // handle does what a message asks for. answered is the size of a SyncStep2.
 func (s *Session) handle(m wire.Received) (answered int, err error) {
@@ -323,7 +181,7 @@ func (s *Session) edit(m wire.Received) error {
 		return err
 	}
 	var start time.Time
-	sampled := s.cfg.Applied != nil && s.frames.in.Load()%sampleEvery == 0
+	sampled := s.sampled()
 	if sampled {
 		start = time.Now()
 	}
@@ -344,70 +202,13 @@ func (s *Session) edit(m wire.Received) error {
 	return nil
 }
 
-// sampleEvery is how many frames share a look at the clock.
+// sampleEvery is how many messages share a look at the clock.
 const sampleEvery = 16
 
-// tooLargeError names the limit that a message exceeds.
-type tooLargeError struct{ limit int }
-
-func (e *tooLargeError) Error() string {
-	return fmt.Sprintf("Message too large: limit %d bytes", e.limit)
-}
-
-// readMessage reads a message into buf, growing it as bytes arrive: a length that
-// is only announced costs nothing.
-func (s *Session) readMessage(r *frames, buf []byte) ([]byte, error) {
-	var t *transfer
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		if t == nil && len(buf) >= readBuffer && !r.whole() {
-			t = s.begin()
-		}
-		if t != nil && !s.account(t, cap(buf)) {
-			return buf, errCrowded
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if t != nil {
-			t.got.Add(int64(n))
-		}
-		if len(buf) > s.cfg.MaxMessageBytes+framing {
-			if limit := s.limitOf(buf); len(buf) > limit+framing {
-				return buf, &tooLargeError{limit: limit}
-			}
-		}
-		if err == io.EOF {
-			if t != nil {
-				t.got.Store(allCame)
-			}
-			return buf, nil
-		}
-		if err != nil {
-			return buf, err
-		}
+func (s *Session) sampled() bool {
+	if s.cfg.Applied == nil {
+		return false
 	}
-}
-
-// framing is what a message may have besides the update that is limited.
-const framing = 16
-
-// limitOf returns the limit for a message by how it begins.
-func (s *Session) limitOf(head []byte) int {
-	if m, err := wire.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != wire.Unknown) && head[1] == 1 {
-		return s.cfg.MaxDocumentBytes
-	}
-	return s.cfg.MaxMessageBytes
-}
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
-
-// maxKeptBuffer keeps a rare large message from staying in memory.
-const maxKeptBuffer = 256 << 10
-
-func putBuffer(b *[]byte) {
-	if cap(*b) <= maxKeptBuffer {
-		buffers.Put(b)
-	}
+	in, _, _, _ := s.conn.Traffic()
+	return in%sampleEvery == 0
 }

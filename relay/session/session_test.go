@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -112,40 +112,46 @@ type served struct {
 	cfg    *Config
 	seat   *seat
 	client *websocket.Conn
-	ended  chan Closed
+	ended  chan conn.Closed
 }
 
 type setup struct {
 	cfg      Config
+	conns    conn.Config
 	guard    Guard
-	share    *Share
 	readOnly bool
+	unseated bool // its seat comes later
 	tls      bool
 }
 
 func serve(t *testing.T, c setup) *served {
 	t.Helper()
-	if c.cfg.RefuseAfter == 0 {
-		c.cfg.RefuseAfter = -1
+	if c.conns.RefuseAfter == 0 {
+		c.conns.RefuseAfter = -1
 	}
+	c.conns.Unmeasured = c.cfg.MaxMessageBytes
 	c.cfg.SetDefaults()
+	c.conns.SetDefaults()
 	if c.guard == nil {
 		c.guard = new(free)
 	}
-	s := &served{cfg: &c.cfg, seat: new(seat), ended: make(chan Closed, 1)}
+	s := &served{cfg: &c.cfg, seat: new(seat), ended: make(chan conn.Closed, 1)}
 	ready := make(chan *Session, 1)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		socket, err := Accept(w, r, "")
+		accepted, err := conn.Accept(w, r, "")
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		session := New(socket, &c.cfg, c.guard, c.share, NewPulse(), c.readOnly)
-		session.Sit(s.seat)
+		session := New(accepted, &c.cfg, c.guard, c.readOnly)
+		accepted.Attach(&c.conns, conn.NewKeepalive(t.Context()), session, c.guard, nil)
+		if !c.unseated {
+			session.Sit(s.seat)
+		}
 		ready <- session
-		go session.Run(context.Background(), func(c Closed) { s.ended <- c })
+		go accepted.Run(func(c conn.Closed) { s.ended <- c })
 	}))
-	server.Listener = Listener{server.Listener}
+	server.Listener = conn.Listener{Listener: server.Listener}
 	if c.tls {
 		server.TLS = &tls.Config{NextProtos: []string{"http/1.1"}}
 		server.StartTLS()
@@ -353,7 +359,7 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 	// What is sent between the overflow and the difference takes nothing from it.
 	s.seat.asked = func() { s.Session.send(wire.KeepAlive) }
 	// Fill the socket's buffers until it is behind.
-	block := wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, tryMost/2))
+	block := wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, 1<<19))
 	blocks := 0
 	behind := func() bool {
 		s.mu.Lock()
@@ -401,106 +407,52 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 	}
 }
 
+func TestWhatWaitsBeforeTheSeatIsKnownIsFetchedThen(t *testing.T) {
+	s := serve(t, setup{unseated: true, cfg: Config{QueueBytes: 1}})
+	thawed := make(chan struct{})
+	s.seat.thaw = func() { close(thawed) }
+	block := wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, 1<<19))
+	blocks := 0
+	for behind := false; !behind; {
+		s.Send(block)
+		blocks++
+		s.mu.Lock()
+		behind = s.behind
+		s.mu.Unlock()
+	}
+	s.SendAwareness(block, []awareness.Entry{{Client: 5, Clock: 6}})
+	s.Await()
+	for range blocks {
+		read(t, s.client)
+	}
+	s.Sit(s.seat)
+	if m := read(t, s.client); m.Kind != wire.Awareness || len(m.Payload) != 1 {
+		t.Errorf("kind %d, %d bytes, want the newest awareness", m.Kind, len(m.Payload))
+	}
+	<-thawed
+}
+
 func TestAClientThatNeverReadsIsDropped(t *testing.T) {
-	s := serve(t, setup{cfg: Config{WriteTimeout: 200 * time.Millisecond}})
-	for {
+	s := serve(t, setup{conns: conn.Config{WriteTimeout: 200 * time.Millisecond}})
+	block := wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, 1<<19))
+	// Until it has ended: what was behind may have been taken by the kernel since.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		select {
+		case c := <-s.ended:
+			if c.Code != 1006 {
+				t.Errorf("ended as %+v", c)
+			}
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is still there")
+		}
 		s.mu.Lock()
 		behind := s.behind
 		s.mu.Unlock()
-		if behind {
-			break
-		}
-		s.Send(wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, tryMost/2)))
-	}
-	select {
-	case c := <-s.ended:
-		if c.Code != 1006 {
-			t.Errorf("ended as %+v", c)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("it is still there")
-	}
-}
-
-func TestARefusedSocketIsClosedWithinASecond(t *testing.T) {
-	done := make(chan time.Duration, 1)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		socket, err := Accept(w, r, "access_token")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		go func() {
-			begin := time.Now()
-			socket.Refuse(4001, "Missing token")
-			done <- time.Since(begin)
-		}()
-	}))
-	server.Listener = Listener{server.Listener}
-	server.Start()
-	defer server.Close()
-	// A client that never answers: plain TCP.
-	c, err := net.Dial("tcp", server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_, err = c.Write([]byte("GET /x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: access_token, x\r\n\r\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if took := <-done; took < 900*time.Millisecond || took > 3*time.Second {
-		t.Errorf("it took %s", took)
-	}
-	answer := make([]byte, 4096)
-	n, _ := c.Read(answer)
-	if got := string(answer[:n]); !strings.Contains(got, "101 Switching") || !strings.HasSuffix(got, "\x88\x0f\x0f\xa1Missing token") {
-		t.Errorf("the answer was %q", got)
-	}
-}
-
-func TestAClientThatNeverSpeaksIsClosed(t *testing.T) {
-	s := serve(t, setup{})
-	now := s.since.Add(31 * time.Second)
-	s.socket.conn.lastIn.Store(clock(now))
-	s.beat(now)
-	if code, reason := s.closed(t); code != 1008 || reason != "No message within 30 s" {
-		t.Errorf("got %d %q", code, reason)
-	}
-	<-s.ended
-}
-
-func TestPulsePingsKeepsAliveAndGivesUp(t *testing.T) {
-	s := serve(t, setup{})
-	start := s.since
-	s.lastData.Store(clock(start))
-	s.socket.conn.lastIn.Store(clock(start))
-	s.beat(start.Add(20 * time.Second))
-	if m := read(t, s.client); m.Kind != wire.Awareness || len(m.Payload) != 1 {
-		t.Errorf("no keepalive: kind %d, % x", m.Kind, m.Payload)
-	}
-	s.frames.in.Store(1)
-	s.beat(start.Add(61 * time.Second))
-	if c := <-s.ended; c.Code != 1006 {
-		t.Errorf("ended as %+v", c)
-	}
-}
-
-func TestClientThatWasSlowOnceIsWrittenToForEver(t *testing.T) {
-	const timeout = 500 * time.Millisecond
-	for _, overTLS := range []bool{false, true} {
-		s := serve(t, setup{tls: overTLS, cfg: Config{WriteTimeout: timeout, QueueBytes: 64 << 20}})
-		big := bytes.Repeat([]byte{7}, 16<<20) // more than a socket takes at once
-		s.Send(wire.NewMessage(wire.Update, big))
-		if m := read(t, s.client); len(m.Payload) != len(big) {
-			t.Fatalf("TLS %v: the client got %d bytes", overTLS, len(m.Payload))
-		}
-		time.Sleep(2 * timeout) // no event tells that a deadline has not been left behind
-		for _, update := range [][]byte{{1}, {2}} {
-			s.Send(wire.NewMessage(wire.Update, update))
-			if m := read(t, s.client); !bytes.Equal(m.Payload, update) {
-				t.Fatalf("TLS %v: the client got %x", overTLS, m.Payload)
-			}
+		if !behind {
+			s.Send(block)
 		}
 	}
 }

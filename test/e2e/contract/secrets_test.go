@@ -176,7 +176,7 @@ func TestATokenIsNowhereButInTheHandshake(t *testing.T) {
 		for path, holds := range map[string]string{
 			"/metrics":                       "wsnode_handshakes_total",
 			"/debug/pprof/goroutine?debug=1": "goroutine profile",
-			"/debug/pprof/goroutine?debug=2": "relay/session.(*Pulse)", // sessions that rest have no goroutine
+			"/debug/pprof/goroutine?debug=2": "relay/conn.(*Keepalive)", // connections that rest have no goroutine
 			"/debug/pprof/heap?debug=1":      "heap profile",
 			"/debug/pprof/cmdline":           "serve",
 		} {

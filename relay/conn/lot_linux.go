@@ -1,4 +1,4 @@
-package session
+package conn
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 // epoll instance watches them; it is itself watched by the runtime's poller, so the
 // lot takes no thread.
 //
-// Who takes a resting session out of the lot, and nobody else, goes on reading: the
+// Who takes a resting connection out of the lot, and nobody else, goes on reading: the
 // lot when there is something to read, or Conn.Close.
 type lot struct {
 	file   *os.File // the epoll instance
@@ -20,7 +20,7 @@ type lot struct {
 
 	mu      sync.Mutex
 	tickets uint64
-	resting map[uint64]*Session // by ticket; nil once closed
+	resting map[uint64]*Conn // by ticket; nil once closed
 }
 
 func openLot() (*lot, error) {
@@ -32,7 +32,7 @@ func openLot() (*lot, error) {
 		_ = syscall.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	l := &lot{file: os.NewFile(uintptr(fd), "epoll"), resting: map[uint64]*Session{}}
+	l := &lot{file: os.NewFile(uintptr(fd), "epoll"), resting: map[uint64]*Conn{}}
 	if l.raw, err = l.file.SyscallConn(); err != nil {
 		_ = l.file.Close()
 		return nil, err
@@ -40,7 +40,7 @@ func openLot() (*lot, error) {
 	return l, nil
 }
 
-// run wakes sessions until close.
+// run wakes connections until close.
 func (l *lot) run() {
 	for {
 		var n int
@@ -64,25 +64,25 @@ func (l *lot) close() {
 	l.resting = nil
 	l.mu.Unlock()
 	_ = l.file.Close()
-	for _, s := range resting {
-		go s.proceed()
+	for _, c := range resting {
+		go c.proceed()
 	}
 }
 
-// wake lets the session with the ticket go on, unless somebody else has.
+// wake lets the connection with the ticket go on, unless somebody else has.
 func (l *lot) wake(ticket uint64) {
 	l.mu.Lock()
-	s := l.resting[ticket]
+	c := l.resting[ticket]
 	delete(l.resting, ticket)
 	l.mu.Unlock()
-	if s != nil {
-		go s.proceed()
+	if c != nil {
+		go c.proceed()
 	}
 }
 
-// rest reports whether the session rests from now on: its caller must leave it alone
+// rest reports whether the connection rests from now on: its caller must leave it alone
 // then, for it may be awake again already.
-func (l *lot) rest(s *Session) bool {
+func (l *lot) rest(c *Conn) bool {
 	l.mu.Lock()
 	if l.resting == nil {
 		l.mu.Unlock()
@@ -90,9 +90,9 @@ func (l *lot) rest(s *Session) bool {
 	}
 	l.tickets++
 	ticket := l.tickets
-	l.resting[ticket] = s
+	l.resting[ticket] = c
 	l.mu.Unlock()
-	if s.socket.conn.watch(l, ticket) {
+	if c.socket.watch(l, ticket) {
 		return true
 	}
 	l.mu.Lock()
@@ -103,7 +103,7 @@ func (l *lot) rest(s *Session) bool {
 }
 
 // watch asks the lot's epoll instance for one event.
-func (c *Conn) watch(l *lot, ticket uint64) (ok bool) {
+func (c *socket) watch(l *lot, ticket uint64) (ok bool) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

@@ -1,6 +1,6 @@
 //go:build linux
 
-package session
+package conn
 
 import (
 	"context"
@@ -15,23 +15,24 @@ import (
 // readers counts the goroutines that read for a session.
 func readers() int {
 	stacks := make([]byte, 1<<20)
-	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "session.(*Session).proceed")
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "conn.(*Conn).proceed")
 }
 
 // rested serves a session whose reader is kicked until it rests.
-func rested(t *testing.T) (*talk, *Session) {
+func rested(t *testing.T) (*talk, *Conn) {
 	t.Helper()
 	s := speak(t, false, nil)
-	session := <-s.session
+	session := <-s.served
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); session.pulse.Run(ctx) }()
+	session.keepalive.ctx = ctx
+	go func() { defer close(done); session.keepalive.Run() }()
 	t.Cleanup(func() { cancel(); <-done })
 	rest(t, session)
 	return s, session
 }
 
-func rest(t *testing.T, s *Session) {
+func rest(t *testing.T, s *Conn) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); readers() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -73,14 +74,14 @@ func TestPingWakesASessionForThatMomentOnly(t *testing.T) {
 
 func TestSessionThatRestsEndsInEveryWay(t *testing.T) {
 	for name, c := range map[string]struct {
-		end  func(*testing.T, *talk, *Session)
+		end  func(*testing.T, *talk, *Conn)
 		code int
 	}{
-		"the peer closes":   {func(t *testing.T, s *talk, _ *Session) { s.send(t, frame(ws.OpClose, true, []byte{0x03, 0xe8})) }, 1000},
-		"the peer vanishes": {func(t *testing.T, s *talk, _ *Session) { _ = s.conn.Close() }, 1006},
-		"it is cut":         {func(_ *testing.T, _ *talk, session *Session) { session.End() }, 1006},
-		"it is closed": {func(t *testing.T, s *talk, session *Session) {
-			session.Close(4321, "enough")
+		"the peer closes":   {func(t *testing.T, s *talk, _ *Conn) { s.send(t, frame(ws.OpClose, true, []byte{0x03, 0xe8})) }, 1000},
+		"the peer vanishes": {func(t *testing.T, s *talk, _ *Conn) { _ = s.peer.Close() }, 1006},
+		"it is cut":         {func(_ *testing.T, _ *talk, conn *Conn) { conn.End() }, 1006},
+		"it is closed": {func(t *testing.T, s *talk, conn *Conn) {
+			conn.Close(4321, "enough")
 			s.reads(t, ws.OpClose, []byte{0x10, 0xe1})
 		}, 4321},
 	} {
@@ -101,10 +102,11 @@ func TestSessionThatRestsEndsInEveryWay(t *testing.T) {
 
 func TestSessionsThatRestGoOnWhenNobodyWatchesThem(t *testing.T) {
 	s := speak(t, false, nil)
-	session := <-s.session
+	session := <-s.served
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); session.pulse.Run(ctx) }()
+	session.keepalive.ctx = ctx
+	go func() { defer close(done); session.keepalive.Run() }()
 	rest(t, session)
 	cancel()
 	<-done

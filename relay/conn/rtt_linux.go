@@ -1,4 +1,4 @@
-package session
+package conn
 
 import (
 	"time"
@@ -8,7 +8,7 @@ import (
 
 // roundTrip is the kernel's smoothed round-trip time of the connection, 0 where
 // it is not a TCP socket: asking costs nothing until somebody does.
-func (c *Conn) roundTrip() (rtt time.Duration) {
+func (c *socket) roundTrip() (rtt time.Duration) {
 	if c.raw == nil {
 		return 0
 	}

@@ -1,11 +1,11 @@
-package session
+package conn
 
 import (
 	"errors"
 	"sync/atomic"
 )
 
-// Share is what the sessions of one app on a node hold together: of what all clients
+// Share is what the connections of one app on a node hold together: of what all clients
 // share, no app gets more than a part. A nil Share counts nothing.
 type Share struct {
 	incoming atomic.Int64 // bytes that unfinished messages take
@@ -57,9 +57,9 @@ func (t *transfer) late() bool {
 }
 
 // begin notes that the message being read has not come whole.
-func (s *Session) begin() *transfer {
+func (c *Conn) begin() *transfer {
 	t := new(transfer)
-	s.transfer.Store(t)
+	c.transfer.Store(t)
 	return t
 }
 
@@ -67,7 +67,7 @@ func (s *Session) begin() *transfer {
 // bear it: each may become as large as a document, and whoever sends it may stop half
 // way. An app gets its share only, so that others can still send large messages; what is
 // of ordinary size is taken from everybody whose app has not used its share up.
-func (s *Session) account(t *transfer, size int) bool {
+func (c *Conn) account(t *transfer, size int) bool {
 	if size <= uncounted {
 		return true
 	}
@@ -76,33 +76,33 @@ func (s *Session) account(t *transfer, size int) bool {
 		return true
 	}
 	t.held += more
-	total, ofApp := s.cfg.incoming.Add(more), int64(0)
-	if s.share != nil {
-		ofApp = s.share.incoming.Add(more)
+	total, ofApp := c.cfg.incoming.Add(more), int64(0)
+	if c.share != nil {
+		ofApp = c.share.incoming.Add(more)
 	}
-	if s.cfg.MaxIncomingBytes < 0 {
+	if c.cfg.MaxIncomingBytes < 0 {
 		return true
 	}
-	return ofApp <= s.cfg.appIncoming() && (size <= maxKeptBuffer || total <= int64(s.cfg.MaxIncomingBytes))
+	return ofApp <= c.cfg.appIncoming() && (size <= maxKeptBuffer || total <= int64(c.cfg.MaxIncomingBytes))
 }
 
 // appIncoming is an app's share of MaxIncomingBytes: a quarter, and not less than one
-// document of the largest size, with the room that its growing buffer takes.
+// message of the largest size, with the room that its growing buffer takes.
 func (c *Config) appIncoming() int64 {
-	return max(int64(c.MaxIncomingBytes)/4, int64(c.MaxDocumentBytes)/4*5+1<<20)
+	return max(int64(c.MaxIncomingBytes)/4, int64(c.LargestMessage)/4*5+1<<20)
 }
 
 // forget is called when a message has been handled, or never will be.
-func (s *Session) forget() {
-	t := s.transfer.Load()
+func (c *Conn) forget() {
+	t := c.transfer.Load()
 	if t == nil {
 		return
 	}
-	s.transfer.Store(nil)
+	c.transfer.Store(nil)
 	if t.held > 0 {
-		s.cfg.incoming.Add(-t.held)
-		if s.share != nil {
-			s.share.incoming.Add(-t.held)
+		c.cfg.incoming.Add(-t.held)
+		if c.share != nil {
+			c.share.incoming.Add(-t.held)
 		}
 		t.held = 0
 	}

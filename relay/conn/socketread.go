@@ -1,4 +1,4 @@
-package session
+package conn
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 // A reader that waits holds no buffer, and can be told to look up from waiting.
 
 // Read notes when the peer was heard.
-func (c *Conn) Read(p []byte) (int, error) {
+func (c *socket) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	for n == 0 && c.wasKicked(err) {
 		n, err = c.Conn.Read(p)
@@ -29,7 +29,7 @@ var longAgo = time.Unix(1, 0)
 // kick makes the reader look up from waiting: if it is between messages, it rests.
 // The mark and the deadline change together, or a reader that was late for one kick
 // would take the deadline of the next for the end.
-func (c *Conn) kick() {
+func (c *socket) kick() {
 	c.kicking.Lock()
 	defer c.kicking.Unlock()
 	c.kicked = true
@@ -37,7 +37,7 @@ func (c *Conn) kick() {
 }
 
 // wasKicked reports whether a read failed because of a kick only.
-func (c *Conn) wasKicked(err error) bool {
+func (c *socket) wasKicked(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -61,7 +61,7 @@ var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); ret
 // from readBuffers for it. It fails with errRest instead where that is allowed and
 // the reader was kicked, or has only just been woken. It is for one goroutine at a
 // time.
-func (c *Conn) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
+func (c *socket) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
 	if c.raw == nil {
 		return nil, nil, syscall.EOPNOTSUPP
 	}
@@ -92,7 +92,7 @@ func (c *Conn) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
 	return buf, (*buf)[:c.readN], nil
 }
 
-func (c *Conn) tryRead(fd uintptr) (done bool) {
+func (c *socket) tryRead(fd uintptr) (done bool) {
 	if c.buf == nil {
 		c.buf = readBuffers.Get().(*[]byte)
 	}

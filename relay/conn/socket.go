@@ -1,4 +1,4 @@
-package session
+package conn
 
 import (
 	"errors"
@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Conn is a TCP connection whose Write can be told never to block: it tries the
+// socket is a TCP connection whose Write can be told never to block: it tries the
 // socket once and queues what the socket does not take. Writing frames directly
 // from the goroutine that has them saves waking another for each, which is a
 // third of the cost of a hot document.
 //
 // Until direct is called it is an ordinary net.Conn. All methods may be called
 // concurrently.
-type Conn struct {
+type socket struct {
 	net.Conn
 	raw     syscall.RawConn // nil: not a socket, always queue
 	lastIn  atomic.Int64    // when bytes last came from the peer, by clock
@@ -52,7 +52,7 @@ type Conn struct {
 	syserr  error
 }
 
-// Listener makes Conns of the connections that it accepts.
+// Listener makes sockets of the connections that it accepts.
 type Listener struct{ net.Listener }
 
 // Accept waits for the next connection.
@@ -61,11 +61,11 @@ func (l Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConn(c), nil
+	return newSocket(c), nil
 }
 
-func newConn(c net.Conn) *Conn {
-	conn := &Conn{Conn: c}
+func newSocket(c net.Conn) *socket {
+	conn := &socket{Conn: c}
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			conn.raw = raw
@@ -77,7 +77,7 @@ func newConn(c net.Conn) *Conn {
 }
 
 // Close closes the connection; a session that rests goes on, and finds out.
-func (c *Conn) Close() error {
+func (c *socket) Close() error {
 	err := c.Conn.Close()
 	c.mu.Lock()
 	c.closed = true
@@ -93,7 +93,7 @@ func (c *Conn) Close() error {
 // direct switches Write to never blocking. drained is called by the draining
 // goroutine each time the socket has taken everything, to hand over more; false
 // ends it. A write that makes no progress for timeout ends the connection.
-func (c *Conn) direct(drained func() bool, timeout time.Duration) {
+func (c *socket) direct(drained func() bool, timeout time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nonblock, c.drained, c.timeout = true, drained, timeout
@@ -101,7 +101,7 @@ func (c *Conn) direct(drained func() bool, timeout time.Duration) {
 
 // Write hands p over. In direct mode it copies what the socket does not take at
 // once and returns without waiting.
-func (c *Conn) Write(p []byte) (int, error) {
+func (c *socket) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	if !c.nonblock {
 		c.mu.Unlock()
@@ -121,7 +121,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // writeShared is Write for bytes that nobody will change: they are not copied.
 // It reports whether the socket is behind, in which case drained will be called.
-func (c *Conn) writeShared(p []byte) (behind bool, err error) {
+func (c *socket) writeShared(p []byte) (behind bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
@@ -132,7 +132,7 @@ func (c *Conn) writeShared(p []byte) (behind bool, err error) {
 }
 
 // writeLast writes the close frame, after which nothing is written.
-func (c *Conn) writeLast(p []byte) {
+func (c *socket) writeLast(p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closing {
@@ -142,7 +142,7 @@ func (c *Conn) writeLast(p []byte) {
 }
 
 // finish lets nothing more be written.
-func (c *Conn) finish() {
+func (c *socket) finish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
@@ -150,7 +150,7 @@ func (c *Conn) finish() {
 
 // behind reports whether bytes wait for the socket, in which case drained will
 // be called.
-func (c *Conn) behind() bool {
+func (c *socket) behind() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.writing
@@ -159,7 +159,7 @@ func (c *Conn) behind() bool {
 var errStalled = errors.New("the peer does not read")
 
 // write tries the socket if nothing waits before p, and queues what is left.
-func (c *Conn) write(p []byte, shared bool) error {
+func (c *socket) write(p []byte, shared bool) error {
 	if c.err != nil {
 		return c.err
 	}
@@ -192,7 +192,7 @@ func (c *Conn) write(p []byte, shared bool) error {
 const tryMost = 1 << 20
 
 // tryWrite writes once, without waiting for the socket.
-func (c *Conn) tryWrite(p []byte) (int, error) {
+func (c *socket) tryWrite(p []byte) (int, error) {
 	c.data, c.n, c.syserr = p[:min(len(p), tryMost)], 0, nil
 	err := c.raw.Write(c.attempt)
 	c.data = nil
@@ -207,14 +207,14 @@ func (c *Conn) tryWrite(p []byte) (int, error) {
 	return c.n, nil
 }
 
-func (c *Conn) try(fd uintptr) bool {
+func (c *socket) try(fd uintptr) bool {
 	c.n, c.syserr = writeNow(int(fd), c.data)
 	return true // also when it would block: never wait here
 }
 
 // drain writes what waits, blocking, and ends when nothing is left. There is at
 // most one per connection, and none while the socket keeps up.
-func (c *Conn) drain() {
+func (c *socket) drain() {
 	for {
 		rest, err := c.takeRest()
 		if len(rest) > 0 {
@@ -243,7 +243,7 @@ func (c *Conn) drain() {
 
 // startDrain has drained called when the socket has taken everything, though nothing may
 // be waiting for it.
-func (c *Conn) startDrain() {
+func (c *socket) startDrain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.again = true
@@ -253,7 +253,7 @@ func (c *Conn) startDrain() {
 	}
 }
 
-func (c *Conn) takeRest() ([][]byte, error) {
+func (c *socket) takeRest() ([][]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rest := c.rest
@@ -264,7 +264,7 @@ func (c *Conn) takeRest() ([][]byte, error) {
 	return rest, nil
 }
 
-func (c *Conn) fail(err error) {
+func (c *socket) fail(err error) {
 	c.mu.Lock()
 	c.err = err
 	c.mu.Unlock()
@@ -275,7 +275,7 @@ func (c *Conn) fail(err error) {
 const chunk = 256 << 10
 
 // writeAll writes everything, and fails only when nothing moved for the timeout.
-func (c *Conn) writeAll(parts [][]byte) error {
+func (c *socket) writeAll(parts [][]byte) error {
 	buffers := net.Buffers(parts)
 	for len(buffers) > 0 {
 		piece := take(&buffers, chunk)

@@ -1,4 +1,4 @@
-package session
+package conn
 
 import (
 	"bytes"
@@ -17,10 +17,10 @@ import (
 // A connection that waits holds no buffer: most connections wait most of the time,
 // and a buffer each would be half of what they cost.
 type frames struct {
-	socket *Socket
-	early  []byte  // read before there was a WebSocket
-	buf    *[]byte // from readBuffers; nil: nothing is buffered
-	have   []byte  // of buf, not yet consumed
+	conn  *Conn
+	early []byte  // read before there was a WebSocket
+	buf   *[]byte // from readBuffers; nil: nothing is buffered
+	have  []byte  // of buf, not yet consumed
 
 	mayRest bool // nothing of the next frame was read, and no message is open
 
@@ -84,7 +84,7 @@ func (f *frames) dataFrame() (ws.Header, error) {
 			err = ws.CheckHeader(h, f.state)
 		}
 		if violation := ws.ProtocolError(""); errors.As(err, &violation) || errors.Is(err, ws.ErrHeaderLengthMSB) {
-			return h, f.socket.violated(err)
+			return h, f.conn.violated(err)
 		} else if err != nil {
 			return h, err
 		}
@@ -99,7 +99,7 @@ func (f *frames) dataFrame() (ws.Header, error) {
 			}
 			continue
 		}
-		f.socket.conn.waking = false
+		f.conn.socket.waking = false
 		f.left, f.mask, f.at, f.last = h.Length, h.Mask, 0, h.Fin
 		if f.state = ws.StateServerSide; !h.Fin {
 			f.state |= ws.StateFragmented
@@ -108,12 +108,12 @@ func (f *frames) dataFrame() (ws.Header, error) {
 	}
 }
 
-// meter charges the session for a frame that is no message by itself: of those, too,
+// meter charges the peer for a frame that is no message by itself: of those, too,
 // each costs work.
 func (f *frames) meter(control bool) error {
-	if s := f.socket.session; s != nil {
-		s.slow(s.guard.Framed(control))
-	} else if f.socket.conn.in.Load() >= refusedBytes {
+	if c := f.conn; c.guard != nil {
+		c.slow(c.guard.Framed(control))
+	} else if c.socket.in.Load() >= refusedBytes {
 		return errFlood
 	}
 	return nil
@@ -131,21 +131,21 @@ func (f *frames) control(h ws.Header) error {
 	ws.Cipher(payload, h.Mask, 0)
 	switch h.OpCode {
 	case ws.OpPing:
-		if f.socket.conn.behind() {
+		if f.conn.socket.behind() {
 			return nil // what is on its way says as much, and pongs must not pile up
 		}
 		frame[0], frame[1] = 0x80|byte(ws.OpPong), byte(h.Length)
-		f.socket.write(bytes.Clone(frame[:2+h.Length]))
+		f.conn.Write(bytes.Clone(frame[:2+h.Length]))
 	case ws.OpClose:
 		closed := &closeError{code: noStatus}
 		if len(payload) > 0 {
 			code, reason := ws.ParseCloseFrameData(payload)
 			if err := ws.CheckCloseFrameData(code, reason); err != nil {
-				return f.socket.violated(err)
+				return f.conn.violated(err)
 			}
 			closed.code, closed.reason = int(code), reason
 		}
-		f.socket.answer(closed.code)
+		f.conn.answer(closed.code)
 		return closed
 	}
 	return nil
@@ -167,7 +167,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	if len(s.have) == 0 {
 		if len(p) >= readBuffer {
 			s.release()
-			return s.socket.top.Read(p)
+			return s.conn.top.Read(p)
 		}
 		if err := s.fill(); err != nil {
 			return 0, err
@@ -184,12 +184,12 @@ func (s *stream) Read(p []byte) (int, error) {
 
 // fill waits for bytes, and buffers some.
 func (s *stream) fill() (err error) {
-	if !s.socket.tls {
-		s.buf, s.have, err = s.socket.conn.readPooled(s.mayRest)
+	if !s.conn.tls {
+		s.buf, s.have, err = s.conn.socket.readPooled(s.mayRest)
 		return err
 	}
 	s.buf = readBuffers.Get().(*[]byte) // TLS records need a buffer to be read into
-	n, err := s.socket.top.Read(*s.buf)
+	n, err := s.conn.top.Read(*s.buf)
 	s.have = (*s.buf)[:n]
 	if n > 0 {
 		return nil

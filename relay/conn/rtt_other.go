@@ -1,8 +1,8 @@
 //go:build !linux
 
-package session
+package conn
 
 import "time"
 
 // roundTrip is known on Linux only.
-func (c *Conn) roundTrip() time.Duration { return 0 }
+func (c *socket) roundTrip() time.Duration { return 0 }

@@ -1,4 +1,4 @@
-package session
+package conn
 
 import (
 	"bytes"
@@ -6,8 +6,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // socketPair is two ends of a TCP connection over loopback.
@@ -82,7 +84,7 @@ func TestAPeerThatReadsFastHoldsNoWriterUp(t *testing.T) {
 		n, _ := io.CopyBuffer(struct{ io.Writer }{io.Discard}, to, make([]byte, 1<<20))
 		read <- n
 	}()
-	c := newConn(from)
+	c := newSocket(from)
 	all := make([]byte, 64<<20)
 	written := int64(0)
 	for range 10 {
@@ -124,4 +126,40 @@ func TestReadingNowDoesNotWait(t *testing.T) {
 	if err = errors.Join(err, failed); err != nil || string(b[:n]) != "abc" {
 		t.Errorf("read %q, error %v; expected abc", b[:n], err)
 	}
+}
+
+// deadlines is a connection that knows the last deadline for writing.
+type deadlines struct {
+	net.Conn
+	mu   sync.Mutex
+	last time.Time
+	set  int
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last = at
+	d.set++
+	return nil
+}
+
+func TestNoDeadlineIsLeftOfAPeerThatWasSlowOnce(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	d := &deadlines{Conn: ours}
+	c := newSocket(d)
+	defer c.Close()
+	c.direct(nil, time.Minute)
+	if behind, err := c.writeShared(make([]byte, 100)); !behind || err != nil {
+		t.Fatal(behind, err)
+	}
+	if _, err := io.ReadFull(theirs, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return !c.behind() })
+	if d.mu.Lock(); d.set < 2 || !d.last.IsZero() {
+		t.Errorf("after %d deadlines, %s stands", d.set, d.last)
+	}
+	d.mu.Unlock()
 }

@@ -1,9 +1,9 @@
-package session
+package conn
 
 import (
 	"bufio"
 	"bytes"
-	"context"
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,39 +26,75 @@ func frame(op ws.OpCode, fin bool, payload []byte) []byte {
 	return data
 }
 
-// update is a message of n bytes that a session takes for an update.
+// update is a message with n bytes behind a head of five.
 func update(n int) []byte {
 	payload := bytes.Repeat([]byte{7}, n)
 	message := []byte{0, 2, byte(n&0x7f | 0x80), byte(n>>7&0x7f | 0x80), byte(n >> 14)}
 	return append(message, payload...)
 }
 
-// talk is a served session and the bare connection of its client.
-type talk struct {
-	*seat
-	session chan *Session
-	guard   *free
-	conn    net.Conn
-	in      *bufio.Reader
-	ended   chan Closed
+// handler records what it is given, and takes updates for what they are.
+type handler struct {
+	mu       sync.Mutex
+	messages [][]byte
+	limit    int
+	answer   func() // to a message; may be nil
+
+	controls, fragments, cost, keepalives atomic.Int64
 }
 
-// speak opens a session; early bytes are sent together with the handshake.
+func (h *handler) Message(m []byte) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.messages = append(h.messages, bytes.Clone(m))
+	if h.answer != nil {
+		h.answer()
+	}
+	return 0
+}
+
+func (h *handler) Limit([]byte) int { return cmp.Or(h.limit, 64<<20) }
+func (h *handler) Drained() bool    { return false }
+func (h *handler) KeepAlive()       { h.keepalives.Add(1) }
+
+func (h *handler) Received(cost int) time.Duration {
+	h.cost.Add(int64(cost))
+	return 0
+}
+
+func (h *handler) Framed(control bool) time.Duration {
+	if control {
+		h.controls.Add(1)
+	} else {
+		h.fragments.Add(1)
+	}
+	return 0
+}
+
+// talk is a served connection and the bare connection of its peer.
+type talk struct {
+	*handler
+	served chan *Conn
+	peer   net.Conn
+	in     *bufio.Reader
+	ended  chan Closed
+}
+
+// speak opens a connection; early bytes are sent together with the handshake.
 func speak(t *testing.T, overTLS bool, early []byte) *talk {
 	t.Helper()
 	var cfg Config
 	cfg.SetDefaults()
-	s := &talk{seat: new(seat), guard: new(free), session: make(chan *Session, 1), ended: make(chan Closed, 1)}
+	s := &talk{handler: new(handler), served: make(chan *Conn, 1), ended: make(chan Closed, 1)}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		socket, err := Accept(w, r, "")
+		c, err := Accept(w, r, "")
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		session := New(socket, &cfg, s.guard, nil, NewPulse(), false)
-		session.Sit(s.seat)
-		s.session <- session
-		go session.Run(context.Background(), func(c Closed) { s.ended <- c })
+		c.Attach(&cfg, NewKeepalive(t.Context()), s.handler, s.handler, nil)
+		s.served <- c
+		go c.Run(func(c Closed) { s.ended <- c })
 	}))
 	server.Listener = Listener{server.Listener}
 	if overTLS {
@@ -76,7 +114,7 @@ func speak(t *testing.T, overTLS bool, early []byte) *talk {
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	hello := "GET /doc HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-	s.conn, s.in = conn, bufio.NewReader(conn)
+	s.peer, s.in = conn, bufio.NewReader(conn)
 	s.send(t, append([]byte(hello), early...))
 	answer, err := http.ReadResponse(s.in, nil)
 	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
@@ -87,7 +125,7 @@ func speak(t *testing.T, overTLS bool, early []byte) *talk {
 
 func (s *talk) send(t *testing.T, data []byte) {
 	t.Helper()
-	if _, err := s.conn.Write(data); err != nil {
+	if _, err := s.peer.Write(data); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -106,14 +144,14 @@ func (s *talk) reads(t *testing.T, op ws.OpCode, payload []byte) {
 }
 
 // applied waits until a ping that was sent last is answered, and returns what the
-// session took for updates.
+// handler was given.
 func (s *talk) applied(t *testing.T) [][]byte {
 	t.Helper()
 	s.send(t, frame(ws.OpPing, true, []byte("last")))
 	s.reads(t, ws.OpPong, []byte("last"))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.updates
+	return s.messages
 }
 
 func TestMessagesComeInAnyFrames(t *testing.T) {
@@ -157,7 +195,7 @@ func TestMessagesComeInAnyFrames(t *testing.T) {
 					t.Fatalf("%d updates, expected %d", len(updates), c.count)
 				}
 				for _, u := range updates {
-					if len(bytes.Trim(u, "\x07")) > 0 {
+					if len(bytes.Trim(u[5:], "\x07")) > 0 {
 						t.Fatal("an update arrived changed")
 					}
 				}
@@ -212,11 +250,11 @@ func TestWhatIsNoWebSocketFrameEndsTheConnectionWith1002(t *testing.T) {
 			s := speak(t, false, nil)
 			s.send(t, append(data, frame(ws.OpBinary, true, update(50))...))
 			s.reads(t, ws.OpClose, []byte{0x03, 0xea})
-			_ = s.conn.Close()
+			_ = s.peer.Close()
 			if closed := <-s.ended; closed.Code != 1002 || !closed.Ours {
 				t.Fatalf("ended as %+v", closed)
 			}
-			if len(s.updates) > 0 {
+			if len(s.messages) > 0 {
 				t.Fatal("what came after was taken")
 			}
 		})
@@ -251,11 +289,11 @@ func TestConnectionThatBreaksInsideAMessageTakesNothing(t *testing.T) {
 	s := speak(t, false, nil)
 	data := frame(ws.OpBinary, true, update(200))
 	s.send(t, data[:len(data)-1])
-	_ = s.conn.Close()
+	_ = s.peer.Close()
 	if closed := <-s.ended; closed.Code != 1006 {
 		t.Fatalf("ended as %+v", closed)
 	}
-	if len(s.updates) > 0 {
+	if len(s.messages) > 0 {
 		t.Fatal("half a message was taken")
 	}
 }
@@ -306,7 +344,7 @@ func TestControlFramesAndFragmentsAreMetered(t *testing.T) {
 	if got := s.applied(t); len(got) != 1 {
 		t.Fatalf("%d updates", len(got))
 	}
-	if controls, fragments := s.guard.controls.Load(), s.guard.fragments.Load(); controls != 11 || fragments != 8 {
+	if controls, fragments := s.handler.controls.Load(), s.handler.fragments.Load(); controls != 11 || fragments != 8 {
 		t.Errorf("%d control frames and %d further fragments were charged, 11 and 8 were sent", controls, fragments)
 	}
 }
@@ -321,14 +359,14 @@ func TestARefusedPeerThatGoesOnSendingIsCutOff(t *testing.T) {
 			t.Parallel()
 			ours, theirs := net.Pipe()
 			defer theirs.Close()
-			socket := &Socket{conn: newConn(ours), tls: true} // which is read and written as it is
-			socket.top = socket.conn
-			socket.in = frames{socket: socket, state: ws.StateServerSide}
+			c := &Conn{socket: newSocket(ours), tls: true} // which is read and written as it is
+			c.top = c.socket
+			c.in = frames{conn: c, state: ws.StateServerSide}
 			go func() { _, _ = io.Copy(io.Discard, theirs) }()
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				socket.Refuse(4002, "Invalid token: expired")
+				c.Refuse(4002, "Invalid token: expired")
 			}()
 			sent := 0
 			if flood[0]&0x0f == byte(ws.OpContinuation) {

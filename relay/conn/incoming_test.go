@@ -1,4 +1,4 @@
-package session
+package conn
 
 import (
 	"encoding/binary"
@@ -6,14 +6,12 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"github.com/wsnode/wsnode/relay/closecode"
 )
 
 // trickling is a session that is being sent a large message, and its client.
 type trickling struct {
 	*talk
-	s    *Session
+	s    *Conn
 	sent int64
 }
 
@@ -21,7 +19,7 @@ type trickling struct {
 func trickle(t *testing.T, size int) *trickling {
 	t.Helper()
 	c := &trickling{talk: speak(t, false, nil)}
-	c.s = <-c.session
+	c.s = <-c.served
 	head := []byte{0x80 | byte(ws.OpBinary), 0x80 | 127}
 	head = append(binary.BigEndian.AppendUint64(head, uint64(size)), 0, 0, 0, 0)
 	c.write(t, append(head, make([]byte, readBuffer)...))
@@ -32,7 +30,7 @@ func trickle(t *testing.T, size int) *trickling {
 
 func (c *trickling) write(t *testing.T, b []byte) {
 	t.Helper()
-	if _, err := c.conn.Write(b); err != nil {
+	if _, err := c.peer.Write(b); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -61,12 +59,12 @@ func TestAMessageThatTricklesIsGivenUp(t *testing.T) {
 	c := trickle(t, 16<<20)
 	for range slowBeats {
 		c.more(t, 1)
-		if c.s.socket.closed.Load() != nil {
+		if c.s.closed.Load() != nil {
 			t.Fatal("closed too early")
 		}
 	}
 	c.more(t, 1)
-	if closed := c.s.socket.closed.Load(); closed == nil || closed.Code != closecode.Silent {
+	if closed := c.s.closed.Load(); closed == nil || closed.Code != int(ws.StatusPolicyViolation) {
 		t.Fatalf("%+v", closed)
 	}
 	<-c.ended
@@ -89,21 +87,21 @@ func TestASlowLinkGetsThrough(t *testing.T) {
 	for range 2 * slowBeats {
 		c.s.beat(time.Now())
 	}
-	if closed := c.s.socket.closed.Load(); closed != nil && closed.Code == closecode.Silent {
+	if closed := c.s.closed.Load(); closed != nil && closed.Code == int(ws.StatusPolicyViolation) {
 		t.Errorf("%+v", closed)
 	}
 }
 
 func TestAnAppHasAShareOfUnfinishedMessages(t *testing.T) {
-	cfg := Config{MaxDocumentBytes: 1 << 20, MaxIncomingBytes: 64 << 20}
+	cfg := Config{LargestMessage: 1 << 20, MaxIncomingBytes: 64 << 20}
 	cfg.SetDefaults()
 	most := int(cfg.appIncoming())
 	greedy, other := new(Share), new(Share)
-	begin := func(of *Share, size int) (*Session, bool) {
-		s := &Session{cfg: &cfg, share: of}
+	begin := func(of *Share, size int) (*Conn, bool) {
+		s := &Conn{cfg: &cfg, share: of}
 		return s, s.account(s.begin(), size)
 	}
-	var sessions []*Session
+	var sessions []*Conn
 	for sum := 0; ; sum += 1 << 20 {
 		s, ok := begin(greedy, 1<<20)
 		sessions = append(sessions, s)
@@ -129,17 +127,17 @@ func TestAnAppHasAShareOfUnfinishedMessages(t *testing.T) {
 }
 
 func TestWhenTheNodeIsFullOrdinaryMessagesAreTakenStill(t *testing.T) {
-	cfg := Config{MaxDocumentBytes: 1 << 20, MaxIncomingBytes: 8 << 20}
+	cfg := Config{LargestMessage: 1 << 20, MaxIncomingBytes: 8 << 20}
 	cfg.SetDefaults()
 	for range 4 {
-		s := &Session{cfg: &cfg, share: new(Share)}
+		s := &Conn{cfg: &cfg, share: new(Share)}
 		s.account(s.begin(), int(cfg.appIncoming()))
 	}
-	s := &Session{cfg: &cfg, share: new(Share)}
+	s := &Conn{cfg: &cfg, share: new(Share)}
 	if s.account(s.begin(), maxKeptBuffer+1) {
 		t.Error("a large one is taken")
 	}
-	s = &Session{cfg: &cfg, share: new(Share)}
+	s = &Conn{cfg: &cfg, share: new(Share)}
 	if !s.account(s.begin(), maxKeptBuffer) {
 		t.Error("an ordinary one is refused")
 	}

@@ -1,0 +1,68 @@
+package conn
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// refusal is the end of a connection for what its client has sent, and will send again
+// when it comes back. y-websocket does so within 100 ms of a close, each time with all
+// that it has; so the connection stops taking anything at once, and is closed some
+// seconds later.
+type refusal struct {
+	set atomic.Bool // nothing is taken any more
+
+	mu    sync.Mutex
+	why   error
+	timer *time.Timer // nil: it is not kept, or was closed
+	ended bool
+}
+
+// maxRefused bounds the connections of a node that are kept so; more are closed at once.
+const maxRefused = 4096
+
+func (r *refusal) pending() bool { return r.set.Load() }
+
+// end is called when the connection has ended, by whomever, and returns why it was to.
+func (r *refusal) end(c *Config) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+		c.refused.Add(-1)
+	}
+	return r.why
+}
+
+// Reject ends the connection for what its peer has sent: after a while, unless the peer
+// stays away by itself. It does not block.
+func (c *Conn) Reject(code int, reason string, why error, staysAway bool) {
+	r := &c.refusal
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended || !r.set.CompareAndSwap(false, true) {
+		return
+	}
+	r.why = why
+	if staysAway || c.cfg.RefuseAfter < 0 {
+		c.Close(code, reason)
+		return
+	}
+	if c.cfg.refused.Add(1) > maxRefused {
+		c.cfg.refused.Add(-1)
+		c.Close(code, reason)
+		return
+	}
+	r.timer = time.AfterFunc(c.cfg.RefuseAfter, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.timer != nil {
+			r.timer = nil
+			c.cfg.refused.Add(-1)
+			c.Close(code, reason)
+		}
+	})
+}

@@ -1,0 +1,50 @@
+package conn
+
+import (
+	"context"
+	"time"
+)
+
+// Rouse pings connections, and ends the ones of which nothing has come after patience: their clients are gone, and hold places that
+// others wait for. It returns when all have answered, patience is over, or ctx ends.
+// Connections whose socket is behind are left alone: what they have to read comes first.
+func Rouse(ctx context.Context, conns []*Conn, patience time.Duration) (ended int) {
+	type pinged struct {
+		*Conn
+		heard int64
+	}
+	var asked []pinged
+	for _, c := range conns {
+		if c.socket.behind() {
+			continue
+		}
+		heard := c.socket.lastIn.Load()
+		asked = append(asked, pinged{c, heard})
+		c.ping()
+	}
+	gone := func() (silent []pinged) {
+		for _, c := range asked {
+			if c.socket.lastIn.Load() == c.heard && !c.socket.behind() {
+				silent = append(silent, c)
+			}
+		}
+		return silent
+	}
+	tick := time.NewTicker(min(patience/8+1, 50*time.Millisecond))
+	defer tick.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if asked = gone(); len(asked) == 0 {
+			return 0
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0
+		}
+	}
+	asked = gone()
+	for _, c := range asked {
+		c.End()
+	}
+	return len(asked)
+}
