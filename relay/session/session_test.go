@@ -124,7 +124,7 @@ type setup struct {
 	tls      bool
 }
 
-func serve(t *testing.T, c setup) *served {
+func serve(t testing.TB, c setup) *served {
 	t.Helper()
 	if c.conns.RefuseAfter == 0 {
 		c.conns.RefuseAfter = -1
