@@ -49,7 +49,7 @@ func (g Region) Check(ctx context.Context) (findings []Finding, cluster string) 
 	r := &report{}
 	nc, err := connect(g.URL, g.Options, g.Timeout)
 	if err != nil {
-		r.add("NATS"+natsconn.At(g.URL), Wrong, mendConnection(err), "%v", err)
+		r.add("NATS"+natsconn.At(g.URL), Wrong, mendConnection(err), "connect to NATS%s: %v", natsconn.At(g.URL), err)
 		return r.findings, ""
 	}
 	defer nc.Close()

@@ -88,7 +88,7 @@ func TestTheDeployingSectionNamesSettingsThatExist(t *testing.T) {
 	section = regexp.MustCompile("(?m)^systemctl .*$|`skopeo [^`]*`").ReplaceAllString(section, "")
 	help := cluster.RunWsnode(t, "serve", "--help")
 	help.Wait()
-	known := help.Output() + cluster.Wsctl(t, "registry", "check", "--help") + cluster.Wsctl(t, "token", "jwks", "--help")
+	known := help.Output() + cluster.Wsctl(t, "check", "--help") + cluster.Wsctl(t, "token", "jwks", "--help")
 	settings := regexp.MustCompile(`--[a-z][a-z-]+|WSNODE_[A-Z_]+`)
 	exist := map[string]bool{}
 	for _, name := range settings.FindAllString(known, -1) {

@@ -48,9 +48,9 @@ func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnp
 
 	eventually(t, bound(2*time.Second), "the dead node's lease is gone", func() bool { return w.settled(2) })
 	var findings []struct{ Check, Detail string }
-	w.wsctl(&findings, "registry", "check")
+	w.wsctl(&findings, "check")
 	if !slices.Contains(findings, struct{ Check, Detail string }{"leases", "2 nodes"}) {
-		t.Errorf("the registry check does not count 2 leases: %+v", findings)
+		t.Errorf("wsctl check does not count 2 leases: %+v", findings)
 	}
 	for name, p := range w.pins() {
 		if p.State != "orphaned" && slices.Contains(p.Nodes, dead) {

@@ -326,7 +326,7 @@ func TestALostNodeAndALostRegistryAreSeen(t *testing.T) {
 		return strings.Contains(w.ctl("pins", "list", "--state", "orphaned").out, "notes/todo")
 	})
 	w.ctl("pins", "release", "acme/notes/todo", "--yes").must()
-	w.ctl("registry", "check").must()
+	w.ctl("check").must()
 
 	w.eu2.Kill()
 	w.ctl("nodes", "list").must().says("eu-2", "no answer")
@@ -335,7 +335,7 @@ func TestALostNodeAndALostRegistryAreSeen(t *testing.T) {
 	// it is not pointed at and that does not exist.
 	gone := "aws-eu-west-1=nats://" + cluster.FreeAddress(t)
 	w.ctl("nodes", "list", "--registry", gone).exits(4).says("eu-1", "leases of aws-eu-west-1")
-	w.ctl("registry", "check", "--registry", gone).exits(6).says("wrong", "aws-eu-west-1")
+	w.ctl("check", "--registry", gone).exits(6).says("wrong", "aws-eu-west-1")
 	w.ctl("pins", "list", "--registry", gone, "--timeout", "1s").exits(4)
 	w.ctl("pins", "list", "--nats-url", "nats://"+cluster.FreeAddress(t)).exits(4)
 	w.ctl("nodes", "list", "--nats-url", w.usNATS).exits(4).says("no node answers")
@@ -365,16 +365,17 @@ func TestRegionsAreListedAndSet(t *testing.T) {
 func TestTheRegistryCheckFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.ctl("registry", "check").must().says("clock", "latency", "replicas", "weak", "fsync", "unknown")
-	w.ctl("registry", "check", "--monitor", w.monitor).must().says("every write is synced")
+	w.ctl("check").must().says("clock", "latency", "replicas", "weak", "fsync", "unknown", "history replicas", "wsnode-history-0")
+	w.ctl("registry", "check").must().says("wsctl registry check is wsctl check now", "latency")
+	w.ctl("check", "--monitor", w.monitor).must().says("every write is synced")
 	_, unsynced := startNATS(t, "2m")
-	w.ctl("registry", "check", "--monitor", unsynced).exits(6).says("synced every", "sync_interval: always", "wrong")
+	w.ctl("check", "--monitor", unsynced).exits(6).says("synced every", "sync_interval: always", "wrong")
 	type finding struct {
 		License, Check, Result, Mend string
 		Figures                      map[string]float64
 	}
 	var findings []finding
-	w.ctl("registry", "check", "-o", "json").json(&findings)
+	w.ctl("check", "-o", "json").json(&findings)
 	for _, f := range findings {
 		if f.Result != "ok" && f.Mend == "" {
 			t.Errorf("nobody says how to mend %+v", f)
@@ -396,16 +397,16 @@ func TestTheRegistryCheckFindsWhatIsWrong(t *testing.T) {
 	if _, err := nc.Request(gone, []byte(`{"region":"ap-south-1","lease":"ap-south-1/x","ttl":-60}`), 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	w.ctl("registry", "check").exits(6).says("expiry", "0 pins and 1 lease are there after their time")
+	w.ctl("check").exits(6).says("expiry", "0 pins and 1 lease are there after their time")
 	if _, err := nc.Request("$JS.API.STREAM.PURGE.KV_wsnode-aws-eu-west-1", []byte(`{"filter":"`+gone+`"}`), 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	w.ctl("registry", "check").must()
+	w.ctl("check").must()
 	// A second registry of a license region, on the other cluster.
 	p := cluster.RunWsnode(t, "serve", "--region", "us-east-2", "--node", "us-2", "--listen", cluster.FreeAddress(t), "--public-url", "ws://us-2.example",
 		"--nats-url", w.usNATS, "--registry", "aws-us-east-1="+w.usNATS, "--jwks-url", w.jwks, "--drain-spread", "0s", "--admin-listen", "off")
 	p.WaitLine(func(line string) bool { return strings.Contains(line, "msg=ready") })
-	w.ctl("registry", "check").exits(6).says("only one", "pins every document by itself", w.usNATS)
+	w.ctl("check").exits(6).says("only one", "pins every document by itself", w.usNATS)
 }
 
 // A node that is set up with another cluster's NATS, but with its region's name, must
@@ -431,7 +432,7 @@ func TestANodeOnAnotherClusterThanItsRegionIsFound(t *testing.T) {
 			t.Errorf("%s answers %d, expected %d", url, answer.StatusCode, want)
 		}
 	}
-	w.ctl("registry", "check").exits(6).says("eu-3", "do not belong together")
+	w.ctl("check").exits(6).says("eu-3", "do not belong together")
 }
 
 func TestTokensAreMintedAndReadAndNeverShown(t *testing.T) {
