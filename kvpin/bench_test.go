@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -89,7 +90,7 @@ func benchmarkRegistry(b *testing.B, servers, pins int) {
 func benchmarkScan(b *testing.B, n *testNode) {
 	seen := 0
 	for b.Loop() {
-		if err := n.buckets[testLicense].store.Scan(context.Background(), pinKeys, func(entry) error { seen++; return nil }); err != nil {
+		if err := n.buckets[testLicense].store.Scan(context.Background(), pinKeys, func(kv.Entry) error { seen++; return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // bucket is a node's side of one registry: its lease, what it knows of others'
@@ -17,7 +18,7 @@ import (
 type bucket struct {
 	cfg      *Config
 	license  docid.LicenseRegion
-	store    store
+	store    kv.Store
 	ensure   func(context.Context) (created bool, err error) // nil: nothing to ensure
 	rooms    atomic.Pointer[Rooms]
 	draining atomic.Bool
@@ -53,7 +54,7 @@ type bucket struct {
 	validating map[*document]struct{}       // not yet gone through after a lost lease
 }
 
-func newBucket(cfg *Config, license docid.LicenseRegion, s store) *bucket {
+func newBucket(cfg *Config, license docid.LicenseRegion, s kv.Store) *bucket {
 	return &bucket{
 		cfg: cfg, license: license, store: s,
 		pace:       newPace(),
@@ -132,9 +133,9 @@ func signal(c chan struct{}) {
 }
 
 // get reads a key from the leader, unless the registry is silent.
-func (b *bucket) get(ctx context.Context, key string) (entry, error) {
+func (b *bucket) get(ctx context.Context, key string) (kv.Entry, error) {
 	if err := b.answers.silent(); err != nil {
-		return entry{}, fmt.Errorf("read %s: %w", key, err)
+		return kv.Entry{}, fmt.Errorf("read %s: %w", key, err)
 	}
 	return b.read(ctx, key)
 }
@@ -148,7 +149,7 @@ func (b *bucket) put(ctx context.Context, key string, value []byte, expect uint6
 }
 
 // read reads a key from the leader within the configured timeout.
-func (b *bucket) read(ctx context.Context, key string) (entry, error) {
+func (b *bucket) read(ctx context.Context, key string) (kv.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	start := time.Now()
@@ -220,12 +221,12 @@ func (b *bucket) observe(op string, start time.Time, err error) {
 func (b *bucket) regionLeases() string { return leasePrefix + string(b.cfg.Region) + "." }
 
 // notice takes what the watch reports.
-func (b *bucket) notice(c change) {
+func (b *bucket) notice(c kv.Change) {
 	switch {
 	case strings.HasPrefix(c.Key, leasePrefix):
-		b.noticeLease(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.entry)
+		b.noticeLease(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.Entry)
 	case strings.HasPrefix(c.Key, regionPrefix):
-		b.takeURL(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.entry)
+		b.takeURL(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.Entry)
 	case strings.HasPrefix(c.Key, noticePrefix) && c.Present:
 		if doc, err := docid.ParsePinKey(b.license, string(c.Value)); err == nil {
 			b.lookAgain(doc)

@@ -247,11 +247,11 @@ func TestPageRefreshesCostTwoWrites(t *testing.T) {
 		n := w.node("eu-central-1", "a")
 		doc := testDoc("x")
 		h := n.hold(doc)
-		before := w.bucket.written("pin")
+		before := w.bucket.Written("pin")
 		release(w.t, h)
 		time.Sleep(100 * time.Millisecond)
 		again := n.hold(doc)
-		if cost := w.bucket.written("pin") - before; cost > 2 || again.Pin().Epoch != h.Pin().Epoch {
+		if cost := w.bucket.Written("pin") - before; cost > 2 || again.Pin().Epoch != h.Pin().Epoch {
 			w.t.Fatalf("%d writes", cost)
 		}
 	})

@@ -9,28 +9,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Source says where the bucket of a license region is and how it is looked after.
-type Source struct {
-	// URL of the NATS cluster. Registries with the same URL share one connection,
-	// made with the options of the first; empty URLs count as the same.
-	URL string
-	// Options of the connection: credentials, TLS, an in-process server. What the
-	// registry depends on is set after them: no reconnect buffer, endless
-	// reconnects, its own name.
-	Options []nats.Option
-	// Domain is the JetStream domain of the bucket; empty for none.
-	Domain string
-	// Replicas of a bucket that is created; 0 stands for 1. An existing bucket must
-	// have at least as many.
-	Replicas int
-	// Create has a missing bucket created. Otherwise buckets are only checked.
-	Create bool
-}
+type Source = kv.Source
+
+// BucketError says what is wrong with a registry's bucket or server.
+type BucketError = kv.BucketError
+
+// BucketDescription is what a bucket's stream says of itself.
+const BucketDescription = kv.Description
 
 // Config describes a node's registry. Zero durations stand for the defaults.
 type Config struct {

@@ -4,6 +4,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Conn returns the registry's connection to the cluster of a license region, nil
@@ -14,9 +15,9 @@ func (r *Registry) Conn(license docid.LicenseRegion) *nats.Conn {
 	if b == nil {
 		return nil
 	}
-	s, ok := b.store.(*natsStore)
+	s, ok := b.store.(*kv.NATSStore)
 	if !ok {
 		return nil
 	}
-	return s.link.conn.NATS()
+	return s.Conn()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // document is what a bucket keeps about one document while it is held, owed or in
@@ -143,7 +144,7 @@ func (b *bucket) writePin(ctx context.Context, d *document, p Pin, expect uint64
 }
 
 // readPin reads the document's entry and drops the doubts that it settles.
-func (b *bucket) readPin(ctx context.Context, d *document) (entry, error) {
+func (b *bucket) readPin(ctx context.Context, d *document) (kv.Entry, error) {
 	over := make([]bool, len(d.doubts))
 	for i, doubt := range d.doubts {
 		over[i] = b.fence.over(doubt) // before the read, which then shows the outcome

@@ -11,26 +11,14 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
+	"github.com/wsnode/wsnode/kvpin/kv/kvtest"
 )
 
 // What happens when writes get no answer, leases are lost and buckets vanish. In
 // virtual time, on the fake.
 
-// once makes the next request that fits meet with an outcome.
-func (s *fakeStore) once(o outcome, write bool, prefix string) {
-	s.faults.Lock()
-	defer s.faults.Unlock()
-	done := false
-	s.fault = func(w bool, key string) (outcome, time.Duration) {
-		if !done && w == write && strings.HasPrefix(key, prefix) {
-			done = true
-			return o, 0
-		}
-		return passes, 0
-	}
-}
-
-var uncertain = map[string]outcome{"lost": lost, "reply lost": replyLost, "late": late}
+var uncertain = map[string]kvtest.Outcome{"lost": kvtest.Lost, "reply lost": kvtest.ReplyLost, "late": kvtest.Late}
 
 func TestClaimWithoutAnAnswerIsUndone(t *testing.T) {
 	for name, o := range uncertain {
@@ -38,7 +26,7 @@ func TestClaimWithoutAnAnswerIsUndone(t *testing.T) {
 			inVirtualTime(t, func(w *world) {
 				a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
 				doc := testDoc("x")
-				a.link.once(o, true, "pin.")
+				a.link.Once(kvtest.Fault{Outcome: o}, true, "pin.")
 				if _, err := a.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
 					w.t.Fatalf("claim: %v", err)
 				}
@@ -63,7 +51,7 @@ func TestClaimWithoutAnAnswerInTheGracePeriodLeavesTheRestOfIt(t *testing.T) {
 		h := a.hold(doc)
 		start := time.Now()
 		release(w.t, h)
-		b.link.once(replyLost, true, "pin.")
+		b.link.Once(kvtest.Fault{Outcome: kvtest.ReplyLost}, true, "pin.")
 		if _, err := b.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
 			w.t.Fatalf("claim: %v", err)
 		}
@@ -78,10 +66,7 @@ func TestClaimThatLandsMinutesLaterIsUndone(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
 		doc := testDoc("x")
-		a.link.faults.Lock()
-		a.link.lateBy = 5 * time.Minute
-		a.link.faults.Unlock()
-		a.link.once(late, true, "pin.")
+		a.link.Once(kvtest.Fault{Outcome: kvtest.Late, LateBy: 5 * time.Minute}, true, "pin.")
 		if _, err := a.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
 			w.t.Fatalf("claim: %v", err)
 		}
@@ -97,7 +82,7 @@ func TestHoldAfterAClaimWithoutAnAnswerSucceeds(t *testing.T) {
 			inVirtualTime(t, func(w *world) {
 				a := w.node("eu-central-1", "a")
 				doc := testDoc("x")
-				a.link.once(o, true, "pin.")
+				a.link.Once(kvtest.Fault{Outcome: o}, true, "pin.")
 				if _, err := a.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
 					w.t.Fatalf("claim: %v", err)
 				}
@@ -123,7 +108,7 @@ func TestReleaseWithoutAnAnswerIsOwedAndPaid(t *testing.T) {
 				a := w.node("eu-central-1", "a")
 				doc := testDoc("x")
 				h := a.hold(doc)
-				a.link.once(o, true, "pin.")
+				a.link.Once(kvtest.Fault{Outcome: o}, true, "pin.")
 				if _, err := h.Release(context.Background(), time.Now()); !errors.Is(err, ErrUnsettled) {
 					w.t.Fatalf("release: %v", err)
 				}
@@ -143,7 +128,7 @@ func TestReleaseThatLandsLateDoesNotUnpinTheNextSession(t *testing.T) {
 				a := w.node("eu-central-1", "a")
 				doc := testDoc("x")
 				first := a.hold(doc)
-				a.link.once(o, true, "pin.")
+				a.link.Once(kvtest.Fault{Outcome: o}, true, "pin.")
 				if _, err := first.Release(context.Background(), time.Now()); !errors.Is(err, ErrUnsettled) {
 					w.t.Fatalf("release: %v", err)
 				}
@@ -163,7 +148,7 @@ func TestLeaseRenewalWithoutAnAnswerKeepsTheLease(t *testing.T) {
 			inVirtualTime(t, func(w *world) {
 				a := w.node("eu-central-1", "a", func(c *Config) { c.Timeout = 500 * time.Millisecond })
 				before, _, _ := a.Lease(testLicense)
-				a.link.once(o, true, leasePrefix)
+				a.link.Once(kvtest.Fault{Outcome: o}, true, leasePrefix)
 				time.Sleep(20 * time.Second)
 				if after, _, ok := a.Lease(testLicense); !ok || after != before {
 					w.t.Fatalf("lease %q became %q, %v", before, after, ok)
@@ -187,7 +172,7 @@ func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 		}
 		before, _, _ := a.Lease(testLicense)
 		for _, n := range []*testNode{a, b} {
-			n.link.sever()
+			n.link.Sever()
 		}
 		time.Sleep(30 * time.Second)
 		for _, n := range []*testNode{a, b} {
@@ -202,7 +187,7 @@ func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 		if time.Since(start) > 4*time.Second {
 			w.t.Fatalf("the lookup took %s", time.Since(start))
 		}
-		b.link.heal() // the stranger comes back first
+		b.link.Heal() // the stranger comes back first
 		thief := b
 		deadline := time.Now().Add(worldLeaseTTL - 500*time.Millisecond)
 		for i := 0; time.Now().Before(deadline); i++ {
@@ -215,15 +200,13 @@ func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		// The holder's validation is slow: its documents are alive all the same.
-		a.link.faults.Lock()
-		a.link.fault = func(write bool, key string) (outcome, time.Duration) {
+		a.link.SetFault(func(_ bool, key string) kvtest.Fault {
 			if strings.HasPrefix(key, "pin.") {
-				return passes, 500 * time.Millisecond
+				return kvtest.Fault{Delay: 500 * time.Millisecond}
 			}
-			return passes, 0
-		}
-		a.link.faults.Unlock()
-		a.link.heal()
+			return kvtest.Fault{}
+		})
+		a.link.Heal()
 		for i := range 5000 {
 			var pinned *PinnedError
 			if _, err := thief.Hold(context.Background(), numbered(i%documents)); !errors.As(err, &pinned) {
@@ -261,10 +244,10 @@ func TestDocumentThatWasTakenMeanwhileIsHandedOver(t *testing.T) {
 		first := a.hold(doc)
 		kept := a.hold(other)
 		time.Sleep(worldLeaseTTL)
-		a.link.sever()
+		a.link.Sever()
 		time.Sleep(worldLeaseTTL + time.Second)
 		taken := b.hold(doc)
-		a.link.heal()
+		a.link.Heal()
 		eventually(w.t, 10*time.Second, "told that it moved", func() bool { _, ok := a.heard(a.moved, doc); return ok })
 		if p, _ := a.heard(a.moved, doc); p.Region != "us-east-1" || p.Epoch != taken.Pin().Epoch {
 			w.t.Fatalf("moved to %+v", p)
@@ -291,12 +274,12 @@ func TestPinsThatWereDeletedOrRestoredFromAnOldCopyComeBack(t *testing.T) {
 		time.Sleep(2 * worldLeaseTTL)
 		old, epoch := testDoc("old"), testDoc("fresh")
 		release(w.t, a.hold(old)) // another life, which the copy has
-		formerKeys, formerLast := w.bucket.snapshot()
+		formerKeys, formerLast := w.bucket.Snapshot()
 		time.Sleep(worldGrace + time.Second)
 		h1, h2 := a.hold(old), a.hold(epoch)
 		b.hold(old)
 
-		w.bucket.restore(nil, 0)
+		w.restore(nil, 0)
 		eventually(w.t, 10*time.Second, "back after the deletion", func() bool {
 			p1, ok1 := w.pin(old)
 			p2, ok2 := w.pin(epoch)
@@ -309,7 +292,7 @@ func TestPinsThatWereDeletedOrRestoredFromAnOldCopyComeBack(t *testing.T) {
 			w.t.Fatalf("URL of the region: %v", err)
 		}
 
-		w.bucket.restore(formerKeys, formerLast)
+		w.restore(formerKeys, formerLast)
 		eventually(w.t, 20*time.Second, "back after the restore", func() bool {
 			p1, ok1 := w.pin(old)
 			p2, ok2 := w.pin(epoch)
@@ -328,7 +311,7 @@ func TestRoomThatCannotFollowIsToldAgain(t *testing.T) {
 		doc := testDoc("x")
 		a.hold(doc)
 		a.failures = 3
-		w.bucket.restore(nil, 0)
+		w.restore(nil, 0)
 		eventually(w.t, 20*time.Second, "told again until it worked", func() bool { _, ok := a.heard(a.restored, doc); return ok })
 	})
 }
@@ -338,7 +321,7 @@ func TestUnpinnedByAnOperatorUnderALiveSessionComesBack(t *testing.T) {
 		a := w.node("eu-central-1", "a.with.dots")
 		doc := testDoc("x")
 		h := a.hold(doc)
-		i := &Inspector{stores: map[docid.LicenseRegion]store{testLicense: w.bucket.link()}}
+		i := &Inspector{stores: map[docid.LicenseRegion]kv.Store{testLicense: w.bucket.Link()}}
 		if err := i.Unpin(context.Background(), doc, h.Pin().Revision+1); !errors.Is(err, ErrConflict) {
 			w.t.Fatalf("at another revision: %v", err)
 		}
@@ -355,7 +338,7 @@ func TestAdoptedDocumentIsEnteredWhenTheRegistryIsBack(t *testing.T) {
 		doc, brief := testDoc("x"), testDoc("brief")
 		epoch := a.hold(doc).Pin().Epoch
 		a.hold(brief)
-		b.link.sever()
+		b.link.Sever()
 		if _, err := b.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
 			w.t.Fatalf("hold without the registry: %v", err)
 		}
@@ -371,7 +354,7 @@ func TestAdoptedDocumentIsEnteredWhenTheRegistryIsBack(t *testing.T) {
 			w.t.Fatalf("release without the registry: %v", err)
 		}
 		time.Sleep(20 * time.Second)
-		b.link.heal()
+		b.link.Heal()
 		eventually(w.t, 10*time.Second, "both are in", func() bool { p, _ := w.pin(doc); return p.lists("a") && p.lists("b") })
 		if h.Pin().Epoch != epoch {
 			w.t.Fatal("the adopted hold has another epoch")
@@ -406,12 +389,12 @@ func TestPinOfALongSessionOutlivesTheBackstopAtOneWriteInHalfOfIt(t *testing.T) 
 		doc := testDoc("x")
 		h := a.hold(doc)
 		b.hold(doc)
-		before := w.bucket.written("pin")
+		before := w.bucket.Written("pin")
 		time.Sleep(48 * time.Hour)
 		if p, ok := w.pin(doc); !ok || p.Epoch != h.Pin().Epoch {
 			w.t.Fatalf("after two days: %v %+v", ok, p)
 		}
-		if n := w.bucket.written("pin") - before; n < 12 || n > 48 {
+		if n := w.bucket.Written("pin") - before; n < 12 || n > 48 {
 			w.t.Fatalf("%d writes in 48 hours", n)
 		}
 	})
@@ -423,12 +406,12 @@ func TestHeldDocumentsCostOnlyTheLease(t *testing.T) {
 		for i := range 10_000 {
 			a.hold(numbered(i))
 		}
-		pins, leases := w.bucket.written("pin"), w.bucket.written("lease")
+		pins, leases := w.bucket.Written("pin"), w.bucket.Written("lease")
 		time.Sleep(60 * time.Second)
-		if n := w.bucket.written("pin") - pins; n != 0 {
+		if n := w.bucket.Written("pin") - pins; n != 0 {
 			w.t.Fatalf("%d writes of pins in 60 s", n)
 		}
-		if n := w.bucket.written("lease") - leases; n > 22 {
+		if n := w.bucket.Written("lease") - leases; n > 22 {
 			w.t.Fatalf("%d writes of leases in 60 s", n)
 		}
 	})

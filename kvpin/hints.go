@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // hints remembers what Lookup has just read, so that the Hold that follows a look
@@ -18,7 +19,7 @@ type hints struct {
 
 type hint struct {
 	doc docid.Document
-	e   entry
+	e   kv.Entry
 	at  time.Time
 }
 
@@ -31,19 +32,19 @@ func (h *hints) slot(doc docid.Document) *hint {
 	return &h.slots[maphash.Comparable(hintSeed, doc)%uint64(len(h.slots))]
 }
 
-func (h *hints) put(doc docid.Document, e entry) {
+func (h *hints) put(doc docid.Document, e kv.Entry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	*h.slot(doc) = hint{doc, e, time.Now()}
 }
 
 // take returns the hint and forgets it.
-func (h *hints) take(doc docid.Document) (entry, bool) {
+func (h *hints) take(doc docid.Document) (kv.Entry, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.slot(doc)
 	if s.doc != doc || time.Since(s.at) > hintLife {
-		return entry{}, false
+		return kv.Entry{}, false
 	}
 	e := s.e
 	*s = hint{}

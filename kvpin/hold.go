@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Hold is this node's place among the holders of a document, from Hold or Adopt
@@ -143,7 +144,7 @@ func (b *bucket) enter(ctx context.Context, d *document) (Pin, error) {
 }
 
 // entered returns the pin with this node in it, and whether it is to be written.
-func (b *bucket) entered(ctx context.Context, d *document, e entry) (next Pin, write bool, err error) {
+func (b *bucket) entered(ctx context.Context, d *document, e kv.Entry) (next Pin, write bool, err error) {
 	me, lease, err := b.me()
 	if err != nil {
 		return Pin{}, false, err

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Inspector looks at registries without taking a lease, for operators. It changes
 // nothing but what Unpin is asked to. Its methods may be called concurrently.
 type Inspector struct {
-	stores map[docid.LicenseRegion]store
-	links  []*link
+	stores map[docid.LicenseRegion]kv.Store
+	links  *kv.Links
 }
 
 // PinFilter selects pins; empty fields stand for any.
@@ -55,21 +56,17 @@ type Lease struct {
 
 // OpenInspector connects to the registries. Their buckets must exist.
 func OpenInspector(ctx context.Context, registries map[docid.LicenseRegion]Source) (*Inspector, error) {
-	i := &Inspector{stores: make(map[docid.LicenseRegion]store)}
-	links := make(map[string]*link)
+	i := &Inspector{stores: make(map[docid.LicenseRegion]kv.Store), links: kv.NewLinks("wsnode registry inspector", nil)}
 	for _, license := range slices.Sorted(maps.Keys(registries)) {
 		source := registries[license]
 		source.Create = false
 		source.Replicas = 0
-		l, err := linkTo(links, source, "wsnode registry inspector", nil)
-		if err == nil && len(links) > len(i.links) {
-			i.links = append(i.links, l)
-		}
+		link, err := i.links.To(source)
 		if err == nil {
-			s := newNATSStore(l, license, source.Domain)
+			s := link.Bucket(bucketName(license), source.Domain)
 			i.stores[license] = s
-			if err = l.ready(ctx); err == nil {
-				_, err = s.ensure(ctx, source)
+			if err = link.Ready(ctx); err == nil {
+				_, err = s.Ensure(ctx, source)
 			}
 		}
 		if err != nil {
@@ -81,18 +78,14 @@ func OpenInspector(ctx context.Context, registries map[docid.LicenseRegion]Sourc
 }
 
 // Close closes the connections.
-func (i *Inspector) Close() {
-	for _, l := range i.links {
-		l.conn.Close()
-	}
-}
+func (i *Inspector) Close() { i.links.Close() }
 
 // LicenseRegions returns the license regions that are looked at, sorted.
 func (i *Inspector) LicenseRegions() []docid.LicenseRegion {
 	return slices.Sorted(maps.Keys(i.stores))
 }
 
-func (i *Inspector) store(license docid.LicenseRegion) (store, error) {
+func (i *Inspector) store(license docid.LicenseRegion) (kv.Store, error) {
 	if s := i.stores[license]; s != nil {
 		return s, nil
 	}
@@ -108,7 +101,7 @@ func (i *Inspector) Leases(ctx context.Context, license docid.LicenseRegion) ([]
 	}
 	var leases []Lease
 	clock := clockOf(ctx, s)
-	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
+	err = s.Scan(ctx, leasePrefix+">", func(e kv.Entry) error {
 		record, err := decodeLease(e)
 		if !e.Present || err != nil || record.Left || record.ended(e, unknownLife, clock.now()) {
 			return nil
@@ -144,7 +137,7 @@ func newLeaseTable(clock *bucketClock) leaseTable {
 }
 
 // take reports whether the entry is a lease that is current.
-func (t leaseTable) take(e entry) bool {
+func (t leaseTable) take(e kv.Entry) bool {
 	record, err := decodeLease(e)
 	if !e.Present || err != nil || record.ended(e, unknownLife, t.clock.now()) {
 		delete(t.leases, e.Key)
@@ -155,7 +148,7 @@ func (t leaseTable) take(e entry) bool {
 }
 
 // judge says what the pin of an entry amounts to.
-func (t leaseTable) judge(e entry, p Pin) (Pin, State) {
+func (t leaseTable) judge(e kv.Entry, p Pin) (Pin, State) {
 	if p.lasted(e, unknownLife, t.clock.now()) {
 		return Pin{Revision: e.Revision}, Free
 	}
@@ -170,7 +163,7 @@ func (t leaseTable) judge(e entry, p Pin) (Pin, State) {
 }
 
 // info reads a pin's entry; ok is false if it is none that the filter wants.
-func (f PinFilter) info(license docid.LicenseRegion, e entry, leases leaseTable) (info PinInfo, ok bool) {
+func (f PinFilter) info(license docid.LicenseRegion, e kv.Entry, leases leaseTable) (info PinInfo, ok bool) {
 	doc, err := docid.ParsePinKey(license, e.Key)
 	if err != nil {
 		return PinInfo{}, false
@@ -196,10 +189,10 @@ func (i *Inspector) Pins(ctx context.Context, license docid.LicenseRegion, f Pin
 		var leases leaseTable
 		if err == nil {
 			leases = newLeaseTable(clockOf(ctx, s))
-			err = s.Scan(ctx, leasePrefix+">", func(e entry) error { leases.take(e); return nil })
+			err = s.Scan(ctx, leasePrefix+">", func(e kv.Entry) error { leases.take(e); return nil })
 		}
 		if err == nil {
-			err = s.Scan(ctx, docid.PinFilter(f.Tenant, f.App), func(e entry) error {
+			err = s.Scan(ctx, docid.PinFilter(f.Tenant, f.App), func(e kv.Entry) error {
 				if info, ok := f.info(license, e, leases); ok && info.State != Free && !yield(info, nil) {
 					return errEnough
 				}
@@ -222,14 +215,14 @@ func (i *Inspector) WatchPins(ctx context.Context, license docid.LicenseRegion, 
 		return err
 	}
 	leases := newLeaseTable(clockOf(ctx, s))
-	var early []entry // pins that came before all leases were known
+	var early []kv.Entry // pins that came before all leases were known
 	synced := false
-	report := func(e entry) {
+	report := func(e kv.Entry) {
 		if info, ok := f.info(license, e, leases); ok {
 			handle(info)
 		}
 	}
-	s.Watch(ctx, []string{leasePrefix + ">", docid.PinFilter(f.Tenant, f.App)}, func(c change) {
+	s.Watch(ctx, []string{leasePrefix + ">", docid.PinFilter(f.Tenant, f.App)}, func(c kv.Change) {
 		switch {
 		case c.Synced:
 			synced = true
@@ -238,11 +231,11 @@ func (i *Inspector) WatchPins(ctx context.Context, license docid.LicenseRegion, 
 			}
 			early = nil
 		case strings.HasPrefix(c.Key, leasePrefix):
-			leases.take(c.entry)
+			leases.take(c.Entry)
 		case synced:
-			report(c.entry)
+			report(c.Entry)
 		case c.Present:
-			early = append(early, c.entry)
+			early = append(early, c.Entry)
 		}
 	})
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Keys gives others the use of a registry's bucket for keys of their own, such as
@@ -44,7 +45,7 @@ func own(key string) error {
 // the revision that Update expects for creating it.
 func (k *Keys) Get(ctx context.Context, key string) (Entry, error) {
 	e, err := k.b.get(ctx, key)
-	return e.export(), err
+	return exported(e), err
 }
 
 // Create writes a key that does not exist: ErrConflict if it does.
@@ -86,14 +87,14 @@ func (k *Keys) Delete(ctx context.Context, key string, revision uint64) error {
 // starts over and reports as deleted what went missing. Calls come one after the
 // other; Watch returns when the last is done.
 func (k *Keys) Watch(ctx context.Context, prefix string, handle func(Entry)) {
-	k.b.store.Watch(ctx, []string{prefix + ">"}, func(c change) {
+	k.b.store.Watch(ctx, []string{prefix + ">"}, func(c kv.Change) {
 		if !c.Synced {
-			handle(c.export())
+			handle(exported(c.Entry))
 		}
 	})
 }
 
-func (e entry) export() Entry {
+func exported(e kv.Entry) Entry {
 	if !e.Present {
 		return Entry{Key: e.Key, Revision: e.Revision, Deleted: true}
 	}

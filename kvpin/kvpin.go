@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Epoch names one life of a document: from the first claim until it is unpinned.
@@ -87,21 +88,21 @@ var (
 	// ErrUnavailable is returned when the registry gave no answer in time, when
 	// it cannot be reached, or when this node's own lease is not current. Other
 	// errors that mean the same to a caller wrap it.
-	ErrUnavailable = errors.New("registry unavailable")
+	ErrUnavailable = kv.ErrUnavailable
 
 	// ErrUnsettled is ErrUnavailable after a write was sent: it may still land. The
 	// registry settles its own writes; users of Keys repeat theirs.
-	ErrUnsettled = fmt.Errorf("%w: the outcome of a write is unknown", ErrUnavailable)
+	ErrUnsettled = kv.ErrUnsettled
+
+	// ErrConflict is returned when a key has another revision than expected, or
+	// when another write to it is in flight: read it again.
+	ErrConflict = kv.ErrConflict
 
 	// ErrNotServed is returned for a license region without a configured registry.
 	ErrNotServed = errors.New("license region not served")
 
 	// ErrNotFound is returned for a key or region that does not exist.
 	ErrNotFound = errors.New("not found")
-
-	// ErrConflict is returned when a key has another revision than expected, or
-	// when another write to it is in flight: read it again.
-	ErrConflict = errors.New("revision conflict")
 
 	// ErrSilent is returned by Config.Alive when a node of the region has the document
 	// open, and does not say in which epoch: it may be dead, or frozen.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // ownLease is this node's lease in one registry.
@@ -112,7 +113,7 @@ func (b *bucket) keepLease(ctx context.Context) {
 		if err == nil && !b.urlDue.IsZero() && time.Now().After(b.urlDue) {
 			b.publishURL(ctx)
 		}
-		if !errors.Is(err, errNoBucket) {
+		if !errors.Is(err, kv.ErrNoBucket) {
 			missing = time.Time{}
 		} else if missing.IsZero() {
 			missing = start
@@ -294,7 +295,7 @@ func (b *bucket) giveLeaseBack(ctx context.Context) error {
 	record.Left = true
 	_, err := b.write(ctx, b.leaseKey(), record.encode(), revision, time.Second)
 	if errors.Is(err, ErrConflict) { // a renewal whose answer was lost
-		var e entry
+		var e kv.Entry
 		if e, err = b.read(ctx, b.leaseKey()); err == nil && e.Present {
 			_, err = b.write(ctx, b.leaseKey(), record.encode(), e.Revision, time.Second)
 		}

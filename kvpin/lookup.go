@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 func (b *bucket) lookup(ctx context.Context, doc docid.Document) (p Pin, s State, err error) {
@@ -25,7 +26,7 @@ func (b *bucket) lookup(ctx context.Context, doc docid.Document) (p Pin, s State
 }
 
 // judge says what an entry amounts to.
-func (b *bucket) judge(ctx context.Context, e entry) (Pin, State, error) {
+func (b *bucket) judge(ctx context.Context, e kv.Entry) (Pin, State, error) {
 	p, ok, err := b.pinOf(e)
 	if err != nil {
 		return Pin{}, Free, err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv/kvtest"
 )
 
 var histories = flag.Int("histories", 300, "random histories that TestRandomHistoriesKeepTheInvariants goes through")
@@ -90,8 +91,8 @@ func (h *history) fail(format string, args ...any) {
 
 func runHistory(t *testing.T, seed uint64) {
 	h := &history{t: t, rng: rand.New(rand.NewPCG(seed, 0)), start: time.Now()}
-	h.w = &world{t: t, bucket: newFakeBucket()}
-	defer h.w.bucket.stop()
+	h.w = &world{t: t, bucket: kvtest.New()}
+	defer h.w.bucket.Stop()
 	defer h.w.close()
 	for i := range 3 {
 		h.docs = append(h.docs, testDoc(fmt.Sprintf("d%d", i)))
@@ -125,19 +126,21 @@ func (h *history) birth(region docid.Region) {
 		}
 	})
 	n.Attach(n)
-	n.link.fault = n.fault
+	n.link.SetFault(n.fault)
 	h.nodes = append(h.nodes, n)
 	h.note("%s/%s is born", region, n.id)
 }
 
-func (n *modelNode) fault(bool, string) (outcome, time.Duration) {
+func (n *modelNode) fault(bool, string) kvtest.Fault {
 	h := n.h
 	delay := time.Duration(h.rng.ExpFloat64() * float64(2*time.Millisecond))
 	if h.rng.Float64() >= h.flaky {
-		return passes, delay
+		return kvtest.Fault{Delay: delay}
 	}
-	n.link.lateBy = time.Duration(h.rng.ExpFloat64() * float64(10*time.Second))
-	return outcome(h.rng.IntN(4)), delay * time.Duration(1+h.rng.IntN(300))
+	lateBy := time.Duration(h.rng.ExpFloat64() * float64(10*time.Second))
+	return kvtest.Fault{
+		Outcome: kvtest.Outcome(h.rng.IntN(4)), Delay: delay * time.Duration(1+h.rng.IntN(300)), LateBy: max(lateBy, 1),
+	}
 }
 
 func (h *history) step() {
@@ -169,7 +172,7 @@ func (h *history) step() {
 		}
 	default:
 		h.note("%s reconnects to the registry", n.id)
-		n.link.reconnect()
+		n.link.Reconnect()
 	}
 }
 
@@ -183,12 +186,12 @@ func (h *history) remove(n *modelNode) (left []*modelNode) {
 }
 
 func (h *history) toggle(n *modelNode) {
-	if n.link.isCut() {
+	if n.link.IsCut() {
 		h.note("%s is healed", n.id)
-		n.link.heal()
+		n.link.Heal()
 	} else {
 		h.note("%s is cut off", n.id)
-		n.link.sever()
+		n.link.Sever()
 	}
 }
 
@@ -346,8 +349,8 @@ func (h *history) settle() {
 		h.birth(region)
 	}
 	for _, n := range h.nodes {
-		if !n.dead && n.link.isCut() {
-			n.link.heal()
+		if !n.dead && n.link.IsCut() {
+			n.link.Heal()
 		}
 	}
 	for range 120 {
@@ -357,7 +360,7 @@ func (h *history) settle() {
 }
 
 func (h *history) checkSettled() {
-	pins := h.w.bucket.pins()
+	pins := h.w.pins()
 	for _, doc := range h.docs {
 		p, pinned := pins[doc.PinKey()]
 		rooms := 0

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -324,7 +325,7 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 }
 
 // bounded reads a key, and gives up on a request that a restart has swallowed.
-func bounded(t *testing.T, s store, key string) (entry, error) {
+func bounded(t testing.TB, s kv.Store, key string) (kv.Entry, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // NATS servers that are killed before they have synced can bring back keys that
@@ -29,7 +30,7 @@ const (
 
 // outlived reports whether an entry that was written for ttl is there although the
 // bucket's clock says that it must be gone. now is zero if that is not known.
-func outlived(e entry, ttl time.Duration, now time.Time) bool {
+func outlived(e kv.Entry, ttl time.Duration, now time.Time) bool {
 	return e.Present && !now.IsZero() && !e.Written.IsZero() && now.Sub(e.Written) > ttl+lateExpiry
 }
 
@@ -59,17 +60,17 @@ func (c *bucketClock) now() time.Time {
 }
 
 // lasted reports whether a pin's grace period is over, although the pin is there.
-func (p Pin) lasted(e entry, grace time.Duration, now time.Time) bool {
+func (p Pin) lasted(e kv.Entry, grace time.Duration, now time.Time) bool {
 	return len(p.Holders) == 0 && outlived(e, cmp.Or(p.ttl, grace), now)
 }
 
 // ended reports whether a lease is over, although its key is there.
-func (l leaseRecord) ended(e entry, ttl time.Duration, now time.Time) bool {
+func (l leaseRecord) ended(e kv.Entry, ttl time.Duration, now time.Time) bool {
 	return outlived(e, cmp.Or(time.Duration(l.TTL)*time.Second, ttl), now)
 }
 
 // pinOf returns the pin of an entry. ok is false if there is none, or none any more.
-func (b *bucket) pinOf(e entry) (p Pin, ok bool, err error) {
+func (b *bucket) pinOf(e kv.Entry) (p Pin, ok bool, err error) {
 	if !e.Present {
 		return Pin{}, false, nil
 	}
@@ -81,7 +82,7 @@ func (b *bucket) pinOf(e entry) (p Pin, ok bool, err error) {
 
 // leaseOf returns the lease of an entry. ok is false if there is none, or none any
 // more.
-func (b *bucket) leaseOf(e entry) (l leaseRecord, ok bool, err error) {
+func (b *bucket) leaseOf(e kv.Entry) (l leaseRecord, ok bool, err error) {
 	if !e.Present {
 		return leaseRecord{}, false, nil
 	}
@@ -93,9 +94,9 @@ func (b *bucket) leaseOf(e entry) (l leaseRecord, ok bool, err error) {
 
 // sweepOutlived deletes the leases that have outlived their time, whatever region
 // they are of, and the given pins. A key that was written meanwhile stays.
-func (b *bucket) sweepOutlived(ctx context.Context, pins []entry) error {
+func (b *bucket) sweepOutlived(ctx context.Context, pins []kv.Entry) error {
 	found := pins
-	err := b.store.Scan(ctx, leasePrefix+">", func(e entry) error {
+	err := b.store.Scan(ctx, leasePrefix+">", func(e kv.Entry) error {
 		if _, ok, err := b.leaseOf(e); e.Present && !ok && err == nil {
 			found = append(found, e)
 		}
@@ -126,7 +127,7 @@ func (b *bucket) sweepOutlived(ctx context.Context, pins []entry) error {
 
 // forsaken reports whether a pin with holders has outlived the expiry that one of
 // them would have renewed.
-func (b *bucket) forsaken(e entry, p Pin) bool {
+func (b *bucket) forsaken(e kv.Entry, p Pin) bool {
 	return outlived(e, cmp.Or(p.ttl, b.cfg.Backstop), b.clock.now())
 }
 
@@ -145,7 +146,7 @@ func (i *Inspector) Outlived(ctx context.Context, license docid.LicenseRegion) (
 	}
 	clock := clockOf(ctx, s)
 	leases := newLeaseTable(clock)
-	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
+	err = s.Scan(ctx, leasePrefix+">", func(e kv.Entry) error {
 		if e.Present && !leases.take(e) {
 			o.Leases = append(o.Leases, nodeOfLease(e.Key))
 		}
@@ -154,7 +155,7 @@ func (i *Inspector) Outlived(ctx context.Context, license docid.LicenseRegion) (
 	if err != nil {
 		return o, err
 	}
-	return o, s.Scan(ctx, pinKeys, func(e entry) error {
+	return o, s.Scan(ctx, pinKeys, func(e kv.Entry) error {
 		p, err := decodePin(e)
 		if !e.Present || err != nil || !p.lasted(e, unknownLife, clock.now()) {
 			return nil
@@ -167,7 +168,7 @@ func (i *Inspector) Outlived(ctx context.Context, license docid.LicenseRegion) (
 }
 
 // clockOf asks for a bucket's clock; one that does not say it has none.
-func clockOf(ctx context.Context, s store) *bucketClock {
+func clockOf(ctx context.Context, s kv.Store) *bucketClock {
 	clock := new(bucketClock)
 	if now, err := s.Now(ctx); err == nil {
 		clock.set(now)

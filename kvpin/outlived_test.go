@@ -11,23 +11,18 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
-// revive puts keys back as a server does that was killed before it had synced: with
-// their values, as they were written, and without an expiry.
-func (f *fakeBucket) revive(keys map[string]entry, strip func([]byte) []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// revive puts keys back as a server does that was killed before it had synced, with
+// their values as strip leaves them.
+func (w *world) revive(keys map[string]kv.Entry, strip func([]byte) []byte) {
+	back := make(map[string]kv.Entry)
 	for key, e := range keys {
-		if k := f.keys[key]; k != nil && k.expiry != nil {
-			k.expiry.Stop()
-		}
 		e.Value = strip(e.Value)
-		f.keys[key] = &fakeKey{entry: e}
+		back[key] = e
 	}
-	for w := range f.watchers {
-		w.lose()
-	}
+	w.bucket.Revive(back)
 }
 
 // asWritten keeps a record as this version wrote it.
@@ -44,8 +39,8 @@ func withoutTTL(b []byte) []byte {
 }
 
 // expiring are the keys of a bucket that expire.
-func expiring(keys map[string]entry) map[string]entry {
-	found := make(map[string]entry)
+func expiring(keys map[string]kv.Entry) map[string]kv.Entry {
+	found := make(map[string]kv.Entry)
 	for key, e := range keys {
 		if e.Present && !strings.HasPrefix(key, regionPrefix) {
 			found[key] = e
@@ -64,13 +59,13 @@ func TestKeysThatComeBackAfterTheirExpiryCountAsGoneAndAreSwept(t *testing.T) {
 				release(w.t, gone.hold(left))
 				release(w.t, gone.hold(claimed))
 				gone.hold(orphan)
-				keys, _ := w.bucket.snapshot()
+				keys, _ := w.bucket.Snapshot()
 				keys = expiring(keys)
-				keys[sweepPrefix+"eu-central-1"] = entry{Key: sweepPrefix + "eu-central-1", Value: []byte("dead"), Revision: 1, Present: true, Written: time.Now()}
+				keys[sweepPrefix+"eu-central-1"] = kv.Entry{Key: sweepPrefix + "eu-central-1", Value: []byte("dead"), Revision: 1, Present: true, Written: time.Now()}
 				gone.kill()
 				a := w.node("eu-central-1", "a")
 				time.Sleep(worldGrace + worldLeaseTTL + lateExpiry)
-				w.bucket.revive(keys, strip)
+				w.revive(keys, strip)
 
 				for _, doc := range []docid.Document{left, claimed} {
 					if p, s := a.lookup(doc); s != Free || p.Region != "" {
@@ -85,7 +80,7 @@ func TestKeysThatComeBackAfterTheirExpiryCountAsGoneAndAreSwept(t *testing.T) {
 						w.t.Fatalf("%s was claimed in %s", doc, p.Region)
 					}
 				}
-				if current, err := a.LeaseCurrent(context.Background(), testLicense, "gone", keys[leaseKey("ap-south-1", "gone")].leaseID(w.t)); current || err != nil {
+				if current, err := a.LeaseCurrent(context.Background(), testLicense, "gone", leaseID(w.t, keys[leaseKey("ap-south-1", "gone")])); current || err != nil {
 					w.t.Fatalf("the dead node's lease is current: %v", err)
 				}
 				infos, err := a.Regions(context.Background())
@@ -94,7 +89,7 @@ func TestKeysThatComeBackAfterTheirExpiryCountAsGoneAndAreSwept(t *testing.T) {
 				}
 				time.Sleep(time.Hour) // until the latest sweep; what an inspector assumes of earlier versions
 				for key := range keys {
-					if e := w.bucket.get(key); e.Present && e.Written.Before(time.Now().Add(-time.Hour)) {
+					if e := w.bucket.Get(key); e.Present && e.Written.Before(time.Now().Add(-time.Hour)) {
 						w.t.Errorf("%s is still there", key)
 					}
 				}
@@ -103,7 +98,7 @@ func TestKeysThatComeBackAfterTheirExpiryCountAsGoneAndAreSwept(t *testing.T) {
 	}
 }
 
-func (e entry) leaseID(t testing.TB) LeaseID {
+func leaseID(t testing.TB, e kv.Entry) LeaseID {
 	l, err := decodeLease(e)
 	if err != nil {
 		t.Fatal(err)
@@ -115,12 +110,12 @@ func TestInspectorTellsKeysThatCameBackFromThoseThatCount(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		gone := w.node("ap-south-1", "gone")
 		release(w.t, gone.hold(testDoc("left")))
-		keys, _ := w.bucket.snapshot()
+		keys, _ := w.bucket.Snapshot()
 		gone.kill()
 		time.Sleep(worldGrace + worldLeaseTTL + lateExpiry)
-		w.bucket.revive(expiring(keys), asWritten)
+		w.revive(expiring(keys), asWritten)
 		ctx := context.Background()
-		i := &Inspector{stores: map[docid.LicenseRegion]store{testLicense: w.bucket.link()}}
+		i := &Inspector{stores: map[docid.LicenseRegion]kv.Store{testLicense: w.bucket.Link()}}
 		found, err := i.Outlived(ctx, testLicense)
 		if err != nil || !slices.Equal(found.Pins, []docid.Document{testDoc("left")}) || !slices.Equal(found.Leases, []docid.NodeID{"gone"}) {
 			w.t.Errorf("found %+v, %v", found, err)
@@ -146,27 +141,16 @@ func TestPinThatCameBackUnderALiveDocumentIsWrittenOver(t *testing.T) {
 		gone, a := w.node("ap-south-1", "gone"), w.node("eu-central-1", "a")
 		doc := testDoc("x")
 		release(w.t, gone.hold(doc))
-		keys, _ := w.bucket.snapshot()
+		keys, _ := w.bucket.Snapshot()
 		time.Sleep(worldGrace + lateExpiry + time.Second)
 		h := a.hold(doc)
 		pin := doc.PinKey()
-		w.bucket.revive(map[string]entry{pin: keys[pin]}, asWritten)
+		w.revive(map[string]kv.Entry{pin: keys[pin]}, asWritten)
 		a.buckets[testLicense].lookAgain(doc)
 		eventually(w.t, 5*time.Second, "pinned again", func() bool { p, ok := w.pin(doc); return ok && p.Region == "eu-central-1" })
 		_, moved := a.heard(a.moved, doc)
 		if p, _ := w.pin(doc); p.Epoch != h.Pin().Epoch || moved {
 			w.t.Errorf("pinned as %+v, moved: %v", p, moved)
-		}
-	})
-}
-
-func TestStoreTellsTheTimeOfTheBucket(t *testing.T) {
-	stores(t, func(t *testing.T, s store) {
-		revision := put(t, s, "x", "", 0, time.Minute)
-		e := get(t, s, "x")
-		now, err := s.Now(t.Context())
-		if err != nil || now.Before(e.Written) || now.Sub(e.Written) > time.Minute || e.Revision != revision {
-			t.Fatalf("the time is %s, %v; %+v was written just now", now, err, e)
 		}
 	})
 }
@@ -195,19 +179,19 @@ func TestALifeThatEndedWithoutItsNodeIsOver(t *testing.T) {
 				time.Sleep(worldGrace + time.Second)
 				h := a.hold(doc)
 				if c.out > 0 {
-					a.link.sever()
+					a.link.Sever()
 				}
 				time.Sleep(c.out)
-				e := w.bucket.get(doc.PinKey())
+				e := w.bucket.Get(doc.PinKey())
 				next := Pin{Region: "eu-central-1", Epoch: "next", Since: time.Now(), Holders: earlier.Holders}
 				if !c.later {
 					next.Since = earlier.Since
 				}
-				if _, err := w.bucket.put(doc.PinKey(), next.encode(time.Hour), true, e.Revision, time.Hour); err != nil {
+				if _, err := w.bucket.Put(doc.PinKey(), next.encode(time.Hour), e.Revision, time.Hour); err != nil {
 					w.t.Fatal(err)
 				}
 				if c.out > 0 {
-					a.link.heal()
+					a.link.Heal()
 				} else {
 					a.buckets[testLicense].lookAgain(doc)
 				}
@@ -278,7 +262,7 @@ func TestRegionIsAskedBeforeItsOrphansAreUnpinned(t *testing.T) {
 				one, other := testDoc("one"), testDoc("other")
 				a.hold(one)
 				a.hold(other)
-				a.link.sever()
+				a.link.Sever()
 				time.Sleep(4 * worldLeaseTTL)
 				if says.times() == 0 {
 					w.t.Fatal("the region was not asked")
@@ -307,7 +291,7 @@ func TestLastLivingHolderLeavesThePinToOneThatLivesOnWithoutTheRegistry(t *testi
 		doc := testDoc("x")
 		a.hold(doc)
 		h := b.hold(doc)
-		a.link.sever()
+		a.link.Sever()
 		time.Sleep(2 * worldLeaseTTL)
 		if last := release(w.t, h); last {
 			w.t.Error("it was told that it was the last")
@@ -339,7 +323,7 @@ func TestNodesOfARegionThatDoNotBelongTogetherAreKnown(t *testing.T) {
 		if len(s) != 2 || s[0].Node != "a" || s[1].Node != "b" || !s[0].Earlier || !s[1].Earlier {
 			w.t.Errorf("node c knows the strangers %+v", s)
 		}
-		i := &Inspector{stores: map[docid.LicenseRegion]store{testLicense: w.bucket.link()}}
+		i := &Inspector{stores: map[docid.LicenseRegion]kv.Store{testLicense: w.bucket.Link()}}
 		leases, err := i.Leases(context.Background(), testLicense)
 		if err != nil || leases[0].Cluster != "eu" || leases[2].Cluster != "us" {
 			w.t.Errorf("leases: %+v, %v", leases, err)
@@ -353,7 +337,7 @@ func TestNodesOfARegionThatDoNotBelongTogetherAreKnown(t *testing.T) {
 }
 
 func TestLeasesOfLaterVersionsAreRead(t *testing.T) {
-	l, err := decodeLease(entry{Value: []byte(`{"region":"eu-central-1","lease":"eu-central-1/x","cluster":"eu","can":["move","fly"],"later":{"a":[1]}}`)})
+	l, err := decodeLease(kv.Entry{Value: []byte(`{"region":"eu-central-1","lease":"eu-central-1/x","cluster":"eu","can":["move","fly"],"later":{"a":[1]}}`)})
 	if err != nil || !l.covers("eu-central-1/x") || l.Cluster != "eu" || !slices.Equal(l.Can, []string{"move", "fly"}) {
 		t.Errorf("read as %+v, %v", l, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // peers is what a node knows about the leases of others. Those of its own region
@@ -29,7 +30,7 @@ type peer struct {
 // lengthens the time until a dead node's documents are free by as much.
 const askedLife = time.Second
 
-func (p *peers) setURL(r docid.Region, e entry) {
+func (p *peers) setURL(r docid.Region, e kv.Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e.Present {
@@ -92,7 +93,7 @@ func (p *peers) smallest(n docid.NodeID, ttl time.Duration) bool {
 
 // noticeLease takes a change of a lease of this region. One that ends without a
 // farewell may leave orphans.
-func (b *bucket) noticeLease(node docid.NodeID, e entry) {
+func (b *bucket) noticeLease(node docid.NodeID, e kv.Entry) {
 	if node == b.cfg.Node && e.Present {
 		b.clock.set(e.Written)
 	}

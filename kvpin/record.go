@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Keys of the bucket. Pins and limit counters are spelled by docid.
@@ -41,7 +42,7 @@ func (p Pin) encode(ttl time.Duration) []byte {
 	return b
 }
 
-func decodePin(e entry) (Pin, error) {
+func decodePin(e kv.Entry) (Pin, error) {
 	var r pinRecord
 	if err := json.Unmarshal(e.Value, &r); err != nil {
 		return Pin{}, fmt.Errorf("%w: %s at revision %d is not readable: %w", ErrUnavailable, e.Key, e.Revision, err)
@@ -89,7 +90,7 @@ type leaseRecord struct {
 	Draining bool            `json:"draining,omitempty"`
 	Left     bool            `json:"left,omitempty"` // given back in order: nothing to sweep
 	Started  time.Time       `json:"started"`
-	TTL      int64           `json:"ttl,omitempty"` // as that of a pin
+	TTL      int64           `json:"ttl,omitempty"`  // as that of a pin
 	Clock    time.Time       `json:"clock,omitzero"` // of the node when it wrote this, so that others can tell how far it is off
 	Load     json.RawMessage `json:"load,omitempty"`
 	About
@@ -104,7 +105,7 @@ func (l leaseRecord) encode() []byte {
 	return b
 }
 
-func decodeLease(e entry) (leaseRecord, error) {
+func decodeLease(e kv.Entry) (leaseRecord, error) {
 	var l leaseRecord
 	if err := json.Unmarshal(e.Value, &l); err != nil {
 		return l, fmt.Errorf("%s at revision %d is not readable: %w", e.Key, e.Revision, err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // RegionInfo is one region as the registries know it.
@@ -165,9 +166,9 @@ func (b *bucket) lookAtRegions(ctx context.Context) ([]RegionInfo, error) {
 // lookAtRegions reads the regions and what the leases say about them, without those
 // that are over by the bucket's clock. Those that do not say how long they last count
 // for ttl.
-func lookAtRegions(ctx context.Context, s store, ttl time.Duration, clock *bucketClock) ([]RegionInfo, error) {
+func lookAtRegions(ctx context.Context, s kv.Store, ttl time.Duration, clock *bucketClock) ([]RegionInfo, error) {
 	var infos []RegionInfo
-	err := s.Scan(ctx, regionPrefix+">", func(e entry) error {
+	err := s.Scan(ctx, regionPrefix+">", func(e kv.Entry) error {
 		if e.Present {
 			infos = append(infos, RegionInfo{docid.Region(strings.TrimPrefix(e.Key, regionPrefix)), string(e.Value), RegionDown})
 		}
@@ -177,7 +178,7 @@ func lookAtRegions(ctx context.Context, s store, ttl time.Duration, clock *bucke
 		return nil, err
 	}
 	best := make(map[docid.Region]RegionStatus)
-	err = s.Scan(ctx, leasePrefix+">", func(e entry) error {
+	err = s.Scan(ctx, leasePrefix+">", func(e kv.Entry) error {
 		if record, err := decodeLease(e); e.Present && err == nil && !record.Left && !record.ended(e, ttl, clock.now()) {
 			status := RegionLive
 			if record.Draining {

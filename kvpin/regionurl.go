@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 var errRegionURL = errors.New("expected ws:// or wss://, a host, and no user, query or fragment")
@@ -33,14 +34,14 @@ func (c *Config) fixedURL(r docid.Region) (string, bool) {
 
 // takeURL notes what the watch reports of a region's URL. One that is none leaves
 // the last good one in force: a registry that was damaged sends nobody astray.
-func (b *bucket) takeURL(r docid.Region, e entry) {
+func (b *bucket) takeURL(r docid.Region, e kv.Entry) {
 	if e.Present && !b.usableURL(r, e) {
 		return
 	}
 	b.peers.setURL(r, e)
 }
 
-func (b *bucket) usableURL(r docid.Region, e entry) bool {
+func (b *bucket) usableURL(r docid.Region, e kv.Entry) bool {
 	err := CheckRegionURL(string(e.Value))
 	if err != nil {
 		b.cfg.Log.Warn("the registry holds what is no URL for a region, and it is not used: an operator can mend it by wsctl regions set",

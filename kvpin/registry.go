@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // Registry is a node's view of all registries that it serves. All methods may be
@@ -18,7 +19,7 @@ import (
 type Registry struct {
 	cfg     Config // static
 	buckets map[docid.LicenseRegion]*bucket
-	links   []*link
+	links   *kv.Links
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	closing sync.Once
@@ -34,22 +35,19 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	r := &Registry{cfg: cfg, buckets: make(map[docid.LicenseRegion]*bucket)}
-	links := make(map[string]*link)
+	links := kv.NewLinks("wsnode registry "+string(cfg.Node), cfg.Log)
+	r := &Registry{cfg: cfg, buckets: make(map[docid.LicenseRegion]*bucket), links: links}
 	for _, license := range slices.Sorted(maps.Keys(cfg.Registries)) {
 		source := cfg.Registries[license]
-		l, err := linkTo(links, source, "wsnode registry "+string(cfg.Node), cfg.Log)
+		link, err := links.To(source)
 		if err != nil {
-			r.closeLinks()
+			links.Close()
 			return nil, err
 		}
-		if len(links) > len(r.links) {
-			r.links = append(r.links, l)
-		}
-		store := newNATSStore(l, license, source.Domain)
+		store := link.Bucket(bucketName(license), source.Domain)
 		b := newBucket(&r.cfg, license, store)
-		b.ensure = func(ctx context.Context) (bool, error) { return store.ensure(ctx, source) }
-		l.onConnect(b.reachable)
+		b.ensure = func(ctx context.Context) (bool, error) { return store.Ensure(ctx, source) }
+		link.OnConnect(b.reachable)
 		r.buckets[license] = b
 	}
 	if err := r.start(ctx); err != nil {
@@ -114,13 +112,7 @@ func (r *Registry) Close(ctx context.Context) error {
 func (r *Registry) stop() {
 	r.cancel()
 	r.running.Wait()
-	r.closeLinks()
-}
-
-func (r *Registry) closeLinks() {
-	for _, l := range r.links {
-		l.conn.Close()
-	}
+	r.links.Close()
 }
 
 // Attach names who is told when a pin is no longer what this node thought. It is
@@ -171,10 +163,8 @@ func (r *Registry) Missing() (held int, missing error) {
 // opened anew: the node should take no new clients. That a registry is away is no
 // such end.
 func (r *Registry) Ended() error {
-	for _, l := range r.links {
-		if err := l.conn.Ended(); err != nil {
-			return fmt.Errorf("registry: %w", err)
-		}
+	if err := r.links.Ended(); err != nil {
+		return fmt.Errorf("registry: %w", err)
 	}
 	return nil
 }

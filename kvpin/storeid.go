@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // storeIDKey holds the id of the store that keeps a license region's documents
@@ -40,7 +41,7 @@ func (r *Registry) NameStore(ctx context.Context, license docid.LicenseRegion, i
 	// Three replicas refuse the first write of a key now and then, although nobody else
 	// has written it.
 	for range nameAttempts {
-		var e entry
+		var e kv.Entry
 		if e, err = b.get(ctx, storeIDKey); err != nil {
 			break
 		}
@@ -65,7 +66,7 @@ func (r *Registry) Unused(ctx context.Context, license docid.LicenseRegion) (boo
 	if err != nil {
 		return false, err
 	}
-	err = b.store.Scan(ctx, pinKeys, func(e entry) error {
+	err = b.store.Scan(ctx, pinKeys, func(e kv.Entry) error {
 		if e.Present {
 			return errEnough
 		}

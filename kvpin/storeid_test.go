@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 func TestARegistryNamesOneStore(t *testing.T) {
@@ -61,7 +62,7 @@ func TestOperatorsChangeTheStoreThatTheyKnow(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		ctx := context.Background()
 		w.node("eu-central-1", "a")
-		i := &Inspector{stores: map[docid.LicenseRegion]store{testLicense: w.bucket.link()}}
+		i := &Inspector{stores: map[docid.LicenseRegion]kv.Store{testLicense: w.bucket.Link()}}
 		for _, step := range []struct{ before, id, then string }{{"", "one", "one"}, {"", "two", "one"}, {"one", "two", "two"}, {"two", "", ""}, {"", "three", "three"}} {
 			err := i.NameStore(ctx, testLicense, step.before, step.id)
 			if step.then == step.id && err != nil || step.then != step.id && !errors.Is(err, ErrConflict) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // occasion is why a region looks for pins whose holders are all gone. Together they
@@ -123,8 +124,8 @@ func (b *bucket) unpinOrphans(ctx context.Context, orphans []docid.Document) err
 
 // lookAtPins goes through all pins: those of this region whose holders seem to be
 // gone, and those of any region that are there although their time is over.
-func (b *bucket) lookAtPins(ctx context.Context) (orphans []docid.Document, outlived []entry, err error) {
-	err = b.store.Scan(ctx, pinKeys, func(e entry) error {
+func (b *bucket) lookAtPins(ctx context.Context) (orphans []docid.Document, outlived []kv.Entry, err error) {
+	err = b.store.Scan(ctx, pinKeys, func(e kv.Entry) error {
 		p, err := decodePin(e)
 		if !e.Present || err != nil {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
 // validateAll sends every held document through validation: the lease is new.
@@ -89,7 +90,7 @@ func (b *bucket) validate(ctx context.Context, d *document) (Pin, error) {
 //   - own region, another epoch: entered, and the room goes over to it; but if that
 //     epoch began while this node had no lease, the hold is over;
 //   - another region: the hold is over.
-func (b *bucket) followed(d *document, e entry, me Holder) (p Pin, what news, write bool, err error) {
+func (b *bucket) followed(d *document, e kv.Entry, me Holder) (p Pin, what news, write bool, err error) {
 	mine := d.hold.Pin()
 	p, ok, err := b.pinOf(e)
 	if err != nil {

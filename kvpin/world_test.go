@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv"
+	"github.com/wsnode/wsnode/kvpin/kv/kvtest"
 	"github.com/wsnode/wsnode/test/natstest"
 )
+
+const testLicense = docid.LicenseRegion("aws-eu-west-1")
 
 // Times of the test worlds: short, but long enough for a machine that is busy.
 const (
@@ -25,7 +30,7 @@ const (
 // world is one registry with the nodes that use it.
 type world struct {
 	t      testing.TB
-	bucket *fakeBucket        // nil on NATS
+	bucket *kvtest.Bucket     // nil on NATS
 	server *natstest.Instance // nil on the fake
 	url    string
 	change []func(*Config)
@@ -36,7 +41,7 @@ type world struct {
 type testNode struct {
 	*Registry
 	t    testing.TB
-	link *fakeStore // nil on NATS
+	link *kvtest.Store // nil on NATS
 	gone bool
 
 	mu       sync.Mutex
@@ -74,8 +79,8 @@ func worlds(t *testing.T, test func(w *world)) {
 func inVirtualTime(t *testing.T, test func(w *world)) {
 	t.Run("fake", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &world{t: t, bucket: newFakeBucket()}
-			defer w.bucket.stop()
+			w := &world{t: t, bucket: kvtest.New()}
+			defer w.bucket.Stop()
 			defer w.close()
 			test(w)
 		})
@@ -120,8 +125,8 @@ func (w *world) node(region docid.Region, id docid.NodeID, change ...func(*Confi
 		if err := cfg.validate(); err != nil {
 			w.t.Fatal(err)
 		}
-		n.link = w.bucket.link()
-		n.Registry = &Registry{cfg: cfg, buckets: make(map[docid.LicenseRegion]*bucket)}
+		n.link = w.bucket.Link()
+		n.Registry = &Registry{cfg: cfg, buckets: make(map[docid.LicenseRegion]*bucket), links: kv.NewLinks("", nil)}
 		n.buckets[testLicense] = newBucket(&n.cfg, testLicense, n.link)
 		err = n.start(context.Background())
 	} else {
@@ -248,14 +253,49 @@ func eventually(t testing.TB, within time.Duration, what string, condition func(
 	return time.Since(start)
 }
 
+// restore makes the bucket what a copy holds, with leases that soon expire.
+func (w *world) restore(keys map[string]kv.Entry, last uint64) {
+	w.bucket.Restore(keys, last, func(key string) time.Duration {
+		if strings.HasPrefix(key, leasePrefix) {
+			return 5 * time.Second
+		}
+		return 0
+	})
+}
+
+// pins are the pins that exist, past all faults.
+func (w *world) pins() map[string]Pin {
+	pins := make(map[string]Pin)
+	keys, _ := w.bucket.Snapshot()
+	for key, e := range keys {
+		if e.Present && strings.HasPrefix(key, "pin.") {
+			p, err := decodePin(e)
+			if err != nil {
+				panic(err)
+			}
+			pins[key] = p
+		}
+	}
+	return pins
+}
+
 // entry reads a document's key past all faults.
 func (w *world) pin(doc docid.Document) (Pin, bool) {
 	w.t.Helper()
-	var e entry
+	var e kv.Entry
 	if w.bucket != nil {
-		e = w.bucket.get(doc.PinKey())
+		e = w.bucket.Get(doc.PinKey())
 	} else {
-		e = get(w.t, w.nodes[0].buckets[testLicense].store, doc.PinKey())
+		deadline := time.Now().Add(time.Minute)
+		for {
+			var err error
+			if e, err = bounded(w.t, w.nodes[0].buckets[testLicense].store, doc.PinKey()); err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				w.t.Fatal(err)
+			}
+		}
 	}
 	if !e.Present {
 		return Pin{}, false

@@ -33,8 +33,10 @@ var mayImport = map[string][]string{
 	"relay/admin":   below,
 
 	"authn": {"docid"},
-	"kvpin": {"docid", "natsconn"},
+	"kvpin": {"docid", "kvpin/kv"},
 
+	"kvpin/kv":        {"natsconn"},
+	"kvpin/kv/kvtest": {"kvpin/kv"},
 	"relay/roster":    nil,
 	"relay/oplog":     {"relay/awareness"},
 	"relay/version":   {"relay/oplog"},

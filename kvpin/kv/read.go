@@ -1,4 +1,4 @@
-package kvpin
+package kv
 
 import (
 	"context"
@@ -27,7 +27,7 @@ var errPageTorn = errors.New("a page is incomplete")
 
 // page reads what a filter matches from a revision on, from any replica, and
 // reports whether there is more behind it.
-func (s *natsStore) page(ctx context.Context, filter string, from uint64) (entries []entry, more bool, err error) {
+func (s *NATSStore) page(ctx context.Context, filter string, from uint64) (entries []Entry, more bool, err error) {
 	request, err := json.Marshal(map[string]any{
 		"seq": from, "next_by_subj": s.base + filter, "batch": pageKeys, "max_bytes": pageBytes,
 	})
@@ -88,15 +88,15 @@ func pageEnd(m *nats.Msg, status string, previous uint64) (more bool, err error)
 }
 
 // stored reads a message of a page: the entry, and the revision of the one before.
-func (s *natsStore) stored(m *nats.Msg) (e entry, before uint64, err error) {
+func (s *NATSStore) stored(m *nats.Msg) (e Entry, before uint64, err error) {
 	revision, err1 := number(m, "Nats-Sequence")
 	before, err2 := number(m, "Nats-Last-Sequence")
 	written, err3 := time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
 	key, ours := s.key(m.Header.Get("Nats-Subject"))
 	if err := errors.Join(err1, err2, err3); err != nil || !ours {
-		return entry{}, 0, fmt.Errorf("not an entry of the bucket: %w", err)
+		return Entry{}, 0, fmt.Errorf("not an entry of the bucket: %w", err)
 	}
-	return entry{Key: key, Value: m.Data, Revision: revision, Present: !isMarker(m.Header), Written: written}, before, nil
+	return Entry{Key: key, Value: m.Data, Revision: revision, Present: !isMarker(m.Header), Written: written}, before, nil
 }
 
 func number(m *nats.Msg, key string) (uint64, error) {
@@ -104,7 +104,7 @@ func number(m *nats.Msg, key string) (uint64, error) {
 }
 
 // list calls handle for what a filter matches from a revision on, page by page.
-func (s *natsStore) list(ctx context.Context, filter string, from uint64, handle func(entry) error) error {
+func (s *NATSStore) list(ctx context.Context, filter string, from uint64, handle func(Entry) error) error {
 	for {
 		entries, more, err := s.page(ctx, filter, from)
 		if err != nil {
@@ -122,13 +122,14 @@ func (s *natsStore) list(ctx context.Context, filter string, from uint64, handle
 	}
 }
 
-func (s *natsStore) Scan(ctx context.Context, filter string, handle func(entry) error) error {
+// Scan implements Store.
+func (s *NATSStore) Scan(ctx context.Context, filter string, handle func(Entry) error) error {
 	return s.list(ctx, filter, 1, handle)
 }
 
 // leaderHas reports whether the bucket's leader has anything that a filter matches
 // from a revision on.
-func (s *natsStore) leaderHas(ctx context.Context, filter string, from uint64) (bool, error) {
+func (s *NATSStore) leaderHas(ctx context.Context, filter string, from uint64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageSilence)
 	defer cancel()
 	request, err := json.Marshal(map[string]any{"seq": from, "next_by_subj": s.base + filter, "no_hdr": true})

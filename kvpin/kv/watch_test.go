@@ -1,4 +1,4 @@
-package kvpin
+package kv
 
 import (
 	"context"
@@ -16,21 +16,21 @@ import (
 )
 
 // watching is a watch of a filter, until the test ends.
-func watching(t *testing.T, s store, filter string) (next func() change) {
+func watching(t *testing.T, s Store, filter string) (next func() Change) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	changes := make(chan change, 100)
+	changes := make(chan Change, 100)
 	var running sync.WaitGroup
-	running.Go(func() { s.Watch(ctx, []string{filter}, func(c change) { changes <- c }) })
+	running.Go(func() { s.Watch(ctx, []string{filter}, func(c Change) { changes <- c }) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	return func() change {
+	return func() Change {
 		t.Helper()
 		select {
 		case c := <-changes:
 			return c
 		case <-time.After(time.Minute):
 			t.Fatal("no change within a minute")
-			return change{}
+			return Change{}
 		}
 	}
 }
@@ -66,7 +66,7 @@ func TestRegistriesAreUsedWithoutConsumers(t *testing.T) {
 		t.Fatalf("a new key: %+v", c)
 	}
 	keys := 0
-	if err := s.Scan(t.Context(), "w.>", func(entry) error { keys++; return nil }); err != nil || keys != 2 {
+	if err := s.Scan(t.Context(), "w.>", func(Entry) error { keys++; return nil }); err != nil || keys != 2 {
 		t.Errorf("scanned %d keys, %v", keys, err)
 	}
 	stream, err := js.Stream(t.Context(), s.stream)
@@ -97,7 +97,7 @@ func TestAWatchOutlivesTheBucketThatItBeganWith(t *testing.T) {
 	}
 	again := realStore(t, i.URL, 1)
 	put(t, again, "w.kept", "2", 0, 0)
-	seen := map[string]change{}
+	seen := map[string]Change{}
 	for seen["w.kept"].Revision == 0 || seen["w.gone"].Key == "" {
 		c := next()
 		seen[c.Key] = c
@@ -115,7 +115,7 @@ func TestScansGoOnBehindAPage(t *testing.T) {
 	t.Parallel()
 	s := realStore(t, natstest.Server(t).URL, 1)
 	const keys = 2*pageKeys + 1
-	nc := s.link.conn.NATS()
+	nc := s.Conn()
 	for k := range keys {
 		if err := nc.Publish(s.base+"p."+strconv.Itoa(k), nil); err != nil {
 			t.Fatal(err)
@@ -124,7 +124,7 @@ func TestScansGoOnBehindAPage(t *testing.T) {
 	seen := map[string]bool{}
 	eventually(t, time.Minute, "all keys", func() bool {
 		clear(seen)
-		if err := s.Scan(t.Context(), "p.>", func(e entry) error { seen[e.Key] = true; return nil }); err != nil {
+		if err := s.Scan(t.Context(), "p.>", func(e Entry) error { seen[e.Key] = true; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		return len(seen) == keys

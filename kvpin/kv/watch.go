@@ -1,4 +1,4 @@
-package kvpin
+package kv
 
 import (
 	"context"
@@ -24,7 +24,7 @@ const (
 // Watch reads the filters' keys, and then on from the last revision it has seen, in
 // the order of revisions. What it cannot be sure of it reads anew from the start:
 // after an error, a reconnect, or when the bucket may be another one.
-func (s *natsStore) Watch(ctx context.Context, filters []string, handle func(change)) {
+func (s *NATSStore) Watch(ctx context.Context, filters []string, handle func(Change)) {
 	w := &watch{store: s, handle: handle, wake: make(chan struct{}, 1)}
 	for _, filter := range filters {
 		f := &watched{filter: filter, hints: make(chan struct{}, 1), known: make(map[string]seen)}
@@ -44,8 +44,8 @@ func (w *watch) subscribe() {
 	w.nc = nc
 	for _, f := range w.filters {
 		sub, err := nc.Subscribe(w.store.base+f.filter, func(*nats.Msg) {
-			signal(f.hints)
-			signal(w.wake)
+			notify(f.hints)
+			notify(w.wake)
 		})
 		if err == nil { // else there are no hints
 			w.subs = append(w.subs, sub)
@@ -62,8 +62,8 @@ func (w *watch) unsubscribe() {
 
 // watch is one Watch; its goroutine owns all of it but the channels.
 type watch struct {
-	store   *natsStore
-	handle  func(change)
+	store   *NATSStore
+	handle  func(Change)
 	filters []*watched
 	wake    chan struct{} // holds one notice: a filter has a hint
 
@@ -74,6 +74,14 @@ type watch struct {
 	listed      time.Time // when all filters were last read from the start; zero: to be done
 	synced      bool
 	hinted      bool
+}
+
+// notify leaves a notice in a channel that holds one.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // watched is one filter of a watch.
@@ -132,7 +140,7 @@ func (w *watch) look(ctx context.Context, after time.Duration) (news bool, err e
 		w.incarnation, w.listed = incarnation, time.Now()
 		if !w.synced {
 			w.synced = true
-			w.handle(change{Synced: true})
+			w.handle(Change{Synced: true})
 		}
 		return true, nil
 	}
@@ -156,12 +164,12 @@ func (w *watch) look(ctx context.Context, after time.Duration) (news bool, err e
 }
 
 // report tells what is new about a key.
-func (w *watch) report(f *watched, e entry) {
+func (w *watch) report(f *watched, e Entry) {
 	if was, known := f.known[e.Key]; known && was.revision == e.Revision {
 		return
 	}
 	f.known[e.Key] = seen{e.Revision, e.Present}
-	w.handle(change{entry: e})
+	w.handle(Change{Entry: e})
 }
 
 // readOn reads from the last revision on, that one included: while it, or a later
@@ -169,7 +177,7 @@ func (w *watch) report(f *watched, e entry) {
 // last may have expired, or the bucket is another.
 func (w *watch) readOn(ctx context.Context, f *watched) (news bool, err error) {
 	found := false
-	err = w.store.list(ctx, f.filter, max(f.last, 1), func(e entry) error {
+	err = w.store.list(ctx, f.filter, max(f.last, 1), func(e Entry) error {
 		found = true
 		if e.Revision > f.last {
 			news, f.last = true, e.Revision
@@ -190,9 +198,9 @@ func (w *watch) readOn(ctx context.Context, f *watched) (news bool, err error) {
 // is missing.
 func (w *watch) relist(ctx context.Context, f *watched) error {
 	current := make(map[string]struct{})
-	var differ []entry
+	var differ []Entry
 	highest := uint64(0)
-	err := w.store.list(ctx, f.filter, 1, func(e entry) error {
+	err := w.store.list(ctx, f.filter, 1, func(e Entry) error {
 		current[e.Key] = struct{}{}
 		highest = e.Revision
 		switch was, known := f.known[e.Key]; {
@@ -215,7 +223,7 @@ func (w *watch) relist(ctx context.Context, f *watched) error {
 	f.last = highest
 	for _, e := range differ {
 		if was := f.known[e.Key]; was.present && was.revision > e.Revision {
-			w.handle(change{entry: entry{Key: e.Key}}) // what was there is gone with its bucket
+			w.handle(Change{Entry: Entry{Key: e.Key}}) // what was there is gone with its bucket
 		}
 		w.report(f, e)
 	}
@@ -225,7 +233,7 @@ func (w *watch) relist(ctx context.Context, f *watched) error {
 		}
 		delete(f.known, key)
 		if was.present {
-			w.handle(change{entry: entry{Key: key}})
+			w.handle(Change{Entry: Entry{Key: key}})
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package kvpin
+package kv
 
 import (
 	"context"
@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/wsnode/wsnode/docid"
 )
 
 // Header names of NATS ADR-8 (key-value), ADR-43 (per-message TTL) and ADR-48
@@ -34,27 +32,21 @@ const (
 	codeStreamStoreFailed = 10077
 )
 
-// errNoBucket is wrapped with ErrUnavailable when nobody answers for the bucket:
-// it was deleted, or has no leader at the moment.
-var errNoBucket = errors.New("no bucket answers")
-
 // natsStore is a bucket on a NATS connection. Reads go to the stream's leader and
 // writes are published once: the client library's own helpers read from any
 // replica and publish again after a failure.
-type natsStore struct {
-	link   *link
+type NATSStore struct {
+	link   *Link
 	stream string
 	api    string // "$JS.API." or "$JS.<domain>.API."
 	base   string // subject of a key for reading and watching: base + key
 	write  string // subject of a key for writing
 }
 
-// bucketName is the bucket of a license region.
-func bucketName(license docid.LicenseRegion) string { return "wsnode-" + string(license) }
-
-func newNATSStore(l *link, license docid.LicenseRegion, domain string) *natsStore {
-	s := &natsStore{link: l, stream: "KV_" + bucketName(license), api: "$JS.API."}
-	s.base = "$KV." + bucketName(license) + "."
+// Bucket is the bucket of a name, in a JetStream domain or in none.
+func (l *Link) Bucket(name, domain string) *NATSStore {
+	s := &NATSStore{link: l, stream: StreamName(name), api: "$JS.API."}
+	s.base = "$KV." + name + "."
 	s.write = s.base
 	if domain != "" {
 		s.api = "$JS." + domain + ".API."
@@ -63,7 +55,14 @@ func newNATSStore(l *link, license docid.LicenseRegion, domain string) *natsStor
 	return s
 }
 
-func (s *natsStore) Incarnation() uint64 { return s.link.conn.Incarnation() }
+// StreamName is the name of the JetStream stream below a bucket.
+func StreamName(bucket string) string { return "KV_" + bucket }
+
+// Conn is the connection as it is now. It must not be closed.
+func (s *NATSStore) Conn() *nats.Conn { return s.link.conn.NATS() }
+
+// Incarnation implements Store.
+func (s *NATSStore) Incarnation() uint64 { return s.link.conn.Incarnation() }
 
 type apiError struct {
 	Code        int    `json:"code"`
@@ -73,7 +72,8 @@ type apiError struct {
 
 func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode) }
 
-func (s *natsStore) Get(ctx context.Context, key string) (entry, error) {
+// Get implements Store.
+func (s *NATSStore) Get(ctx context.Context, key string) (Entry, error) {
 	var answer struct {
 		Error   *apiError `json:"error"`
 		Message struct {
@@ -86,30 +86,30 @@ func (s *natsStore) Get(ctx context.Context, key string) (entry, error) {
 	}
 	request, err := json.Marshal(map[string]string{"last_by_subj": s.base + key})
 	if err != nil {
-		return entry{}, err
+		return Entry{}, err
 	}
 	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.api + "STREAM.MSG.GET." + s.stream, Data: request})
 	if err != nil {
-		return entry{}, unavailable(err)
+		return Entry{}, unavailable(err)
 	}
 	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return entry{}, fmt.Errorf("%w: answer to a read: %w", ErrUnavailable, err)
+		return Entry{}, fmt.Errorf("%w: answer to a read: %w", ErrUnavailable, err)
 	}
 	if e := answer.Error; e != nil {
 		switch e.ErrCode {
 		case codeNoMessage:
-			return entry{Key: key}, nil
+			return Entry{Key: key}, nil
 		case codeNoStream:
-			return entry{}, fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoBucket, e)
+			return Entry{}, fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrNoBucket, e)
 		}
-		return entry{}, fmt.Errorf("%w: %w", ErrUnavailable, e)
+		return Entry{}, fmt.Errorf("%w: %w", ErrUnavailable, e)
 	}
 	m := &answer.Message
-	e := entry{Key: key, Value: m.Data, Revision: m.Seq, Present: true, Written: m.Time}
+	e := Entry{Key: key, Value: m.Data, Revision: m.Seq, Present: true, Written: m.Time}
 	if len(m.Header) > 0 {
 		header, err := nats.DecodeHeadersMsg(m.Header)
 		if err != nil {
-			return entry{}, fmt.Errorf("%w: header of %s: %w", ErrUnavailable, key, err)
+			return Entry{}, fmt.Errorf("%w: header of %s: %w", ErrUnavailable, key, err)
 		}
 		e.Present = !isMarker(header)
 	}
@@ -117,7 +117,7 @@ func (s *natsStore) Get(ctx context.Context, key string) (entry, error) {
 }
 
 // Now asks for the time with the stream's description, which its leader gives.
-func (s *natsStore) Now(ctx context.Context) (time.Time, error) {
+func (s *NATSStore) Now(ctx context.Context) (time.Time, error) {
 	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.api + "STREAM.INFO." + s.stream})
 	if err != nil {
 		return time.Time{}, unavailable(err)
@@ -143,7 +143,8 @@ func isMarker(h nats.Header) bool {
 	return op == "DEL" || op == "PURGE" || h.Get(headerMarker) != ""
 }
 
-func (s *natsStore) Put(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
+// Put implements Store.
+func (s *NATSStore) Put(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) (uint64, error) {
 	header := nats.Header{headerExpect: {strconv.FormatUint(expect, 10)}}
 	if ttl > 0 {
 		header[headerTTL] = []string{strconv.FormatInt(int64(ttl/time.Second), 10)}
@@ -151,17 +152,18 @@ func (s *natsStore) Put(ctx context.Context, key string, value []byte, expect ui
 	return s.publish(ctx, key, header, value)
 }
 
-func (s *natsStore) Delete(ctx context.Context, key string, expect uint64) error {
+// Delete implements Store.
+func (s *NATSStore) Delete(ctx context.Context, key string, expect uint64) error {
 	_, err := s.publish(ctx, key, nats.Header{
 		headerExpect:    {strconv.FormatUint(expect, 10)},
 		headerOperation: {"PURGE"},
 		"Nats-Rollup":   {"sub"},
-		headerTTL:       {strconv.Itoa(int(markerTTL / time.Second))},
+		headerTTL:       {strconv.Itoa(int(MarkerTTL / time.Second))},
 	}, nil)
 	return err
 }
 
-func (s *natsStore) publish(ctx context.Context, key string, header nats.Header, value []byte) (uint64, error) {
+func (s *NATSStore) publish(ctx context.Context, key string, header nats.Header, value []byte) (uint64, error) {
 	reply, err := s.link.request(ctx, &nats.Msg{Subject: s.write + key, Header: header, Data: value})
 	if err != nil {
 		return 0, unsettled(err)
@@ -188,7 +190,7 @@ func (s *natsStore) publish(ctx context.Context, key string, header nats.Header,
 // unavailable wraps what kept a request from being answered.
 func unavailable(err error) error {
 	if errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, errNoBucket)
+		return fmt.Errorf("%w: %w", ErrUnavailable, ErrNoBucket)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
@@ -205,6 +207,6 @@ func unsettled(err error) error {
 }
 
 // key is the inverse of base + key.
-func (s *natsStore) key(subject string) (string, bool) {
+func (s *NATSStore) key(subject string) (string, bool) {
 	return strings.CutPrefix(subject, s.base)
 }

@@ -1,4 +1,4 @@
-package kvpin
+package kv
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"github.com/wsnode/wsnode/natsconn"
 )
 
-// link is the connection to one NATS cluster that holds registries. It is the
-// registry's own: with a reconnect buffer, or shared with traffic that fills the
+// Link is the connection to one NATS cluster that holds buckets. It is the
+// buckets' own: with a reconnect buffer, or shared with traffic that fills the
 // socket, a write could leave long after its caller gave up.
-type link struct {
+type Link struct {
 	conn *natsconn.Conn
 
 	mu        sync.Mutex
@@ -27,8 +27,9 @@ type link struct {
 	deniedAt  time.Time
 }
 
-func connect(source Source, name string, log *slog.Logger) (*link, error) {
-	l := &link{}
+// Connect connects to a source's cluster, in the background if it is not there.
+func Connect(source Source, name string, log *slog.Logger) (*Link, error) {
+	l := &Link{}
 	options := append(append([]nats.Option{}, source.Options...),
 		nats.Name(name),
 		nats.ReconnectWait(200*time.Millisecond),
@@ -47,20 +48,54 @@ func connect(source Source, name string, log *slog.Logger) (*link, error) {
 	return l, nil
 }
 
-// linkTo returns the link to a source's cluster, new if links has none yet.
-func linkTo(links map[string]*link, source Source, name string, log *slog.Logger) (*link, error) {
-	if l := links[source.URL]; l != nil {
-		return l, nil
-	}
-	l, err := connect(source, name, log)
-	if err == nil {
-		links[source.URL] = l
-	}
-	return l, err
+// Links are the connections to the clusters that hold buckets, one for each URL. They
+// are made one after the other, before they are used by several goroutines.
+type Links struct {
+	name  string
+	log   *slog.Logger
+	byURL map[string]*Link
 }
 
-// ready waits for the first connection.
-func (l *link) ready(ctx context.Context) error {
+// NewLinks makes Links whose connections bear a name.
+func NewLinks(name string, log *slog.Logger) *Links {
+	return &Links{name, log, make(map[string]*Link)}
+}
+
+// To returns the link to a source's cluster, connecting to it if there is none yet.
+func (l *Links) To(source Source) (*Link, error) {
+	if link := l.byURL[source.URL]; link != nil {
+		return link, nil
+	}
+	link, err := Connect(source, l.name, l.log)
+	if err == nil {
+		l.byURL[source.URL] = link
+	}
+	return link, err
+}
+
+// Close closes all connections.
+func (l *Links) Close() {
+	for _, link := range l.byURL {
+		link.Close()
+	}
+}
+
+// Ended returns an error while a connection, which ended for good, is opened anew.
+// That a cluster is away is no such end.
+func (l *Links) Ended() error {
+	for _, link := range l.byURL {
+		if err := link.conn.Ended(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close closes the connection.
+func (l *Link) Close() { l.conn.Close() }
+
+// Ready waits for the first connection.
+func (l *Link) Ready(ctx context.Context) error {
 	for !l.conn.NATS().IsConnected() {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: cannot connect: %w", ErrUnavailable, errors.Join(ctx.Err(), l.conn.NATS().LastError()))
@@ -75,13 +110,13 @@ var errNotConnected = errors.New("not connected")
 
 // notConnected names the last error without wrapping it: that a dial ran out of
 // time says nothing about the registry's answers.
-func (l *link) notConnected() error {
+func (l *Link) notConnected() error {
 	return fmt.Errorf("%w: %v", errNotConnected, natsconn.Reason(l.conn.NATS()))
 }
 
 // failed takes an error that belongs to no request. All but a missing permission
 // is noticed anyway.
-func (l *link) failed(err error) {
+func (l *Link) failed(err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -90,7 +125,7 @@ func (l *link) failed(err error) {
 }
 
 // answers is where those of requests come, on the connection as it is now.
-func (l *link) answers() (*inbox, error) {
+func (l *Link) answers() (*inbox, error) {
 	nc := l.conn.NATS()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +140,7 @@ func (l *link) answers() (*inbox, error) {
 	return i, nil
 }
 
-func (l *link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+func (l *Link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	sent, nc := time.Now(), l.conn.NATS()
 	if nc.IsClosed() {
 		return nil, l.notConnected()
@@ -124,7 +159,7 @@ func (l *link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 // explain says what the error of a request means, which was sent then. Without a
 // connection, nats.go names the buffer that it does not have. And a server does not
 // answer what it denies: it names the subject, apart from any request.
-func (l *link) explain(sent time.Time, err error) error {
+func (l *Link) explain(sent time.Time, err error) error {
 	if errors.Is(err, nats.ErrReconnectBufExceeded) {
 		return l.notConnected()
 	}
@@ -136,14 +171,14 @@ func (l *link) explain(sent time.Time, err error) error {
 	return err
 }
 
-// onConnect has f called, from the connection's goroutine, after each connect.
-func (l *link) onConnect(f func()) {
+// OnConnect has f called, from the connection's goroutine, after each connect.
+func (l *Link) OnConnect(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listeners = append(l.listeners, f)
 }
 
-func (l *link) connected() {
+func (l *Link) connected() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.listeners {

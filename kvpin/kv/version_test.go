@@ -1,4 +1,4 @@
-package kvpin
+package kv
 
 import "testing"
 

@@ -1,4 +1,4 @@
-package kvpin
+package kv
 
 import (
 	"context"
@@ -10,16 +10,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/wsnode/wsnode/docid"
 )
 
-// BucketDescription is what a bucket's stream says of itself.
-const BucketDescription = "wsnode registry: pins, leases, limits"
-
-// markerTTL is how long the trace of a deleted or expired key stays: long enough
-// for watchers, short enough not to pile up.
-const markerTTL = time.Minute
+// Description is what a bucket's stream says of itself.
+const Description = "wsnode registry: pins, leases, limits"
 
 // maxWatches is for nodes of the version before by the ten thousand: each watches
 // by a consumer or two, and what is not said is 1,000.
@@ -39,27 +33,10 @@ func (e *BucketError) Error() string {
 	return fmt.Sprintf("registry bucket %s: %s", e.Bucket, strings.Join(e.Wrong, "; "))
 }
 
-// Create creates the bucket of a license region if it is missing, and checks it
-// otherwise, for those who set up a registry whose nodes may not. It reports
-// whether it did.
-func Create(ctx context.Context, license docid.LicenseRegion, source Source) (created bool, err error) {
-	l, err := connect(source, "wsnode registry setup", nil)
-	if err != nil {
-		return false, err
-	}
-	defer l.conn.Close()
-	if err = l.ready(ctx); err == nil {
-		created, err = newNATSStore(l, license, source.Domain).ensure(ctx, source)
-	}
-	if err != nil {
-		return false, fmt.Errorf("create registry %s: %w", license, err)
-	}
-	return created, nil
-}
-
-// ensure checks the server and the bucket, and creates a missing bucket if the
-// source says so. It reports whether it did.
-func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, err error) {
+// Ensure checks the server and the bucket, and creates a missing bucket if the
+// source says so. It reports whether it did. A bucket or server that cannot be used is
+// a *BucketError.
+func (s *NATSStore) Ensure(ctx context.Context, source Source) (created bool, err error) {
 	bucket := strings.TrimPrefix(s.stream, "KV_")
 	nc := s.link.conn.NATS()
 	if !nc.IsConnected() {
@@ -74,7 +51,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 	}
 	wanted := jetstream.StreamConfig{
 		Name:                   s.stream,
-		Description:            BucketDescription,
+		Description:            Description,
 		Subjects:               []string{"$KV." + bucket + ".>"},
 		MaxMsgsPerSubject:      1,
 		Storage:                jetstream.FileStorage,
@@ -84,7 +61,7 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 		DenyDelete:             true,
 		AllowDirect:            true,
 		AllowMsgTTL:            true,
-		SubjectDeleteMarkerTTL: markerTTL,
+		SubjectDeleteMarkerTTL: MarkerTTL,
 		MaxMsgs:                -1,
 		MaxBytes:               -1,
 		MaxMsgSize:             -1,
@@ -112,6 +89,26 @@ func (s *natsStore) ensure(ctx context.Context, source Source) (created bool, er
 		return false, &BucketError{bucket, wrong}
 	}
 	return false, nil
+}
+
+// Names returns the names of the buckets on a NATS cluster, in no order, of
+// registries and of others.
+func Names(ctx context.Context, nc *nats.Conn, domain string) ([]string, error) {
+	js, err := jetStream(nc, domain)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	lister := js.StreamNames(ctx)
+	for stream := range lister.Name() {
+		if name, ok := strings.CutPrefix(stream, StreamName("")); ok {
+			names = append(names, name)
+		}
+	}
+	if err := lister.Err(); err != nil {
+		return nil, fmt.Errorf("list buckets: %w", err)
+	}
+	return names, nil
 }
 
 func jetStream(nc *nats.Conn, domain string) (jetstream.JetStream, error) {

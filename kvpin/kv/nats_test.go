@@ -1,0 +1,140 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+const testBucket = "wsnode-aws-eu-west-1"
+
+func realStore(t *testing.T, url string, replicas int) *NATSStore {
+	t.Helper()
+	source := Source{URL: url, Replicas: replicas, Create: true}
+	s := connectedStore(t, source)
+	// Who asks for a bucket right after its creation may ask a server that has not
+	// heard of it; a node asks again.
+	eventually(t, time.Minute, "the bucket is there", func() bool {
+		_, err := s.Ensure(t.Context(), source)
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	// A replicated bucket elects its leader first.
+	for deadline := time.Now().Add(time.Minute); ; {
+		_, err := s.Put(t.Context(), "ready", nil, 0, time.Second)
+		if err == nil {
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// connectedStore is connected, but its bucket may be missing.
+func connectedStore(t *testing.T, source Source) *NATSStore {
+	t.Helper()
+	link, err := Connect(source, "test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(link.Close)
+	if err := link.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return link.Bucket(testBucket, "")
+}
+
+func put(t *testing.T, s Store, key, value string, expect uint64, ttl time.Duration) uint64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	revision, err := s.Put(ctx, key, []byte(value), expect, ttl)
+	if err != nil {
+		t.Fatalf("put %s at %d: %v", key, expect, err)
+	}
+	return revision
+}
+
+// get reads a key, again and again for a while: what is asked of a cluster that is
+// about to elect a leader is never answered.
+func get(t testing.TB, s Store, key string) Entry {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		e, err := s.Get(ctx, key)
+		cancel()
+		if err == nil {
+			return e
+		}
+		if !errors.Is(err, ErrUnavailable) || time.Now().After(deadline) {
+			t.Fatalf("get %s: %v", key, err)
+		}
+	}
+}
+
+func TestBucketThatTheServerWillNotCreateSaysWhy(t *testing.T) {
+	t.Parallel()
+	source := Source{URL: natstest.Server(t).URL, Replicas: 3, Create: true}
+	if _, err := connectedStore(t, source).Ensure(t.Context(), source); err == nil || !strings.Contains(err.Error(), "replicas > 1") {
+		t.Fatalf("three replicas on one server: %v", err)
+	}
+}
+
+func TestDeniedRequestNamesThePermissionThatIsMissing(t *testing.T) {
+	t.Parallel()
+	nats := natstest.Server(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "reader", Password: "r", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{"$KV.>", "$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.CREATE.>"}},
+		}}}
+	})
+	source := Source{URL: strings.Replace(nats.URL, "nats://", "nats://reader:r@", 1), Create: true}
+	s := connectedStore(t, source)
+	for subject, ask := range map[string]func(context.Context) error{
+		"$KV.wsnode-aws-eu-west-1.a": func(ctx context.Context) error {
+			_, err := s.Put(ctx, "a", nil, 0, 0)
+			if !errors.Is(err, ErrUnsettled) {
+				t.Fatalf("a write that was denied: %v", err)
+			}
+			return err
+		},
+		"$JS.API.STREAM.MSG.GET.": func(ctx context.Context) error { _, err := s.Get(ctx, "a"); return err },
+		"$JS.API.STREAM.CREATE.":  func(ctx context.Context) error { _, err := s.Ensure(ctx, source); return err },
+	} {
+		eventually(t, time.Minute, "the error names "+subject, func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			err := ask(ctx)
+			return errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), `Publish to "`+subject)
+		})
+	}
+}
+
+func TestWriteThatWasNeverSentIsNotUnsettled(t *testing.T) {
+	t.Parallel()
+	proxy := natstest.NewProxy(t, natstest.Server(t).URL)
+	s := realStore(t, proxy.URL, 1)
+	proxy.Refuse()
+	eventually(t, time.Minute, "the connection is lost", func() bool { return !s.Conn().IsConnected() })
+	if _, err := s.Put(t.Context(), "a", nil, 0, 0); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnsettled) || !strings.Contains(err.Error(), "not connected: ") {
+		t.Fatalf("a write that was never sent: %v", err)
+	}
+}
+
+// eventually waits until the condition holds.
+func eventually(t testing.TB, within time.Duration, what string, condition func() bool) {
+	t.Helper()
+	for start := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > within {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
