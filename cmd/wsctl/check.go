@@ -90,7 +90,9 @@ func (c *cli) lookAtAll(ctx context.Context, f checkFlags) (findings []preflight
 	if err != nil {
 		return nil, err
 	}
+	var sources map[docid.LicenseRegion]kvpin.Source
 	err = c.withRegistries(ctx, func(r *registries) error {
+		sources = r.sources
 		for _, t := range targets {
 			region := preflight.Region{URL: t.url, Options: t.options, Timeout: c.reach.timeout,
 				Domain: cmp.Or(f.historyDomain, os.Getenv("WSCTL_HISTORY_DOMAIN"), t.domain)}
@@ -109,6 +111,9 @@ func (c *cli) lookAtAll(ctx context.Context, f checkFlags) (findings []preflight
 	findings = append(findings, twice...)
 	for _, store := range stores {
 		store.Timeout = c.reach.timeout
+		if source, ok := sources[store.License]; ok {
+			store.Registry = &source
+		}
 		findings = append(findings, store.Check(ctx)...)
 	}
 	if len(f.monitors) == 0 {

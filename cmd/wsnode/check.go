@@ -45,9 +45,6 @@ func (f *serveFlags) preflight(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	findings := f.checked(&c, log).Check(ctx)
-	for _, s := range checkedStores(f.storeURLs) {
-		findings = append(findings, s.Check(ctx)...)
-	}
 	if err := printFindings(out, f.check.output, findings); err != nil {
 		return err
 	}
@@ -63,6 +60,7 @@ func (f *serveFlags) checked(c *relay.Options, log *slog.Logger) preflight.Node 
 		Member:     preflight.Member{Region: c.Config.Region, Node: c.Config.Node, PublicURL: c.PublicURL, Lease: c.Lease},
 		Registries: map[docid.LicenseRegion]kvpin.Source{},
 		Keys:       f.keys(log),
+		Stores:     checkedStores(f.storeURLs),
 		Machine:    preflight.ThisMachine(),
 	}
 	n.Machine.Connections, n.Machine.MemorySet = c.Config.Limits.Capacity.MaxConnections, c.Config.Limits.Capacity.MaxMemory

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
@@ -24,7 +25,7 @@ type Node struct {
 	Now        Now           // nil: the machine's clock
 }
 
-// Check makes all checks. It takes about as long as one of them that gets no answer.
+// Check makes all checks. It takes about as long as three of them that get no answer.
 func (n Node) Check(ctx context.Context) (findings []Finding) {
 	n.Protocol = oplog.Version
 	if n.NATS != nil {
@@ -33,14 +34,38 @@ func (n Node) Check(ctx context.Context) (findings []Finding) {
 		region.Stored = region.Stored || len(n.Stores) > 0
 		findings, n.Cluster = region.Check(ctx)
 	}
+	stores, ids := n.checkStores(ctx)
 	var checks []func(context.Context) []Finding
 	for _, license := range slices.Sorted(maps.Keys(n.Registries)) {
-		checks = append(checks, Registry{license, n.Registries[license], &n.Member, n.Timeout, n.Now}.Check)
+		member := n.Member
+		member.Store = kvpin.NoStore
+		if id, stores := ids[license]; stores {
+			member.Store = id
+		}
+		checks = append(checks, Registry{license, n.Registries[license], &member, n.Timeout, n.Now}.Check)
 	}
+	findings = append(findings, together(ctx, checks...)...)
+	findings = append(findings, stores...)
+	return append(findings, together(ctx, Keys{n.Keys, n.Timeout, n.Now}.Check, n.Machine.Check)...)
+}
+
+// checkStores returns the ids of the stores as well, empty for one that is not known.
+func (n Node) checkStores(ctx context.Context) ([]Finding, map[docid.LicenseRegion]string) {
+	var mu sync.Mutex
+	ids := map[docid.LicenseRegion]string{}
+	var checks []func(context.Context) []Finding
 	for _, store := range n.Stores {
 		store.Timeout = n.Timeout
-		checks = append(checks, store.Check)
+		if source, ok := n.Registries[store.License]; ok {
+			store.Registry = &source
+		}
+		checks = append(checks, func(ctx context.Context) []Finding {
+			found, id := store.check(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			ids[store.License] = id
+			return found
+		})
 	}
-	checks = append(checks, Keys{n.Keys, n.Timeout, n.Now}.Check, n.Machine.Check)
-	return append(findings, together(ctx, checks...)...)
+	return together(ctx, checks...), ids
 }

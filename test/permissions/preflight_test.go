@@ -135,7 +135,7 @@ func TestTheCheckFindsByNameWhatIsWrongAndNothingElse(t *testing.T) {
 		"a store of another license region": {func(n *preflight.Node) { n.Stores[0].License = "aws-us-east-1" }, []string{"store: keeps the documents of aws-eu-west-1"}},
 		"a store that is new": {func(n *preflight.Node) {
 			n.Stores[0].Open = func(context.Context) (storage.Store, error) { return storagetest.NewMemory(), nil }
-		}, []string{"store: not in the store"}},
+		}, []string{"store: has no marker, and the registry names no store yet"}},
 		"1,024 files":         {func(n *preflight.Node) { n.Machine.Files = 1024 }, []string{"files: may open 1024 files"}},
 		"more memory than is": {func(n *preflight.Node) { n.Machine.MemorySet = 4 << 30 }, []string{"memory: the kernel ends the process at 2.0 GiB"}},
 		"another public URL":  {func(n *preflight.Node) { n.PublicURL = "wss://eu.example" }, []string{"region URL: wss://eu.example"}},
