@@ -126,6 +126,11 @@ func (v *Verifier) Close() { v.keys.close() }
 // Config.Timeout or until ctx ends; all others only compute, and a token that was
 // verified before is not verified again while its issuer's keys are the same.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
+	return v.VerifyFor(ctx, token, Caller{})
+}
+
+// VerifyFor is Verify with a say in what the token makes the node do.
+func (v *Verifier) VerifyFor(ctx context.Context, token string, by Caller) (*Grant, error) {
 	if token == "" {
 		return nil, ErrMissing
 	}
@@ -134,7 +139,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
 	}
 	sum := sha256.Sum256([]byte(token))
 	if known, ok := v.recall(sum); ok {
-		keys, err := known.from.current(ctx)
+		keys, err := known.from.current(ctx, by)
 		if err == nil && keys == known.keys {
 			v.hits.Add(1)
 			if err := known.grant.checkTime(time.Now()); err != nil {
@@ -151,11 +156,11 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, err := v.keys.source(ctx, grant.Tenant)
+	from, err := v.keys.source(grant.Tenant, by)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := checkSignature(ctx, t, from)
+	keys, err := checkSignature(ctx, t, from, by)
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +192,8 @@ func (v *Verifier) Knows(token string) bool {
 
 // checkSignature finds the key that signed the token and returns the set that it
 // is in. A key that is not known may be new: the issuer is asked once more.
-func checkSignature(ctx context.Context, t *unverified, from *source) (*keySet, error) {
-	keys, err := from.current(ctx)
+func checkSignature(ctx context.Context, t *unverified, from *source, by Caller) (*keySet, error) {
+	keys, err := from.current(ctx, by)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +204,7 @@ func checkSignature(ctx context.Context, t *unverified, from *source) (*keySet, 
 	if t.keyID != "" && len(keys.candidates(t)) > 0 {
 		return nil, refused
 	}
-	newer, err := from.newer(ctx, keys)
+	newer, err := from.newer(ctx, keys, by)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ var ErrMissing = errors.New("missing token")
 var ErrUnavailable = errors.New("issuer unavailable")
 
 // ErrTooManyIssuers comes with ErrUnavailable when the client may not cause the
-// fetch that its token needs: see WithFetches.
+// fetch that its token needs: see Caller.
 var ErrTooManyIssuers = errors.New("this client named too many issuers that are not known")
 
 // A Reason says in a word or two why a token is refused. Clients read it: it is

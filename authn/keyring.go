@@ -76,17 +76,8 @@ func newKeyring(c Config) (*keyring, error) {
 	return k, nil
 }
 
-type fetchesKey struct{}
-
-// WithFetches has Verify ask before it fetches the keys of an issuer that is not
-// known. One client could otherwise spend, on issuers that it made up, what all of
-// them share. may must not block.
-func WithFetches(ctx context.Context, may func() bool) context.Context {
-	return context.WithValue(ctx, fetchesKey{}, may)
-}
-
 // source returns the issuer for a tenant.
-func (k *keyring) source(ctx context.Context, t docid.Tenant) (*source, error) {
+func (k *keyring) source(t docid.Tenant, by Caller) (*source, error) {
 	if k.fixed != nil {
 		return k.fixed, nil
 	}
@@ -102,7 +93,7 @@ func (k *keyring) source(ctx context.Context, t docid.Tenant) (*source, error) {
 	if s, ok := k.unproven.get(address); ok {
 		return s, nil
 	}
-	if may, ok := ctx.Value(fetchesKey{}).(func() bool); ok && !may() {
+	if by.MayFetch != nil && !by.MayFetch() {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ErrTooManyIssuers)
 	}
 	if !k.spendLocked(time.Now()) {

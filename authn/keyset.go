@@ -74,7 +74,7 @@ type source struct {
 }
 
 // current returns the keys to judge by, fetching them if need be.
-func (s *source) current(ctx context.Context) (*keySet, error) {
+func (s *source) current(ctx context.Context, by Caller) (*keySet, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -88,7 +88,7 @@ func (s *source) current(ctx context.Context) (*keySet, error) {
 	// While an issuer is down its old keys serve at once, as long as they may:
 	// handshakes wait only for the first fetch to fail.
 	if _, err := s.usableLocked(); started && (err != nil || s.failures == 0) {
-		if err := s.waitLocked(ctx); err != nil {
+		if err := s.waitLocked(ctx, by); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +111,7 @@ func (s *source) usableLocked() (*keySet, error) {
 
 // newer returns keys that are newer than seen, which lack the key of a token. It
 // returns seen itself when the issuer has published nothing else.
-func (s *source) newer(ctx context.Context, seen *keySet) (*keySet, error) {
+func (s *source) newer(ctx context.Context, seen *keySet, by Caller) (*keySet, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.set != seen {
@@ -125,7 +125,7 @@ func (s *source) newer(ctx context.Context, seen *keySet) (*keySet, error) {
 		return seen, nil
 	}
 	if s.startLocked(now) {
-		if err := s.waitLocked(ctx); err != nil {
+		if err := s.waitLocked(ctx, by); err != nil {
 			return nil, err
 		}
 	}

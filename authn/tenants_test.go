@@ -102,12 +102,12 @@ func TestAClientThatMayCauseNoFetchReachesOnlyKnownIssuers(t *testing.T) {
 		}
 		w.count()
 		asked := 0
-		ctx := authn.WithFetches(t.Context(), func() bool { asked++; return false })
-		if _, err := v.Verify(ctx, tenant("known")); err != nil || asked != 0 {
+		by := authn.Caller{MayFetch: func() bool { asked++; return false }}
+		if _, err := v.VerifyFor(t.Context(), tenant("known"), by); err != nil || asked != 0 {
 			t.Errorf("known keys: %v, asked %d times", err, asked)
 		}
 		for i := range 200 { // more than all may cause at once
-			_, err := v.Verify(ctx, tenant(fmt.Sprint("made-up-", i)))
+			_, err := v.VerifyFor(t.Context(), tenant(fmt.Sprint("made-up-", i)), by)
 			if !errors.Is(err, authn.ErrUnavailable) || !errors.Is(err, authn.ErrTooManyIssuers) {
 				t.Fatalf("unknown keys: %v", err)
 			}
@@ -266,17 +266,17 @@ func TestWaitingForKeysGoesThroughTheCaller(t *testing.T) {
 		defer v.Close()
 		token := mint(t, issuer, subject)
 		full := errors.New("no room")
-		_, err := v.Verify(authn.WithWaiting(t.Context(), func(func()) error { return full }), token)
+		_, err := v.VerifyFor(t.Context(), token, authn.Caller{Waiting: func(func()) error { return full }})
 		if !errors.Is(err, full) {
 			t.Errorf("got %v", err)
 		}
 		var waited time.Duration
-		_, err = v.Verify(authn.WithWaiting(t.Context(), func(wait func()) error {
+		_, err = v.VerifyFor(t.Context(), token, authn.Caller{Waiting: func(wait func()) error {
 			began := time.Now()
 			wait()
 			waited = time.Since(began)
 			return nil
-		}), token)
+		}})
 		if err != nil || waited != time.Second {
 			t.Errorf("waited %v: %v", waited, err)
 		}

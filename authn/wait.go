@@ -17,17 +17,20 @@ const (
 // those whose issuer anybody may have made up.
 type waiters struct{ real, others atomic.Int64 }
 
-type waitingKey struct{}
-
-// WithWaiting has Verify tell when it waits for an issuer's keys: it calls around, which
-// must call wait, once, unless it returns an error, which Verify then returns. The
-// caller can let others go first meanwhile, and bound how many wait.
-func WithWaiting(ctx context.Context, around func(wait func()) error) context.Context {
-	return context.WithValue(ctx, waitingKey{}, around)
+// Caller is on whose behalf a token is verified. The zero value has no say.
+type Caller struct {
+	// MayFetch is asked before the keys of an issuer that is not known are fetched. One
+	// client could otherwise spend, on issuers that it made up, what all of them share.
+	// It must not block. Nil: it may.
+	MayFetch func() bool
+	// Waiting is called when there are keys to wait for. It must call wait, once, unless
+	// it returns an error, which becomes that of the verification. The caller can let
+	// others go first meanwhile, and bound how many wait. Nil: it just waits.
+	Waiting func(wait func()) error
 }
 
 // waitLocked waits for the fetch under way, without the lock.
-func (s *source) waitLocked(ctx context.Context) error {
+func (s *source) waitLocked(ctx context.Context, by Caller) error {
 	count := &s.work.waiting.others
 	if s.proven {
 		count = &s.work.waiting.real
@@ -46,8 +49,8 @@ func (s *source) waitLocked(ctx context.Context) error {
 		}
 	}
 	var err error
-	if around, ok := ctx.Value(waitingKey{}).(func(func()) error); ok {
-		err = around(wait)
+	if by.Waiting != nil {
+		err = by.Waiting(wait)
 	} else {
 		wait()
 	}

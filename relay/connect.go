@@ -10,7 +10,6 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
@@ -24,21 +23,22 @@ import (
 
 // visit is one client's stay, from its handshake to its end.
 type visit struct {
-	node      *Node
-	grant     *authn.Grant
-	doc       docid.Document
-	readOnly  bool
-	place     *limits.Place  // in the app's limits, given back by leave
-	live      *live.Document // the place in the document, given back by leave
-	guard     *guard
-	session   *session.Session
-	seat      *room.Seat // set before the visit is on the roster
-	remote    string
-	userAgent string
-	origin    string
-	span      *admin.Span // of the connect; nil: not sampled
-	id        uint64      // in the node's roster; owned by run
+	node     *Node
+	grant    *authn.Grant
+	doc      docid.Document
+	readOnly bool
+	place    *limits.Place  // in the app's limits, given back by leave
+	live     *live.Document // the place in the document, given back by leave
+	guard    *guard
+	session  *session.Session
+	seat     *room.Seat // set before the visit is on the roster
+	client
+	span *admin.Span // of the connect; nil: not sampled
+	id   uint64      // in the node's roster; owned by run
 }
+
+// client is who is at the other end of a connection, as far as the node can see.
+type client struct{ remote, userAgent, origin string }
 
 // connect takes a WebSocket handshake from token to session. Looking precedes
 // reserving precedes claiming, so a refused client leaves nothing behind. A
@@ -51,9 +51,8 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	target, nameErr := docid.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
 	address := n.address(r)
-	v := &visit{node: n, remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}
 	name := strings.Clone(target.Name) // the request line, of which it is a part, holds the token
-	v.doc.Name = withoutTokens(name)   // until the token says whose it is
+	v := n.newVisit(client{remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}, name)
 	met := n.standing(address, credentials.Token)
 	switch {
 	case met == blocked:
@@ -71,7 +70,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	v.span = n.cfg.Traces.Start(admin.ConnectSpan, trace)
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
-	err := v.admit(ctx, address, credentials.Token, name, nameErr)
+	err := (&admission{visit: v, address: address, token: credentials.Token, name: name, nameErr: nameErr}).admit(ctx)
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
 	switch {
@@ -103,6 +102,12 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (n *Node) newVisit(c client, name string) *visit {
+	v := &visit{node: n, client: c}
+	v.doc.Name = withoutTokens(name) // until the token says whose it is
+	return v
+}
+
 // remote is the client as far as the node can see: the address that a trusted
 // proxy names, else the one that connects, with its port.
 func remote(r *http.Request, client netip.Addr) string {
@@ -125,85 +130,6 @@ func (n *Node) tooMany(w http.ResponseWriter, v *visit, why string) {
 	tooMany(w)
 }
 
-// admit goes from the token to a place in the document.
-func (v *visit) admit(ctx context.Context, address netip.Addr, token, name string, nameErr error) error {
-	if err := v.qualify(ctx, address, token, name, nameErr); err != nil {
-		return err
-	}
-	err := v.enter(ctx)
-	if err != nil {
-		v.leave()
-	}
-	return err
-}
-
-// qualify goes from the token to a place in the app's limits.
-func (v *visit) qualify(ctx context.Context, address netip.Addr, token, name string, nameErr error) (err error) {
-	n := v.node
-	turn := turn{slots: n.gate.slots}
-	if err := turn.take(ctx); err != nil {
-		return err
-	}
-	defer turn.end()
-	step := v.span.Child("verify token")
-	// A slow issuer must not take up slots that others need.
-	v.grant, err = n.verify(n.gate.answerable(ctx, address, func(keys func()) error { return turn.outside(ctx, keys) }), token)
-	if step.End(err); err != nil {
-		return err
-	}
-	v.doc = v.grant.Document(name)
-	if !v.grant.AllowsOrigin(v.origin) {
-		return errOrigin
-	}
-	if nameErr != nil {
-		return nameErr
-	}
-	access, granted := v.grant.Access(name)
-	if !granted {
-		return errDocument
-	}
-	v.readOnly = access == authn.ReadOnly
-	switch {
-	case n.draining.Load():
-		return errDraining
-	case n.gate.gauge.Overloaded():
-		return errOverloaded
-	}
-	if err := v.look(ctx); err != nil {
-		return err
-	}
-	step = v.span.Child("reserve place")
-	v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant))
-	if exceeded := (*limits.ExceededError)(nil); errors.As(err, &exceeded) {
-		made := false
-		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, v.doc, exceeded.Kind) }); err != nil {
-			step.End(err)
-			return err
-		}
-		if made {
-			v.place, err = n.gate.places.Admit(ctx, v.doc, plan(v.grant))
-		}
-	}
-	step.End(err)
-	return err
-}
-
-// enter goes from there into the document. While the region's history does not
-// answer, those who wait for it must not keep out whose documents are open.
-func (v *visit) enter(ctx context.Context) (err error) {
-	n := v.node
-	if n.docs.Get(v.doc) == nil {
-		if err := n.gate.loads.enter(ctx); err != nil {
-			return err
-		}
-		defer n.gate.loads.leave()
-	}
-	step := v.span.Child("enter document")
-	v.live, err = n.docs.Enter(ctx, v.doc)
-	step.End(err)
-	return err
-}
-
 // endSpan ends the trace of the connect. A redirect is no failure.
 func (v *visit) endSpan(err error) {
 	outcome := admitted
@@ -218,38 +144,6 @@ func (v *visit) endSpan(err error) {
 		err = nil
 	}
 	v.span.End(err)
-}
-
-// look finds out whether the document lives elsewhere, so that nobody takes up a
-// place of an app who is to be redirected. Without limits there is nothing to
-// take up, and claiming will tell.
-func (v *visit) look(ctx context.Context) error {
-	n := v.node
-	if plan(v.grant).Within(n.gate.limits.Ceilings) == (limits.Plan{}) || n.docs.Get(v.doc) != nil {
-		return nil
-	}
-	pin, state, err := n.cfg.Registry.Lookup(ctx, v.doc)
-	switch {
-	case errors.Is(err, kvpin.ErrUnavailable):
-		return nil // the region may have it
-	case err != nil:
-		return err
-	case pin.Region != n.cfg.Region && (state == kvpin.Live || state == kvpin.Grace):
-		return n.redirect(ctx, v.doc, pin)
-	}
-	return nil
-}
-
-// verify checks the token and whether its license region is served here.
-func (n *Node) verify(ctx context.Context, token string) (*authn.Grant, error) {
-	grant, err := n.cfg.Verifier.Verify(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	if !n.cfg.Registry.Serves(grant.License) {
-		return nil, errLicense
-	}
-	return grant, nil
 }
 
 // run is the session. It may rest without a goroutine, so that its end comes by
@@ -351,15 +245,6 @@ func because(err error) (args []any) {
 		args = append(args, "offset", update.Offset, "cause", update.Cause.String())
 	}
 	return args
-}
-
-// redirect is returned for a document that lives in another region.
-func (n *Node) redirect(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
-	url, err := n.cfg.Registry.RegionURL(ctx, pin.Region)
-	if err != nil {
-		return err
-	}
-	return &redirectError{url: url, name: doc.Name}
 }
 
 var _ room.Member = (*session.Session)(nil)

@@ -206,11 +206,11 @@ func (g *gate) admits(address netip.Addr) bool {
 	return g.rates == nil || g.rates.Admitted.Take(address)
 }
 
-// answerable has the address answer for the issuers that its tokens name: their
-// keys are fetched before anything in a token is proven. What it does while it waits
-// for them goes through wait, which may be nil.
-func (g *gate) answerable(ctx context.Context, address netip.Addr, wait func(keys func()) error) context.Context {
-	ctx = authn.WithWaiting(ctx, func(keys func()) error {
+// caller has the address answer for the issuers that its tokens name: their keys are
+// fetched before anything in a token is proven. Waiting for them goes through wait,
+// which may be nil.
+func (g *gate) caller(address netip.Addr, wait func(keys func()) error) authn.Caller {
+	by := authn.Caller{Waiting: func(keys func()) error {
 		if !g.keys.Enter(address) {
 			return errAwaitKeys
 		}
@@ -220,11 +220,11 @@ func (g *gate) answerable(ctx context.Context, address netip.Addr, wait func(key
 			return nil
 		}
 		return wait(keys)
-	})
-	if g.rates == nil {
-		return ctx
+	}}
+	if g.rates != nil {
+		by.MayFetch = func() bool { return g.rates.Issuers.Take(address) }
 	}
-	return authn.WithFetches(ctx, func() bool { return g.rates.Issuers.Take(address) })
+	return by
 }
 
 // plan is what the token's app may have.

@@ -113,7 +113,7 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 		n.tooManyRequests(w, r, fullDetail)
 		return
 	}
-	grant, err := n.verify(n.gate.answerable(r.Context(), address, nil), credentials.Token)
+	grant, err := n.verify(r.Context(), credentials.Token, n.gate.caller(address, nil))
 	if err != nil {
 		n.refuseDiscovery(w, r, address, credentials.Token, met, err)
 		return

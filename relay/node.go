@@ -29,7 +29,7 @@ import (
 
 // Verifier turns a token into a grant; *authn.Verifier is one.
 type Verifier interface {
-	Verify(ctx context.Context, token string) (*authn.Grant, error)
+	VerifyFor(ctx context.Context, token string, by authn.Caller) (*authn.Grant, error)
 }
 
 // Config says how a node behaves and, for Open, what it is made of. Region, Node and

@@ -60,7 +60,7 @@ func (t *tracer) token(ctx context.Context) (string, error) {
 		}
 		return "not given, taken as good", nil
 	}
-	grant, err := t.n.verify(ctx, t.r.Token)
+	grant, err := t.n.verify(ctx, t.r.Token, authn.Caller{})
 	if err != nil {
 		return "", err
 	}

@@ -12,7 +12,7 @@ import (
 // usage tells an app what it uses of its plan, over all nodes and regions.
 func (n *Node) usage(w http.ResponseWriter, r *http.Request) {
 	credentials := authn.FromRequest(r, docid.ParseQuery(r.URL.RawQuery), !n.cfg.NoQueryToken)
-	grant, err := n.verify(n.gate.answerable(r.Context(), limits.ClientIP(r, n.gate.limits.TrustedProxies), nil), credentials.Token)
+	grant, err := n.verify(r.Context(), credentials.Token, n.gate.caller(limits.ClientIP(r, n.gate.limits.TrustedProxies), nil))
 	if err != nil {
 		n.writeRefusal(w, r, err)
 		return

@@ -56,12 +56,12 @@ func TestTheKeySetOfAFileIsCheckedAtTheStartAndReadAgainOnSIGHUP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Config.Verifier.Verify(t.Context(), token); err == nil {
+	if _, err := c.Config.Verifier.VerifyFor(t.Context(), token, authn.Caller{}); err == nil {
 		t.Error("a token of another key was taken")
 	}
 	write(issuer.JWKS())
 	readAgain(f.reloads, c.Config.Log)
-	if _, err := c.Config.Verifier.Verify(t.Context(), token); err != nil {
+	if _, err := c.Config.Verifier.VerifyFor(t.Context(), token, authn.Caller{}); err != nil {
 		t.Error(err)
 	}
 }
