@@ -18,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
+	"github.com/wsnode/wsnode/relay/docs"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/oplog"
@@ -83,6 +84,7 @@ type Node struct {
 	keepalive *conn.Keepalive
 	gate      *gate
 	docs      *live.Documents
+	stored    *docs.Docs  // operators\' work on stores
 	unready   atomic.Bool // no new clients are wanted
 	draining  atomic.Bool // no new clients are taken
 	started   time.Time
@@ -150,6 +152,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, errors.Join(err, n.gate.close(n.ctx))
 	}
 	n.docs = live.New(n.ctx, n.patience, n.liveOptions())
+	n.stored = n.openStored()
 	cfg.Registry.Attach(n.docs)
 	n.done.Go(n.keepalive.Run)
 	n.done.Go(func() { n.docs.Run(n.ctx) })

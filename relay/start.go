@@ -138,6 +138,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.links = l
+	l.stores = newSettling(n.cfg.stores, l.registry, n.log)
 	l.front.node.Store(n)
 	if l.control, err = control.Serve(l.bus.Conn(), n, n.log); err != nil {
 		return nil, err
@@ -148,7 +149,6 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 			l.failed <- twin
 		}
 	})
-	l.stores = newSettling(n.cfg.stores, l.registry, n.log)
 	l.tasks.Go(func() { l.stores.run(background) })
 	if err = l.awaitLeases(ctx, o.RegistryWait, n.log); err != nil {
 		return nil, err

@@ -145,6 +145,13 @@ func (p *settling) settle(ctx context.Context, license docid.LicenseRegion, g *s
 	}
 }
 
+// why says why a store is not used yet.
+func (p *settling) why(license docid.LicenseRegion) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pending[license]
+}
+
 func (p *settling) set(license docid.LicenseRegion, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

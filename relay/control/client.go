@@ -174,13 +174,18 @@ func (c *Client) Stat(ctx context.Context, node string, d Document) (DocumentSta
 // Export fetches the state of a document as one Yjs update, calling write with
 // part after part.
 func (c *Client) Export(ctx context.Context, node string, d Document, write func([]byte) error) error {
+	return c.parts(ctx, ExportVerb, node, d, func(part []byte, _ int) error { return write(part) })
+}
+
+// parts fetches what a node hands out part by part, and its size.
+func (c *Client) parts(ctx context.Context, verb, node string, d Document, write func([]byte, int) error) error {
 	r := ExportRequest{Document: d}
 	for {
-		part, err := ask[Export](ctx, c, ExportVerb, node, r)
+		part, err := ask[Export](ctx, c, verb, node, r)
 		if err != nil {
 			return err
 		}
-		if err := write(part.Data); err != nil {
+		if err := write(part.Data, part.Size); err != nil {
 			return err
 		}
 		r = ExportRequest{Export: part.Export, Offset: r.Offset + len(part.Data)}

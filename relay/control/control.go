@@ -6,8 +6,9 @@
 //
 // The subjects tell reading from changing, and end in the node's id:
 //
-//	wsn.c.read.<verb>.<node>     info, sessions, documents, stat, export, recent, trace
-//	wsn.c.change.<verb>.<node>   kick, drain
+//	wsn.c.read.<verb>.<node>     info, sessions, documents, stat, export, recent, trace,
+//	                             stores, stored, fetch, storelist
+//	wsn.c.change.<verb>.<node>   kick, drain, storeput, storedelete, storename
 //
 // so that one permission rule lets people look and not touch.
 package control
@@ -47,7 +48,8 @@ const (
 // Subject is where a node takes requests of a verb.
 func Subject(verb, node string) string {
 	prefix := ReadPrefix
-	if verb == KickVerb || verb == DrainVerb {
+	switch verb {
+	case KickVerb, DrainVerb, StorePutVerb, StoreDelVerb, StoreNameVerb:
 		prefix = ChangePrefix
 	}
 	return prefix + "." + verb + "." + node
@@ -64,7 +66,9 @@ func (e *Error) Error() string { return e.Description }
 // Codes of Error.
 const (
 	CodeWrong       = 400 // the request makes no sense
-	CodeNotFound    = 404 // not on this node
+	CodeNotFound    = 404 // not on this node, or not in the store
+	CodeConflict    = 409 // it is live, or there already
+	CodeGone        = 410 // deleted
 	CodeFailed      = 500
 	CodeUnavailable = 503 // try again
 )

@@ -32,6 +32,7 @@ type Node interface {
 	Kick(KickRequest) (KickAnswer, error)
 	// StartDrain begins to drain and does not wait.
 	StartDrain(delay, spread time.Duration)
+	Stores
 }
 
 // maxRows bounds the rows of a page, and with them how long a listing holds the
@@ -53,6 +54,8 @@ type Server struct {
 	node    Node
 	log     *slog.Logger
 	exports exports
+	uploads uploads
+	slow    chan struct{} // a place for each request of stores
 
 	mu      sync.Mutex
 	nc      *nats.Conn
@@ -66,7 +69,7 @@ type Server struct {
 
 // Serve starts to answer on a connection, which must stay open until Close.
 func Serve(nc *nats.Conn, node Node, log *slog.Logger) (*Server, error) {
-	s := &Server{node: node, log: log}
+	s := &Server{node: node, log: log, slow: make(chan struct{}, storeRequests)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.serve(nc); err != nil {
 		s.cancel()
@@ -103,9 +106,16 @@ func (s *Server) serve(nc *nats.Conn) error {
 	if err != nil {
 		return fmt.Errorf("serve operators: %w", err)
 	}
+	handlers := map[string]micro.Handler{}
 	for verb, answer := range s.endpoints() {
+		handlers[verb] = s.handler(verb, answer)
+	}
+	for verb, answer := range s.storeEndpoints() {
+		handlers[verb] = s.slowHandler(verb, answer)
+	}
+	for verb, handler := range handlers {
 		subject := Subject(verb, info.Node)
-		if err := service.AddEndpoint(verb, s.handler(verb, answer), micro.WithEndpointSubject(subject)); err != nil {
+		if err := service.AddEndpoint(verb, handler, micro.WithEndpointSubject(subject)); err != nil {
 			_ = service.Stop()
 			return fmt.Errorf("serve operators on %s: %w", subject, err)
 		}
@@ -198,19 +208,47 @@ func (s *Server) handler(verb string, answer endpoint) micro.Handler {
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
 		defer cancel()
-		body, err := answer(ctx, r.Data())
-		if err == nil {
-			err = r.RespondJSON(body)
-		}
-		if err == nil {
+		s.work(ctx, verb, r, answer)
+	})
+}
+
+// slowHandler answers requests of one verb beside each other: each may wait for a
+// store.
+func (s *Server) slowHandler(verb string, answer endpoint) micro.Handler {
+	return micro.HandlerFunc(func(r micro.Request) {
+		s.busy.RLock()
+		if s.closed || !natsconn.IsInbox(r.Reply()) {
+			s.busy.RUnlock()
 			return
 		}
-		refusal := &Error{CodeFailed, err.Error()}
-		if !errors.As(err, &refusal) {
-			s.log.Warn("could not answer an operator", "verb", verb, "err", err)
-		}
-		_ = r.Error(strconv.Itoa(refusal.Code), refusal.Description, nil) // the asker hears of it by its timeout
+		go func() {
+			defer s.busy.RUnlock()
+			ctx, cancel := context.WithTimeout(s.ctx, storeRequestTimeout)
+			defer cancel()
+			select {
+			case s.slow <- struct{}{}:
+				defer func() { <-s.slow }()
+			case <-ctx.Done():
+			}
+			s.work(ctx, verb, r, answer)
+		}()
 	})
+}
+
+// work answers one request.
+func (s *Server) work(ctx context.Context, verb string, r micro.Request, answer endpoint) {
+	body, err := answer(ctx, r.Data())
+	if err == nil {
+		err = r.RespondJSON(body)
+	}
+	if err == nil {
+		return
+	}
+	refusal := &Error{CodeFailed, err.Error()}
+	if !errors.As(err, &refusal) {
+		s.log.Warn("could not answer an operator", "verb", verb, "err", err)
+	}
+	_ = r.Error(strconv.Itoa(refusal.Code), refusal.Description, nil) // the asker hears of it by its timeout
 }
 
 // room is how many bytes of rows an answer may hold.
@@ -260,9 +298,14 @@ func (s *Server) recent(r Recent) (any, error) {
 // export hands out a document's state part by part. The state is kept as it was
 // when the first part was asked for: it may change meanwhile.
 func (s *Server) export(_ context.Context, r ExportRequest) (any, error) {
+	return s.parts(r, func() ([]byte, error) { return s.node.Export(r.Document) })
+}
+
+// parts hands out what begin returns for the first part.
+func (s *Server) parts(r ExportRequest, begin func() ([]byte, error)) (any, error) {
 	id := r.Export
 	if id == 0 {
-		state, err := s.node.Export(r.Document)
+		state, err := begin()
 		if err != nil {
 			return nil, err
 		}

@@ -21,7 +21,7 @@ var below = []string{"natsconn", "relay/wire", "relay/ystore", "relay/awareness"
 // is not listed belongs nowhere: find its place in the design first.
 var mayImport = map[string][]string{
 	"relay": append([]string{
-		"authn", "kvpin", "relay/conn", "relay/session", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/limits", "relay/control", "relay/admin", "relay/version", "relay/storage", "natsconn",
+		"authn", "kvpin", "relay/conn", "relay/session", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/limits", "relay/control", "relay/docs", "relay/admin", "relay/version", "relay/storage", "natsconn",
 	}, below...),
 	"relay/session": append([]string{"relay/conn"}, below...),
 	"relay/conn":    nil,
@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"relay/room":    append([]string{"relay/oplog"}, below...),
 	"relay/limits":  append([]string{"authn", "kvpin"}, below...),
 	"relay/control": below,
+	"relay/docs":    {"docid", "kvpin", "relay/storage", "relay/ystore"},
 	"relay/admin":   below,
 
 	"authn": {"docid"},

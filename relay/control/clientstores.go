@@ -1,0 +1,91 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// storePatience is how long a client waits for a store behind a node, at least.
+const storePatience = storeRequestTimeout + 5*time.Second
+
+// patient is a client that waits for stores.
+func (c *Client) patient() *Client { return &Client{c.nc, max(c.timeout, storePatience)} }
+
+// Stores says which stores a node has. With check it tries each out.
+func (c *Client) Stores(ctx context.Context, node string, check bool) ([]StoreState, error) {
+	if check {
+		c = c.patient()
+	}
+	return ask[[]StoreState](ctx, c, StoresVerb, node, StoresRequest{check})
+}
+
+// Stored says what a node's store has of a document.
+func (c *Client) Stored(ctx context.Context, node string, d Document) (Stored, error) {
+	return ask[Stored](ctx, c.patient(), StoredVerb, node, StatRequest{d})
+}
+
+// Fetch reads the stored body of a document, calling write with part after part.
+func (c *Client) Fetch(ctx context.Context, node string, d Document, write func(part []byte, size int) error) error {
+	return c.patient().parts(ctx, FetchVerb, node, d, write)
+}
+
+// StoreList streams what a node's store has.
+func (c *Client) StoreList(ctx context.Context, node string, r StoreListRequest) iter.Seq2[StoreEntry, error] {
+	return func(yield func(StoreEntry, error) bool) {
+		for {
+			page, err := ask[StoreListPage](ctx, c.patient(), StoreListVerb, node, r)
+			if err != nil {
+				yield(StoreEntry{}, err)
+				return
+			}
+			for _, row := range page.Rows {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			r.After = page.Next
+		}
+	}
+}
+
+// StorePut puts an update into a node's store; r names the document and how. sent, if
+// it is not nil, is told how much is on its way.
+func (c *Client) StorePut(ctx context.Context, node string, r StorePutRequest, update []byte, sent func(bytes int)) (StoreResult, error) {
+	c = c.patient()
+	part := int(min(c.nc.MaxPayload(), 1<<20)) / 2 // base64 takes a third more
+	r.Size = len(update)
+	for {
+		r.Data = update[r.Offset:min(r.Offset+part, len(update))]
+		answer, err := ask[StorePutAnswer](ctx, c, StorePutVerb, node, r)
+		if err != nil {
+			return StoreResult{}, err
+		}
+		r.Offset += len(r.Data)
+		if sent != nil {
+			sent(r.Offset)
+		}
+		if answer.Result != nil {
+			return *answer.Result, nil
+		}
+		if r.Offset >= len(update) {
+			return StoreResult{}, fmt.Errorf("node %s: %w", node, errors.New("it has the whole update, and no result"))
+		}
+		r.Put = answer.Put
+	}
+}
+
+// StoreDelete puts a tombstone in the place of a document.
+func (c *Client) StoreDelete(ctx context.Context, node string, d Document) (StoreResult, error) {
+	return ask[StoreResult](ctx, c.patient(), StoreDelVerb, node, StatRequest{d})
+}
+
+// StoreName makes the store of a license region this installation's.
+func (c *Client) StoreName(ctx context.Context, node string, r StoreNameRequest) (StoreState, error) {
+	return ask[StoreState](ctx, c.patient(), StoreNameVerb, node, r)
+}

@@ -1,0 +1,197 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/control"
+	"github.com/wsnode/wsnode/relay/docs"
+	"github.com/wsnode/wsnode/relay/storage"
+)
+
+// operatorShare is the part of StoreBytes that operators' requests may take beside the
+// node's own loads and saves.
+const operatorShare = 4
+
+// defaultStoreBytes is Config.StoreBytes if it is 0.
+const defaultStoreBytes = 256 << 20
+
+// openStored makes what operators' requests about stored documents work on.
+func (n *Node) openStored() *docs.Docs {
+	return docs.New(docs.Config{
+		Region: n.cfg.Region, Store: n.cfg.stores.of, Pins: n.cfg.Registry,
+		Budget: storage.NewBudget(cmp.Or(n.cfg.StoreBytes, defaultStoreBytes) / operatorShare),
+	})
+}
+
+// Stores says which stores the node has. With check it tries each out, once for all
+// license regions that it is for.
+func (n *Node) Stores(ctx context.Context, check bool) []control.StoreState {
+	states := []control.StoreState{}
+	tried := map[storage.Store]error{}
+	for _, license := range slices.Sorted(maps.Keys(n.cfg.stores)) {
+		g := n.cfg.stores[license]
+		s := n.storeState(ctx, license, g)
+		if check && s.State == control.StoreOK {
+			began := time.Now()
+			err, done := tried[g.Unwrap()]
+			if !done {
+				err = storage.Check(ctx, g.Unwrap())
+				tried[g.Unwrap()] = err
+			}
+			if s.CheckMS = milliseconds(time.Since(began)); err != nil {
+				s.State, s.Detail = control.StoreDown, err.Error()
+			}
+		}
+		states = append(states, s)
+	}
+	return states
+}
+
+// storeState looks at the marker of a store.
+func (n *Node) storeState(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) control.StoreState {
+	s := control.StoreState{License: license, State: control.StoreOK, ID: g.ID()}
+	id, err := g.Look(ctx)
+	s.Marker, s.Keeps = id.ID, id.License
+	switch {
+	case s.ID == "" && (err == nil || errors.Is(err, storage.ErrUnmarked)):
+		s.State, s.Detail = control.StoreUnnamed, "no registry names it yet"
+		if n.links != nil && n.links.stores != nil {
+			if why := n.links.stores.why(license); why != nil {
+				s.Detail = why.Error()
+			}
+		}
+	case isWrongStore(err):
+		s.State, s.Detail = control.StoreWrong, err.Error()
+	case err != nil:
+		s.State, s.Detail = control.StoreDown, err.Error()
+		s.Since, _ = g.Down()
+	}
+	return s
+}
+
+// StoreName makes the store of a license region this installation's: it writes the
+// marker, if the store has none, and the id into the registry.
+func (n *Node) StoreName(ctx context.Context, r control.StoreNameRequest) (control.StoreState, error) {
+	g := n.cfg.stores[r.License]
+	if g == nil {
+		return control.StoreState{}, storeError(docs.ErrNoStore)
+	}
+	if id := g.ID(); id != "" {
+		return control.StoreState{}, control.Wrong("the registry of %s names store %s already", r.License, id)
+	}
+	id, err := g.Look(ctx)
+	switch {
+	case errors.Is(err, storage.ErrUnmarked) && r.Marker == "":
+		id.ID, err = initStore(ctx, n.cfg.stores.keeps(r.License), g, storage.NewStoreID())
+	case err == nil && id.ID != r.Marker:
+		return control.StoreState{}, control.Wrong("the store has the id %q now: look again", id.ID)
+	}
+	if err != nil {
+		return control.StoreState{}, storeError(err)
+	}
+	named, err := n.cfg.Registry.NameStore(ctx, r.License, id.ID)
+	if err != nil {
+		return control.StoreState{}, storeError(err)
+	}
+	g.Expect(named)
+	return n.storeState(ctx, r.License, g), nil
+}
+
+// Stored says what the store has of a document.
+func (n *Node) Stored(ctx context.Context, d control.Document) (control.Stored, error) {
+	info, err := n.stored.Stat(ctx, d.Docname())
+	s := control.Stored{Document: d, State: control.StoredBody}
+	var tombstone *storage.DeletedError
+	switch {
+	case errors.Is(err, storage.ErrAbsent):
+		s.State = control.StoredAbsent
+		return s, nil
+	case errors.Is(err, storage.ErrCorrupt):
+		s.State, s.Detail = control.StoredCorrupt, err.Error()
+		return s, nil
+	case errors.As(err, &tombstone):
+		s.State, info = control.StoredDeleted, tombstone.Tombstone
+	case err != nil:
+		return s, storeError(err)
+	}
+	s.Version, s.Generation, s.Size, s.SHA256 = string(info.Version), info.Generation.String(), info.Size, info.SHA256.String()
+	s.Time, s.Epoch, s.Region, s.KeepDeleted = info.Time, info.Epoch, info.Region, info.KeepDeleted
+	return s, nil
+}
+
+// Fetch returns the stored body of a document.
+func (n *Node) Fetch(ctx context.Context, d control.Document) ([]byte, error) {
+	stored, done, err := n.stored.Get(ctx, d.Docname())
+	if err != nil {
+		return nil, storeError(err)
+	}
+	// What an operator is fetching is kept by control, a few bodies at most.
+	done()
+	return stored.Body, nil
+}
+
+// StoreList lists what a store has.
+func (n *Node) StoreList(ctx context.Context, r control.StoreListRequest) (p control.StoreListPage, err error) {
+	q := storage.Query{License: r.License, Tenant: r.Tenant, App: r.App, Name: r.Name, After: r.After, Limit: r.Limit}
+	if err := q.Check(); err != nil || q.License == "" {
+		return p, control.Wrong("%+v: a name needs its app, an app its tenant, a tenant its license region", r)
+	}
+	found, err := n.stored.List(ctx, q)
+	if err != nil {
+		return p, storeError(err)
+	}
+	p.Rows, p.Next = make([]control.StoreEntry, 0, len(found.Entries)), found.Next
+	for _, e := range found.Entries {
+		p.Rows = append(p.Rows, control.StoreEntry{Document: control.NewDocument(e.Document), Size: e.Size, Time: e.Time, Deleted: e.Deleted})
+	}
+	return p, nil
+}
+
+// MaxPut is the largest update that StorePut takes.
+func (n *Node) MaxPut() int { return n.cfg.Sessions.MaxDocumentBytes }
+
+// StorePut merges an update into what the store has of a document.
+func (n *Node) StorePut(ctx context.Context, r control.StorePutRequest, update []byte) (control.StoreResult, error) {
+	result, err := n.stored.Put(ctx, r.Document.Docname(), update, docs.PutOptions{Create: r.Create, Undelete: r.Undelete, DryRun: r.DryRun})
+	if err != nil {
+		return control.StoreResult{}, storeError(err)
+	}
+	return control.StoreResult{Outcome: string(result.Outcome), Version: string(result.Version), Size: result.Size}, nil
+}
+
+// StoreDelete puts a tombstone in the place of a document.
+func (n *Node) StoreDelete(ctx context.Context, d control.Document) (control.StoreResult, error) {
+	result, err := n.stored.Delete(ctx, d.Docname())
+	if err != nil {
+		return control.StoreResult{}, storeError(err)
+	}
+	return control.StoreResult{Outcome: string(result.Outcome), Version: string(result.Version)}, nil
+}
+
+// storeError says to an operator what went wrong, and whether it can go well later.
+func storeError(err error) error {
+	code := control.CodeUnavailable
+	var live *docs.LiveError
+	switch {
+	case errors.Is(err, docs.ErrNoStore), errors.Is(err, storage.ErrAbsent):
+		code = control.CodeNotFound
+	case errors.Is(err, storage.ErrDeleted):
+		code = control.CodeGone
+	case errors.As(err, &live), errors.Is(err, docs.ErrExists), errors.Is(err, storage.ErrConflict):
+		code = control.CodeConflict
+	case errors.Is(err, docs.ErrNotUpdate), errors.Is(err, docs.ErrKeepsDeleted), errors.Is(err, errors.ErrUnsupported):
+		code = control.CodeWrong
+	case errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrTooLarge):
+		code = control.CodeFailed
+	case errors.Is(err, kvpin.ErrNotServed):
+		code = control.CodeNotFound
+	}
+	return &control.Error{Code: code, Description: err.Error()}
+}
