@@ -51,12 +51,12 @@ func (a About) storesMore(b About) bool {
 }
 
 // about is what the node says about itself in this registry.
-func (b *bucket) about() (a About) {
-	if b.cfg.About != nil {
-		a = b.cfg.About()
+func about(cfg *Config, license docid.LicenseRegion) (a About) {
+	if cfg.About != nil {
+		a = cfg.About()
 	}
-	if b.cfg.Store != nil {
-		a.Store = b.cfg.Store(b.license)
+	if cfg.Store != nil {
+		a.Store = cfg.Store(license)
 	}
 	return a
 }
@@ -77,7 +77,7 @@ func (r *Registry) Strangers() []Stranger {
 	}
 	found := make(map[docid.NodeID]Stranger)
 	for _, b := range r.buckets {
-		mine := b.about()
+		mine := about(b.cfg, b.license)
 		b.lease.mu.Lock()
 		started := b.lease.started
 		b.lease.mu.Unlock()

@@ -8,21 +8,25 @@ import (
 
 // workDebts works off what is owed while the node's lease is current: without it,
 // nothing could be settled, and its return makes everything due.
-func (b *bucket) workDebts(ctx context.Context) {
+func (ps *pins) run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
-		ready, wait := b.takeDue(time.Now())
+		var ready []*document
+		wait := time.Minute // the next lease wakes it
+		if now := time.Now(); ps.lease.isCurrent(now) {
+			ready, wait = ps.docs.takeDue(now)
+		}
 		for _, d := range ready {
-			b.pace.begin()
+			ps.requests.pace.begin()
 			running.Go(func() {
-				defer b.pace.end()
-				b.work(ctx, d)
+				defer ps.requests.pace.end()
+				ps.work(ctx, d)
 			})
 		}
 		t := time.NewTimer(wait)
 		select {
-		case <-b.kick:
+		case <-ps.docs.kick:
 		case <-t.C:
 		case <-ctx.Done():
 		}
@@ -30,55 +34,34 @@ func (b *bucket) workDebts(ctx context.Context) {
 	}
 }
 
-// takeDue takes the debts that are due, and says when to come again. The taken
-// ones count as used, so that they are not forgotten.
-func (b *bucket) takeDue(now time.Time) (ready []*document, wait time.Duration) {
-	wait = time.Minute
-	if _, ok := b.lease.current(now); !ok {
-		return nil, wait // the next lease kicks
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for d := range b.due {
-		if rest := d.next.Sub(now); rest > 0 {
-			wait = min(wait, rest)
-			continue
-		}
-		delete(b.due, d)
-		d.users++
-		ready = append(ready, d)
-	}
-	return ready, wait
-}
-
 // work pays one debt, or owes it again.
-func (b *bucket) work(ctx context.Context, d *document) {
-	defer b.leaveTurn(d)
+func (ps *pins) work(ctx context.Context, d *document) {
+	defer ps.docs.leaveTurn(d)
 	select {
 	case d.turn <- struct{}{}:
 	case <-ctx.Done():
 		return
 	}
 	start := time.Now()
-	p, h, err := b.settle(ctx, d)
-	b.observe("settle", start, err)
+	p, h, err := ps.settle(ctx, d)
+	ps.requests.observe("settle", start, err)
 	if err != nil {
-		b.owe(d, d.backoff())
+		ps.docs.owe(d, d.backoff())
 		<-d.turn
 		return
 	}
 	d.attempts = 0
-	b.linger(d)
+	ps.docs.linger(d)
 	tell := d.tell
 	<-d.turn
 	if tell != nothing {
-		b.tellRooms(d, h, p, tell)
+		ps.tellRooms(d, h, p, tell)
 	}
 }
 
 // settle brings the pin in line with what this node wants: to be in, or to be out.
-func (b *bucket) settle(ctx context.Context, d *document) (p Pin, h *Hold, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*b.cfg.Deadline)
+func (ps *pins) settle(ctx context.Context, d *document) (p Pin, h *Hold, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*ps.cfg.Deadline)
 	defer cancel()
 	h = d.hold
 	if h != nil {
@@ -86,31 +69,31 @@ func (b *bucket) settle(ctx context.Context, d *document) (p Pin, h *Hold, err e
 		left := h.left
 		h.mu.Unlock()
 		if left { // a release whose turn had not come
-			b.drop(d, h)
+			ps.drop(d, h)
 		}
 	}
-	b.mu.Lock()
+	ps.docs.mu.Lock()
 	onlyRenew := d.backstop
 	d.backstop = false
-	b.mu.Unlock()
+	ps.docs.mu.Unlock()
 	switch {
 	case d.hold == nil:
 		d.tell = nothing
-		err = b.settleRelease(ctx, d)
+		err = ps.settleRelease(ctx, d)
 		return Pin{}, h, err
 	case onlyRenew:
-		p, err = b.renewPin(ctx, d)
+		p, err = ps.renewPin(ctx, d)
 		return p, h, err
 	default:
-		p, err = b.validate(ctx, d)
+		p, err = ps.validate(ctx, d)
 		return p, h, err
 	}
 }
 
 // settleRelease takes this node out of a pin that it does not hold, and has the
 // history purged if it was the last holder, as far as it knows.
-func (b *bucket) settleRelease(ctx context.Context, d *document) error {
-	last, p, err := b.leave(ctx, d, Pin{})
+func (ps *pins) settleRelease(ctx context.Context, d *document) error {
+	last, p, err := ps.leave(ctx, d, Pin{})
 	if err != nil || !last {
 		return err
 	}
@@ -118,25 +101,25 @@ func (b *bucket) settleRelease(ctx context.Context, d *document) error {
 		p = d.was
 	}
 	d.was = Pin{}
-	if p.Epoch != "" && b.cfg.Unpinned != nil {
-		b.cfg.Unpinned(d.name, p)
+	if p.Epoch != "" && ps.cfg.Unpinned != nil {
+		ps.cfg.Unpinned(d.name, p)
 	}
 	return nil
 }
 
 // tellRooms passes the news on, one at a time per document and without the turn,
 // so that Rooms may take its time and may release. What fails is owed.
-func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
-	rooms := b.rooms.Load()
+func (ps *pins) tellRooms(d *document, h *Hold, p Pin, what news) {
+	rooms := ps.rooms.Load()
 	if rooms == nil || h == nil {
 		return
 	}
-	b.mu.Lock()
+	ps.docs.mu.Lock()
 	if d.telling == nil {
 		d.telling = make(chan struct{}, 1)
 	}
 	telling := d.telling
-	b.mu.Unlock()
+	ps.docs.mu.Unlock()
 	select {
 	case telling <- struct{}{}:
 	case <-h.ctx.Done():
@@ -162,8 +145,8 @@ func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
 	}
 	d.turn <- struct{}{}
 	if err != nil {
-		b.cfg.Log.Warn("a room could not follow its pin, trying again", "document", d.name, "error", err)
-		b.owe(d, d.backoff())
+		ps.cfg.Log.Warn("a room could not follow its pin, trying again", "document", d.name, "error", err)
+		ps.docs.owe(d, d.backoff())
 	} else if d.hold == h && d.tell == what {
 		d.tell = nothing
 	}
@@ -172,29 +155,12 @@ func (b *bucket) tellRooms(d *document, h *Hold, p Pin, what news) {
 
 // settleAll works off all debts as far as ctx allows, and returns how many are
 // left. Writes that may still land are none: they bear a lease that ends now.
-func (b *bucket) settleAll(ctx context.Context) int {
+func (ps *pins) settleAll(ctx context.Context) int {
 	for {
-		b.mu.Lock()
-		owed := b.owedLocked()
-		for _, d := range b.docs {
-			if d.hold == nil && d.users > 0 {
-				owed++ // one that is being worked off
-			}
-		}
-		b.mu.Unlock()
-		if _, ok := b.lease.current(time.Now()); owed == 0 || !ok || ctx.Err() != nil {
+		owed := ps.docs.unsettled()
+		if owed == 0 || !ps.lease.isCurrent(time.Now()) || ctx.Err() != nil {
 			return owed
 		}
 		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
 	}
-}
-
-// owedLocked counts the debts, without those that only wait for a late write.
-func (b *bucket) owedLocked() (owed int) {
-	for d := range b.due {
-		if !d.lingering {
-			owed++
-		}
-	}
-	return owed
 }

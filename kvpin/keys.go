@@ -44,13 +44,13 @@ func own(key string) error {
 // Get reads a key from the leader. A missing key is an Entry that is Deleted, with
 // the revision that Update expects for creating it.
 func (k *Keys) Get(ctx context.Context, key string) (Entry, error) {
-	e, err := k.b.get(ctx, key)
+	e, err := k.b.requests.get(ctx, key)
 	return exported(e), err
 }
 
 // Create writes a key that does not exist: ErrConflict if it does.
 func (k *Keys) Create(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
-	e, err := k.b.get(ctx, key)
+	e, err := k.b.requests.get(ctx, key)
 	if err != nil {
 		return 0, err
 	}
@@ -68,7 +68,7 @@ func (k *Keys) Update(ctx context.Context, key string, value []byte, revision ui
 	if err := own(key); err != nil {
 		return 0, err
 	}
-	return k.b.put(ctx, key, value, revision, ttl)
+	return k.b.requests.put(ctx, key, value, revision, ttl)
 }
 
 // Delete deletes a key that has the given revision, with the errors of Update.
@@ -78,7 +78,7 @@ func (k *Keys) Delete(ctx context.Context, key string, revision uint64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.b.cfg.Timeout)
 	defer cancel()
-	k.b.stats.writes.Add(1)
+	k.b.requests.writes.Add(1)
 	return k.b.store.Delete(ctx, key, revision)
 }
 
@@ -131,6 +131,6 @@ func (r *Registry) LeaseCurrent(ctx context.Context, license docid.LicenseRegion
 	if b.peers.renewed(node, lease, b.cfg.LeaseTTL) {
 		return true, nil
 	}
-	record, err := b.readLease(ctx, lease.region(), node)
+	record, err := b.peers.readLease(ctx, lease.region(), node)
 	return record.Lease == lease && !record.Left, err
 }

@@ -9,25 +9,25 @@ import (
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
-func (b *bucket) lookup(ctx context.Context, doc docid.Document) (p Pin, s State, err error) {
+func (ps *pins) lookup(ctx context.Context, doc docid.Document) (p Pin, s State, err error) {
 	start := time.Now()
-	defer func() { b.observe("lookup", start, err) }()
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
+	defer func() { ps.requests.observe("lookup", start, err) }()
+	ctx, cancel := context.WithTimeout(ctx, ps.cfg.Deadline)
 	defer cancel()
-	e, err := b.get(ctx, doc.PinKey())
+	e, err := ps.requests.get(ctx, doc.PinKey())
 	if err == nil {
-		p, s, err = b.judge(ctx, e)
+		p, s, err = ps.judge(ctx, e)
 	}
 	if err != nil {
 		return Pin{}, Free, fmt.Errorf("look up %s: %w", doc, err)
 	}
-	b.hints.put(doc, e)
+	ps.hints.put(doc, e)
 	return p, s, nil
 }
 
 // judge says what an entry amounts to.
-func (b *bucket) judge(ctx context.Context, e kv.Entry) (Pin, State, error) {
-	p, ok, err := b.pinOf(e)
+func (ps *pins) judge(ctx context.Context, e kv.Entry) (Pin, State, error) {
+	p, ok, err := ps.clock.pinOf(e, ps.cfg.Grace)
 	if err != nil {
 		return Pin{}, Free, err
 	}
@@ -39,12 +39,12 @@ func (b *bucket) judge(ctx context.Context, e kv.Entry) (Pin, State, error) {
 	}
 	// One living holder is enough, so the cheap answers come first.
 	for _, h := range p.Holders {
-		if b.peers.current(h, b.cfg.LeaseTTL) {
+		if ps.peers.current(h, ps.cfg.LeaseTTL) {
 			return p, Live, nil
 		}
 	}
 	for _, h := range p.Holders {
-		alive, err := b.alive(ctx, h)
+		alive, err := ps.peers.alive(ctx, h)
 		if err != nil {
 			return Pin{}, Free, err
 		}

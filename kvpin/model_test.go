@@ -320,13 +320,13 @@ func (h *history) checkLive() {
 		var by docid.NodeID
 		for _, n := range h.nodes {
 			b := n.buckets[testLicense]
-			b.mu.Lock()
-			d := b.docs[doc]
+			b.docs.mu.Lock()
+			d := b.docs.docs[doc]
 			var hold *Hold
 			if d != nil {
 				hold = d.hold
 			}
-			b.mu.Unlock()
+			b.docs.mu.Unlock()
 			lease, ok := b.lease.current(time.Now())
 			if n.dead || hold == nil || !ok || !hold.Pin().has(Holder{n.id, lease.id}) {
 				continue

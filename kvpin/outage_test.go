@@ -32,7 +32,7 @@ func (n *testNode) settled(within time.Duration) {
 			return
 		}
 		if time.Now().After(deadline) {
-			n.t.Fatalf("node %s has not settled within %s: %+v, %v", n.cfg.Node, within, s, n.buckets[testLicense].lastError())
+			n.t.Fatalf("node %s has not settled within %s: %+v, %v", n.cfg.Node, within, s, n.buckets[testLicense].lease.lastError())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -175,7 +175,7 @@ func TestRegistryThatIsDownForLongerThanALeaseMovesNothing(t *testing.T) {
 func keptAll(t *testing.T, w *world, holds []*Hold) {
 	t.Helper()
 	for i, h := range holds {
-		if p, ok := w.pin(h.doc); !ok || p.Epoch != h.Pin().Epoch || p.Region != h.b.cfg.Region || len(p.Holders) != 1 {
+		if p, ok := w.pin(h.doc); !ok || p.Epoch != h.Pin().Epoch || p.Region != h.ps.cfg.Region || len(p.Holders) != 1 {
 			t.Fatalf("document %d: %v, %+v", i, ok, p)
 		}
 	}
@@ -217,7 +217,7 @@ func TestDeletedBucketIsMadeAgainWithItsPins(t *testing.T) {
 	a.settled(10 * time.Second)
 	b.settled(10 * time.Second)
 	for i, h := range holds {
-		if p, ok := w.pin(h.doc); !ok || p.Epoch != h.Pin().Epoch || p.Region != h.b.cfg.Region {
+		if p, ok := w.pin(h.doc); !ok || p.Epoch != h.Pin().Epoch || p.Region != h.ps.cfg.Region {
 			t.Fatalf("document %d: %v, %+v", i, ok, p)
 		}
 		n := []*testNode{a, b}[i%2]

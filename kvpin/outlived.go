@@ -69,35 +69,37 @@ func (l leaseRecord) ended(e kv.Entry, ttl time.Duration, now time.Time) bool {
 	return outlived(e, cmp.Or(time.Duration(l.TTL)*time.Second, ttl), now)
 }
 
-// pinOf returns the pin of an entry. ok is false if there is none, or none any more.
-func (b *bucket) pinOf(e kv.Entry) (p Pin, ok bool, err error) {
+// pinOf returns the pin of an entry; a pin that does not say for how long it was
+// written counts for grace. ok is false if there is none, or none any more.
+func (c *bucketClock) pinOf(e kv.Entry, grace time.Duration) (p Pin, ok bool, err error) {
 	if !e.Present {
 		return Pin{}, false, nil
 	}
 	if p, err = decodePin(e); err != nil {
 		return Pin{}, false, err
 	}
-	return p, !p.lasted(e, b.cfg.Grace, b.clock.now()), nil
+	return p, !p.lasted(e, grace, c.now()), nil
 }
 
-// leaseOf returns the lease of an entry. ok is false if there is none, or none any
+// leaseOf returns the lease of an entry; one that does not say how long it lasts
+// counts for ttl. ok is false if there is none, or none any
 // more.
-func (b *bucket) leaseOf(e kv.Entry) (l leaseRecord, ok bool, err error) {
+func (c *bucketClock) leaseOf(e kv.Entry, ttl time.Duration) (l leaseRecord, ok bool, err error) {
 	if !e.Present {
 		return leaseRecord{}, false, nil
 	}
 	if l, err = decodeLease(e); err != nil {
 		return leaseRecord{}, false, err
 	}
-	return l, !l.ended(e, b.cfg.LeaseTTL, b.clock.now()), nil
+	return l, !l.ended(e, ttl, c.now()), nil
 }
 
 // sweepOutlived deletes the leases that have outlived their time, whatever region
 // they are of, and the given pins. A key that was written meanwhile stays.
-func (b *bucket) sweepOutlived(ctx context.Context, pins []kv.Entry) error {
+func (s *sweeper) sweepOutlived(ctx context.Context, pins []kv.Entry) error {
 	found := pins
-	err := b.store.Scan(ctx, leasePrefix+">", func(e kv.Entry) error {
-		if _, ok, err := b.leaseOf(e); e.Present && !ok && err == nil {
+	err := s.requests.store.Scan(ctx, leasePrefix+">", func(e kv.Entry) error {
+		if _, ok, err := s.clock.leaseOf(e, s.cfg.LeaseTTL); e.Present && !ok && err == nil {
 			found = append(found, e)
 		}
 		return nil
@@ -107,9 +109,9 @@ func (b *bucket) sweepOutlived(ctx context.Context, pins []kv.Entry) error {
 	}
 	deleted := 0
 	for _, e := range found {
-		within, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
-		b.stats.writes.Add(1)
-		err := b.store.Delete(within, e.Key, e.Revision)
+		within, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+		s.requests.writes.Add(1)
+		err := s.requests.store.Delete(within, e.Key, e.Revision)
 		cancel()
 		switch {
 		case err == nil:
@@ -119,16 +121,16 @@ func (b *bucket) sweepOutlived(ctx context.Context, pins []kv.Entry) error {
 		}
 	}
 	if deleted > 0 {
-		b.cfg.Log.Warn("removed keys that had expired and came back: servers of the registry were killed that do not sync every write (sync_interval: always)",
-			"license", b.license, "keys", deleted)
+		s.cfg.Log.Warn("removed keys that had expired and came back: servers of the registry were killed that do not sync every write (sync_interval: always)",
+			"license", s.license, "keys", deleted)
 	}
 	return nil
 }
 
 // forsaken reports whether a pin with holders has outlived the expiry that one of
 // them would have renewed.
-func (b *bucket) forsaken(e kv.Entry, p Pin) bool {
-	return outlived(e, cmp.Or(p.ttl, b.cfg.Backstop), b.clock.now())
+func (s *sweeper) forsaken(e kv.Entry, p Pin) bool {
+	return outlived(e, cmp.Or(p.ttl, s.cfg.Backstop), s.clock.now())
 }
 
 // Outlived are keys of a registry that are there although their time is over. They

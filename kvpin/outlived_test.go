@@ -146,7 +146,7 @@ func TestPinThatCameBackUnderALiveDocumentIsWrittenOver(t *testing.T) {
 		h := a.hold(doc)
 		pin := doc.PinKey()
 		w.revive(map[string]kv.Entry{pin: keys[pin]}, asWritten)
-		a.buckets[testLicense].lookAgain(doc)
+		a.buckets[testLicense].docs.lookAgain(doc)
 		eventually(w.t, 5*time.Second, "pinned again", func() bool { p, ok := w.pin(doc); return ok && p.Region == "eu-central-1" })
 		_, moved := a.heard(a.moved, doc)
 		if p, _ := w.pin(doc); p.Epoch != h.Pin().Epoch || moved {
@@ -193,7 +193,7 @@ func TestALifeThatEndedWithoutItsNodeIsOver(t *testing.T) {
 				if c.out > 0 {
 					a.link.Heal()
 				} else {
-					a.buckets[testLicense].lookAgain(doc)
+					a.buckets[testLicense].docs.lookAgain(doc)
 				}
 				told := a.rebased
 				if c.over {

@@ -14,11 +14,17 @@ import (
 // they can say that a lease is current, but that one is gone is read from the
 // leader.
 type peers struct {
+	cfg      *Config // static
+	license  docid.LicenseRegion
+	requests *requests
+	clock    *bucketClock
+	own      *lease
+	sweep    func(occasion) // asks for a sweep
+
 	mu     sync.Mutex
 	leases map[docid.NodeID]peer // of this region, from the watch
 	asked  map[Holder]time.Time  // when a holder was last found alive by asking
-	urls   map[docid.Region]string
-	heard  time.Time // when the watch last brought a lease
+	heard  time.Time             // when the watch last brought a lease
 }
 
 type peer struct {
@@ -30,21 +36,11 @@ type peer struct {
 // lengthens the time until a dead node's documents are free by as much.
 const askedLife = time.Second
 
-func (p *peers) setURL(r docid.Region, e kv.Entry) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e.Present {
-		p.urls[r] = string(e.Value)
-	} else {
-		delete(p.urls, r)
+func newPeers(cfg *Config, license docid.LicenseRegion, requests *requests, clock *bucketClock, own *lease, sweep func(occasion)) *peers {
+	return &peers{
+		cfg: cfg, license: license, requests: requests, clock: clock, own: own, sweep: sweep,
+		leases: make(map[docid.NodeID]peer), asked: make(map[Holder]time.Time),
 	}
-}
-
-func (p *peers) url(r docid.Region) (string, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	url, ok := p.urls[r]
-	return url, ok
 }
 
 // current reports whether the holder is known to be alive: a renewal was seen
@@ -93,67 +89,67 @@ func (p *peers) smallest(n docid.NodeID, ttl time.Duration) bool {
 
 // noticeLease takes a change of a lease of this region. One that ends without a
 // farewell may leave orphans.
-func (b *bucket) noticeLease(node docid.NodeID, e kv.Entry) {
-	if node == b.cfg.Node && e.Present {
-		b.clock.set(e.Written)
+func (p *peers) notice(node docid.NodeID, e kv.Entry) {
+	if node == p.cfg.Node && e.Present {
+		p.clock.set(e.Written)
 	}
-	record, current, err := b.leaseOf(e)
+	record, current, err := p.clock.leaseOf(e, p.cfg.LeaseTTL)
 	if err != nil {
-		b.cfg.Log.Warn("ignoring a lease", "license", b.license, "error", err)
+		p.cfg.Log.Warn("ignoring a lease", "license", p.license, "error", err)
 		return
 	}
 	if !current {
 		record = leaseRecord{}
 	}
-	b.peers.mu.Lock()
-	before, known := b.peers.leases[node]
-	gap := time.Since(b.peers.heard) > b.cfg.LeaseTTL // its own renewals come more often
-	b.peers.heard = time.Now()
+	p.mu.Lock()
+	before, known := p.leases[node]
+	gap := time.Since(p.heard) > p.cfg.LeaseTTL // its own renewals come more often
+	p.heard = time.Now()
 	if current {
-		b.peers.leases[node] = peer{record, time.Now()}
+		p.leases[node] = peer{record, time.Now()}
 	} else {
-		delete(b.peers.leases, node)
+		delete(p.leases, node)
 	}
-	b.peers.mu.Unlock()
+	p.mu.Unlock()
 	switch {
 	case known && !before.Left && !record.Left && !record.covers(before.Lease):
-		b.sweepFor(leaseLost)
+		p.sweep(leaseLost)
 	case gap:
-		b.sweepFor(unwatched)
+		p.sweep(unwatched)
 	}
 }
 
 // alive reports whether a holder's lease is current. What is not known is read
 // from the leader.
-func (b *bucket) alive(ctx context.Context, h Holder) (bool, error) {
+func (p *peers) alive(ctx context.Context, h Holder) (bool, error) {
 	region := h.Lease.region()
-	if h.Node == b.cfg.Node && region == b.cfg.Region {
-		return b.lease.covers(h.Lease, time.Now()), nil
+	if h.Node == p.cfg.Node && region == p.cfg.Region {
+		return p.own.covers(h.Lease, time.Now()), nil
 	}
-	if b.peers.current(h, b.cfg.LeaseTTL) {
+	if p.current(h, p.cfg.LeaseTTL) {
 		return true, nil
 	}
-	record, err := b.readLease(ctx, region, h.Node)
+	record, err := p.readLease(ctx, region, h.Node)
 	if err != nil || !record.covers(h.Lease) {
 		return false, err
 	}
-	b.peers.found(h)
+	p.found(h)
 	return true, nil
 }
 
 // readLease reads a node's lease from the leader. One that is gone, or that nobody
 // can read, covers nothing.
-func (b *bucket) readLease(ctx context.Context, r docid.Region, n docid.NodeID) (leaseRecord, error) {
+func (p *peers) readLease(ctx context.Context, r docid.Region, n docid.NodeID) (leaseRecord, error) {
 	if r == "" {
 		return leaseRecord{}, nil // not the id of a lease
 	}
-	e, err := b.get(ctx, leaseKey(r, n))
+	e, err := p.requests.get(ctx, leaseKey(r, n))
 	if err != nil {
 		return leaseRecord{}, err
 	}
-	record, current, err := b.leaseOf(e)
+	record, current, err := p.clock.leaseOf(e, p.cfg.LeaseTTL)
 	if err != nil {
-		b.cfg.Log.Warn("ignoring a lease", "license", b.license, "error", err)
+		p.cfg.Log.Warn("ignoring a lease", "license", p.license, "error", err)
 	}
 	if !current {
 		return leaseRecord{}, nil

@@ -38,18 +38,18 @@ func (r *Registry) RegionURL(ctx context.Context, region docid.Region) (string, 
 	}
 	licenses := r.LicenseRegions()
 	for _, license := range licenses {
-		if url, ok := r.buckets[license].peers.url(region); ok {
+		if url, ok := r.buckets[license].regions.url(region); ok {
 			return url, nil
 		}
 	}
 	failed := fmt.Errorf("URL of region %s: %w", region, ErrNotFound)
 	for _, license := range licenses {
-		e, err := r.buckets[license].get(ctx, regionPrefix+string(region))
+		e, err := r.buckets[license].requests.get(ctx, regionPrefix+string(region))
 		switch {
 		case err != nil:
 			failed = fmt.Errorf("URL of region %s: %w", region, err)
-		case e.Present && r.buckets[license].usableURL(region, e):
-			r.buckets[license].peers.setURL(region, e)
+		case e.Present && r.buckets[license].regions.usable(region, e):
+			r.buckets[license].regions.setURL(region, e)
 			return string(e.Value), nil
 		}
 	}
@@ -68,7 +68,7 @@ func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
 	status := make(map[docid.Region]RegionStatus)
 	var failed error
 	for _, license := range slices.Backward(r.LicenseRegions()) {
-		found, err := r.buckets[license].surveyRegions(ctx)
+		found, err := r.buckets[license].regions.current(ctx)
 		if err != nil {
 			failed = err
 			continue
@@ -77,7 +77,7 @@ func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
 			if fixed, ok := r.cfg.fixedURL(info.Region); ok {
 				info.URL = fixed
 			} else if CheckRegionURL(info.URL) != nil {
-				info.URL, _ = r.buckets[license].peers.url(info.Region)
+				info.URL, _ = r.buckets[license].regions.url(info.Region)
 			}
 			if info.URL == "" {
 				continue
@@ -119,10 +119,10 @@ func (s *survey) last() (found []RegionInfo, fresh, any bool) {
 	return s.found, !s.at.IsZero() && time.Since(s.at) < surveyLife, !s.at.IsZero()
 }
 
-// surveyRegions returns the last survey while it is fresh, else makes a new one. If
+// current returns the last survey while it is fresh, else makes a new one. If
 // that fails or somebody is at it, the last one stands.
-func (b *bucket) surveyRegions(ctx context.Context) ([]RegionInfo, error) {
-	s := &b.survey
+func (rs *regions) current(ctx context.Context) ([]RegionInfo, error) {
+	s := &rs.survey
 	found, fresh, any := s.last()
 	if fresh {
 		return found, nil
@@ -144,7 +144,7 @@ func (b *bucket) surveyRegions(ctx context.Context) ([]RegionInfo, error) {
 	if found, fresh, _ = s.last(); fresh {
 		return found, nil
 	}
-	next, err := b.lookAtRegions(ctx)
+	next, err := rs.look(ctx)
 	if err != nil && !any {
 		return nil, err
 	}
@@ -157,10 +157,10 @@ func (b *bucket) surveyRegions(ctx context.Context) ([]RegionInfo, error) {
 	return next, nil
 }
 
-func (b *bucket) lookAtRegions(ctx context.Context) ([]RegionInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
+func (rs *regions) look(ctx context.Context) ([]RegionInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, rs.cfg.Deadline)
 	defer cancel()
-	return lookAtRegions(ctx, b.store, b.cfg.LeaseTTL, &b.clock)
+	return lookAtRegions(ctx, rs.requests.store, rs.cfg.LeaseTTL, rs.clock)
 }
 
 // lookAtRegions reads the regions and what the leases say about them, without those
@@ -202,39 +202,46 @@ func lookAtRegions(ctx context.Context, s kv.Store, ttl time.Duration, clock *bu
 // an operator's permissions may forbid it, which looks like a lost request.
 const urlRetry = time.Minute
 
-// publishURL writes the region's URL where no node has yet. An existing one is
+// publish writes the region's URL where no node has yet. An existing one is
 // never overwritten, whatever this node was told: a compromised node must not be
 // able to send everyone's tokens elsewhere. The lease does not depend on it.
-func (b *bucket) publishURL(ctx context.Context) {
-	if b.cfg.URL == "" {
+func (rs *regions) publish(ctx context.Context) {
+	if rs.cfg.URL == "" {
 		return
 	}
-	key := regionPrefix + string(b.cfg.Region)
-	b.urlDue = time.Time{}
-	if err := b.createURL(ctx, key); err != nil {
-		b.urlDue = time.Now().Add(urlRetry)
-		b.cfg.Log.Warn("the region's URL could not be written into the registry, trying again",
-			"license", b.license, "key", key, "error", err)
+	key := regionPrefix + string(rs.cfg.Region)
+	rs.due = time.Time{}
+	if err := rs.create(ctx, key); err != nil {
+		rs.due = time.Now().Add(urlRetry)
+		rs.cfg.Log.Warn("the region's URL could not be written into the registry, trying again",
+			"license", rs.license, "key", key, "error", err)
 	}
 }
 
-func (b *bucket) createURL(ctx context.Context, key string) error {
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+// publishDue tries again what failed, if it is time to.
+func (rs *regions) publishDue(ctx context.Context) {
+	if !rs.due.IsZero() && time.Now().After(rs.due) {
+		rs.publish(ctx)
+	}
+}
+
+func (rs *regions) create(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, rs.cfg.Timeout)
 	defer cancel()
-	e, err := b.store.Get(ctx, key)
+	e, err := rs.requests.store.Get(ctx, key)
 	if err != nil {
 		return err
 	}
 	if !e.Present {
-		_, err = b.store.Put(ctx, key, []byte(b.cfg.URL), e.Revision, 0)
+		_, err = rs.requests.store.Put(ctx, key, []byte(rs.cfg.URL), e.Revision, 0)
 		if errors.Is(err, ErrConflict) {
 			return nil // another node was faster
 		}
 		return err
 	}
-	if string(e.Value) != b.cfg.URL {
-		b.cfg.Log.Warn("the registry has another URL for this region and keeps it; an operator can change it",
-			"license", b.license, "key", key, "registry", string(e.Value), "configured", b.cfg.URL)
+	if string(e.Value) != rs.cfg.URL {
+		rs.cfg.Log.Warn("the registry has another URL for this region and keeps it; an operator can change it",
+			"license", rs.license, "key", key, "registry", string(e.Value), "configured", rs.cfg.URL)
 	}
 	return nil
 }

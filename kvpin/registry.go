@@ -46,8 +46,8 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		}
 		store := link.Bucket(bucketName(license), source.Domain)
 		b := newBucket(&r.cfg, license, store)
-		b.ensure = func(ctx context.Context) (bool, error) { return store.Ensure(ctx, source) }
-		link.OnConnect(b.reachable)
+		b.lease.ensure = func(ctx context.Context) (bool, error) { return store.Ensure(ctx, source) }
+		link.OnConnect(b.lease.renewNow)
 		r.buckets[license] = b
 	}
 	if err := r.start(ctx); err != nil {
@@ -68,10 +68,10 @@ func (r *Registry) start(ctx context.Context) error {
 	defer done()
 	for license, b := range r.buckets {
 		select {
-		case <-b.opened:
+		case <-b.lease.opened:
 		case <-wait.Done():
 		}
-		err := b.fault()
+		err := b.lease.fault()
 		if err == nil && ctx.Err() != nil {
 			err = fmt.Errorf("open registry %s: %w", license, ctx.Err())
 		}
@@ -79,9 +79,9 @@ func (r *Registry) start(ctx context.Context) error {
 			r.stop()
 			return err
 		}
-		if wait.Err() != nil && !b.isOpen() {
+		if wait.Err() != nil && !b.lease.isOpen() {
 			r.cfg.Log.Warn("registry cannot be reached, going on without it", "license", license,
-				"error", cmp.Or(b.lastError(), fmt.Errorf("%w: no answer yet", ErrUnavailable)))
+				"error", cmp.Or(b.lease.lastError(), fmt.Errorf("%w: no answer yet", ErrUnavailable)))
 		}
 	}
 	return nil
@@ -119,7 +119,7 @@ func (r *Registry) stop() {
 // called once, before the first Hold.
 func (r *Registry) Attach(rooms Rooms) {
 	for _, b := range r.buckets {
-		b.rooms.Store(&rooms)
+		b.pins.rooms.Store(&rooms)
 	}
 }
 
@@ -153,7 +153,7 @@ func (r *Registry) Missing() (held int, missing error) {
 			held++
 			continue
 		}
-		err := cmp.Or(r.buckets[license].lastError(), fmt.Errorf("%w: no answer yet", ErrUnavailable))
+		err := cmp.Or(r.buckets[license].lease.lastError(), fmt.Errorf("%w: no answer yet", ErrUnavailable))
 		errs = append(errs, fmt.Errorf("registry %s: %w", license, err))
 	}
 	return held, errors.Join(errs...)
@@ -172,8 +172,8 @@ func (r *Registry) Ended() error {
 // Drain marks the node as draining in its leases, for people and for Regions.
 func (r *Registry) Drain() {
 	for _, b := range r.buckets {
-		b.draining.Store(true)
-		b.renewNow()
+		b.lease.draining.Store(true)
+		b.lease.renewNow()
 	}
 }
 
@@ -192,7 +192,7 @@ func (r *Registry) Lookup(ctx context.Context, doc docid.Document) (Pin, State, 
 	if err != nil {
 		return Pin{}, Free, err
 	}
-	return b.lookup(ctx, doc)
+	return b.pins.lookup(ctx, doc)
 }
 
 // Hold makes this node a holder of the document: it claims the document if it is
@@ -209,7 +209,7 @@ func (r *Registry) Hold(ctx context.Context, doc docid.Document) (*Hold, error) 
 	if err != nil {
 		return nil, err
 	}
-	return b.claim(ctx, doc)
+	return b.pins.claim(ctx, doc)
 }
 
 // Adopt makes this node a holder by word of another room of the region, while the
@@ -220,5 +220,5 @@ func (r *Registry) Adopt(doc docid.Document, epoch Epoch) (*Hold, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.adopt(doc, epoch)
+	return b.pins.adopt(doc, epoch)
 }

@@ -1,15 +1,10 @@
 package kvpin
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
 )
-
-type counters struct {
-	reads, writes, leasesLost, takeovers, swept atomic.Uint64
-}
 
 // Stats are the counters and gauges of one registry on this node.
 type Stats struct {
@@ -33,21 +28,21 @@ func (r *Registry) Stats(license docid.LicenseRegion) Stats {
 		return Stats{}
 	}
 	s := Stats{
-		Reads:      b.stats.reads.Load(),
-		Writes:     b.stats.writes.Load(),
-		LeasesLost: b.stats.leasesLost.Load(),
-		Takeovers:  b.stats.takeovers.Load(),
-		Swept:      b.stats.swept.Load(),
+		Reads:      b.requests.reads.Load(),
+		Writes:     b.requests.writes.Load(),
+		LeasesLost: b.lease.lost.Load(),
+		Takeovers:  b.pins.takeovers.Load(),
+		Swept:      b.sweeper.swept.Load(),
 	}
 	_, s.Reachable = b.lease.current(time.Now())
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, d := range b.docs {
+	b.docs.mu.Lock()
+	defer b.docs.mu.Unlock()
+	for _, d := range b.docs.docs {
 		if d.hold != nil {
 			s.Held++
 		}
 	}
-	s.Owed, s.Validating = b.owedLocked(), len(b.validating)
-	s.Doubtful = len(b.due) - s.Owed
+	s.Owed, s.Validating = b.docs.owedLocked(), len(b.docs.validating)
+	s.Doubtful = len(b.docs.due) - s.Owed
 	return s
 }

@@ -24,7 +24,7 @@ func (r *Registry) StoreID(ctx context.Context, license docid.LicenseRegion) (st
 	if err != nil {
 		return "", err
 	}
-	e, err := b.get(ctx, storeIDKey)
+	e, err := b.requests.get(ctx, storeIDKey)
 	if err != nil || !e.Present {
 		return "", err
 	}
@@ -42,13 +42,13 @@ func (r *Registry) NameStore(ctx context.Context, license docid.LicenseRegion, i
 	// has written it.
 	for range nameAttempts {
 		var e kv.Entry
-		if e, err = b.get(ctx, storeIDKey); err != nil {
+		if e, err = b.requests.get(ctx, storeIDKey); err != nil {
 			break
 		}
 		if e.Present {
 			return string(e.Value), nil
 		}
-		if _, err = b.put(ctx, storeIDKey, []byte(id), e.Revision, 0); err == nil {
+		if _, err = b.requests.put(ctx, storeIDKey, []byte(id), e.Revision, 0); err == nil {
 			return id, nil
 		}
 		if !errors.Is(err, ErrConflict) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -30,48 +32,68 @@ const (
 	leaseLost
 )
 
-// sweepFor asks for a sweep, some time from now.
-func (b *bucket) sweepFor(o occasion) {
-	b.mu.Lock()
-	b.occasion = max(b.occasion, o)
-	b.mu.Unlock()
-	signal(b.sweeper)
+// sweeper looks for pins and leases of a registry that nobody else will end: orphans of
+// this region, and keys that came back after their expiry. One sweep is under way at a
+// time, and only a node whose own lease has been unbroken for a lease time judges.
+type sweeper struct {
+	cfg      *Config // static
+	license  docid.LicenseRegion
+	requests *requests
+	clock    *bucketClock
+	lease    *lease
+	peers    *peers
+	pins     *pins
+	wake     chan struct{} // asks for a sweep
+
+	living []docid.Document // owned by run: orphans that live on without the registry
+	swept  atomic.Uint64
+
+	mu       sync.Mutex
+	occasion occasion // of the next sweep
 }
 
-// sweepOrphans looks for pins of this region whose holders are all gone, and starts
+// ask asks for a sweep, some time from now.
+func (s *sweeper) ask(o occasion) {
+	s.mu.Lock()
+	s.occasion = max(s.occasion, o)
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// run looks for pins of this region whose holders are all gone, and starts
 // their grace period.
-func (b *bucket) sweepOrphans(ctx context.Context) {
+func (s *sweeper) run(ctx context.Context) {
 	for {
-		t := time.NewTimer(jitter(b.cfg.SweepEvery))
+		t := time.NewTimer(jitter(s.cfg.SweepEvery))
 		select {
-		case <-b.sweeper:
-			pause(ctx, b.cfg.SweepAfter, b.cfg.SweepAfter+b.cfg.SweepAfter/4)
+		case <-s.wake:
+			pause(ctx, s.cfg.SweepAfter, s.cfg.SweepAfter+s.cfg.SweepAfter/4)
 			select {
-			case <-b.sweeper: // what was lost meanwhile is swept along
+			case <-s.wake: // what was lost meanwhile is swept along
 			default:
 			}
 		case <-t.C:
-			b.sweepFor(routine)
-			<-b.sweeper
+			s.ask(routine)
+			<-s.wake
 		case <-ctx.Done():
 		}
 		t.Stop()
 		if ctx.Err() != nil {
 			return
 		}
-		b.mu.Lock()
-		o := b.occasion
-		b.occasion = livedOn
-		b.mu.Unlock()
-		if (o == routine || o == unwatched) && !b.peers.smallest(b.cfg.Node, b.cfg.LeaseTTL) {
+		s.mu.Lock()
+		o := s.occasion
+		s.occasion = livedOn
+		s.mu.Unlock()
+		if (o == routine || o == unwatched) && !s.peers.smallest(s.cfg.Node, s.cfg.LeaseTTL) {
 			o = livedOn
 		}
 		start := time.Now()
-		err := b.sweep(ctx, o)
-		b.observe("sweep", start, err)
+		err := s.sweep(ctx, o)
+		s.requests.observe("sweep", start, err)
 		if err != nil && ctx.Err() == nil {
-			b.cfg.Log.Info("sweep of orphaned pins failed, trying again", "license", b.license, "error", err)
-			b.sweepFor(o)
+			s.cfg.Log.Info("sweep of orphaned pins failed, trying again", "license", s.license, "error", err)
+			s.ask(o)
 		}
 	}
 }
@@ -79,35 +101,35 @@ func (b *bucket) sweepOrphans(ctx context.Context) {
 // errNotYet says that this node may not judge others' leases yet.
 var errNotYet = errors.New("the node's own lease is not old enough")
 
-func (b *bucket) sweep(ctx context.Context, o occasion) error {
-	lease, ok := b.lease.current(time.Now())
-	if !ok || time.Since(lease.since) < b.cfg.LeaseTTL {
+func (s *sweeper) sweep(ctx context.Context, o occasion) error {
+	lease, ok := s.lease.current(time.Now())
+	if !ok || time.Since(lease.since) < s.cfg.LeaseTTL {
 		return errNotYet
 	}
 	if o == livedOn {
-		return b.unpinOrphans(ctx, b.living)
+		return s.unpinOrphans(ctx, s.living)
 	}
-	first, err := b.sweepsFirst(ctx)
+	first, err := s.sweepsFirst(ctx)
 	if err != nil || !first {
 		return err
 	}
-	orphans, outlived, err := b.lookAtPins(ctx)
+	orphans, outlived, err := s.lookAtPins(ctx)
 	if err != nil {
 		return err
 	}
-	if err := b.unpinOrphans(ctx, orphans); err != nil {
+	if err := s.unpinOrphans(ctx, orphans); err != nil {
 		return err
 	}
-	return b.sweepOutlived(ctx, outlived)
+	return s.sweepOutlived(ctx, outlived)
 }
 
 // unpinOrphans unpins those orphans that nobody in the region has open. The others
 // are looked at again soon: should their nodes die, no lease will tell.
-func (b *bucket) unpinOrphans(ctx context.Context, orphans []docid.Document) error {
+func (s *sweeper) unpinOrphans(ctx context.Context, orphans []docid.Document) error {
 	silent := make(map[docid.NodeID]bool)
 	var living []docid.Document
 	for _, doc := range orphans {
-		alive, err := b.unpinOrphan(ctx, doc, silent)
+		alive, err := s.unpinOrphan(ctx, doc, silent)
 		if err != nil {
 			return err
 		}
@@ -115,31 +137,31 @@ func (b *bucket) unpinOrphans(ctx context.Context, orphans []docid.Document) err
 			living = append(living, doc)
 		}
 	}
-	if b.living = living; len(living) > 0 {
-		b.cfg.Log.Warn("documents live on in this region on nodes that have lost the registry", "license", b.license, "documents", len(living))
-		b.sweepFor(livedOn)
+	if s.living = living; len(living) > 0 {
+		s.cfg.Log.Warn("documents live on in this region on nodes that have lost the registry", "license", s.license, "documents", len(living))
+		s.ask(livedOn)
 	}
 	return nil
 }
 
 // lookAtPins goes through all pins: those of this region whose holders seem to be
 // gone, and those of any region that are there although their time is over.
-func (b *bucket) lookAtPins(ctx context.Context) (orphans []docid.Document, outlived []kv.Entry, err error) {
-	err = b.store.Scan(ctx, pinKeys, func(e kv.Entry) error {
+func (s *sweeper) lookAtPins(ctx context.Context) (orphans []docid.Document, outlived []kv.Entry, err error) {
+	err = s.requests.store.Scan(ctx, pinKeys, func(e kv.Entry) error {
 		p, err := decodePin(e)
 		if !e.Present || err != nil {
 			return nil
 		}
-		doc, err := docid.ParsePinKey(b.license, e.Key)
+		doc, err := docid.ParsePinKey(s.license, e.Key)
 		switch {
 		case err != nil:
-		case p.lasted(e, b.cfg.Grace, b.clock.now()):
+		case p.lasted(e, s.cfg.Grace, s.clock.now()):
 			outlived = append(outlived, e)
 		case len(p.Holders) == 0:
-		case slices.ContainsFunc(p.Holders, func(h Holder) bool { return b.peers.current(h, b.cfg.LeaseTTL) }):
-		case p.Region == b.cfg.Region:
+		case slices.ContainsFunc(p.Holders, func(h Holder) bool { return s.peers.current(h, s.cfg.LeaseTTL) }):
+		case p.Region == s.cfg.Region:
 			orphans = append(orphans, doc)
-		case b.forsaken(e, p):
+		case s.forsaken(e, p):
 			outlived = append(outlived, e)
 		}
 		return nil
@@ -151,13 +173,13 @@ func (b *bucket) lookAtPins(ctx context.Context) (orphans []docid.Document, outl
 // about to do. Whoever did so within the last lease time began after the loss that
 // this node has waited upon since; should it have died at it, its own lease is the
 // next loss.
-func (b *bucket) sweepsFirst(ctx context.Context) (bool, error) {
-	key := sweepPrefix + string(b.cfg.Region)
-	e, err := b.get(ctx, key)
-	if err != nil || e.Present && string(e.Value) != string(b.cfg.Node) && !outlived(e, b.cfg.LeaseTTL, b.clock.now()) {
+func (s *sweeper) sweepsFirst(ctx context.Context) (bool, error) {
+	key := sweepPrefix + string(s.cfg.Region)
+	e, err := s.requests.get(ctx, key)
+	if err != nil || e.Present && string(e.Value) != string(s.cfg.Node) && !outlived(e, s.cfg.LeaseTTL, s.clock.now()) {
 		return false, err
 	}
-	if _, err = b.put(ctx, key, []byte(b.cfg.Node), e.Revision, b.cfg.LeaseTTL); errors.Is(err, ErrConflict) {
+	if _, err = s.requests.put(ctx, key, []byte(s.cfg.Node), e.Revision, s.cfg.LeaseTTL); errors.Is(err, ErrConflict) {
 		return false, nil
 	}
 	return err == nil, err
@@ -173,8 +195,8 @@ const (
 // livesOn reports whether a node of this region has a document open whose leases are
 // gone. Nodes that do not answer are noted in silent, and not waited for again: a
 // dead node whose connection NATS has yet to miss may have held thousands.
-func (b *bucket) livesOn(ctx context.Context, doc docid.Document, p Pin, silent map[docid.NodeID]bool) (bool, error) {
-	if b.cfg.Alive == nil {
+func (s *sweeper) livesOn(ctx context.Context, doc docid.Document, p Pin, silent map[docid.NodeID]bool) (bool, error) {
+	if s.cfg.Alive == nil {
 		return false, nil
 	}
 	tries := aliveTries
@@ -183,7 +205,7 @@ func (b *bucket) livesOn(ctx context.Context, doc docid.Document, p Pin, silent 
 	}
 	for range tries {
 		within, cancel := context.WithTimeout(ctx, aliveWait)
-		alive, err := b.cfg.Alive(within, doc, p.Epoch)
+		alive, err := s.cfg.Alive(within, doc, p.Epoch)
 		cancel()
 		if !errors.Is(err, ErrSilent) {
 			return alive, err
@@ -200,13 +222,13 @@ func (b *bucket) livesOn(ctx context.Context, doc docid.Document, p Pin, silent 
 
 // orphan reads a pin of this region whose holders' leases are all gone; the revision
 // is 0 if it is none.
-func (b *bucket) orphan(ctx context.Context, doc docid.Document) (p Pin, revision uint64, err error) {
-	e, err := b.get(ctx, doc.PinKey())
+func (s *sweeper) orphan(ctx context.Context, doc docid.Document) (p Pin, revision uint64, err error) {
+	e, err := s.requests.get(ctx, doc.PinKey())
 	if err != nil {
 		return Pin{}, 0, err
 	}
-	p, state, err := b.judge(ctx, e)
-	if err != nil || state != Orphaned || p.Region != b.cfg.Region {
+	p, state, err := s.pins.judge(ctx, e)
+	if err != nil || state != Orphaned || p.Region != s.cfg.Region {
 		return Pin{}, 0, err
 	}
 	return p, e.Revision, nil
@@ -214,37 +236,37 @@ func (b *bucket) orphan(ctx context.Context, doc docid.Document) (p Pin, revisio
 
 // unpinOrphan starts the grace period of an orphan, unless a node of the region has
 // it open all the same: then it is living.
-func (b *bucket) unpinOrphan(ctx context.Context, doc docid.Document, silent map[docid.NodeID]bool) (living bool, err error) {
+func (s *sweeper) unpinOrphan(ctx context.Context, doc docid.Document, silent map[docid.NodeID]bool) (living bool, err error) {
 	// The turn is taken after the question: somebody may want to open the document.
-	p, revision, err := b.orphan(ctx, doc)
+	p, revision, err := s.orphan(ctx, doc)
 	if err != nil || revision == 0 {
 		return false, err
 	}
-	if alive, err := b.livesOn(ctx, doc, p, silent); err != nil || alive {
+	if alive, err := s.livesOn(ctx, doc, p, silent); err != nil || alive {
 		return alive, err
 	}
-	d, err := b.begin(ctx, doc)
+	d, err := s.pins.docs.begin(ctx, doc)
 	if err != nil {
 		return false, err
 	}
-	defer b.end(d)
+	defer s.pins.docs.end(d)
 	if d.hold != nil {
 		return false, nil
 	}
-	e, err := b.readPin(ctx, d)
+	e, err := s.pins.readPin(ctx, d)
 	if err != nil || e.Revision != revision {
 		return false, err
 	}
-	p, err = b.writePin(ctx, d, p.without(func(Holder) bool { return true }), e.Revision, b.cfg.Grace)
+	p, err = s.pins.writePin(ctx, d, p.without(func(Holder) bool { return true }), e.Revision, s.cfg.Grace)
 	switch {
 	case errors.Is(err, ErrConflict):
 		return false, nil // somebody took it up
 	case err != nil:
 		return false, err // tried again; should the write land, it was right
 	}
-	b.stats.swept.Add(1)
-	if b.cfg.Unpinned != nil {
-		b.cfg.Unpinned(doc, p)
+	s.swept.Add(1)
+	if s.cfg.Unpinned != nil {
+		s.cfg.Unpinned(doc, p)
 	}
 	return false, nil
 }

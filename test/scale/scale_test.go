@@ -187,7 +187,7 @@ func TestRulesAreTheProducts(t *testing.T) {
 			"&c.Grace, 10*time.Second", "&c.LeaseTTL, 10*time.Second", "&c.RenewEvery, c.LeaseTTL*3/10", "&c.Backstop, 4*time.Hour",
 			"&c.Timeout, 800*time.Millisecond", "&c.SweepAfter, max(30*time.Second", "&c.SweepEvery, time.Hour",
 		},
-		"kvpin/hold.go":           {"half := h.b.cfg.Backstop / 2", "half*3/4 + mathrand.N(half/4)"},
+		"kvpin/hold.go":           {"half := h.ps.cfg.Backstop / 2", "half*3/4 + mathrand.N(half/4)"},
 		"kvpin/answers.go":        {"const silenceLife = time.Second"},
 		"kvpin/pace.go":           {"paceFirst = 4", "paceMost = 64"},
 		"kvpin/kv/watch.go":       {"watchHinted   = 5 * time.Second"},
