@@ -55,7 +55,7 @@ type apart struct {
 }
 
 func newApart(t *testing.T) *apart {
-	url := natstest.Server(t).URL
+	url := natstest.Server(t, smallMessages).URL
 	quick := func(c *Config) { c.BeaconEvery, c.PeerTimeout = 300*time.Millisecond, 2*time.Second }
 	p := &apart{lossy: new(lossy), writer: writer{client: 1}}
 	p.far = newPod(t, url, quick, func(c *Config) { p.lossy.Bus = c.Bus; c.Bus = p.lossy })
@@ -81,6 +81,14 @@ func (p *apart) equal() bool {
 	p.near.mu.Lock()
 	defer p.near.mu.Unlock()
 	return stateVector == string(p.near.store.StateVector()) && deletions == p.near.store.DeleteDigest()
+}
+
+// repairs counts all ways in which a lost message comes after all. The peer's answer is
+// the usual one. On a machine that starves the pods it may be so late that the history
+// is read first, or that the author's append counts as failed and is published again.
+func (p *apart) repairs() int64 {
+	far, near := &p.far.Counters, &p.near.rooms.Counters
+	return far.Repairs.Load() + far.Rereads.Load() + near.Retries.Load()
 }
 
 func TestARoomWhosePeersDoNotAnswerReadsTheHistory(t *testing.T) {
@@ -160,6 +168,7 @@ func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 	for _, lost := range []string{"insertion", "deletion", "last", "part of a large insertion"} {
 		t.Run(lost, func(t *testing.T) {
 			p := newApart(t)
+			before := p.repairs()
 			dropped := 0
 			p.drops(func(subject string) bool {
 				if !strings.HasPrefix(subject, "wsn.u.") || dropped > 0 {
@@ -178,10 +187,10 @@ func TestALostMessageIsNoticedAndRepaired(t *testing.T) {
 			case "last":
 				p.send(t, p.writer.remove(0))
 			case "part of a large insertion":
-				p.send(t, p.writer.insert(strings.Repeat("0123456789abcdef", 3<<20/16)))
+				p.send(t, p.writer.insert(strings.Repeat("0123456789abcdef", 192<<10/16)))
 			}
 			eventually(t, "repaired", p.equal)
-			eventually(t, "the repair is counted", func() bool { return p.far.Counters.Repairs.Load() > 0 })
+			eventually(t, "the repair is counted", func() bool { return p.repairs() > before })
 			if dropped != 1 {
 				t.Errorf("%d messages dropped", dropped)
 			}

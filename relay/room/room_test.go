@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/docid"
@@ -33,9 +34,17 @@ type pod struct {
 	history *history.History
 }
 
+// patience is how long a test waits for what must happen: it costs nothing where it
+// does, and others may keep the machine busy.
+const patience = time.Minute
+
+// smallMessages has NATS take 64 KiB at once: what is larger travels in parts, as
+// what is larger than 1 MiB does elsewhere.
+func smallMessages(o *server.Options) { o.MaxPayload = 64 << 10 }
+
 func newPod(t testing.TB, url string, configure ...func(*Config)) *pod {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: url})
 	if err != nil {
@@ -66,7 +75,7 @@ func newPod(t testing.TB, url string, configure ...func(*Config)) *pod {
 
 func (p *pod) open(t testing.TB, epoch string) *Room {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r, err := p.Open(ctx, doc, epoch, false, nil)
 	if err != nil {
@@ -76,11 +85,10 @@ func (p *pod) open(t testing.TB, epoch string) *Room {
 	return r
 }
 
-// eventually waits for a condition that other goroutines bring about, long enough for
-// any machine.
+// eventually waits for a condition that other goroutines bring about.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
@@ -108,7 +116,7 @@ func apply(t testing.TB, s *Seat, update []byte) {
 
 func durable(t testing.TB, r *Room) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := r.Durable(ctx); err != nil {
 		t.Fatal(err)
@@ -336,13 +344,13 @@ func TestADocumentIsReadFromItsHistory(t *testing.T) {
 }
 
 func TestLargeUpdatesAndSnapshotsTravelInParts(t *testing.T) {
-	url := natstest.Server(t).URL
+	url := natstest.Server(t, smallMessages).URL
 	p, q := newPod(t, url), newPod(t, url)
 	a, b := p.open(t, "e1"), q.open(t, "e1")
 	_, seat := join(t, a)
 	remote, _ := join(t, b)
 	w := &writer{client: 1}
-	big := strings.Repeat("0123456789abcdef", 5<<20/16)
+	big := strings.Repeat("0123456789abcdef", 320<<10/16)
 	apply(t, seat, w.insert(big))
 	apply(t, seat, w.insert("!"))
 	eventually(t, "the other pod has it", func() bool { return first(remote.state()) == string(a.Stat().StateVector) })
@@ -365,7 +373,7 @@ func TestARefusedAppendIsTriedAgain(t *testing.T) {
 	apply(t, seat, w.insert("before"))
 	durable(t, a)
 	js := p.bus.Conn()
-	if _, err := js.Request("$JS.API.STREAM.DELETE."+history.StreamName(0), nil, 5*time.Second); err != nil {
+	if _, err := js.Request("$JS.API.STREAM.DELETE."+history.StreamName(0), nil, patience); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, seat, w.insert("after"))
@@ -382,7 +390,7 @@ func TestARefusedAppendIsTriedAgain(t *testing.T) {
 // TestJoinDuringABurstHasNoHole has a pod open a document again and again while
 // two others write. WSNODE_JOINS raises the number of joins for the soak.
 func TestJoinDuringABurstHasNoHole(t *testing.T) {
-	joins := 40
+	joins := 20
 	if n, err := strconv.Atoi(os.Getenv("WSNODE_JOINS")); err == nil {
 		joins = n
 	}
@@ -410,23 +418,11 @@ func joinDuringBurst(t *testing.T, pods [3]*pod, epoch string, trials int) {
 	defer b.Close()
 	stop := make(chan struct{})
 	var writing sync.WaitGroup
+	end := sync.OnceFunc(func() { close(stop); writing.Wait() })
+	defer end() // also where the test fails
 	for i, r := range []*Room{a, b} {
 		_, seat := join(t, r)
-		writing.Go(func() {
-			w := &writer{client: uint64(i + 1)}
-			for n := uint64(0); ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				apply(t, seat, w.insert("x"))
-				if n%5 == 0 {
-					apply(t, seat, w.remove(w.clock-1))
-				}
-				time.Sleep(50 * time.Microsecond) // some thousand edits a second: more than NATS takes would measure NATS
-			}
-		})
+		writing.Go(func() { burst(t, r, seat, uint64(i+1), stop) })
 	}
 	for trial := range trials {
 		r := joiner.open(t, epoch)
@@ -439,14 +435,41 @@ func joinDuringBurst(t *testing.T, pods [3]*pod, epoch string, trials int) {
 			return err == nil && !lacks
 		})
 		if trial == trials-1 {
-			close(stop)
-			writing.Wait()
+			end()
 			eventually(t, epoch+": all rooms are equal once nobody writes, deletions included", func() bool {
 				return a.digestOf() == r.digestOf() && b.digestOf() == r.digestOf()
 			})
 		}
 		r.Close()
 	}
+}
+
+// burst writes until stop is closed, some thousand edits a second, but never far ahead
+// of what the history has acknowledged: who writes more than NATS takes tests NATS.
+func burst(t *testing.T, r *Room, seat *Seat, client uint64, stop <-chan struct{}) {
+	const ahead = 16 // edits
+	w := &writer{client: client}
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return
+		case <-time.After(50 * time.Microsecond): // so that most edits travel alone
+		}
+		if r.unacknowledged() >= ahead {
+			continue
+		}
+		apply(t, seat, w.insert("x"))
+		if n%5 == 0 {
+			apply(t, seat, w.remove(w.clock-1))
+		}
+	}
+}
+
+// unacknowledged is how many changes the room took since its oldest that is not durable.
+func (r *Room) unacknowledged() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.water.taken - r.log.water.own()
 }
 
 func (r *Room) digestOf() string {
