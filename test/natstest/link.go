@@ -104,6 +104,7 @@ func (l *link) copy(direction int, to, from *net.TCPConn) {
 				l.reset()
 				return
 			}
+			l.p.passed(direction, len(c.bytes))
 		}
 		select {
 		case <-filled:

@@ -100,6 +100,19 @@ func TestProxyDelaysCutsRefusesAndHeals(t *testing.T) {
 		t.Fatalf("requests go through when only replies are cut: %v", err)
 	}
 
+	p.Heal()
+	for k := range 2 { // with the first one, what was held back arrives
+		if err := nc.FlushTimeout(time.Minute); err != nil {
+			t.Fatalf("an answer after healing: %v", err)
+		}
+		if k == 0 {
+			p.CutRepliesAfter(1)
+		}
+	}
+	if err := nc.FlushTimeout(100 * time.Millisecond); err == nil {
+		t.Fatal("the second answer came too")
+	}
+
 	p.Refuse()
 	if c, err := nats.Connect(p.URL, nats.Timeout(time.Second)); err == nil {
 		c.Close()

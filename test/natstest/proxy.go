@@ -26,6 +26,7 @@ type Proxy struct {
 	listener net.Listener  // nil while refusing
 	delay    time.Duration
 	held     [2]bool // by direction: bytes wait in the proxy
+	replies  int     // bytes to clients after which those that follow are held; 0 if none are
 	links    map[*link]struct{}
 	closed   bool
 	running  sync.WaitGroup
@@ -75,9 +76,32 @@ func (p *Proxy) Cut() { p.hold(true, true) }
 // requests arrive, their answers do not.
 func (p *Proxy) CutReplies() { p.hold(false, true) }
 
+// CutRepliesAfter is CutReplies once n more bytes of replies have passed, and what was
+// read with the last of them: what a client does with the first part of an answer can
+// be seen while it does not have the rest.
+func (p *Proxy) CutRepliesAfter(n int) {
+	p.ensureListening()
+	p.change(func() { p.held, p.replies = [2]bool{}, n })
+}
+
+// passed counts what went on in a direction.
+func (p *Proxy) passed(direction, n int) {
+	if direction != toClient {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.replies == 0 {
+		return
+	}
+	if p.replies = max(0, p.replies-n); p.replies == 0 {
+		p.held[toClient] = true // whoever waits already is woken by the next change
+	}
+}
+
 func (p *Proxy) hold(target, client bool) {
 	p.ensureListening()
-	p.change(func() { p.held = [2]bool{toTarget: target, toClient: client} })
+	p.change(func() { p.held, p.replies = [2]bool{toTarget: target, toClient: client}, 0 })
 }
 
 // Refuse resets the connections, losing what is under way, and refuses new ones.
@@ -87,7 +111,7 @@ func (p *Proxy) Refuse() {
 			p.listener.Close()
 			p.listener = nil
 		}
-		p.held = [2]bool{}
+		p.held, p.replies = [2]bool{}, 0
 	})
 	p.Reset()
 }
@@ -112,10 +136,10 @@ func (p *Proxy) Reset() {
 	}
 }
 
-// Heal ends Cut, CutReplies and Refuse. The delay stays.
+// Heal ends Cut, CutReplies, CutRepliesAfter and Refuse. The delay stays.
 func (p *Proxy) Heal() {
 	p.ensureListening()
-	p.change(func() { p.held = [2]bool{} })
+	p.change(func() { p.held, p.replies = [2]bool{}, 0 })
 }
 
 // ensureListening listens again after Refuse. The port lies outside the range of
