@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -63,7 +62,7 @@ func (a *arrivals) state(c net.Conn, state http.ConnState) {
 
 func (a *arrivals) enter(c net.Conn) {
 	address := limits.Address(c.RemoteAddr())
-	if slices.ContainsFunc(a.trusted, func(p netip.Prefix) bool { return p.Contains(address) }) {
+	if limits.IsTrusted(c.RemoteAddr(), a.trusted) {
 		address = netip.Addr{}
 	}
 	a.mu.Lock()

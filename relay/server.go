@@ -27,6 +27,7 @@ const (
 type ServerConfig struct {
 	Log            *slog.Logger        // nil: nowhere
 	TrustedProxies []netip.Prefix      // which bring the clients of many addresses
+	ProxyProtocol  bool                // and say whose each connection is; others are refused
 	Descriptors    *limits.Descriptors // clients leave a reserve of them; nil: any number
 }
 
@@ -38,6 +39,7 @@ type Server struct {
 	log         *slog.Logger
 	descriptors *limits.Descriptors
 	arrivals    *arrivals
+	proxies     []netip.Prefix // by the PROXY protocol; nil: it is not spoken
 
 	failures atomic.Int64 // of accepting
 	declined atomic.Int64 // connections that were closed at once for want of descriptors
@@ -53,6 +55,9 @@ func NewServer(h http.Handler, c ServerConfig) *Server {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{log: c.Log, descriptors: c.Descriptors, arrivals: newArrivals(c.TrustedProxies, c.Descriptors)}
+	if c.ProxyProtocol {
+		s.proxies = append([]netip.Prefix{}, c.TrustedProxies...)
+	}
 	s.http = http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if c, ok := r.Context().Value(connKey{}).(net.Conn); ok {
@@ -73,6 +78,9 @@ func NewServer(h http.Handler, c ServerConfig) *Server {
 
 // Serve accepts connections until Close. config is nil for plain TCP.
 func (s *Server) Serve(l net.Listener, config *tls.Config) error {
+	if s.proxies != nil {
+		l = newProxied(l, s.proxies, s.complain)
+	}
 	l = conn.Listener{Listener: entrance{l, s}}
 	if config != nil {
 		config = config.Clone()

@@ -42,6 +42,9 @@ type Options struct {
 	// serves it; its ServeHTTP needs request targets as they were sent.
 	Listener net.Listener
 	TLS      *tls.Config // of the listener; nil: plain
+	// ProxyProtocol has Listener take connections of Config.Limits.TrustedProxies only,
+	// each of which begins with a header of version 2 of the PROXY protocol.
+	ProxyProtocol bool
 
 	NATS         bus.ConnectConfig                    // the region's
 	Streams      history.Config                       // the region's history
@@ -166,7 +169,7 @@ func (l *links) serve(o *Options) {
 		return
 	}
 	descriptors := limits.NewDescriptors()
-	l.server = NewServer(&l.front, ServerConfig{Log: o.Config.Log, TrustedProxies: o.Config.Limits.TrustedProxies, Descriptors: descriptors})
+	l.server = NewServer(&l.front, ServerConfig{Log: o.Config.Log, TrustedProxies: o.Config.Limits.TrustedProxies, ProxyProtocol: o.ProxyProtocol, Descriptors: descriptors})
 	o.Config.Server, o.Config.Limits.Capacity.Descriptors = l.server, descriptors
 	go func() {
 		defer close(l.served)

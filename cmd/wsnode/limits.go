@@ -14,6 +14,7 @@ import (
 // limitFlags are the operator's limits. Each can be turned off with 0.
 type limitFlags struct {
 	proxies                           []string
+	proxyProtocol                     bool
 	refused, admitted, usage, health  int
 	maxConnections, handshakes        int
 	maxMemory                         int64
@@ -57,6 +58,15 @@ func (f *limitFlags) register(fl *pflag.FlagSet) {
 	fl.IntVar(&f.store.MaxClients, "max-document-clients", 1<<17, "Yjs client ids in one document; 0: any number")
 	fl.IntVar(&f.store.MaxDeleteRanges, "max-update-delete-ranges", 1<<19, "new delete ranges in one update; 0: any number")
 	fl.IntVar(&f.store.MaxPendingStructs, "max-pending-structs", 1<<19, "structs of one document that wait for others; 0: any number")
+}
+
+// listener says who brings connections.
+func (f *limitFlags) listener(c *relay.Options) error {
+	if f.proxyProtocol && len(f.proxies) == 0 {
+		return wrongFlag("proxy-protocol", "expected a --trusted-proxy beside it: nobody else may say whose a connection is")
+	}
+	c.ProxyProtocol = f.proxyProtocol
+	return nil
 }
 
 // apply checks the limits and puts them into the node's configuration. fl tells

@@ -119,6 +119,7 @@ is.`,
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file, read again when it changes; clients then connect by wss")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
 	f.store.register(fl, "default: "+storeNone+"; with --standalone and --data: below that folder")
+	fl.BoolVar(&f.limits.proxyProtocol, "proxy-protocol", false, "take connections of a --trusted-proxy only, which begin with a header of PROXY protocol version 2 that names the client")
 	f.limits.register(fl)
 	f.admin.register(fl, "127.0.0.1:9090")
 	f.admin.registerTraces(fl)
@@ -228,6 +229,7 @@ func (f *serveFlags) config(log *slog.Logger) (c relay.Options, err error) {
 	steps := []func(*relay.Options) error{
 		f.identity, f.connection, f.registry, f.stores, f.clients,
 		func(c *relay.Options) error { return f.limits.apply(&c.Config, f.set) },
+		func(c *relay.Options) error { return f.limits.listener(c) },
 		func(*relay.Options) error { return checkNumbers(f.set) },
 	}
 	for _, step := range steps {

@@ -45,6 +45,12 @@ func Address(peer net.Addr) netip.Addr {
 	return group(tcp.AddrPort().Addr().Unmap().WithZone(""))
 }
 
+// IsTrusted reports whether the peer of a connection is one of the addresses.
+func IsTrusted(peer net.Addr, trusted []netip.Prefix) bool {
+	tcp, ok := peer.(*net.TCPAddr)
+	return ok && isTrusted(tcp.AddrPort().Addr().Unmap().WithZone(""), trusted)
+}
+
 // FromProxy reports whether a trusted proxy sent the request, so that its word
 // counts in what it adds.
 func FromProxy(r *http.Request, trusted []netip.Prefix) bool {

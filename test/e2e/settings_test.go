@@ -37,6 +37,7 @@ func TestWrongSettingIsOneLineThatNamesTheFlag(t *testing.T) {
 		{"bad keys", map[string]string{"--jwks-url": "keys"}, "--jwks-url"},
 		{"no grace", map[string]string{"--grace": "0s"}, "--grace"},
 		{"broken grace", map[string]string{"--grace": "1500ms"}, "--grace"},
+		{"PROXY protocol of anybody", map[string]string{"--proxy-protocol": ""}, "--proxy-protocol"},
 		{"short lease", map[string]string{"--lease": "1s"}, "--lease"},
 		{"long lease", map[string]string{"--lease": "1h"}, "--lease"},
 		{"no such tenant's keys", map[string]string{"--jwks-url": "http://127.0.0.1:1/{tenant}"}, "--jwks-url"},
