@@ -16,9 +16,8 @@ import (
 	"github.com/wsnode/wsnode/relay"
 )
 
-// What the Helm chart has from elsewhere in the repository is generated: the values
-// and the schema of its settings from the flags of serve, alerts and dashboard from
-// those of deploy.
+// The settings of the Helm chart are generated from the flags of serve: their list in
+// values.yaml and their schema.
 //
 //go:generate go test -count=1 -run ^TestTheChartIsGenerated$ . -args -generate
 var generate = flag.Bool("generate", false, "write the chart's generated files instead of comparing them")
@@ -143,10 +142,8 @@ func TestTheChartIsGenerated(t *testing.T) {
 		return text
 	}
 	for name, expected := range map[string][]byte{
-		"values.schema.json":   withSettings(t, read("values.schema.json")),
-		"values.yaml":          listed(t, read("values.yaml")),
-		"files/alerts.yaml":    read("../prometheus/alerts.yaml"),
-		"files/dashboard.json": read("../grafana/wsnode.json"),
+		"values.schema.json": withSettings(t, read("values.schema.json")),
+		"values.yaml":        listed(t, read("values.yaml")),
 	} {
 		if *generate {
 			if err := os.WriteFile(filepath.Join(chart, name), expected, 0o644); err != nil {
