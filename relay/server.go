@@ -78,10 +78,11 @@ func NewServer(h http.Handler, c ServerConfig) *Server {
 
 // Serve accepts connections until Close. config is nil for plain TCP.
 func (s *Server) Serve(l net.Listener, config *tls.Config) error {
-	if s.proxies != nil {
+	l = entrance{l, s}
+	if s.proxies != nil { // those that wait for a header count as open files, too
 		l = newProxied(l, s.proxies, s.complain)
 	}
-	l = conn.Listener{Listener: entrance{l, s}}
+	l = conn.Listener{Listener: l}
 	if config != nil {
 		config = config.Clone()
 		config.NextProtos = []string{"http/1.1"}

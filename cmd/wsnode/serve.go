@@ -142,7 +142,6 @@ func (f *serveFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hangups.reload(f.reloads, log)
 	var ready readiness
 	if c.Config.Traces, err = f.admin.tracer(&c); err != nil {
 		return err
@@ -182,6 +181,7 @@ func (f *serveFlags) run(ctx context.Context) error {
 		}
 	}()
 	c.Stores = stores.of
+	hangups.reload(append(f.reloads, stores.reloads()...), log)
 	n, err := relay.Start(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before it took clients", "reason", err.Error())

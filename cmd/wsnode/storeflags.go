@@ -185,6 +185,16 @@ func openStores(ctx context.Context, urls map[docid.LicenseRegion]string, wrap f
 	return o, nil
 }
 
+// reloads are the secrets of stores, where these have some in files.
+func (o *openedStores) reloads() (all []reload) {
+	for _, s := range o.once {
+		if again, ok := s.(interface{ Reload() error }); ok {
+			all = append(all, reload{"secrets of a store", again.Reload})
+		}
+	}
+	return all
+}
+
 func (o *openedStores) close() error {
 	var errs []error
 	for _, s := range o.once {

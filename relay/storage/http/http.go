@@ -63,14 +63,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.marker, err = checkURL(c); err != nil {
 		return nil, fmt.Errorf("open HTTP store %s: %w", storage.Redact(c.URL), err)
 	}
-	if c.SecretFile != "" {
-		text, err := os.ReadFile(c.SecretFile)
-		if err != nil {
-			return nil, fmt.Errorf("open HTTP store: %w", err)
-		}
-		if s.signer.secrets, err = parseSecrets(string(text)); err != nil {
-			return nil, fmt.Errorf("open HTTP store: %s: %w", c.SecretFile, err)
-		}
+	if err := s.Reload(); err != nil {
+		return nil, fmt.Errorf("open HTTP store: %w", err)
 	}
 	wait := c.FirstByte
 	if wait == 0 {
@@ -78,6 +72,23 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s.client = newClient(wait, templateInHost(c.URL))
 	return s, nil
+}
+
+// Reload reads the secrets again. When they cannot be read, the former ones stay.
+func (s *Store) Reload() error {
+	if s.c.SecretFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(s.c.SecretFile)
+	if err != nil {
+		return err
+	}
+	secrets, err := parseSecrets(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.c.SecretFile, err)
+	}
+	s.signer.secrets.Store(&secrets)
+	return nil
 }
 
 // Close closes idle connections.

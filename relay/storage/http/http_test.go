@@ -398,3 +398,23 @@ func TestAWrongSecretIsARefusal(t *testing.T) {
 		t.Errorf("save: %v, expected ErrRefused", err)
 	}
 }
+
+func TestSecretsAreReadAgain(t *testing.T) {
+	path := secretFile(t, otherSecret)
+	s := open(t, store.Config{URL: serve(t, newBackend(t, secret)) + template, SecretFile: path})
+	write := func(text string) error {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return s.Reload()
+	}
+	if err := write(secret); err != nil {
+		t.Fatal(err)
+	}
+	if err := write("nonsense"); err == nil {
+		t.Error("nonsense was read")
+	}
+	if _, err := s.Stat(t.Context(), todo); !errors.Is(err, storage.ErrAbsent) {
+		t.Errorf("with the secret of the backend, which nonsense does not take away: %v", err)
+	}
+}

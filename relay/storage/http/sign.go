@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,16 +19,17 @@ import (
 // The content is the value of Content-Digest: a body of 100 MB need not be held by
 // whoever checks the signature first.
 type signer struct {
-	secrets [][]byte
+	secrets atomic.Pointer[[][]byte] // nil: nothing is signed
 }
 
-func (s signer) sign(h http.Header, content string, now time.Time) error {
-	if len(s.secrets) == 0 {
+func (s *signer) sign(h http.Header, content string, now time.Time) error {
+	secrets := s.secrets.Load()
+	if secrets == nil {
 		return nil
 	}
 	id, at := "msg_"+rand.Text(), strconv.FormatInt(now.Unix(), 10)
 	var signatures []string
-	for _, secret := range s.secrets {
+	for _, secret := range *secrets {
 		mac := hmac.New(sha256.New, secret)
 		fmt.Fprintf(mac, "%s.%s.%s", id, at, content)
 		signatures = append(signatures, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
