@@ -92,6 +92,8 @@ type found struct {
 	pin   *pinRow // nil: not known
 	stats []control.DocumentStat
 	nodes []node // of stats
+
+	stored *control.Stored // what the store has of it; nil: there is none, or it does not answer
 }
 
 // findDocument looks a document up in the registry and on the nodes that have it.
@@ -142,14 +144,47 @@ func (c *cli) findDocument(ctx context.Context, fl *fleet, arg, license string) 
 			f.stats, f.nodes = append(f.stats, a.stat), append(f.nodes, a.node)
 		}
 	}
+	f.stored = storedOf(ctx, nodes, doc)
 	if err = errors.Join(pinErr, lost, err); err != nil && len(f.stats) > 0 {
 		c.done("wsctl: not all is known of %s: %s", doc, errorText(err))
 		return &f, nil
 	}
-	if err == nil && len(f.stats) == 0 && f.pin.State == kvpin.Free.String() {
+	if err == nil && len(f.stats) == 0 && f.pin.State == kvpin.Free.String() && !storedThere(f.stored) {
 		err = failed(exitNotFound, "%s is not pinned, and no node has it open", doc)
 	}
 	return &f, err
+}
+
+// storedOf asks a node that has the store what it has of a document.
+func storedOf(ctx context.Context, nodes []node, doc docid.Document) *control.Stored {
+	for _, n := range nodes {
+		states, err := n.Stores(ctx, n.Node, false)
+		has := func(s control.StoreState) bool { return s.License == doc.License && s.State == control.StoreOK }
+		if err != nil || !slices.ContainsFunc(states, has) {
+			continue
+		}
+		if stored, err := n.Stored(ctx, n.Node, control.NewDocument(doc)); err == nil {
+			return &stored
+		}
+	}
+	return nil
+}
+
+func storedThere(s *control.Stored) bool { return s != nil && s.State != control.StoredAbsent }
+
+// storedText says what the store has of a document.
+func storedText(s *control.Stored) string {
+	switch {
+	case s == nil:
+		return "no store, or it does not answer"
+	case s.State == control.StoredBody:
+		return fmt.Sprintf("stored %s ago, version %s, %s", ago(s.Time), s.Version, bytesText(s.Size))
+	case s.State == control.StoredDeleted:
+		return fmt.Sprintf("deleted %s ago, generation %s", ago(s.Time), s.Generation)
+	case s.State == control.StoredAbsent:
+		return "not yet"
+	}
+	return s.State + ": " + s.Detail
 }
 
 // docCommand makes a verb about one document.
@@ -178,9 +213,10 @@ func (c *cli) getDocCommand() *cobra.Command {
 	return c.docCommand("get", "Show where a document is and who has it open", func(_ context.Context, f *found) error {
 		if c.output == "json" {
 			return writeJSON(c.out, "", struct {
-				Pin   *pinRow                `json:"pin"`
-				Nodes []control.DocumentStat `json:"nodes"`
-			}{f.pin, append([]control.DocumentStat{}, f.stats...)}, "\n")
+				Pin    *pinRow                `json:"pin"`
+				Nodes  []control.DocumentStat `json:"nodes"`
+				Stored *control.Stored        `json:"stored"`
+			}{f.pin, append([]control.DocumentStat{}, f.stats...), f.stored}, "\n")
 		}
 		if f.pin != nil {
 			if err := printOne(c, pinColumns, *f.pin); err != nil {
@@ -201,17 +237,28 @@ func (c *cli) getDocCommand() *cobra.Command {
 // statDocCommand shows a document as each node that has it open knows it.
 func (c *cli) statDocCommand() *cobra.Command {
 	return c.docCommand("stat", "Show a document's size, state vector, history and time to durable", func(_ context.Context, f *found) error {
-		if len(f.stats) == 0 {
+		if len(f.stats) == 0 && f.pin.State != kvpin.Free.String() {
 			return failed(exitUnavailable, "%s is %s in %s, whose nodes are not reached: name its NATS too", f.pin.Document, f.pin.State, f.pin.Region)
 		}
 		if c.output == "json" {
-			return writeJSON(c.out, "", f.stats, "\n")
+			rows := make([]statRow, len(f.stats))
+			for i, stat := range f.stats {
+				rows[i] = statRow{stat, f.stored}
+			}
+			if len(f.stats) == 0 {
+				return writeJSON(c.out, "", []*control.Stored{f.stored}, "\n")
+			}
+			return writeJSON(c.out, "", rows, "\n")
+		}
+		if len(f.stats) == 0 {
+			fmt.Fprintf(c.out, "document   %s\nlive       nowhere\nstored     %s\n", f.stored.Document, storedText(f.stored))
+			return nil
 		}
 		for i, stat := range f.stats {
 			if i > 0 {
 				fmt.Fprintln(c.out)
 			}
-			if err := printStat(c.out, stat, c.output == "wide"); err != nil {
+			if err := printStat(c.out, stat, f.stored, c.output == "wide"); err != nil {
 				return err
 			}
 		}
@@ -222,7 +269,13 @@ func (c *cli) statDocCommand() *cobra.Command {
 // shownClocks is how many entries of a state vector a table shows.
 const shownClocks = 8
 
-func printStat(w io.Writer, s control.DocumentStat, all bool) error {
+// statRow is what one node and the store know of a document.
+type statRow struct {
+	control.DocumentStat
+	Stored *control.Stored `json:"stored"`
+}
+
+func printStat(w io.Writer, s control.DocumentStat, stored *control.Stored, all bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, columnGap, ' ', 0)
 	for _, line := range [][2]string{
 		{"document", s.Document.String()}, {"node", s.Node}, {"epoch", s.Epoch},
@@ -232,6 +285,7 @@ func printStat(w io.Writer, s control.DocumentStat, all bool) error {
 		{"state vector", stateVector(s.StateVector, all)},
 		{"history", fmt.Sprintf("%s, %s, up to sequence %d, read in %.1fms", plural(s.History.Messages, "message"), bytesText(s.History.Bytes), s.History.Last, s.History.ReadMS)},
 		{"durable", durable(s)},
+		{"stored", storedText(stored)},
 		{"subject", s.History.Subject},
 	} {
 		fmt.Fprintf(t, "%s\t%s\n", line[0], line[1])
@@ -272,6 +326,9 @@ func (c *cli) exportDocCommand() *cobra.Command {
 	var file string
 	var force bool
 	cmd := c.docCommand("export", "Write a document to a file that Y.applyUpdate reads", func(ctx context.Context, f *found) error {
+		if len(f.stats) == 0 && f.pin.State == kvpin.Free.String() {
+			return failed(exitNotFound, "%s is not live: wsctl store get writes what is stored of it", f.stored.Document)
+		}
 		if len(f.stats) == 0 {
 			return failed(exitUnavailable, "%s is %s in %s, whose nodes are not reached: name its NATS too", f.pin.Document, f.pin.State, f.pin.Region)
 		}

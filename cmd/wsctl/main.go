@@ -142,7 +142,7 @@ or a node does not answer, 5 nothing changed, 6 a check found something wrong.`,
 		return c.check()
 	}
 	root.AddCommand(c.pinsCommand(), c.sessionsCommand(), c.refusalsCommand(), c.nodesCommand(), c.docsCommand(), c.regionsCommand(),
-		c.checkCommand(), c.registryCommand(), c.historyCommand(), c.tokenCommand(), c.discoverCommand(), c.traceCommand(), c.topCommand(), c.benchCommand(), c.versionCommand())
+		c.checkCommand(), c.registryCommand(), c.storeCommand(), c.historyCommand(), c.tokenCommand(), c.discoverCommand(), c.traceCommand(), c.topCommand(), c.benchCommand(), c.versionCommand())
 	_ = root.RegisterFlagCompletionFunc("context", cobra.FixedCompletions(contextNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return root

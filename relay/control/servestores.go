@@ -68,7 +68,7 @@ func (s *Server) put(ctx context.Context, r StorePutRequest) (any, error) {
 		return nil, err
 	}
 	if !u.request.DryRun {
-		s.log.Warn("an operator put a document into the store", "document", u.request.Document.String(), "outcome", result.Outcome)
+		s.log.Info("an operator put a document into the store", "document", u.request.Document.String(), "outcome", result.Outcome)
 	}
 	return StorePutAnswer{Put: r.Put, Result: &result}, nil
 }

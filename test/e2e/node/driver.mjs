@@ -3,6 +3,7 @@
 // {"id","result"} or {"id","error"}. Requests do not wait for each other.
 import { createInterface } from 'node:readline'
 import { setImmediate as turn } from 'node:timers/promises'
+import * as Y from 'yjs'
 import { Client } from './client.mjs'
 
 process.setMaxListeners(0)
@@ -84,6 +85,13 @@ const operations = {
   },
   dump ({ client: id }) {
     return client(id).dump()
+  },
+
+  // read applies an update to a new document and returns its text.
+  read ({ update }) {
+    const doc = new Y.Doc()
+    Y.applyUpdate(doc, Buffer.from(update, 'base64'))
+    return doc.getText('text').toString()
   },
 
   // type lets all clients edit concurrently, each edits times, a few edits in

@@ -153,6 +153,13 @@ func (n *Node) must(do string, args, out any) {
 
 type object = map[string]any
 
+// Read returns the text of a document that is one update, as Y.applyUpdate reads it.
+func (n *Node) Read(update []byte) (text string) {
+	n.tb.Helper()
+	n.must("read", object{"update": update}, &text)
+	return text
+}
+
 // TypeTogether lets all clients make edits edits each, inserts and deletions,
 // concurrently and as fast as they can. It returns when all are made, not when
 // they arrived.

@@ -1,0 +1,575 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/control"
+)
+
+func (c *cli) storeCommand() *cobra.Command {
+	return noun("store", "Where documents are kept after their last user", []*cobra.Command{
+		c.checkStoreCommand(), c.listStoreCommand(), c.getStoreCommand(), c.exportStoreCommand(),
+	}, []*cobra.Command{
+		c.initStoreCommand(), c.forgetStoreCommand(), c.putStoreCommand(), c.deleteStoreCommand(), c.importStoreCommand(),
+	})
+}
+
+// storeFlags say through which node, and in which license region.
+type storeFlags struct {
+	node, license string
+}
+
+func (f *storeFlags) register(c *cli, cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.node, "node", "", "node to go through (default: the first one that has the store)")
+	c.licenseFlag(cmd, &f.license)
+}
+
+// storeNode is a node and the license region whose store it has.
+type storeNode struct {
+	node
+	license docid.LicenseRegion
+}
+
+// storeNodes finds a node for the store of each license region, or of one.
+func (c *cli) storeNodes(ctx context.Context, fl *fleet, f *storeFlags, license docid.LicenseRegion) ([]storeNode, error) {
+	var names []string
+	if f.node != "" {
+		names = []string{f.node}
+	}
+	nodes, err := fl.some(ctx, names)
+	if len(nodes) == 0 {
+		return nil, err
+	}
+	errs := []error{err}
+	var found []storeNode
+	for _, n := range nodes {
+		states, err := n.Stores(ctx, n.Node, false)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, s := range states {
+			have := slices.ContainsFunc(found, func(o storeNode) bool { return o.license == s.License })
+			if have || license != "" && s.License != license {
+				continue
+			}
+			if s.State != control.StoreOK {
+				errs = append(errs, failed(exitUnavailable, "node %s: store of %s is %s: %s", n.Node, s.License, s.State, s.Detail))
+				continue
+			}
+			found = append(found, storeNode{n, s.License})
+		}
+		if license != "" && len(found) > 0 {
+			return found, nil
+		}
+	}
+	if len(found) == 0 {
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
+		}
+		return nil, failed(exitNotFound, "no node has a store%s: documents end with their last user", forLicense(license))
+	}
+	return found, nil
+}
+
+func forLicense(license docid.LicenseRegion) string {
+	if license == "" {
+		return ""
+	}
+	return " for " + string(license)
+}
+
+// storedDocument finds a document's license region and a node with its store. Without a
+// license region it is the one whose store has the document, or the only one.
+func (c *cli) storedDocument(ctx context.Context, fl *fleet, f *storeFlags, arg string) (storeNode, control.Document, error) {
+	doc, err := parseDocument(arg)
+	if err != nil {
+		return storeNode{}, control.Document{}, err
+	}
+	if f.license != "" {
+		doc.License = docid.LicenseRegion(f.license)
+	}
+	nodes, err := c.storeNodes(ctx, fl, f, doc.License)
+	if err != nil {
+		return storeNode{}, control.Document{}, err
+	}
+	if len(nodes) == 1 {
+		doc.License = nodes[0].license
+		return nodes[0], control.NewDocument(doc), nil
+	}
+	var having []storeNode
+	for _, n := range nodes {
+		doc.License = n.license
+		stored, err := n.Stored(ctx, n.Node, control.NewDocument(doc))
+		if err != nil {
+			return storeNode{}, control.Document{}, err
+		}
+		if stored.State != control.StoredAbsent {
+			having = append(having, n)
+		}
+	}
+	if len(having) != 1 {
+		code := exitUsage
+		if len(having) == 0 {
+			code = exitNotFound
+		}
+		var licenses []string
+		for _, n := range nodes {
+			licenses = append(licenses, string(n.license))
+		}
+		return storeNode{}, control.Document{}, failed(code, "%s is in the stores of %d license regions: say which by --license (%s)", arg, len(having), strings.Join(licenses, ", "))
+	}
+	doc.License = having[0].license
+	return having[0], control.NewDocument(doc), nil
+}
+
+// storeRow is a store as a node has it.
+type storeRow struct {
+	Node   string `json:"node"`
+	Region string `json:"region"`
+	control.StoreState
+}
+
+var storeColumns = []column[storeRow]{
+	{"NODE", false, func(r storeRow) string { return r.Node }},
+	{"REGION", true, func(r storeRow) string { return r.Region }},
+	{"LICENSE", false, func(r storeRow) string { return string(r.License) }},
+	{"STATE", false, func(r storeRow) string { return r.State }},
+	{"STORE", false, func(r storeRow) string { return r.ID }},
+	{"CHECK MS", false, func(r storeRow) string { return fmt.Sprintf("%.1f", r.CheckMS) }},
+	{"DETAIL", false, func(r storeRow) string { return r.Detail }},
+}
+
+func (c *cli) checkStoreCommand() *cobra.Command {
+	var nodes []string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Have each node try out its stores",
+		Long: `Have each node look whether its stores are those that the registry names, and
+try out whether they obey the conditions of writes. The exit code is 6 if one
+does not.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withFleet(func(fl *fleet) error {
+				some, err := fl.some(cmd.Context(), nodes)
+				if len(some) == 0 {
+					return err
+				}
+				wrong, rows := 0, 0
+				err = errors.Join(err, printRows(c, storeColumns, func(yield func(storeRow, error) bool) {
+					for _, n := range some {
+						states, err := n.Stores(cmd.Context(), n.Node, true)
+						if err != nil && !yield(storeRow{}, err) {
+							return
+						}
+						for _, s := range states {
+							if rows++; s.State != control.StoreOK {
+								wrong++
+							}
+							if !yield(storeRow{n.Node, n.Region, s}, nil) {
+								return
+							}
+						}
+					}
+				}))
+				switch {
+				case err != nil:
+					return err
+				case wrong > 0:
+					return failed(exitUnhealthy, "%s not ok", plural(wrong, "store"))
+				case rows == 0:
+					c.done("no node has a store: documents end with their last user")
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringArrayVar(&nodes, "node", nil, "node to ask (default: all); repeat for more")
+	return cmd
+}
+
+// storedRow is a stored document.
+type storedRow struct {
+	Document string `json:"document"`
+	control.StoreEntry
+	Live string `json:"live,omitempty"` // the region in which it is live; empty: in none, or it is not known
+}
+
+var storedColumns = []column[storedRow]{
+	{"DOCUMENT", false, func(r storedRow) string { return r.Document }},
+	{"SIZE KIB", false, func(r storedRow) string { return kib(int(r.Size)) }},
+	{"STORED", false, func(r storedRow) string { return ago(r.Time) }},
+	{"STATE", false, func(r storedRow) string {
+		if r.Deleted {
+			return control.StoredDeleted
+		}
+		return control.StoredBody
+	}},
+	{"LIVE IN", false, func(r storedRow) string { return r.Live }},
+}
+
+// selectFlags select stored documents.
+type selectFlags struct{ tenant, app, prefix string }
+
+func (f *selectFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.tenant, "tenant", "", "only of this tenant")
+	cmd.Flags().StringVar(&f.app, "app", "", "only of this app of the tenant")
+	cmd.Flags().StringVar(&f.prefix, "prefix", "", "only documents of the app whose names begin so")
+}
+
+func (f *selectFlags) request(license docid.LicenseRegion) (control.StoreListRequest, error) {
+	if f.app != "" && f.tenant == "" || f.prefix != "" && f.app == "" {
+		return control.StoreListRequest{}, wrongFlag("app", "expected --tenant beside it, and --app beside --prefix")
+	}
+	return control.StoreListRequest{License: license, Tenant: docid.Tenant(f.tenant), App: docid.App(f.app), Name: f.prefix}, nil
+}
+
+func (c *cli) listStoreCommand() *cobra.Command {
+	var f storeFlags
+	var s selectFlags
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the documents that are stored, and the deleted ones",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if _, err := s.request(""); err != nil {
+				return err
+			}
+			return c.withFleet(func(fl *fleet) error {
+				nodes, err := c.storeNodes(ctx, fl, &f, docid.LicenseRegion(f.license))
+				if err != nil {
+					return err
+				}
+				live := c.livePins(ctx, nodes, &s)
+				return printRows(c, storedColumns, func(yield func(storedRow, error) bool) {
+					for _, n := range nodes {
+						r, _ := s.request(n.license) // as before
+						for e, err := range n.StoreList(ctx, n.Node, r) {
+							if !yield(storedRow{e.Document.String(), e, live[e.Document.Docname()]}, err) {
+								return
+							}
+						}
+					}
+				})
+			})
+		},
+	}
+	f.register(c, cmd)
+	s.register(cmd)
+	return cmd
+}
+
+// livePins are the regions of the documents that are live, as far as registries are
+// reached.
+func (c *cli) livePins(ctx context.Context, nodes []storeNode, s *selectFlags) map[docid.Document]string {
+	live := map[docid.Document]string{}
+	err := c.withRegistries(ctx, func(r *registries) error {
+		for _, n := range nodes {
+			i, err := r.inspector(n.license)
+			if err != nil {
+				return err
+			}
+			for info, err := range i.Pins(ctx, n.license, kvpin.PinFilter{Tenant: docid.Tenant(s.tenant), App: docid.App(s.app)}) {
+				if err != nil {
+					return err
+				}
+				live[info.Document] = string(info.Pin.Region)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		c.done("wsctl: it is not known which documents are live: %s", errorText(err))
+	}
+	return live
+}
+
+// storeDocCommand makes a verb about one stored document.
+func (c *cli) storeDocCommand(use, short string, args []string, run func(cmd *cobra.Command, n storeNode, d control.Document, args []string) error) *cobra.Command {
+	var f storeFlags
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: exactly(args...),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			return c.withFleet(func(fl *fleet) error {
+				n, d, err := c.storedDocument(cmd.Context(), fl, &f, given[0])
+				if err != nil {
+					return err
+				}
+				return run(cmd, n, d, given[1:])
+			})
+		},
+	}
+	f.register(c, cmd)
+	return cmd
+}
+
+func (c *cli) getStoreCommand() *cobra.Command {
+	var file string
+	var force bool
+	cmd := c.storeDocCommand("get DOCUMENT", "Write what is stored of a document to a file that Y.applyUpdate reads", []string{"DOCUMENT"},
+		func(cmd *cobra.Command, n storeNode, d control.Document, _ []string) error {
+			fetch := func(w io.Writer) error {
+				p := c.progress("read", d.String())
+				defer p.end()
+				done := 0
+				return n.Fetch(cmd.Context(), n.Node, d, func(part []byte, size int) error {
+					done += len(part)
+					p.bytes(done, size)
+					_, err := w.Write(part)
+					return err
+				})
+			}
+			var size int64
+			var err error
+			if file == "-" {
+				err = fetch(c.out)
+			} else if size, err = writeFile(file, force, fetch); err == nil {
+				c.done("wrote %s, %s, from the store of %s", file, bytesText(size), d.License)
+			}
+			if isGone(err) {
+				err = failed(exitNotFound, "%w", err)
+			}
+			return err
+		})
+	cmd.Flags().StringVarP(&file, "file", "f", "-", "file to write; - is standard output")
+	cmd.Flags().BoolVar(&force, "force", false, "overwrite the file if it exists")
+	return cmd
+}
+
+// putFlags say how a document is put into a store.
+type putFlags struct{ create, undelete, dryRun bool }
+
+func (f *putFlags) register(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.create, "create", false, "only if nothing is stored of it")
+	cmd.Flags().BoolVar(&f.undelete, "undelete", false, "also if it was deleted")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "change nothing, say what would be")
+}
+
+func (f *putFlags) request(d control.Document) control.StorePutRequest {
+	return control.StorePutRequest{Document: d, Create: f.create, Undelete: f.undelete, DryRun: f.dryRun}
+}
+
+func (c *cli) putStoreCommand() *cobra.Command {
+	var f putFlags
+	var sure confirmFlag
+	cmd := c.storeDocCommand("put DOCUMENT FILE", "Merge a Yjs update into what is stored of a document", []string{"DOCUMENT", "FILE"},
+		func(cmd *cobra.Command, n storeNode, d control.Document, args []string) error {
+			update, err := c.readUpdate(args[0])
+			if err != nil {
+				return err
+			}
+			if !f.dryRun {
+				if err := c.confirm(&sure, "Merge %s into the stored %s?", bytesText(len(update)), d); err != nil {
+					return err
+				}
+			}
+			p := c.progress("sent", d.String())
+			result, err := n.StorePut(cmd.Context(), n.Node, f.request(d), update, func(done int) { p.bytes(done, len(update)) })
+			p.end()
+			if err != nil {
+				return whatInstead(err, d)
+			}
+			return c.printResult(d, result, f.dryRun)
+		})
+	cmd.Long = `Merge a Yjs V1 update, which Y.encodeStateAsUpdate writes, into what is stored of
+a document. The file - is standard input. What is there stays: a document is
+never replaced, since the clients that have its former state would bring it back.
+
+A document that is live is refused: give the update to one of its clients, or
+wait until its users have left and the grace period is over.`
+	f.register(cmd)
+	sure.register(cmd)
+	return cmd
+}
+
+func (c *cli) readUpdate(file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(c.in)
+	}
+	return os.ReadFile(file)
+}
+
+// whatInstead says what to do about a document that is live.
+func whatInstead(err error, d control.Document) error {
+	var refused *control.Error
+	if errors.As(err, &refused) && refused.Code == control.CodeConflict {
+		return failed(exitDeclined, "nothing was changed: %w; if it is live, have a client apply the update, or wait until its users have left (wsctl pins watch %s)", err, d)
+	}
+	if errors.As(err, &refused) && refused.Code == control.CodeGone {
+		return failed(exitDeclined, "nothing was changed: %w; --undelete brings it back", err)
+	}
+	return err
+}
+
+func (c *cli) printResult(d control.Document, r control.StoreResult, dry bool) error {
+	if c.output == "json" {
+		return writeJSON(c.out, "", struct {
+			Document string `json:"document"`
+			control.StoreResult
+			DryRun bool `json:"dryRun,omitempty"`
+		}{d.String(), r, dry}, "\n")
+	}
+	would := ""
+	if dry {
+		would = "would be "
+	}
+	c.done("%s: %s%s, %s", d, would, r.Outcome, bytesText(int(r.Size)))
+	return nil
+}
+
+func (c *cli) deleteStoreCommand() *cobra.Command {
+	var sure confirmFlag
+	cmd := c.storeDocCommand("delete DOCUMENT", "Delete a stored document", []string{"DOCUMENT"},
+		func(cmd *cobra.Command, n storeNode, d control.Document, _ []string) error {
+			if err := c.confirm(&sure, "Delete %s? Clients that come back with it are told that it is deleted.", d); err != nil {
+				return err
+			}
+			result, err := n.StoreDelete(cmd.Context(), n.Node, d)
+			if err != nil {
+				return whatInstead(err, d)
+			}
+			return c.printResult(d, result, false)
+		})
+	cmd.Long = `Put a tombstone in the place of a document that is not live. Clients that were away
+and still have it are not let in with it; wsctl store put --undelete brings the
+name back. Copies elsewhere, such as versions that the bucket keeps, backups, and
+those of browsers, are out of reach.`
+	sure.register(cmd)
+	return cmd
+}
+
+func (c *cli) initStoreCommand() *cobra.Command {
+	var sure confirmFlag
+	var nodes []string
+	cmd := &cobra.Command{
+		Use:   "init [DBCODE]",
+		Short: "Make a store this installation's, which nodes wait for",
+		Long: `Write the marker of a store, if it has none, and its id into the registry. Nodes
+do so themselves if the store is empty and no document is live; otherwise they
+take no clients until it is done, and say so in their logs.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			license := strings.Join(args, "")
+			return c.withFleet(func(fl *fleet) error {
+				some, err := fl.some(ctx, nodes)
+				if len(some) == 0 {
+					return err
+				}
+				named, seen := 0, map[docid.LicenseRegion]bool{}
+				for _, n := range some {
+					states, err := n.Stores(ctx, n.Node, false)
+					if err != nil {
+						return err
+					}
+					for _, s := range states {
+						if license != "" && string(s.License) != license || seen[s.License] || s.State != control.StoreUnnamed {
+							continue
+						}
+						seen[s.License] = true
+						if err := c.nameStore(ctx, &sure, n, s); err != nil {
+							return err
+						}
+						named++
+					}
+				}
+				if named == 0 {
+					return failed(exitNotFound, "no node waits for a store%s to be named: see wsctl store check", forLicense(docid.LicenseRegion(license)))
+				}
+				return nil
+			})
+		},
+	}
+	sure.register(cmd)
+	cmd.Flags().StringArrayVar(&nodes, "node", nil, "node to ask (default: all); repeat for more")
+	return cmd
+}
+
+func (c *cli) nameStore(ctx context.Context, sure *confirmFlag, n node, s control.StoreState) error {
+	what := "it has no marker: one is written"
+	if s.Marker != "" {
+		what = fmt.Sprintf("its marker says that it is store %s and keeps the documents of %s", s.Marker, s.Keeps)
+	}
+	if err := c.confirm(sure, "Name the store that node %s has for %s (%s; %s)?", n.Node, s.License, s.Detail, what); err != nil {
+		return err
+	}
+	now, err := n.StoreName(ctx, n.Node, control.StoreNameRequest{License: s.License, Marker: s.Marker})
+	if err == nil {
+		c.done("the registry of %s names store %s", s.License, now.ID)
+	}
+	return err
+}
+
+func (c *cli) forgetStoreCommand() *cobra.Command {
+	var sure confirmFlag
+	cmd := &cobra.Command{
+		Use:   "forget DBCODE",
+		Short: "Have the registry name no store any more, when the store is lost",
+		Long: `Take the id of the store out of the registry. Nodes that run go on with the store
+that they have; those that start later name another one. This is for a store that
+is lost, or whose marker is: see the runbook.`,
+		Args: exactly("DBCODE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, license := cmd.Context(), docid.LicenseRegion(args[0])
+			return c.withRegistries(ctx, func(r *registries) error {
+				i, err := r.inspector(license)
+				if err != nil {
+					return err
+				}
+				id, err := i.StoreID(ctx, license)
+				if err != nil {
+					return err
+				}
+				if id == "" {
+					return failed(exitNotFound, "the registry of %s names no store", license)
+				}
+				if err := c.confirm(&sure, "Have the registry of %s forget store %s?", license, id); err != nil {
+					return err
+				}
+				if err := i.NameStore(ctx, license, id, ""); err != nil {
+					return err
+				}
+				c.done("the registry of %s names no store", license)
+				return nil
+			})
+		},
+	}
+	sure.register(cmd)
+	return cmd
+}
+
+// entries streams what the stores of nodes have.
+func entries(ctx context.Context, nodes []storeNode, s *selectFlags) iter.Seq2[storedAt, error] {
+	return func(yield func(storedAt, error) bool) {
+		for _, n := range nodes {
+			r, err := s.request(n.license)
+			if err != nil {
+				yield(storedAt{}, err)
+				return
+			}
+			for e, err := range n.StoreList(ctx, n.Node, r) {
+				if !yield(storedAt{n, e}, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// storedAt is a stored document and the way to it.
+type storedAt struct {
+	storeNode
+	control.StoreEntry
+}

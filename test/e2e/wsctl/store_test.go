@@ -1,0 +1,161 @@
+package wsctl
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/yjs"
+)
+
+// Two Yjs updates, by two clients who typed "a" and "b" into the text "text".
+var typedA, typedB = update(1, 'a'), update(2, 'b')
+
+func update(client, letter byte) string {
+	return string([]byte{1, 1, client, 0, 4, 1, 4}) + "text" + string([]byte{1, letter, 0})
+}
+
+// inDev is a world of one wsnode dev.
+func inDev(t *testing.T) (*world, *cluster.Dev) {
+	t.Helper()
+	d := cluster.DevConfig{Regions: []string{"eu-central-1"}, Nodes: 1, Flags: []string{"--grace", "1s"}}.Start(t)
+	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
+	w.write("a.yjs", []byte(typedA))
+	w.write("b.yjs", []byte(typedB))
+	return w, d
+}
+
+func TestStoredDocumentsArePutTakenOutAndDeleted(t *testing.T) {
+	t.Parallel()
+	w, d := inDev(t)
+	const doc = "aws-eu-west-1/dev/demo/lists/today"
+	w.ctl("store", "check").must().says("ok")
+	w.ctl("store", "get", doc).exits(3)
+	w.ctlWith("n\n", "store", "put", doc, "a.yjs").exits(5)
+	w.ctl("store", "put", doc, "a.yjs", "--yes", "--dry-run").must()
+	w.ctl("store", "get", doc).exits(3)
+	var result struct{ Outcome string }
+	for _, step := range []struct{ file, expected string }{{"a.yjs", "created"}, {"a.yjs", "unchanged"}, {"b.yjs", "merged"}} {
+		if w.ctl("store", "put", doc, step.file, "--yes", "-o", "json").json(&result); result.Outcome != step.expected {
+			t.Errorf("%s: %s, expected %s", step.file, result.Outcome, step.expected)
+		}
+	}
+	w.ctl("store", "put", doc, "a.yjs", "--yes", "--create").exits(5)
+	w.ctlWith("hello", "store", "put", doc, "-", "--yes").exits(1)
+	w.ctl("store", "list").must().says(doc, "stored")
+	w.ctl("store", "list", "--license", "aws-eu-west-1", "--tenant", "dev", "--app", "demo", "--prefix", "lists/").must().says(doc)
+	w.ctl("docs", "stat", doc).must().says("nowhere", "stored", "ago, version")
+
+	// Yjs reads what comes out.
+	w.ctl("store", "get", "dev/demo/lists/today", "-f", "out.yjs").must()
+	body, err := os.ReadFile(filepath.Join(w.dir, "out.yjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := yjs.Start(t).Read(body); text != "ab" && text != "ba" {
+		t.Errorf("Yjs reads %q", text)
+	}
+
+	// A live one is left alone.
+	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 0), Document: "live", Token: d.Token("tenant", "dev", "app", "demo")})
+	client.Insert(-1, "typed")
+	refused := w.ctl("store", "put", "aws-eu-west-1/dev/demo/live", "a.yjs", "--yes").exits(5)
+	if !strings.Contains(refused.err, "have a client apply the update") {
+		t.Errorf("it does not say what to do instead: %s", refused.err)
+	}
+	w.ctl("store", "delete", "aws-eu-west-1/dev/demo/live", "--yes").exits(5)
+	w.ctl("store", "list").must()
+
+	w.ctl("store", "delete", doc, "--yes").must()
+	w.ctl("store", "put", doc, "a.yjs", "--yes").exits(5)
+	w.ctl("store", "list").must().says(doc, "deleted")
+	w.ctl("docs", "stat", doc).must().says("deleted")
+	w.ctl("store", "put", doc, "b.yjs", "--yes", "--undelete").must()
+	w.ctl("store", "get", doc, "-f", "back.yjs").must()
+	if back, err := os.ReadFile(filepath.Join(w.dir, "back.yjs")); err != nil || string(back) != typedB {
+		t.Errorf("it came back as %q, %v", back, err)
+	}
+}
+
+func TestWhatIsExportedComesBackAfterALoss(t *testing.T) {
+	t.Parallel()
+	w, _ := inDev(t)
+	names := []string{"todo", "a b/ü", "Todo", strings.Repeat("long/", 50) + "name"}
+	for _, name := range names {
+		w.ctl("store", "put", "aws-eu-west-1/acme/notes/"+name, "a.yjs", "--yes").must()
+	}
+	w.ctl("store", "put", "aws-us-east-1/acme/notes/todo", "b.yjs", "--yes").must()
+	w.ctl("store", "put", "aws-eu-west-1/acme/notes/gone", "b.yjs", "--yes").must()
+	w.ctl("store", "delete", "aws-eu-west-1/acme/notes/gone", "--yes").must()
+	w.ctl("store", "export", "--to", "all.tar").must()
+	w.ctl("store", "export", "--to", "all.tar").exits(5)
+	for range 2 {
+		w.ctl("store", "export", "--to", "all").must()
+	}
+	archive := w.ctl("store", "export", "--to", "-").must().out
+
+	for from, run := range map[string]func(*world) result{
+		"dir": func(n *world) result {
+			return n.ctl("store", "import", "--from", "dir", filepath.Join(w.dir, "all"), "--yes", "-o", "json")
+		},
+		"tar": func(n *world) result {
+			return n.ctl("store", "import", "--from", "tar", filepath.Join(w.dir, "all.tar"), "--yes", "-o", "json")
+		},
+		"standard input": func(n *world) result {
+			return n.ctlWith(archive, "store", "import", "--from", "tar", "-", "--yes", "-o", "json")
+		},
+	} {
+		t.Run(from, func(t *testing.T) {
+			n, _ := inDev(t)
+			n.t = t
+			n.ctl("store", "put", "aws-eu-west-1/acme/notes/todo", "b.yjs", "--yes").must() // newer
+			n.ctl("store", "put", "aws-eu-west-1/acme/notes/gone", "b.yjs", "--yes").must()
+			for _, expected := range []map[string]int{{"created": 4, "merged": 1, "deleted": 1}, {"unchanged": 6}} {
+				var answer struct {
+					Outcomes map[string]int
+					Failures []string
+				}
+				run(n).json(&answer)
+				for outcome, count := range expected {
+					if answer.Outcomes[outcome] != count || len(answer.Failures) > 0 {
+						t.Errorf("%+v, expected %v", answer, expected)
+					}
+				}
+			}
+			list := n.ctl("store", "list").must().says("aws-us-east-1/acme/notes/todo")
+			for _, name := range names {
+				list.says("aws-eu-west-1/acme/notes/" + name)
+			}
+		})
+	}
+}
+
+func TestForeignNamesThatNodesWouldTakeForOthersAreNotImported(t *testing.T) {
+	t.Parallel()
+	w, _ := inDev(t)
+	for file, content := range map[string]string{
+		"acme/notes/good.yjs": typedA, "acme/notes/x=2Fx.yjs": typedA, "acme/notes/a=3Fb.yjs": typedA, "acme/notes/broken.yjs": "hello",
+		"good.yjs": typedA, "acme/notes/readme.txt": "no document",
+	} {
+		path := filepath.Join(w.dir, "foreign", filepath.FromSlash(file))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		w.write(filepath.Join("foreign", file), []byte(content))
+	}
+	for _, dry := range []string{"--dry-run", "--yes"} {
+		said := w.ctl("store", "import", "--from", "dir", "foreign", "--license", "aws-eu-west-1", dry).exits(6).err
+		for _, why := range []string{
+			`"x/x" is taken for "x" by nodes`, "a=3Fb.yjs", "broken.yjs: ", "good.yjs: expected dbCode/tenant/app/NAME.yjs", "1 created, 4 not written",
+		} {
+			if !strings.Contains(said, why) {
+				t.Errorf("%s: no %q in %s", dry, why, said)
+			}
+		}
+		if stored := w.ctl("store", "list").must().out; strings.Contains(stored, "good") != (dry == "--yes") || strings.Contains(stored, "x") && strings.Contains(stored, "notes/x") {
+			t.Errorf("%s: %s", dry, stored)
+		}
+	}
+}
