@@ -8,7 +8,7 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/quota"
 )
 
 // admission is a visit's way into its document.
@@ -69,7 +69,7 @@ func (a *admission) qualify(ctx context.Context) (err error) {
 	}
 	step = a.span.Child("reserve place")
 	a.place, err = n.gate.places.Admit(ctx, a.doc, plan(a.grant))
-	if exceeded := (*limits.ExceededError)(nil); errors.As(err, &exceeded) {
+	if exceeded := (*quota.ExceededError)(nil); errors.As(err, &exceeded) {
 		made := false
 		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, a.doc, exceeded.Kind) }); err != nil {
 			step.End(err)
@@ -104,7 +104,7 @@ func (v *visit) enter(ctx context.Context) (err error) {
 // take up, and claiming will tell.
 func (v *visit) look(ctx context.Context) error {
 	n := v.node
-	if plan(v.grant).Within(n.gate.limits.Ceilings) == (limits.Plan{}) || n.docs.Get(v.doc) != nil {
+	if plan(v.grant).Within(n.gate.limits.Ceilings) == (quota.Plan{}) || n.docs.Get(v.doc) != nil {
 		return nil
 	}
 	pin, state, err := n.cfg.Registry.Lookup(ctx, v.doc)

@@ -8,8 +8,8 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
-	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/live"
+	"github.com/wsnode/wsnode/relay/quota"
 )
 
 // Conditions that only the connect path knows.
@@ -60,7 +60,7 @@ func refuse(code int, reason string) refusal {
 func answer(err error) refusal {
 	var invalid *authn.InvalidError
 	var elsewhere *redirectError
-	var exceeded *limits.ExceededError
+	var exceeded *quota.ExceededError
 	switch {
 	case errors.Is(err, authn.ErrMissing):
 		return refuse(closecode.NoToken, closecode.ReasonNoToken)
@@ -77,7 +77,7 @@ func answer(err error) refusal {
 	case errors.As(err, &elsewhere):
 		return refuse(closecode.Redirect, elsewhere.reason())
 	case errors.As(err, &exceeded):
-		code := map[limits.Kind]int{limits.Connections: closecode.Connections, limits.Documents: closecode.Documents, limits.Users: closecode.Users}[exceeded.Kind]
+		code := map[quota.Kind]int{quota.Connections: closecode.Connections, quota.Documents: closecode.Documents, quota.Users: closecode.Users}[exceeded.Kind]
 		return refuse(code, exceeded.Error())
 	case errors.Is(err, errOverloaded):
 		return refusal{closecode.TryAgain, closecode.ReasonTryAgain, http.StatusServiceUnavailable, "overloaded"}

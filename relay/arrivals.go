@@ -8,7 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/overload"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // Connections that have not brought a request yet, TLS handshakes among them, or that
@@ -42,7 +43,7 @@ type arrival struct {
 	inAll, inA *list.Element
 }
 
-func newArrivals(trusted []netip.Prefix, descriptors *limits.Descriptors) *arrivals {
+func newArrivals(trusted []netip.Prefix, descriptors *overload.Descriptors) *arrivals {
 	a := &arrivals{trusted: trusted, most: maxArriving, mostOf: maxArrivingFrom, from: map[netip.Addr]*list.List{}, conns: map[net.Conn]*arrival{}}
 	if n := descriptors.Most(); n > 0 {
 		a.most = min(a.most, int(float64(n)*arrivingShare))
@@ -61,8 +62,8 @@ func (a *arrivals) state(c net.Conn, state http.ConnState) {
 }
 
 func (a *arrivals) enter(c net.Conn) {
-	address := limits.Address(c.RemoteAddr())
-	if limits.IsTrusted(c.RemoteAddr(), a.trusted) {
+	address := ratelimit.Address(c.RemoteAddr())
+	if ratelimit.IsTrusted(c.RemoteAddr(), a.trusted) {
 		address = netip.Addr{}
 	}
 	a.mu.Lock()

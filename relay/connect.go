@@ -14,8 +14,9 @@ import (
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/live"
+	"github.com/wsnode/wsnode/relay/quota"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/session"
 	"github.com/wsnode/wsnode/relay/ystore"
@@ -27,7 +28,7 @@ type visit struct {
 	grant    *authn.Grant
 	doc      docid.Document
 	readOnly bool
-	place    *limits.Place  // in the app's limits, given back by leave
+	place    *quota.Place   // in the app's limits, given back by leave
 	live     *live.Document // the place in the document, given back by leave
 	guard    *guard
 	session  *session.Session
@@ -64,7 +65,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	}
 
 	var trace string // a client could have itself traced, and everybody else not
-	if limits.FromProxy(r, n.gate.limits.TrustedProxies) {
+	if ratelimit.FromProxy(r, n.gate.limits.TrustedProxies) {
 		trace = r.Header.Get("Traceparent")
 	}
 	v.span = n.cfg.Traces.Start(admin.ConnectSpan, trace)
@@ -111,7 +112,7 @@ func (n *Node) newVisit(c client, name string) *visit {
 // remote is the client as far as the node can see: the address that a trusted
 // proxy names, else the one that connects, with its port.
 func remote(r *http.Request, client netip.Addr) string {
-	if direct := limits.ClientIP(r, nil); client != direct {
+	if direct := ratelimit.ClientIP(r, nil); client != direct {
 		return client.String()
 	}
 	return r.RemoteAddr

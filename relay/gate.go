@@ -14,38 +14,40 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/overload"
+	"github.com/wsnode/wsnode/relay/quota"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // Limits are the operator's. They hold whatever a token says; the zero value
 // leaves only what tokens say.
 type Limits struct {
-	Rates            limits.RateConfig   // per client address
-	TrustedProxies   []netip.Prefix      // whose X-Forwarded-For is believed
-	Capacity         limits.GaugeConfig  // what this node can carry
-	Ceilings         limits.Plan         // per app and document
-	AwarenessClients int                 // per document
-	AppBytes         int                 // of all documents of one app that are open on this node
-	OpsPerMinute     int                 // per app, over the nodes of the region
-	Sessions         limits.SessionRates // per session
-	ClaimsPerSecond  int                 // documents that one app may open, per node
-	Handshakes       int                 // at once; more queue briefly; 0: 256
+	Rates            ratelimit.RateConfig   // per client address
+	TrustedProxies   []netip.Prefix         // whose X-Forwarded-For is believed
+	Capacity         overload.GaugeConfig   // what this node can carry
+	Ceilings         quota.Plan             // per app and document
+	AwarenessClients int                    // per document
+	AppBytes         int                    // of all documents of one app that are open on this node
+	OpsPerMinute     int                    // per app, over the nodes of the region
+	Sessions         ratelimit.SessionRates // per session
+	ClaimsPerSecond  int                    // documents that one app may open, per node
+	Handshakes       int                    // at once; more queue briefly; 0: 256
 }
 
 // gate is what stands between the internet and the documents.
 type gate struct {
 	limits Limits
-	rates  *limits.Rates // nil: off
-	gauge  *limits.Gauge
-	places *limits.Places
-	usage  *limits.Usage
-	ask    *limits.NATSExchange
-	ops    *limits.Ops
-	claims *limits.Window[docid.AppID] // nil: off
-	slots  slots                       // of handshakes
-	loads  slots                       // of those whose document is not open here, which may take long
-	shares shares                      // of apps, in what all clients of the node share
-	keys   *limits.Crowd[netip.Addr]   // those who wait for an issuer's keys
+	rates  *ratelimit.Rates // nil: off
+	gauge  *overload.Gauge
+	places *quota.Places
+	usage  *quota.Usage
+	ask    *quota.NATSExchange
+	ops    *quota.Ops
+	claims *ratelimit.Window[docid.AppID] // nil: off
+	slots  slots                          // of handshakes
+	loads  slots                          // of those whose document is not open here, which may take long
+	shares shares                         // of apps, in what all clients of the node share
+	keys   *ratelimit.Crowd[netip.Addr]   // those who wait for an issuer's keys
 	gossip *bus.Subscription
 
 	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
@@ -62,25 +64,25 @@ func openGate(cfg *Config) (*gate, error) {
 	if l.Handshakes == 0 {
 		l.Handshakes = 256
 	}
-	ask := limits.OpenNATSExchange(cfg.Registry.Conn)
+	ask := quota.OpenNATSExchange(cfg.Registry.Conn)
 	g := &gate{
 		limits: l,
 		ask:    ask,
-		usage:  limits.NewUsage(ask),
-		gauge:  limits.NewGauge(l.Capacity),
-		places: limits.NewPlaces(limits.PlacesConfig{
-			Node: string(cfg.Node), Region: string(cfg.Region), Registry: limits.OnRegistry(cfg.Registry), Ceilings: l.Ceilings, Exchange: ask, Log: cfg.Log,
+		usage:  quota.NewUsage(ask),
+		gauge:  overload.NewGauge(l.Capacity),
+		places: quota.NewPlaces(quota.PlacesConfig{
+			Node: string(cfg.Node), Region: string(cfg.Region), Registry: quota.OnRegistry(cfg.Registry), Ceilings: l.Ceilings, Exchange: ask, Log: cfg.Log,
 		}),
-		ops:   limits.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
+		ops:   quota.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
 		slots: make(slots, l.Handshakes),
 		loads: make(slots, l.Handshakes),
-		keys:  limits.NewCrowd[netip.Addr](maxAwaitKeys),
+		keys:  ratelimit.NewCrowd[netip.Addr](maxAwaitKeys),
 	}
-	if l.Rates != (limits.RateConfig{}) {
-		g.rates = limits.NewRates(l.Rates)
+	if l.Rates != (ratelimit.RateConfig{}) {
+		g.rates = ratelimit.NewRates(l.Rates)
 	}
 	if l.ClaimsPerSecond > 0 {
-		g.claims = limits.NewWindow[docid.AppID](limits.Rate{Count: l.ClaimsPerSecond, Per: time.Second}, l.Rates.MaxEntries)
+		g.claims = ratelimit.NewWindow[docid.AppID](ratelimit.Rate{Count: l.ClaimsPerSecond, Per: time.Second}, l.Rates.MaxEntries)
 	}
 	var err error
 	g.gossip, err = cfg.Bus.Subscribe(opsSubject, bus.HandlerFunc(func(_, _ string, message []byte) {
@@ -189,11 +191,11 @@ func (n *Node) knows(token string) bool {
 // are mostly a proxy that --trusted-proxy does not name: that is counted, and said once.
 func (n *Node) address(r *http.Request) netip.Addr {
 	trusted := n.gate.limits.TrustedProxies
-	if r.Header.Get("X-Forwarded-For") != "" && !limits.FromProxy(r, trusted) && n.gate.unheeded.Add(1) == 1 {
+	if r.Header.Get("X-Forwarded-For") != "" && !ratelimit.FromProxy(r, trusted) && n.gate.unheeded.Add(1) == 1 {
 		n.log.Warn("X-Forwarded-For of a peer that --trusted-proxy does not name is not believed: if it is your proxy, its clients share one address and its limits",
 			"peer", r.RemoteAddr)
 	}
-	return limits.ClientIP(r, trusted)
+	return ratelimit.ClientIP(r, trusted)
 }
 
 // full reports whether no more clients may come from the address.
@@ -228,8 +230,8 @@ func (g *gate) caller(address netip.Addr, wait func(keys func()) error) authn.Ca
 }
 
 // plan is what the token's app may have.
-func plan(grant *authn.Grant) limits.Plan {
-	return limits.Plan{
+func plan(grant *authn.Grant) quota.Plan {
+	return quota.Plan{
 		MaxConnections: grant.Limits.MaxConnections,
 		MaxDocuments:   grant.Limits.MaxDocuments,
 		MaxUsersPerDoc: grant.Limits.MaxUsersPerDoc,
@@ -238,13 +240,13 @@ func plan(grant *authn.Grant) limits.Plan {
 
 // guard is what a session may do: session.Guard.
 type guard struct {
-	budget limits.SessionBudget
-	meter  *limits.Meter // nil: operations are not counted
+	budget ratelimit.SessionBudget
+	meter  *quota.Meter // nil: operations are not counted
 	limit  int
 }
 
 func (g *gate) guard(grant *authn.Grant) *guard {
-	q := &guard{budget: limits.NewSessionBudget(g.limits.Sessions, time.Now()), limit: grant.Limits.OpsPerMinute}
+	q := &guard{budget: ratelimit.NewSessionBudget(g.limits.Sessions, time.Now()), limit: grant.Limits.OpsPerMinute}
 	if ceiling := g.limits.OpsPerMinute; ceiling > 0 && (q.limit == 0 || ceiling < q.limit) {
 		q.limit = ceiling
 	}
@@ -282,7 +284,7 @@ const (
 // tooMany answers 429. Browsers show a WebSocket handshake that is answered so as
 // a failed connection.
 func tooMany(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", strconv.Itoa(limits.RetryAfter))
+	w.Header().Set("Retry-After", strconv.Itoa(ratelimit.RetryAfter))
 	writeError(w, http.StatusTooManyRequests, "rate_limited", "Too many requests from this address; try again later")
 }
 
@@ -303,6 +305,6 @@ func counts(err error) bool {
 // crowded reports whether a refusal is for a limit of the plan, and there were so many
 // from the address that it is not worth a WebSocket any more.
 func (g *gate) crowded(address netip.Addr, err error) bool {
-	exceeded := (*limits.ExceededError)(nil)
+	exceeded := (*quota.ExceededError)(nil)
 	return errors.As(err, &exceeded) && g.rates != nil && !g.rates.Crowded.Take(address)
 }

@@ -19,13 +19,13 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // refusals are what an address, and a token, may be refused in a test.
 func refusals(count int) func(*Config) {
 	return func(c *Config) {
-		c.Limits.Rates.Refused, c.Limits.Rates.RefusedToken = limits.Rate{Count: count, Per: time.Hour}, limits.Rate{Count: count, Per: time.Hour}
+		c.Limits.Rates.Refused, c.Limits.Rates.RefusedToken = ratelimit.Rate{Count: count, Per: time.Hour}, ratelimit.Rate{Count: count, Per: time.Hour}
 	}
 }
 
@@ -117,7 +117,7 @@ func TestALimitOfThePlanIsNoAbuse(t *testing.T) {
 
 func TestATightLoopAtALimitOfThePlanIsAnsweredCheaply(t *testing.T) {
 	w := newWorld(t)
-	n := w.node("eu-central-1", "a", func(c *Config) { c.Limits.Rates.Admitted = limits.Rate{Count: 3, Per: time.Hour} })
+	n := w.node("eu-central-1", "a", func(c *Config) { c.Limits.Rates.Admitted = ratelimit.Rate{Count: 3, Per: time.Hour} })
 	token := w.token(authn.Subject{Limits: authn.Limits{MaxConnections: 1}})
 	open(t, n, "full", token)
 	for i, want := range []int{closecode.Connections, closecode.Connections, closecode.Connections, http.StatusTooManyRequests} {
@@ -199,7 +199,7 @@ func TestWhoWaitsForKeysTakesNoSlotAndIsBoundedByAddress(t *testing.T) {
 	}
 	t.Cleanup(verifier.Close)
 	n := w.node("eu-central-1", "a", trustLoopback, func(c *Config) { c.Verifier, c.Limits.Handshakes = verifier, 1 })
-	n.gate.keys = limits.NewCrowd[netip.Addr](1)
+	n.gate.keys = ratelimit.NewCrowd[netip.Addr](1)
 
 	slow := w.token(authn.Subject{Tenant: "slow", App: "notes", License: license})
 	wait := func(address string) (int, error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // ServeHTTP takes everything that a client sends. A WebSocket upgrade is a
@@ -103,7 +103,7 @@ func isUpgrade(r *http.Request) bool {
 func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 	query := docid.ParseQuery(r.URL.RawQuery)
 	credentials := authn.FromRequest(r, query, !n.cfg.NoQueryToken)
-	address := limits.ClientIP(r, n.gate.limits.TrustedProxies)
+	address := ratelimit.ClientIP(r, n.gate.limits.TrustedProxies)
 	met := n.standing(address, credentials.Token)
 	switch {
 	case met == blocked:
@@ -277,7 +277,7 @@ func (n *Node) tooManyRequests(w http.ResponseWriter, r *http.Request, why strin
 
 // remember notes a refusal for operators.
 func (n *Node) remember(r *http.Request, status int, reason, detail string) {
-	client := remote(r, limits.ClientIP(r, n.gate.limits.TrustedProxies))
+	client := remote(r, ratelimit.ClientIP(r, n.gate.limits.TrustedProxies))
 	n.recent.refuse(control.Refusal{
 		Code: status, Reason: reason, Detail: detail, Request: strings.TrimPrefix(r.URL.Path, "/"),
 		Remote: client, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),

@@ -15,7 +15,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // registry opens what another node knows of the pins. Closing it gives its lease
@@ -117,7 +117,7 @@ func TestAnAddressThatNamesUnknownIssuersLeavesTheOthersTheirs(t *testing.T) {
 	n := w.node("eu-central-1", "a", func(c *Config) {
 		c.Verifier = verifier
 		trustLoopback(c)
-		c.Limits.Rates.Refused = limits.Rate{Count: may, Per: time.Hour}
+		c.Limits.Rates.Refused = ratelimit.Rate{Count: may, Per: time.Hour}
 	})
 	ask := func(address, tenant string) int {
 		return n.forwarded(address, "/discovery?documentName=todo", w.token(authn.Subject{Tenant: docid.Tenant(tenant), App: "notes", License: license}))
@@ -155,8 +155,8 @@ func TestARefusedRequestIsToldOfItsClientAndNotOfTheProxy(t *testing.T) {
 func TestARequestThatComesTooOftenIsRemembered(t *testing.T) {
 	w := newWorld(t)
 	n := w.node("eu-central-1", "a", trustLoopback, func(c *Config) {
-		one := limits.Rate{Count: 1, Per: time.Hour}
-		c.Limits.Rates = limits.RateConfig{Refused: one, Admitted: one, Usage: one, Health: one}
+		one := ratelimit.Rate{Count: 1, Per: time.Hour}
+		c.Limits.Rates = ratelimit.RateConfig{Refused: one, Admitted: one, Usage: one, Health: one}
 	})
 	good := w.token(authn.Subject{})
 	for i, c := range []struct{ target, token, detail string }{

@@ -9,7 +9,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/quota"
 	"github.com/wsnode/wsnode/relay/roster"
 )
 
@@ -98,7 +98,7 @@ func TestWhatChangesFromTryToTryMakesNoNewRefusal(t *testing.T) {
 		expired := knock("todo", "192.0.2.1:1")
 		expired.Detail = fmt.Sprintf("invalid token: expired: %ds ago", i)
 		full := knock("todo", "192.0.2.1:1")
-		exceeded := &limits.ExceededError{Kind: limits.Documents, Limit: 50, Active: 50 + i}
+		exceeded := &quota.ExceededError{Kind: quota.Documents, Limit: 50, Active: 50 + i}
 		full.Code, full.Reason, full.Detail = closecode.Documents, exceeded.Error(), exceeded.Error()
 		m.refuse(expired)
 		m.refuse(full)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // proxied takes connections from trusted proxies only, which say at the beginning of
@@ -87,7 +87,7 @@ func (p *proxied) run() {
 			}
 			continue
 		}
-		if !limits.IsTrusted(c.RemoteAddr(), p.trusted) {
+		if !ratelimit.IsTrusted(c.RemoteAddr(), p.trusted) {
 			p.complain("a connection is closed: with --proxy-protocol they come from a --trusted-proxy only", "from", c.RemoteAddr().String())
 			_ = c.Close()
 			continue

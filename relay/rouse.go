@@ -10,7 +10,8 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/conn"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/quota"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // Who changes networks leaves a connection behind that nobody hears the end of, and
@@ -37,14 +38,14 @@ type crowded struct {
 // rousing is a node's part in that.
 type rousing struct {
 	silent, patience time.Duration
-	often            *limits.Window[crowded]
+	often            *ratelimit.Window[crowded]
 	asked            *bus.Subscription
 }
 
 func (n *Node) openRousing() (err error) {
 	r := &n.rousing
 	r.silent, r.patience = cmp.Or(n.cfg.rouseSilent, rouseSilent), cmp.Or(n.cfg.rousePatience, rousePatience)
-	r.often = limits.NewWindow[crowded](limits.Rate{Count: 1, Per: rouseEvery}, 0)
+	r.often = ratelimit.NewWindow[crowded](ratelimit.Rate{Count: 1, Per: rouseEvery}, 0)
 	r.asked, err = n.cfg.Bus.Subscribe(rouseSubject, bus.HandlerFunc(func(_, reply string, message []byte) {
 		var what crowded
 		if json.Unmarshal(message, &what) != nil || !r.often.Take(what) {
@@ -63,9 +64,9 @@ func (n *Node) openRousing() (err error) {
 
 // makeRoom ends sessions that are gone, on all nodes of the region, and reports whether
 // it was worth while to try: not again for the same app or document within a moment.
-func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit limits.Kind) bool {
+func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kind) bool {
 	what := crowded{App: doc.AppID()}
-	if limit == limits.Users {
+	if limit == quota.Users {
 		what.Document = doc.Name
 	}
 	if !n.rousing.often.Take(what) {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/conn"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/overload"
 )
 
 // Server settings that hold for every client.
@@ -25,10 +25,10 @@ const (
 
 // ServerConfig says how a Server meets those who connect. Its zero value is useful.
 type ServerConfig struct {
-	Log            *slog.Logger        // nil: nowhere
-	TrustedProxies []netip.Prefix      // which bring the clients of many addresses
-	ProxyProtocol  bool                // and say whose each connection is; others are refused
-	Descriptors    *limits.Descriptors // clients leave a reserve of them; nil: any number
+	Log            *slog.Logger          // nil: nowhere
+	TrustedProxies []netip.Prefix        // which bring the clients of many addresses
+	ProxyProtocol  bool                  // and say whose each connection is; others are refused
+	Descriptors    *overload.Descriptors // clients leave a reserve of them; nil: any number
 }
 
 // Server serves a handler on listeners, made for a Node: connections can be
@@ -37,7 +37,7 @@ type ServerConfig struct {
 type Server struct {
 	http        http.Server
 	log         *slog.Logger
-	descriptors *limits.Descriptors
+	descriptors *overload.Descriptors
 	arrivals    *arrivals
 	proxies     []netip.Prefix // by the PROXY protocol; nil: it is not spoken
 

@@ -23,7 +23,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/overload"
 	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/version"
 )
@@ -168,7 +168,7 @@ func (l *links) serve(o *Options) {
 	if o.Listener == nil {
 		return
 	}
-	descriptors := limits.NewDescriptors()
+	descriptors := overload.NewDescriptors()
 	l.server = NewServer(&l.front, ServerConfig{Log: o.Config.Log, TrustedProxies: o.Config.Limits.TrustedProxies, ProxyProtocol: o.ProxyProtocol, Descriptors: descriptors})
 	o.Config.Server, o.Config.Limits.Capacity.Descriptors = l.server, descriptors
 	go func() {

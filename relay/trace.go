@@ -11,7 +11,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/quota"
 )
 
 // tracer goes the way of connect without leaving anything behind: it looks where
@@ -154,11 +154,11 @@ func limitsInWords(l authn.Limits) string {
 
 // limits compares what the app uses, up to some seconds old, with what it may.
 func (t *tracer) limits(ctx context.Context) (string, error) {
-	var most limits.Plan
+	var most quota.Plan
 	if t.grant != nil {
 		most = plan(t.grant)
 	}
-	if most = most.Within(t.n.gate.limits.Ceilings); most == (limits.Plan{}) {
+	if most = most.Within(t.n.gate.limits.Ceilings); most == (quota.Plan{}) {
 		return "none", nil
 	}
 	counts, err := t.n.gate.usage.Of(ctx, t.doc.AppID())
@@ -170,11 +170,11 @@ func (t *tracer) limits(ctx context.Context) (string, error) {
 	isNew := t.state == kvpin.Free || t.state == kvpin.Grace
 	switch {
 	case most.MaxConnections > 0 && counts.Connections >= most.MaxConnections:
-		return detail, &limits.ExceededError{Kind: limits.Connections, Limit: most.MaxConnections, Active: counts.Connections}
+		return detail, &quota.ExceededError{Kind: quota.Connections, Limit: most.MaxConnections, Active: counts.Connections}
 	case most.MaxDocuments > 0 && counts.Documents >= most.MaxDocuments && isNew:
-		return detail, &limits.ExceededError{Kind: limits.Documents, Limit: most.MaxDocuments, Active: counts.Documents}
+		return detail, &quota.ExceededError{Kind: quota.Documents, Limit: most.MaxDocuments, Active: counts.Documents}
 	case most.MaxUsersPerDoc > 0 && t.users() >= most.MaxUsersPerDoc:
-		return detail, &limits.ExceededError{Kind: limits.Users, Limit: most.MaxUsersPerDoc, Active: t.users()}
+		return detail, &quota.ExceededError{Kind: quota.Users, Limit: most.MaxUsersPerDoc, Active: t.users()}
 	}
 	return detail, nil
 }

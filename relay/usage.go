@@ -6,13 +6,13 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // usage tells an app what it uses of its plan, over all nodes and regions.
 func (n *Node) usage(w http.ResponseWriter, r *http.Request) {
 	credentials := authn.FromRequest(r, docid.ParseQuery(r.URL.RawQuery), !n.cfg.NoQueryToken)
-	grant, err := n.verify(r.Context(), credentials.Token, n.gate.caller(limits.ClientIP(r, n.gate.limits.TrustedProxies), nil))
+	grant, err := n.verify(r.Context(), credentials.Token, n.gate.caller(ratelimit.ClientIP(r, n.gate.limits.TrustedProxies), nil))
 	if err != nil {
 		n.writeRefusal(w, r, err)
 		return

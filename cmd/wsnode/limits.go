@@ -7,7 +7,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wsnode/wsnode/relay"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/overload"
+	"github.com/wsnode/wsnode/relay/quota"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -18,7 +20,7 @@ type limitFlags struct {
 	refused, admitted, usage, health  int
 	maxConnections, handshakes        int
 	maxMemory                         int64
-	ceilings                          limits.Plan
+	ceilings                          quota.Plan
 	opsPerMinute, claimsPerSecond     int
 	awareness                         int
 	messages, bytes, answers          float64
@@ -29,7 +31,7 @@ type limitFlags struct {
 }
 
 func (f *limitFlags) register(fl *pflag.FlagSet) {
-	rates, session := limits.DefaultRates(), limits.DefaultSessionRates()
+	rates, session := ratelimit.DefaultRates(), ratelimit.DefaultSessionRates()
 	fl.StringArrayVar(&f.proxies, "trusted-proxy", nil, "CIDR of proxies whose X-Forwarded-For is believed; repeat for each")
 	fl.IntVar(&f.refused, "refused-per-minute", rates.Refused.Count, "refused handshakes and failed discoveries per client address; 0: any number")
 	fl.IntVar(&f.admitted, "admitted-per-minute", rates.Admitted.Count, "successful handshakes and discoveries per client address; 0: any number")
@@ -94,17 +96,17 @@ func (f *limitFlags) apply(c *relay.Config, fl *pflag.FlagSet) error {
 		}
 		proxies = append(proxies, prefix)
 	}
-	perMinute := func(count int) limits.Rate {
+	perMinute := func(count int) ratelimit.Rate {
 		if count <= 0 {
-			return limits.Rate{}
+			return ratelimit.Rate{}
 		}
-		return limits.Rate{Count: count, Per: time.Minute}
+		return ratelimit.Rate{Count: count, Per: time.Minute}
 	}
-	rates := limits.RateConfig{
+	rates := ratelimit.RateConfig{
 		Refused: perMinute(f.refused), Admitted: perMinute(f.admitted), Usage: perMinute(f.usage), Health: perMinute(f.health),
 	}
 	if f.refused > 0 {
-		rates.RefusedToken = limits.DefaultRates().RefusedToken
+		rates.RefusedToken = ratelimit.DefaultRates().RefusedToken
 	}
 	c.Sessions.MaxMessageBytes, c.Sessions.MaxDocumentBytes = f.maxMessageBytes, f.maxDocumentBytes
 	if c.Conns.MaxIncomingBytes = -1; f.maxIncomingBytes > 0 {
@@ -114,9 +116,9 @@ func (f *limitFlags) apply(c *relay.Config, fl *pflag.FlagSet) error {
 	c.Store.MaxBytes = f.maxDocumentBytes
 	c.Limits = relay.Limits{
 		Rates: rates, TrustedProxies: proxies,
-		Capacity: limits.GaugeConfig{MaxConnections: f.maxConnections, MaxMemory: f.maxMemory},
+		Capacity: overload.GaugeConfig{MaxConnections: f.maxConnections, MaxMemory: f.maxMemory},
 		Ceilings: f.ceilings, AwarenessClients: f.awareness, AppBytes: f.maxAppBytes, OpsPerMinute: f.opsPerMinute, ClaimsPerSecond: f.claimsPerSecond, Handshakes: f.handshakes,
-		Sessions: limits.SessionRates{Messages: f.messages, Bytes: f.bytes, Answers: f.answers},
+		Sessions: ratelimit.SessionRates{Messages: f.messages, Bytes: f.bytes, Answers: f.answers},
 	}
 	return nil
 }

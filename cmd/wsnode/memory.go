@@ -9,7 +9,7 @@ import (
 	"runtime/metrics"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/overload"
 )
 
 // memoryShare of the container's limit is the collector's goal, unless GOMEMLIMIT
@@ -33,7 +33,7 @@ func gcPercent(live uint64) int {
 // tuneMemory sets the garbage collector, and gives memory back to the system while
 // the process rests, until ctx ends.
 func tuneMemory(ctx context.Context) {
-	if limit := limits.MemoryLimit(); limit > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+	if limit := overload.MemoryLimit(); limit > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(int64(float64(limit) * memoryShare))
 	}
 	fixed := os.Getenv("GOGC") != ""

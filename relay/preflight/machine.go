@@ -5,7 +5,7 @@ import (
 	"math"
 	"runtime/debug"
 
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/overload"
 )
 
 // Machine is what a process may use, and what it is told that it may.
@@ -20,7 +20,7 @@ type Machine struct {
 
 // ThisMachine is that of this process.
 func ThisMachine() Machine {
-	m := Machine{Files: limits.NewDescriptors().Most(), Cgroup: limits.CgroupMemory()}
+	m := Machine{Files: overload.NewDescriptors().Most(), Cgroup: overload.CgroupMemory()}
 	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
 		m.GoMemory = limit
 	}

@@ -21,14 +21,14 @@ var below = []string{"natsconn", "relay/wire", "relay/ystore", "relay/awareness"
 // is not listed belongs nowhere: find its place in the design first.
 var mayImport = map[string][]string{
 	"relay": append([]string{
-		"authn", "kvpin", "relay/conn", "relay/session", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/limits", "relay/control", "relay/docs", "relay/admin", "relay/version", "relay/storage", "natsconn",
+		"authn", "kvpin", "relay/conn", "relay/session", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/quota", "relay/ratelimit", "relay/overload", "relay/control", "relay/docs", "relay/admin", "relay/version", "relay/storage", "natsconn",
 	}, below...),
 	"relay/session": append([]string{"relay/conn"}, below...),
 	"relay/conn":    nil,
 	// Of wire, ystore and awareness it knows nothing: that is the room's.
 	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
-	"relay/limits":  append([]string{"authn", "kvpin"}, below...),
+	"relay/quota":   {"docid", "kvpin", "natsconn"},
 	"relay/control": below,
 	"relay/docs":    {"docid", "kvpin", "relay/storage", "relay/ystore"},
 	"relay/admin":   below,
@@ -39,6 +39,8 @@ var mayImport = map[string][]string{
 	"kvpin/kv":        {"natsconn"},
 	"kvpin/kv/kvtest": {"kvpin/kv"},
 	"relay/roster":    nil,
+	"relay/ratelimit": nil,
+	"relay/overload":  nil,
 	"relay/oplog":     {"relay/awareness"},
 	"relay/version":   {"relay/oplog"},
 	"relay/bus":       {"docid", "natsconn"},
@@ -64,7 +66,7 @@ var mayImport = map[string][]string{
 
 	// For commands and tests only: it looks at what a node would be made of.
 	"relay/preflight": {
-		"authn", "docid", "kvpin", "natsconn", "relay/bus", "relay/control", "relay/history", "relay/limits", "relay/oplog", "relay/storage",
+		"authn", "docid", "kvpin", "natsconn", "relay/bus", "relay/control", "relay/history", "relay/oplog", "relay/overload", "relay/storage",
 	},
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
-	"github.com/wsnode/wsnode/relay/limits"
+	"github.com/wsnode/wsnode/relay/quota"
 )
 
 // The roots see all of their accounts. Only the tests have them.
@@ -87,7 +87,7 @@ func newWorld(t *testing.T) *world {
 	// A node of each region answers about usage.
 	for _, user := range []string{registryPod, foreignPod} {
 		nc := w.connect(t, user)
-		x := limits.OpenNATSExchange(func(l docid.LicenseRegion) *nats.Conn { return nc })
+		x := quota.OpenNATSExchange(func(l docid.LicenseRegion) *nats.Conn { return nc })
 		t.Cleanup(x.Close)
 		if _, err := x.Answer(doc.AppID(), func() []byte { return []byte("wss://evil.example") }); err != nil {
 			t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
-	"github.com/wsnode/wsnode/relay/limits"
 	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/quota"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 )
@@ -246,7 +246,7 @@ func TestNodesOfOtherRegionsNeedTheRegistryOnly(t *testing.T) {
 			t.Errorf("limits: %v", err)
 		}
 	}
-	answering, asking := limits.OpenNATSExchange(here.Conn), limits.OpenNATSExchange(there.Conn)
+	answering, asking := quota.OpenNATSExchange(here.Conn), quota.OpenNATSExchange(there.Conn)
 	defer answering.Close()
 	defer asking.Close()
 	stop, err := answering.Answer(doc.AppID(), func() []byte { return []byte("7") })
