@@ -256,20 +256,15 @@ func readLimits(g *Grant, c claims) error {
 	if err != nil {
 		return c.bad("limits", "an object, or a string that holds its JSON")
 	}
-	for name, limit := range map[string]*int{
-		"maxConnections": &g.Limits.MaxConnections,
-		"maxDocuments":   &g.Limits.MaxDocuments,
-		"maxUsersPerDoc": &g.Limits.MaxUsersPerDoc,
-		"opsPerMinute":   &g.Limits.OpsPerMinute,
-	} {
-		if !plan.has(name) {
+	for _, limit := range LimitClaims {
+		if !plan.has(limit.Name) {
 			continue
 		}
 		var n float64
-		if json.Unmarshal(plan[name], &n) != nil || n < 0 || n > math.MaxInt32 || n != math.Trunc(n) {
-			return badClaim("limits", "expected a whole number from 0 on in %s", name)
+		if json.Unmarshal(plan[limit.Name], &n) != nil || n < 0 || n > math.MaxInt32 || n != math.Trunc(n) {
+			return badClaim("limits", "expected a whole number from 0 on in %s", limit.Name)
 		}
-		*limit = int(n)
+		*limit.Field(&g.Limits) = int(n)
 	}
 	return nil
 }

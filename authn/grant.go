@@ -29,14 +29,6 @@ type Grant struct {
 	documents  []documentRule // in the token's order
 }
 
-// Limits are an app's plan. Zero means that the token sets no limit.
-type Limits struct {
-	MaxConnections int
-	MaxDocuments   int
-	MaxUsersPerDoc int
-	OpsPerMinute   int
-}
-
 // Access is what a session may do with a document.
 type Access int
 

@@ -107,7 +107,7 @@ func (i *Issuer) Mint(s Subject) (string, error) {
 		claims["regionCode"] = s.RegionCode
 	}
 	if s.Limits != (Limits{}) {
-		claims["limits"] = s.Limits.claim()
+		claims["limits"] = s.Limits.Set()
 	}
 	if len(s.Domains) > 0 {
 		claims["allowedDomains"] = s.Domains
@@ -130,14 +130,4 @@ func (i *Issuer) Sign(claims map[string]any) (string, error) {
 		return "", err
 	}
 	return i.key.sign(payload)
-}
-
-// claim spells the limits that are set.
-func (l Limits) claim() map[string]int {
-	all := map[string]int{
-		"maxConnections": l.MaxConnections, "maxDocuments": l.MaxDocuments,
-		"maxUsersPerDoc": l.MaxUsersPerDoc, "opsPerMinute": l.OpsPerMinute,
-	}
-	maps.DeleteFunc(all, func(_ string, n int) bool { return n == 0 })
-	return all
 }

@@ -136,14 +136,9 @@ func holdersInWords(n int) string {
 // limitsInWords names the limits that a token sets.
 func limitsInWords(l authn.Limits) string {
 	var set []string
-	for _, limit := range []struct {
-		claim string
-		n     int
-	}{
-		{"maxConnections", l.MaxConnections}, {"maxDocuments", l.MaxDocuments}, {"maxUsersPerDoc", l.MaxUsersPerDoc}, {"opsPerMinute", l.OpsPerMinute},
-	} {
-		if limit.n > 0 {
-			set = append(set, fmt.Sprintf("%s %d", limit.claim, limit.n))
+	for _, limit := range authn.LimitClaims {
+		if n := *limit.Field(&l); n > 0 {
+			set = append(set, fmt.Sprintf("%s %d", limit.Name, n))
 		}
 	}
 	if set == nil {

@@ -22,10 +22,10 @@ import (
 
 // tokenFlags say what a token is to allow, and who signs it.
 type tokenFlags struct {
-	devURL, key, issuer, audience, scope                  string
-	tenant, app, license, region, ttl, access             string
-	domains, documents                                    []string
-	maxConnections, maxDocuments, maxUsersPerDoc, opsRate int
+	devURL, key, issuer, audience, scope      string
+	tenant, app, license, region, ttl, access string
+	domains, documents                        []string
+	limits                                    authn.Limits
 }
 
 const defaultDevURL = "http://127.0.0.1:8080"
@@ -83,10 +83,9 @@ func (c *cli) mintCommand(use, short string) *cobra.Command {
 	fl.StringVar(&f.ttl, "ttl", "", "how long the token is good for, such as 90s or 1h (default: 1h)")
 	fl.StringVar(&f.access, "access", "", "readonly or readwrite")
 	fl.StringArrayVar(&f.domains, "domain", nil, "allowed origin; repeat for more")
-	fl.IntVar(&f.maxConnections, "max-connections", 0, "limit of the app; 0: none")
-	fl.IntVar(&f.maxDocuments, "max-documents", 0, "limit of the app; 0: none")
-	fl.IntVar(&f.maxUsersPerDoc, "max-users-per-doc", 0, "limit of each document; 0: none")
-	fl.IntVar(&f.opsRate, "ops-per-minute", 0, "limit of the app; 0: none")
+	for _, limit := range authn.LimitClaims {
+		fl.IntVar(limit.Field(&f.limits), limit.Flag, 0, "limit of "+limit.Of+"; 0: none")
+	}
 	return cmd
 }
 
@@ -108,13 +107,8 @@ func (f *tokenFlags) query() url.Values {
 			q.Set(key, value)
 		}
 	}
-	for key, value := range map[string]int{
-		"maxConnections": f.maxConnections, "maxDocuments": f.maxDocuments,
-		"maxUsersPerDoc": f.maxUsersPerDoc, "opsPerMinute": f.opsRate,
-	} {
-		if value != 0 {
-			q.Set(key, count(value))
-		}
+	for key, value := range f.limits.Set() {
+		q.Set(key, count(value))
 	}
 	for _, domain := range f.domains {
 		q.Add("domain", domain)
@@ -159,9 +153,7 @@ func (f *tokenFlags) sign() (string, error) {
 	s := authn.Subject{
 		Tenant: docid.Tenant(orElse(f.tenant, "dev")), App: docid.App(orElse(f.app, "demo")),
 		License: docid.LicenseRegion(orElse(f.license, "aws-eu-west-1")), RegionCode: f.region,
-		Limits: authn.Limits{
-			MaxConnections: f.maxConnections, MaxDocuments: f.maxDocuments, MaxUsersPerDoc: f.maxUsersPerDoc, OpsPerMinute: f.opsRate,
-		},
+		Limits:  f.limits,
 		Domains: f.domains, Documents: f.documents, Audience: f.audience, ReadOnly: f.access == "readonly",
 		Extra: map[string]any{"scope": f.scope},
 	}

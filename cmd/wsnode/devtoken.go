@@ -35,15 +35,19 @@ func (d *dev) token(w http.ResponseWriter, r *http.Request) {
 }
 
 // tokenParameters are what a token may be asked for.
-var tokenParameters = []string{
-	"tenant", "app", "dbCode", "regionCode", "ttl", "access", "document", "domain",
-	"maxConnections", "maxDocuments", "maxUsersPerDoc", "opsPerMinute",
+func tokenParameters() []string {
+	names := []string{"tenant", "app", "dbCode", "regionCode", "ttl", "access", "document", "domain"}
+	for _, limit := range authn.LimitClaims {
+		names = append(names, limit.Name)
+	}
+	return names
 }
 
 func devSubject(q url.Values) (s authn.Subject, err error) {
+	known := tokenParameters()
 	for key := range q {
-		if !slices.Contains(tokenParameters, key) {
-			return s, fmt.Errorf("%s: no such parameter: expected any of %s", key, strings.Join(tokenParameters, ", "))
+		if !slices.Contains(known, key) {
+			return s, fmt.Errorf("%s: no such parameter: expected any of %s", key, strings.Join(known, ", "))
 		}
 	}
 	get := func(key, fallback string) string {
@@ -66,13 +70,12 @@ func devSubject(q url.Values) (s authn.Subject, err error) {
 	default:
 		return s, fmt.Errorf("access=%q: expected readonly or readwrite", access)
 	}
-	for key, limit := range map[string]*int{
-		"maxConnections": &s.Limits.MaxConnections, "maxDocuments": &s.Limits.MaxDocuments,
-		"maxUsersPerDoc": &s.Limits.MaxUsersPerDoc, "opsPerMinute": &s.Limits.OpsPerMinute,
-	} {
-		if *limit, err = strconv.Atoi(get(key, "0")); err != nil || *limit < 0 {
-			return s, fmt.Errorf("%s=%q: expected a number, 0 for no limit", key, q.Get(key))
+	for _, limit := range authn.LimitClaims {
+		n, err := strconv.Atoi(get(limit.Name, "0"))
+		if err != nil || n < 0 {
+			return s, fmt.Errorf("%s=%q: expected a number, 0 for no limit", limit.Name, q.Get(limit.Name))
 		}
+		*limit.Field(&s.Limits) = n
 	}
 	return s, nil
 }
