@@ -24,13 +24,14 @@ const user = 65532
 // maxCompressed bounds what a machine has to fetch, in bytes.
 const maxCompressed = 30 << 20
 
-// architectures are those that the image is made for, in the order of its index.
+// architectures are those that a release's image is made for, in the order of its index.
 var architectures = []string{"amd64", "arm64"}
 
 // release says what the image is of. Two builds of one release are the same bytes.
 type release struct {
 	version, revision string
 	created           time.Time // of the commit
+	architectures     []string
 }
 
 // labels are the annotations of the image, under the names of the OCI.
@@ -48,11 +49,11 @@ func (r release) labels() map[string]string {
 	}
 }
 
-// build makes the image for all architectures of the files in from, which has a
+// build makes the image for the release's architectures of the files in from, which has a
 // folder linux_ARCH with wsnode and wsctl for each.
 func build(from string, license []byte, r release) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, arch := range architectures {
+	for _, arch := range r.architectures {
 		files, err := contents(filepath.Join(from, "linux_"+arch), license)
 		if err != nil {
 			return nil, err

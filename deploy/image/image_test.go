@@ -38,7 +38,7 @@ func buildFrom(t *testing.T, text string) (out, said string) {
 		}
 	}
 	out = filepath.Join(t.TempDir(), "image")
-	said, err := run(from, "../../LICENSE", out, "v1.2.3", "c949dad", strconv.Itoa(commitTime))
+	said, err := run(from, "../../LICENSE", out, "v1.2.3", "c949dad", strconv.Itoa(commitTime), architectures)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	for _, args := range [][]string{
 		{"", "../../LICENSE", out, "v1", "c9", "yesterday"}, {"", "../../LICENSE", out, "", "c9", "1"}, {t.TempDir(), "../../LICENSE", out, "v1", "c9", "1"},
 	} {
-		if _, err := run(args[0], args[1], args[2], args[3], args[4], args[5]); err == nil {
+		if _, err := run(args[0], args[1], args[2], args[3], args[4], args[5], architectures); err == nil {
 			t.Errorf("%q made an image", args)
 		}
 	}

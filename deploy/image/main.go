@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -16,15 +17,16 @@ import (
 
 func main() {
 	var (
-		from     = flag.String("from", "", "folder with linux_amd64 and linux_arm64, each with wsnode and wsctl")
+		from     = flag.String("from", "", "folder with linux_amd64 and so on, each with wsnode and wsctl")
 		license  = flag.String("license", "", "file with the license")
 		out      = flag.String("out", "", "folder for the layout; what is in it is removed")
 		version  = flag.String("version", "", "version of the release")
 		revision = flag.String("revision", "", "commit of the release")
 		created  = flag.String("created", "", "time of the commit, in seconds since 1970")
+		archs    = flag.String("arch", strings.Join(architectures, ","), "architectures, separated by commas")
 	)
 	flag.Parse()
-	digest, err := run(*from, *license, *out, *version, *revision, *created)
+	digest, err := run(*from, *license, *out, *version, *revision, *created, strings.Split(*archs, ","))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
@@ -32,7 +34,7 @@ func main() {
 	fmt.Printf("%s %s\n", *out, digest)
 }
 
-func run(from, license, out, version, revision, created string) (digest string, err error) {
+func run(from, license, out, version, revision, created string, archs []string) (digest string, err error) {
 	seconds, err := strconv.ParseInt(created, 10, 64)
 	if err != nil || out == "" || version == "" || revision == "" {
 		return "", fmt.Errorf("expected -from, -license, -out, -version, -revision and -created in seconds")
@@ -41,7 +43,7 @@ func run(from, license, out, version, revision, created string) (digest string, 
 	if err != nil {
 		return "", err
 	}
-	index, err := build(from, text, release{version, revision, time.Unix(seconds, 0).UTC()})
+	index, err := build(from, text, release{version, revision, time.Unix(seconds, 0).UTC(), archs})
 	if err != nil {
 		return "", err
 	}

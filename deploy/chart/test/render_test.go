@@ -4,11 +4,14 @@
 package test
 
 import (
+	"io"
+	"log"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"helm.sh/helm/v3/pkg/chart"
@@ -24,9 +27,15 @@ const (
 	namespace = "apps"
 )
 
+// read is the chart. It is rendered as often as a test asks, and not changed by that.
+var read = sync.OnceValues(func() (*chart.Chart, error) {
+	log.SetOutput(io.Discard) // Helm tells of each link that it follows
+	return loader.LoadDir("..")
+})
+
 func load(t testing.TB) *chart.Chart {
 	t.Helper()
-	c, err := loader.LoadDir("..")
+	c, err := read()
 	if err != nil {
 		t.Fatal(err)
 	}
