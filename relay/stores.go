@@ -11,6 +11,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/natsconn"
+	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
@@ -31,7 +32,7 @@ func guardStores(o *Options) stores {
 	for license, s := range o.Stores {
 		log := o.Config.Log.With("license", license)
 		found[license] = storage.NewGuard(storage.GuardConfig{
-			Store: s, License: license, Timeout: timeout,
+			Store: s, License: license, Timeout: timeout, Observe: observeStore(o.Config.Metrics),
 			Changed: func(err error) {
 				if err != nil {
 					log.Error("the store fails: documents that are open go on, others are refused", "error", err)
@@ -42,6 +43,52 @@ func guardStores(o *Options) stores {
 		})
 	}
 	return found
+}
+
+// observeStore measures calls to stores.
+func observeStore(m *admin.Metrics) func(storage.Op, int, time.Duration, error) {
+	return func(op storage.Op, bytes int, took time.Duration, err error) {
+		if op == storage.OpLoad {
+			m.StoreLoad(loadOutcome(err), took)
+		} else {
+			m.StoreSave(saveOutcome(err), took, bytes)
+		}
+	}
+}
+
+func loadOutcome(err error) string {
+	switch {
+	case err == nil:
+		return "found"
+	case errors.Is(err, storage.ErrAbsent):
+		return "absent"
+	case errors.Is(err, storage.ErrDeleted):
+		return "deleted"
+	case errors.Is(err, storage.ErrCorrupt):
+		return "corrupt"
+	}
+	return "failed"
+}
+
+func saveOutcome(err error) string {
+	switch {
+	case err == nil:
+		return "stored"
+	case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrDeleted):
+		return "conflict"
+	case errors.Is(err, storage.ErrRefused), errors.Is(err, storage.ErrTooLarge):
+		return "failed"
+	}
+	return "unknown"
+}
+
+// figures are what the metrics show of stores.
+func (s stores) figures() (all []admin.StoreFigures) {
+	for license, g := range s {
+		_, why := g.Down()
+		all = append(all, admin.StoreFigures{License: string(license), Up: why == nil})
+	}
+	return all
 }
 
 // of returns the store of a license region and its id, which is empty while no

@@ -3,7 +3,9 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
 )
@@ -201,4 +204,25 @@ func TestAStoreOfSeveralLicenseRegionsIsMarkedForAll(t *testing.T) {
 			t.Errorf("it is %+v, %v", id, err)
 		}
 	})
+}
+
+func TestOutcomesOfCallsToStoresAreThoseOfTheMetrics(t *testing.T) {
+	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
+	for err, expected := range map[error][2]string{
+		nil:                                    {"found", "stored"},
+		fmt.Errorf("x: %w", storage.ErrAbsent): {"absent", "unknown"},
+		storage.Mismatch(doc, storage.Info{Deleted: true}): {"deleted", "conflict"},
+		storage.Mismatch(doc, storage.Info{Version: "1"}):  {"failed", "conflict"},
+		storage.Corrupt(doc, "cut"):                        {"corrupt", "unknown"},
+		storage.ErrRefused:                                 {"failed", "failed"},
+		storage.ErrTooLarge:                                {"failed", "failed"},
+		context.DeadlineExceeded:                           {"failed", "unknown"},
+	} {
+		if got := [2]string{loadOutcome(err), saveOutcome(err)}; got != expected {
+			t.Errorf("%v: %v, expected %v", err, got, expected)
+		}
+		if !slices.Contains(admin.LoadOutcomes, loadOutcome(err)) || !slices.Contains(admin.SaveOutcomes, saveOutcome(err)) {
+			t.Errorf("%v: metrics do not know its outcome", err)
+		}
+	}
 }

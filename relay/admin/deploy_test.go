@@ -21,6 +21,7 @@ func everything(t *testing.T) map[string]bool {
 		return Figures{
 			Handshakes: map[string]int64{"admitted": 1}, AwarenessDropped: map[string]int64{"too_large": 1},
 			Registries: []RegistryFigures{{License: "aws-eu-west-1"}},
+			Stores:     []StoreFigures{{License: "aws-eu-west-1"}},
 			Tenants:    []TenantFigures{{Tenant: "acme"}},
 		}
 	})

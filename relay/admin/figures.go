@@ -49,6 +49,8 @@ type Figures struct {
 	History HistoryFigures
 
 	Registries []RegistryFigures
+	Stores     []StoreFigures
+	Kept       KeptFigures
 	Tenants    []TenantFigures // empty unless asked for
 }
 
@@ -157,6 +159,10 @@ var metrics = []metric{
 
 	{"nats_up", "1 while there is a connection to the region's NATS.", gauge, func(f *Figures) float64 { return truth(f.NATSConnected) }},
 	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATSReconnects) }},
+	{"store_dirty_documents", "Documents of this node with edits that their store does not have yet.", gauge, func(f *Figures) float64 { return float64(f.Kept.Dirty) }},
+	{"store_oldest_seconds", "Age of the oldest edit that its store does not have, as far as this node knows.", gauge, func(f *Figures) float64 { return f.Kept.Oldest.Seconds() }},
+	{"store_debts", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Debts) }},
+
 	{"region_strangers", "Nodes of the region that do not belong together with this one, such as those on another NATS cluster.", gauge, func(f *Figures) float64 { return float64(f.Strangers) }},
 	{"unheard_documents", "Documents that another node of the region has open by their pins, which is not heard.", gauge, func(f *Figures) float64 { return float64(f.Unheard) }},
 	{"nats_drops_total", "Episodes of messages dropped because handlers were slow.", counter, func(f *Figures) float64 { return float64(f.NATSDropped) }},
@@ -234,7 +240,7 @@ func (c *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range c.registries {
 		ch <- d
 	}
-	for _, d := range []*prometheus.Desc{handshakesDesc, droppedDesc, buildDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
+	for _, d := range []*prometheus.Desc{handshakesDesc, droppedDesc, buildDesc, storeUpDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
 		ch <- d
 	}
 }
@@ -252,6 +258,9 @@ func (c *figures) Collect(ch chan<- prometheus.Metric) {
 		for i, m := range registryMetrics {
 			send(c.registries[i], m.kind, m.value(&r), r.License)
 		}
+	}
+	for _, s := range f.Stores {
+		send(storeUpDesc, gauge, truth(s.Up), s.License)
 	}
 	for outcome, count := range f.Handshakes {
 		send(handshakesDesc, counter, float64(count), outcome)

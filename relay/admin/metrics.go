@@ -23,6 +23,7 @@ type Metrics struct {
 	handshake    prometheus.Histogram
 	registry     *prometheus.HistogramVec
 	failures     *prometheus.CounterVec
+	stores       *storeMetrics
 }
 
 // Buckets reach from what was measured on loopback to the deadlines.
@@ -51,11 +52,13 @@ func NewMetrics(into prometheus.Registerer, node, region string) *Metrics {
 			Name: namespace + "registry_failures_total", Help: "Operations on registries that got no answer, or none that settles them.",
 		}, []string{"operation"}),
 	}
+	m.stores = newStoreMetrics()
 	for _, operation := range registryOperations { // so that rates are known from the start
 		m.registry.WithLabelValues(operation)
 		m.failures.WithLabelValues(operation)
 	}
 	m.add(m.durable, m.answered, m.fanoutLocal, m.fanoutRemote, m.handshake, m.registry, m.failures)
+	m.add(m.stores.all()...)
 	return m
 }
 

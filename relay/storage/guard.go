@@ -29,7 +29,19 @@ type GuardConfig struct {
 	// Changed is told when the store begins to fail, and with nil when it works again.
 	// Nil disables it; it must not block.
 	Changed func(error)
+	// Observe is told of each load and save of a document: how many bytes it was about,
+	// how long it took and what came of it. Nil disables it; it must not block.
+	Observe func(op Op, bytes int, took time.Duration, err error)
 }
+
+// Op is what a Guard observes.
+type Op int
+
+// The operations.
+const (
+	OpLoad Op = iota
+	OpSave    // deletions, too
+)
 
 // Guard is a store that is used only while it is known to be the expected one. It
 // implements Store.
@@ -246,6 +258,7 @@ func (g *Guard) Load(ctx context.Context, d docid.Document, reserve Reserve) (St
 	}
 	bounded, limit, stop := g.bounded(ctx, 0)
 	defer stop()
+	began := time.Now()
 	var refused error
 	stored, err := g.cfg.Store.Load(bounded, d, func(ctx context.Context, bytes int64) error {
 		if limit != nil {
@@ -259,11 +272,18 @@ func (g *Guard) Load(ctx context.Context, d docid.Document, reserve Reserve) (St
 	})
 	if refused == nil {
 		err = g.finish(bounded, err)
+		g.observe(OpLoad, len(stored.Body), began, err)
 	}
 	if errors.Is(err, ErrAbsent) {
 		return Stored{}, g.absent(ctx, err)
 	}
 	return stored, err
+}
+
+func (g *Guard) observe(op Op, bytes int, began time.Time, err error) {
+	if g.cfg.Observe != nil {
+		g.cfg.Observe(op, bytes, time.Since(began), err)
+	}
 }
 
 // absent believes the store that there is nothing, or says why not.
@@ -291,9 +311,12 @@ func (g *Guard) Save(ctx context.Context, d docid.Document, expect Version, m Me
 	if err := g.writable(ctx, expect); err != nil {
 		return "", err
 	}
-	return call(ctx, g, int64(len(body)), func(ctx context.Context) (Version, error) {
+	began := time.Now()
+	version, err := call(ctx, g, int64(len(body)), func(ctx context.Context) (Version, error) {
 		return g.cfg.Store.Save(ctx, d, expect, m, body)
 	})
+	g.observe(OpSave, len(body), began, err)
+	return version, err
 }
 
 // writable keeps documents from being created in another store.
@@ -309,7 +332,10 @@ func (g *Guard) Delete(ctx context.Context, d docid.Document, expect Version, m 
 	if err := g.writable(ctx, expect); err != nil {
 		return "", err
 	}
-	return call(ctx, g, 0, func(ctx context.Context) (Version, error) { return g.cfg.Store.Delete(ctx, d, expect, m) })
+	began := time.Now()
+	version, err := call(ctx, g, 0, func(ctx context.Context) (Version, error) { return g.cfg.Store.Delete(ctx, d, expect, m) })
+	g.observe(OpSave, 0, began, err)
+	return version, err
 }
 
 // List implements Store.
