@@ -38,7 +38,7 @@ func newBucket(cfg *Config, license docid.LicenseRegion, store kv.Store) *bucket
 	b.sweeper = &sweeper{cfg: cfg, license: license, wake: make(chan struct{}, 1), requests: b.requests, clock: b.clock, lease: b.lease}
 	b.peers = newPeers(cfg, license, b.requests, b.clock, b.lease, b.sweeper.ask)
 	b.pins = &pins{
-		cfg: cfg, license: license, requests: b.requests, clock: b.clock, lease: b.lease, peers: b.peers, docs: b.docs,
+		cfg: cfg, license: license, requests: b.requests, clock: b.clock, lease: b.lease, peers: b.peers, docs: b.docs, regions: b.regions,
 		sweep: b.sweeper.ask,
 	}
 	b.sweeper.peers, b.sweeper.pins = b.peers, b.pins
@@ -73,6 +73,8 @@ func (b *bucket) regionLeases() string { return leasePrefix + string(b.cfg.Regio
 // notice takes what the watch reports.
 func (b *bucket) notice(c kv.Change) {
 	switch {
+	case c.Synced:
+		b.peers.sync()
 	case strings.HasPrefix(c.Key, leasePrefix):
 		b.peers.notice(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.Entry)
 	case strings.HasPrefix(c.Key, regionPrefix):

@@ -76,6 +76,10 @@ type Config struct {
 	// have its clients. ErrSilent says that there is one that does not answer, other
 	// errors that nobody could be asked. Nil disables the question.
 	Alive func(context.Context, docid.Document, Epoch) (bool, error)
+	// Covered is asked about a stored life whose last holder leaves: whether the store has
+	// all that its history holds. If not, or on an error, the pin is owed. Required with
+	// Store; must end within half a second or with its context.
+	Covered func(context.Context, docid.Document, Epoch) (bool, error)
 	// Unpinned is told of a document whose last holder the registry took out in the
 	// background: a release that was owed, or an orphan. Its history is to be purged
 	// once the pin is gone. May be nil; must not block.

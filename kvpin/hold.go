@@ -59,7 +59,15 @@ func (ps *pins) newHold(doc docid.Document, p Pin) *Hold {
 	return h
 }
 
-func newEpoch() Epoch { return Epoch(rand.Text()[:16]) }
+// newEpoch draws the epoch of a life that begins.
+func (ps *pins) newEpoch(ctx context.Context) (Epoch, error) {
+	random := rand.Text()[:16]
+	stored, err := ps.stores(ctx)
+	if stored {
+		random = docid.NewStoredEpoch(random)
+	}
+	return Epoch(random), err
+}
 
 func isUnsettled(err error) bool { return errors.Is(err, ErrUnsettled) }
 
@@ -149,13 +157,14 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 	if err != nil {
 		return Pin{}, false, err
 	}
-	fresh := Pin{Region: ps.cfg.Region, Epoch: newEpoch(), Holders: []Holder{me}, Since: time.Now()}
+	fresh := Pin{Region: ps.cfg.Region, Holders: []Holder{me}, Since: time.Now()}
 	p, ok, err := ps.clock.pinOf(e, ps.cfg.Grace)
 	if err != nil {
 		return Pin{}, false, err
 	}
 	if !ok {
-		return fresh, true, nil
+		fresh.Epoch, err = ps.newEpoch(ctx)
+		return fresh, true, err
 	}
 	if p.Region == ps.cfg.Region {
 		return p.with(me), !p.has(me) || d.doubted(e.Revision), nil
@@ -165,8 +174,15 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 	// must not take documents whose holders are just coming back.
 	if p, state, err := ps.judge(ctx, e); err != nil {
 		return Pin{}, false, err
-	} else if state != Orphaned || time.Since(lease.since) < ps.cfg.LeaseTTL {
+	} else if state != Orphaned && state != Owed || time.Since(lease.since) < ps.cfg.LeaseTTL {
 		return Pin{}, false, &PinnedError{d.name, p}
+	} else if alive, err := ps.regionAlive(ctx, p, state); err != nil {
+		return Pin{}, false, err
+	} else if alive {
+		return Pin{}, false, &PinnedError{d.name, p}
+	}
+	if fresh.Epoch, err = ps.newEpoch(ctx); err != nil {
+		return Pin{}, false, err
 	}
 	ps.takeovers.Add(1)
 	return fresh, true, nil

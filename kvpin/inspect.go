@@ -153,7 +153,7 @@ func (t leaseTable) judge(e kv.Entry, p Pin) (Pin, State) {
 		return Pin{Revision: e.Revision}, Free
 	}
 	if len(p.Holders) == 0 {
-		return p, Grace
+		return p, p.idle()
 	}
 	alive := p.without(func(h Holder) bool { return !t.leases[leaseKey(p.Region, h.Node)].covers(h.Lease) })
 	if len(alive.Holders) == 0 {

@@ -51,6 +51,10 @@ type Pin struct {
 	// Revision is the revision of the pin's key. Of a document without a pin it is
 	// the revision of what its expiry left, or 0.
 	Revision uint64
+	// Owed: the document is stored, and its store lacks what its history holds. There are
+	// no holders, and no grace period runs: the region keeps the document until that is
+	// stored.
+	Owed bool
 
 	ttl time.Duration // for which the key was written; 0: an earlier version did not say
 }
@@ -67,6 +71,9 @@ const (
 	Grace
 	// Orphaned: there are holders, and none has a current lease.
 	Orphaned
+	// Owed: there are no holders, and the region owes the store what the document's
+	// history holds.
+	Owed
 )
 
 // String returns the state in one lower-case word.
@@ -80,6 +87,8 @@ func (s State) String() string {
 		return "grace"
 	case Orphaned:
 		return "orphaned"
+	case Owed:
+		return "owed"
 	}
 	return fmt.Sprintf("state %d", int(s))
 }

@@ -25,6 +25,14 @@ func (ps *pins) lookup(ctx context.Context, doc docid.Document) (p Pin, s State,
 	return p, s, nil
 }
 
+// idle is the state of a pin without holders.
+func (p Pin) idle() State {
+	if p.Owed {
+		return Owed
+	}
+	return Grace
+}
+
 // judge says what an entry amounts to.
 func (ps *pins) judge(ctx context.Context, e kv.Entry) (Pin, State, error) {
 	p, ok, err := ps.clock.pinOf(e, ps.cfg.Grace)
@@ -35,7 +43,7 @@ func (ps *pins) judge(ctx context.Context, e kv.Entry) (Pin, State, error) {
 		return Pin{Revision: e.Revision}, Free, nil
 	}
 	if len(p.Holders) == 0 {
-		return p, Grace, nil
+		return p, p.idle(), nil
 	}
 	// One living holder is enough, so the cheap answers come first.
 	for _, h := range p.Holders {

@@ -25,6 +25,9 @@ type peers struct {
 	leases map[docid.NodeID]peer // of this region, from the watch
 	asked  map[Holder]time.Time  // when a holder was last found alive by asking
 	heard  time.Time             // when the watch last brought a lease
+
+	syncing sync.Once
+	synced  chan struct{} // closed when the watch has brought all leases of the region
 }
 
 type peer struct {
@@ -39,9 +42,12 @@ const askedLife = time.Second
 func newPeers(cfg *Config, license docid.LicenseRegion, requests *requests, clock *bucketClock, own *lease, sweep func(occasion)) *peers {
 	return &peers{
 		cfg: cfg, license: license, requests: requests, clock: clock, own: own, sweep: sweep,
-		leases: make(map[docid.NodeID]peer), asked: make(map[Holder]time.Time),
+		leases: make(map[docid.NodeID]peer), asked: make(map[Holder]time.Time), synced: make(chan struct{}),
 	}
 }
+
+// sync notes that the watch has brought all leases of the region.
+func (p *peers) sync() { p.syncing.Do(func() { close(p.synced) }) }
 
 // current reports whether the holder is known to be alive: a renewal was seen
 // within the time that a lease can be valid, or the leader said so just now.

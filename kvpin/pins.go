@@ -19,6 +19,7 @@ type pins struct {
 	lease    *lease
 	peers    *peers
 	docs     *documents
+	regions  *regions
 	sweep    func(occasion) // asks for a sweep
 	rooms    atomic.Pointer[Rooms]
 

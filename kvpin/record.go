@@ -30,12 +30,13 @@ type pinRecord struct {
 	Holders []Holder     `json:"holders"`
 	Since   time.Time    `json:"since"`
 	Left    time.Time    `json:"left,omitzero"`
+	Owed    bool         `json:"owed,omitempty"`
 	TTL     int64        `json:"ttl,omitempty"` // seconds that the key was written for; 0: an earlier version did
 }
 
 // encode returns the pin as it is written with an expiry.
 func (p Pin) encode(ttl time.Duration) []byte {
-	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC(), p.Left.UTC(), int64(ttl / time.Second)})
+	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC(), p.Left.UTC(), p.Owed, int64(ttl / time.Second)})
 	if err != nil {
 		panic(err) // nothing in the record can fail
 	}
@@ -48,7 +49,7 @@ func decodePin(e kv.Entry) (Pin, error) {
 		return Pin{}, fmt.Errorf("%w: %s at revision %d is not readable: %w", ErrUnavailable, e.Key, e.Revision, err)
 	}
 	return Pin{
-		Region: r.Region, Epoch: r.Epoch, Holders: r.Holders, Since: r.Since, Left: r.Left,
+		Region: r.Region, Epoch: r.Epoch, Holders: r.Holders, Since: r.Since, Left: r.Left, Owed: r.Owed,
 		Revision: e.Revision, ttl: time.Duration(r.TTL) * time.Second,
 	}, nil
 }
@@ -74,7 +75,7 @@ func (p Pin) without(leave func(Holder) bool) Pin {
 // with returns the pin with the holder in it, in place of what its node had.
 func (p Pin) with(h Holder) Pin {
 	p = p.without(func(o Holder) bool { return o.Node == h.Node })
-	p.Holders = append(p.Holders, h)
+	p.Holders, p.Owed = append(p.Holders, h), false
 	return p
 }
 

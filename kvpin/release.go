@@ -109,7 +109,9 @@ func (ps *pins) leave(ctx context.Context, d *document, p Pin) (last bool, left 
 			next.Left = d.lastLeft
 		}
 		ttl := ps.cfg.Backstop
-		if len(next.Holders) == 0 {
+		if len(next.Holders) == 0 && !ps.covered(ctx, d.name, next) {
+			next.Owed = true
+		} else if len(next.Holders) == 0 {
 			ttl = ps.restOfGrace(next.Left)
 		}
 		next, err = ps.writePin(ctx, d, next, p.Revision, ttl)

@@ -157,6 +157,8 @@ func (s *sweeper) lookAtPins(ctx context.Context) (orphans []docid.Document, out
 		case err != nil:
 		case p.lasted(e, s.cfg.Grace, s.clock.now()):
 			outlived = append(outlived, e)
+		case p.Owed && p.Region == s.cfg.Region && s.cfg.Unpinned != nil: // should who owes it be gone
+			s.cfg.Unpinned(doc, p)
 		case len(p.Holders) == 0:
 		case slices.ContainsFunc(p.Holders, func(h Holder) bool { return s.peers.current(h, s.cfg.LeaseTTL) }):
 		case p.Region == s.cfg.Region:
@@ -257,7 +259,11 @@ func (s *sweeper) unpinOrphan(ctx context.Context, doc docid.Document, silent ma
 	if err != nil || e.Revision != revision {
 		return false, err
 	}
-	p, err = s.pins.writePin(ctx, d, p.without(func(Holder) bool { return true }), e.Revision, s.cfg.Grace)
+	p, ttl := p.without(func(Holder) bool { return true }), s.cfg.Grace
+	if docid.StoredEpoch(string(p.Epoch)) { // what its nodes had stored, nobody knows yet
+		p.Owed, ttl = true, s.cfg.Backstop
+	}
+	p, err = s.pins.writePin(ctx, d, p, e.Revision, ttl)
 	switch {
 	case errors.Is(err, ErrConflict):
 		return false, nil // somebody took it up

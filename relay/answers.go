@@ -81,6 +81,8 @@ func answer(err error) refusal {
 		return refuse(code, exceeded.Error())
 	case errors.Is(err, errOverloaded):
 		return refusal{closecode.TryAgain, closecode.ReasonTryAgain, http.StatusServiceUnavailable, "overloaded"}
+	case errors.Is(err, live.ErrDeleted):
+		return refuse(closecode.Deleted, closecode.ReasonDeleted)
 	case errors.Is(err, errDraining), errors.Is(err, live.ErrEnded):
 		return refuse(closecode.Restart, closecode.ReasonRestart)
 	}

@@ -175,7 +175,7 @@ func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docid.Document) (
 		return "", false, err
 	case err != nil:
 		return "", false, err
-	case state == kvpin.Free || state == kvpin.Orphaned && !n.live(r.Context(), pin.Region):
+	case state == kvpin.Free || (state == kvpin.Orphaned || state == kvpin.Owed) && !n.live(r.Context(), pin.Region):
 		preferred := docid.Region(grant.RegionCode)
 		if preferred == "" || !n.live(r.Context(), preferred) {
 			preferred = n.cfg.Region

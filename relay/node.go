@@ -70,7 +70,8 @@ type Config struct {
 	// nil; must not block.
 	Refused func(doc docid.Document, code int, reason string)
 
-	stores stores // by Start, of Options.Stores
+	stores        stores           // by Start, of Options.Stores
+	storedHistory *history.History // of stored lives; nil: there are none
 
 	rouseSilent, rousePatience time.Duration // for tests; see rouse.go
 }
@@ -132,7 +133,7 @@ func Open(cfg Config) (*Node, error) {
 	rooms := cfg.Compact
 	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
 	rooms.MaxClients, rooms.MaxAppBytes = cfg.Limits.AwarenessClients, cfg.Limits.AppBytes
-	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.History, cfg.Log, cfg.Store
+	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, n.cfg.lives(), cfg.Log, cfg.Store
 	var err error
 	if n.gate, err = openGate(&n.cfg); err != nil {
 		n.cancel()
@@ -166,12 +167,26 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
+// histories are what rooms and documents need of them.
+type histories interface {
+	room.History
+	live.History
+}
+
+// lives are the histories of the node's documents.
+func (cfg *Config) lives() histories {
+	if cfg.storedHistory == nil {
+		return cfg.History
+	}
+	return history.Lives{Plain: cfg.History, Stored: cfg.storedHistory}
+}
+
 // liveOptions is what the documents of the node live on.
 func (n *Node) liveOptions() live.Options {
-	return live.Options{
-		Registry: n.cfg.Registry, Rooms: n.rooms, History: n.cfg.History, Bus: n.cfg.Bus, Log: n.log,
-		Node: n.cfg.Node, Started: n.started, Grace: n.cfg.Grace, SweepEvery: n.cfg.SweepEvery,
-		Store: n.cfg.stores.of, StoreInterval: n.cfg.StoreInterval, StoreFirst: n.cfg.StoreFirst, StoreBytes: n.cfg.StoreBytes,
+	o := live.Options{
+		Registry: n.cfg.Registry, Rooms: n.rooms, History: n.cfg.lives(), Bus: n.cfg.Bus, Log: n.log,
+		Node: n.cfg.Node, Region: n.cfg.Region, Started: n.started, Grace: n.cfg.Grace, SweepEvery: n.cfg.SweepEvery,
+		StoreInterval: n.cfg.StoreInterval, StoreFirst: n.cfg.StoreFirst, StoreBytes: n.cfg.StoreBytes,
 		Admit: func(app docid.AppID) error {
 			if n.gate.claims != nil && !n.gate.claims.Take(app) {
 				return errOverloaded
@@ -186,6 +201,10 @@ func (n *Node) liveOptions() live.Options {
 		Draining: n.draining.Load,
 		Go:       n.done.Go,
 	}
+	if len(n.cfg.stores) > 0 {
+		o.Store = n.cfg.stores.of
+	}
+	return o
 }
 
 // disturbed is for bus.Config: messages may have been lost.

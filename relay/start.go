@@ -71,6 +71,7 @@ type links struct {
 	nc       *nats.Conn
 	bus      *bus.Bus
 	history  *history.History
+	stored   *history.History // of stored lives; nil: there are none
 	registry *kvpin.Registry
 	metrics  *admin.Metrics
 	control  *control.Server
@@ -206,6 +207,17 @@ func (l *links) connect(ctx context.Context, o *Options) (err error) {
 	if l.history, err = history.Open(ctx, l.nc, o.Streams); err != nil {
 		return err
 	}
+	if len(o.Stores) > 0 {
+		streams := o.Streams
+		streams.Stored, streams.MaxAge = true, 0
+		if l.stored, err = history.Open(ctx, l.nc, streams); err != nil {
+			return err
+		}
+		if err = (history.Lives{Plain: l.history, Stored: l.stored}).Check(); err != nil {
+			return err
+		}
+		o.Config.storedHistory = l.stored
+	}
 	if l.registry, err = kvpin.Open(ctx, l.registryConfig(o)); err != nil {
 		return err
 	}
@@ -227,6 +239,11 @@ func (l *links) registryConfig(o *Options) kvpin.Config {
 		About:    func() kvpin.About { return about(l.bus) },
 		Store:    o.Config.stores.named,
 		Unpinned: func(doc docid.Document, pin kvpin.Pin) { l.front.whenUp(func(n *Node) { n.unpinned(doc, pin) }) },
+		Covered: func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (covered bool, err error) {
+			err = errStarting
+			l.front.whenUp(func(n *Node) { covered, err = n.docs.Covered(ctx, doc, epoch) })
+			return covered, err
+		},
 		Alive: func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (alive bool, err error) {
 			err = errStarting
 			l.front.whenUp(func(n *Node) { alive, err = n.alive(ctx, doc, epoch) })
@@ -334,8 +351,10 @@ func (l *links) close(ctx context.Context) (err error) {
 	if l.registry != nil {
 		err = l.registry.Close(ctx)
 	}
-	if l.history != nil {
-		l.history.Close()
+	for _, h := range []*history.History{l.history, l.stored} {
+		if h != nil {
+			h.Close()
+		}
 	}
 	if l.bus != nil {
 		l.bus.Close()

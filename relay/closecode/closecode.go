@@ -28,6 +28,7 @@ const (
 	Users       = 4008
 	Redirect    = 4009
 	Kicked      = 4403
+	Deleted     = 4404
 	Unsupported = 4415
 )
 
@@ -37,6 +38,7 @@ const (
 	ReasonTryAgain = "Try again later"
 	ReasonNoToken  = "Missing token"
 	ReasonName     = "Invalid document name"
+	ReasonDeleted  = "Document deleted"
 )
 
 // Action is what a client should do after a close.
@@ -126,6 +128,12 @@ var Table = []Entry{
 		Code: Kicked, Reason: "the operator's", When: "an operator ended the session for good (`wsctl sessions kick --permanent`; any code from 4400 to 4499 may be chosen)",
 		Action: Stop, Client: "stops",
 		Operator: "a colleague: `wsctl sessions kick --permanent`",
+	},
+	{
+		Code: Deleted, Reason: "`" + ReasonDeleted + "`", When: "the document was deleted from its store",
+		Action: Stop, Client: "stops; what it has is of a document that is no more",
+		Status: 410, Kind: "deleted",
+		Operator: "somebody deleted the document; clients that were away learn it when they come back",
 	},
 	{
 		Code: Unsupported, Reason: "`Unsupported content: ` and what it is, `Unsupported protocol: ` and which", When: "content or a protocol that this server cannot take: weak links and moves of Yrs, values nested over 200 levels, Hocuspocus' frames; the rest of such an update was taken",

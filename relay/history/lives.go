@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -52,6 +53,21 @@ func (l Lives) Last(ctx context.Context, subject string) (seq uint64, err error)
 // PurgeBelow is History.PurgeBelow.
 func (l Lives) PurgeBelow(ctx context.Context, subject string, seq uint64) error {
 	return l.of(subject).PurgeBelow(ctx, subject, seq)
+}
+
+// Subjects is History.Subjects of plain lives.
+func (l Lives) Subjects(ctx context.Context, filter string) iter.Seq2[Subject, error] {
+	return l.Plain.Subjects(ctx, filter)
+}
+
+// StoredSubjects is History.Subjects of stored ones.
+func (l Lives) StoredSubjects(ctx context.Context, filter string) iter.Seq2[Subject, error] {
+	return l.Stored.Subjects(ctx, filter)
+}
+
+// StoredSubjects are none: a plain history has no stored lives.
+func (h *History) StoredSubjects(context.Context, string) iter.Seq2[Subject, error] {
+	return func(func(Subject, error) bool) {}
 }
 
 // Shard is History.Shard.

@@ -12,13 +12,14 @@ import (
 )
 
 // Document is one entry of Documents: a document that is being opened, open, or being
-// given up. room and hold are set before opened is closed.
+// given up. room, keeper and hold are set before opened is closed.
 type Document struct {
 	doc    docid.Document
 	id     uint64 // in the roster, guarded by Documents.mu
 	opened chan struct{}
 	gone   chan struct{} // closed when the entry has left the map; nil: nobody waits. Guarded by Documents.mu
 	room   *room.Room
+	keeper *keeper // nil: no store keeps the document
 	hold   *kvpin.Hold
 	err    error
 
@@ -119,7 +120,11 @@ func (ds *Documents) take(doc docid.Document) (d *Document, wait <-chan struct{}
 
 // open pins and loads the document.
 func (ds *Documents) open(d *Document) {
-	ctx, cancel := context.WithTimeout(ds.ctx, openTimeout)
+	timeout := openTimeout
+	if s, _ := ds.storeOf(d.doc.License); s != nil {
+		timeout = storeTime // its joiners do not wait so long, and find it open when they come back
+	}
+	ctx, cancel := context.WithTimeout(ds.ctx, timeout)
 	defer cancel()
 	d.err = ds.load(ctx, d)
 	if d.err != nil {
@@ -140,7 +145,11 @@ func (ds *Documents) load(ctx context.Context, d *Document) (err error) {
 	}
 	pin := d.hold.Pin()
 	fresh := len(pin.Holders) == 1 && time.Since(pin.Since) < openTimeout
-	if d.room, err = ds.o.Rooms.Open(ctx, d.doc, string(pin.Epoch), fresh, nil); err != nil {
+	if d.keeper, err = ds.keep(ctx, d.doc, string(pin.Epoch)); err == nil {
+		d.room, err = ds.o.Rooms.Open(ctx, d.doc, string(pin.Epoch), fresh, d.keeper.kept())
+		d.keeper.opened(d.room)
+	}
+	if err != nil {
 		if _, releaseErr := d.hold.Release(ctx, time.Now()); releaseErr != nil {
 			err = errors.Join(err, releaseErr)
 		}
@@ -169,7 +178,7 @@ func (ds *Documents) Leave(d *Document) {
 	}
 	d.lastLeft = time.Now()
 	delay := absorb
-	if ds.o.Grace < 2*absorb || ds.o.Draining() || d.IsOpen() && d.hasMoved() {
+	if ds.o.Grace < 2*absorb || ds.o.Draining() || d.IsOpen() && (d.moved != nil || d.hasMoved()) {
 		delay = 0
 	}
 	left := d.lastLeft
@@ -187,7 +196,7 @@ func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 		case <-ds.ctx.Done():
 		}
 	}
-	<-d.opened // within openTimeout
+	<-d.opened // within a time
 	if d.err != nil || !ds.abandoned(d, left, false) {
 		return
 	}
@@ -196,6 +205,7 @@ func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 	if err := d.room.Durable(ctx); err != nil {
 		ds.o.Log.Error("a document is given up with edits that the history has not acknowledged; its clients bring them back", "document", d.doc.String(), "err", err)
 	}
+	ds.storeLast(d)
 	if ds.abandoned(d, left, true) {
 		ds.close(d)
 	}
@@ -219,6 +229,9 @@ func (ds *Documents) close(d *Document) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ds.ctx), openTimeout)
 	defer cancel()
 	epoch := d.room.Epoch()
+	if d.keeper != nil {
+		ds.saves.end(ctx, d.keeper)
+	}
 	last, err := d.hold.Release(ctx, d.lastLeft)
 	if err != nil {
 		ds.o.Log.Warn("the registry will be told later that a document was left", "document", d.doc.String(), "err", err)
@@ -231,6 +244,9 @@ func (ds *Documents) close(d *Document) {
 			expiry = soon
 		}
 		ds.purges.owe(d.doc, epoch, expiry)
+		if d.keeper != nil && d.keeper.owes.Load() {
+			ds.purges.at(owed{d.doc, epoch}, time.Now())
+		}
 	}
 	ds.remove(d)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/room"
 )
 
 // Open documents follow what becomes of their pins.
@@ -60,12 +59,9 @@ func (d *Document) hasMoved() bool {
 // Away returns an error if an open document has gone to another region, or has ended:
 // where it is, or that the client should try again until that is known.
 func (ds *Documents) Away(d *Document) error {
-	if !d.hasMoved() {
-		return nil
-	}
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	if d.moved == nil {
+	if d.moved == nil && d.hasMoved() {
 		return ErrMoving
 	}
 	return d.moved
@@ -76,16 +72,26 @@ var errOpening = errors.New("the document is being opened")
 
 // Restored implements kvpin.Rooms.
 func (ds *Documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.Pin) error {
-	return ds.tell(doc, func(r *room.Room) error { return r.Restore(ctx) })
+	return ds.tell(doc, func(d *Document) error {
+		if err := ds.stillLives(ctx, d); err != nil {
+			return over(err)
+		}
+		return d.room.Restore(ctx)
+	})
 }
 
 // Rebased implements kvpin.Rooms.
 func (ds *Documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
-	return ds.tell(doc, func(r *room.Room) error { return r.Rebase(ctx, string(pin.Epoch)) })
+	return ds.tell(doc, func(d *Document) error {
+		if err := ds.stillLives(ctx, d); err != nil {
+			return over(err)
+		}
+		return over(ds.follow(d, d.room.Rebase(ctx, string(pin.Epoch))))
+	})
 }
 
 // tell has a document's room follow its pin, if there is one.
-func (ds *Documents) tell(doc docid.Document, follow func(*room.Room) error) error {
+func (ds *Documents) tell(doc docid.Document, follow func(*Document) error) error {
 	d, opening := ds.find(doc)
 	switch {
 	case opening:
@@ -93,5 +99,59 @@ func (ds *Documents) tell(doc docid.Document, follow func(*room.Room) error) err
 	case d == nil:
 		return nil
 	}
-	return follow(d.room)
+	return follow(d)
+}
+
+// over is nil for a document that was deleted: there is nothing to tell again.
+func over(err error) error {
+	if errors.Is(err, ErrDeleted) {
+		return nil
+	}
+	return err
+}
+
+// stillLives has a document given up that was deleted while this node did not know: what
+// its room holds must not get into another life. It returns ErrDeleted then.
+func (ds *Documents) stillLives(ctx context.Context, d *Document) error {
+	if d.keeper == nil {
+		return nil
+	}
+	lives, err := d.keeper.lives(ctx)
+	if err == nil && !lives {
+		err = ErrDeleted
+	}
+	return ds.follow(d, err)
+}
+
+// follow passes an error on, and gives the document up if it is ErrDeleted.
+func (ds *Documents) follow(d *Document, err error) error {
+	if errors.Is(err, ErrDeleted) {
+		ds.deleted(d.doc)
+	}
+	return err
+}
+
+// deleted gives a document up that was deleted: its sessions end for good, and nothing
+// of it is stored any more.
+func (ds *Documents) deleted(doc docid.Document) {
+	d := ds.Get(doc)
+	if d == nil || d.keeper == nil {
+		return
+	}
+	ds.mu.Lock()
+	known := errors.Is(d.moved, ErrDeleted)
+	d.moved = ErrDeleted
+	ds.mu.Unlock()
+	if known {
+		return
+	}
+	ds.o.Log.Warn("a document was deleted; its sessions end", "document", doc.String())
+	ds.o.Dismiss(d.room, ErrDeleted)
+}
+
+// isDeleted reports whether an open document was found to be deleted.
+func (ds *Documents) isDeleted(d *Document) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return errors.Is(d.moved, ErrDeleted)
 }

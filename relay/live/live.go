@@ -38,19 +38,25 @@ type Pins interface {
 	Serves(docid.LicenseRegion) bool
 	Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error)
 	LeaseCurrent(context.Context, docid.LicenseRegion, docid.NodeID, kvpin.LeaseID) (bool, error)
+	Paid(context.Context, docid.Document, kvpin.Epoch) error
+	StillOwed(context.Context, docid.Document, kvpin.Epoch) error
 }
 
 // Rooms opens rooms; *room.Rooms does.
 type Rooms interface {
-	Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, base room.Base) (*room.Room, error)
+	Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, kept *room.Kept) (*room.Room, error)
 }
 
 // History is what is needed of the histories; *history.History is one.
 type History interface {
 	Shard(key string) int
+	Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error)
+	AppendAfter(ctx context.Context, subject string, data []byte, last uint64, ttl time.Duration) (seq uint64, err error)
 	Last(ctx context.Context, subject string) (seq uint64, err error)
 	PurgeBelow(ctx context.Context, subject string, seq uint64) error
 	Subjects(ctx context.Context, filter string) iter.Seq2[history.Subject, error]
+	// StoredSubjects is Subjects of stored lives.
+	StoredSubjects(ctx context.Context, filter string) iter.Seq2[history.Subject, error]
 }
 
 // Bus asks the region; *bus.Bus does.
@@ -70,6 +76,7 @@ type Options struct {
 	Log      *slog.Logger
 
 	Node       docid.NodeID
+	Region     docid.Region
 	Started    time.Time     // when the node did
 	Grace      time.Duration // as in the registry's config
 	SweepEvery time.Duration // how often a region looks for histories that crashes left behind
@@ -122,6 +129,7 @@ type Documents struct {
 	ctx      context.Context // ends with the node
 	patience context.Context // for what is being given up when the node ends
 	purges   purges
+	saves    saves
 	unheard  unheard
 
 	mu      sync.Mutex
@@ -138,6 +146,7 @@ func New(ctx, patience context.Context, o Options) *Documents {
 	ds := &Documents{o: o, ctx: ctx, patience: patience, live: map[docid.Document]*Document{}}
 	ds.list.Init(o.Started)
 	ds.purges.init(ds)
+	ds.saves.init(ds)
 	ds.unheard.init(ds)
 	return ds
 }
@@ -147,6 +156,9 @@ func (ds *Documents) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { ds.purges.run(ctx) })
 	tasks.Go(func() { ds.unheard.run(ctx) })
+	if ds.o.Store != nil {
+		tasks.Go(func() { ds.saves.run(ctx) })
+	}
 	tasks.Go(func() {
 		(&sweep{docs: ds, every: ds.o.SweepEvery, swept: make(chan struct{}, 1)}).run(ctx)
 	})

@@ -1,11 +1,13 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -27,15 +30,26 @@ var todo = docid.Document{License: license, Tenant: "acme", App: "notes", Name: 
 
 // region is what nodes of one region live on.
 type region struct {
-	t   *testing.T
-	url string
+	t    *testing.T
+	url  string
+	name docid.Region // "": eu-central-1
+
+	store   storage.Store // nil: none
+	storeID string
+	pins    func(*kvpin.Config)
 }
 
 // node are the documents of a node, without the node.
 type node struct {
 	*Documents
-	rooms *room.Rooms
-	log   lines
+	rooms     *room.Rooms
+	stored    *history.History // nil: there is no store
+	registry  *kvpin.Registry
+	bus       *bus.Bus
+	log       lines
+	started   atomic.Bool
+	dismissed atomic.Int64
+	settles   atomic.Bool // not at the end of the test: the node was frozen or is cut off
 }
 
 func (r region) node(id docid.NodeID) *node {
@@ -55,36 +69,51 @@ func (r region) node(id docid.NodeID) *node {
 	must(err)
 	h, err := history.Open(ctx, nc, history.Config{Publisher: b})
 	must(err)
-	rooms, err := room.Open(room.Config{Bus: b, History: h})
+	n := &node{bus: b}
+	histories := r.histories(n, nc, h)
+	rooms, err := room.Open(room.Config{Bus: b, History: histories})
 	must(err)
-	registry, err := kvpin.Open(ctx, kvpin.Config{
-		Region: "eu-central-1", Node: id, URL: "ws://eu-central-1.example", Grace: time.Second,
+	n.rooms = rooms
+	name := cmp.Or(r.name, "eu-central-1")
+	pins := kvpin.Config{
+		Region: name, Node: id, URL: "ws://" + string(name) + ".example", Grace: time.Second,
 		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: r.url, Create: true}},
-	})
+	}
+	r.pinned(n, &pins)
+	registry, err := kvpin.Open(ctx, pins)
 	must(err)
-	n := &node{rooms: rooms}
+	n.registry = registry
 	var done sync.WaitGroup
 	life, end := context.WithCancel(context.Background())
-	n.Documents = New(life, life, Options{
-		Registry: registry, Rooms: rooms, History: h, Bus: b, Log: slog.New(slog.NewTextHandler(&n.log, nil)),
+	o := Options{
+		Registry: registry, Rooms: rooms, History: histories, Bus: b, Region: name, Log: slog.New(slog.NewTextHandler(&n.log, nil)),
 		Node: id, Started: time.Now(), Grace: time.Second, SweepEvery: time.Hour,
 		Admit:    func(docid.AppID) error { return nil },
 		Redirect: func(context.Context, docid.Document, kvpin.Pin) error { return errors.New("elsewhere") },
-		Dismiss:  func(*room.Room, error) {},
+		Dismiss:  func(_ *room.Room, why error) { n.dismissed.Add(1) },
 		Draining: func() bool { return false },
 		Go:       done.Go,
-	})
+	}
+	r.stores(&o)
+	n.Documents = New(life, life, o)
+	n.started.Store(true)
 	registry.Attach(n)
 	done.Go(func() { n.Run(life) })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		err := n.Settle(ctx)
+		var err error
+		if !n.settles.Load() {
+			err = n.Settle(ctx)
+		}
 		end()
 		done.Wait()
 		rooms.Close()
 		err = errors.Join(err, registry.Close(ctx))
 		h.Close()
+		if n.stored != nil {
+			n.stored.Close()
+		}
 		b.Close()
 		nc.Close()
 		if err != nil {
@@ -135,7 +164,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 func TestADocumentLivesFromTheFirstUserToTheEndOfItsGracePeriod(t *testing.T) {
-	r := region{t, natstest.Server(t).URL}
+	r := region{t: t, url: natstest.Server(t).URL}
 	n := r.node("a")
 	d, err := n.Enter(t.Context(), todo)
 	if err != nil {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,10 @@ type purges struct {
 	docs *Documents
 	wake chan struct{}
 
-	mu   sync.Mutex
-	debt map[owed]time.Time // when to look
+	mu      sync.Mutex
+	debt    map[owed]time.Time // when to look
+	pause   pause              // of paying
+	renewed map[owed]time.Time // pins that are owed: when their expiry was
 }
 
 type owed struct {
@@ -41,15 +44,12 @@ const (
 )
 
 func (p *purges) init(ds *Documents) {
-	p.docs, p.wake, p.debt = ds, make(chan struct{}, 1), map[owed]time.Time{}
+	p.docs, p.wake, p.debt, p.renewed = ds, make(chan struct{}, 1), map[owed]time.Time{}, map[owed]time.Time{}
 }
 
 // owe has the history of an epoch removed once its pin has expired.
 func (p *purges) owe(doc docid.Document, epoch string, expiry time.Time) {
-	p.mu.Lock()
-	p.debt[owed{doc, epoch}] = expiry.Add(afterExpiry)
-	p.mu.Unlock()
-	p.signal()
+	p.at(owed{doc, epoch}, expiry.Add(afterExpiry))
 }
 
 // suspect has the history of an epoch looked at again and then removed, unless
@@ -118,12 +118,34 @@ func (p *purges) due(now time.Time) (due []owed, next time.Duration) {
 
 // work pays one debt, or keeps it.
 func (p *purges) work(ctx context.Context, o owed) {
-	if err := p.remove(ctx, o); err != nil && ctx.Err() == nil {
-		p.mu.Lock()
-		p.debt[o] = time.Now().Add(lookAgain)
-		p.mu.Unlock()
-		p.signal()
+	var next time.Duration
+	var err error
+	if docid.StoredEpoch(o.epoch) {
+		next, err = p.settle(ctx, o)
+	} else {
+		err = p.remove(ctx, o)
 	}
+	if err != nil {
+		next = cmp.Or(next, lookAgain)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if next > 0 {
+		p.at(o, time.Now().Add(next))
+		return
+	}
+	p.mu.Lock()
+	delete(p.renewed, o)
+	p.mu.Unlock()
+}
+
+// at has a debt looked at at a time.
+func (p *purges) at(o owed, at time.Time) {
+	p.mu.Lock()
+	p.debt[o] = at
+	p.mu.Unlock()
+	p.signal()
 }
 
 // remove removes the history of an epoch that has ended. What is removed is

@@ -11,7 +11,7 @@ import (
 
 func TestAnEpochIsOverOnlyIfNobodyInTheRegionHasIt(t *testing.T) {
 	server := natstest.Server(t)
-	n := region{t, server.URL}.node("a")
+	n := region{t: t, url: server.URL}.node("a")
 	debt := owed{todo, "an-epoch"} // of which the registry knows nothing
 	if gone, err := n.purges.gone(t.Context(), debt); err != nil || !gone {
 		t.Errorf("nobody has it: %v, %v", gone, err)

@@ -103,6 +103,9 @@ func (s *sweep) look(ctx context.Context) error {
 			break
 		}
 	}
+	if err := s.lookAtStored(ctx); err != nil {
+		return err
+	}
 	if found > 0 {
 		ds.o.Log.Info("found histories that nobody removed", "documents", found)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestAHolderThatIsNotHeardIsTold(t *testing.T) {
-	r := region{t, natstest.Server(t).URL}
+	r := region{t: t, url: natstest.Server(t).URL}
 	a, b := r.node("a"), r.node("b")
 	a.open(t, todo)
 	d := b.open(t, todo)
@@ -19,7 +19,7 @@ func TestAHolderThatIsNotHeardIsTold(t *testing.T) {
 		t.Error("a holder that is heard is told")
 	}
 	// The same pin on a node whose NATS is another: its room hears nobody.
-	lonely := region{t, natstest.Server(t).URL}.node("b")
+	lonely := region{t: t, url: natstest.Server(t).URL}.node("b")
 	alone, err := lonely.rooms.Open(t.Context(), todo, d.room.Epoch(), true, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -44,22 +44,39 @@ func ReadBase(body []byte) (b Base, rest []byte, err error) {
 	return b, r.Rest, nil
 }
 
-// AppendMark appends what a Stored message says: everything up to a sequence of the
-// history is in the store, as the version of a base.
-func AppendMark(dst []byte, upTo uint64, b Base) []byte {
-	return AppendBase(binary.AppendUvarint(dst, upTo), b)
+// Mark is what a Stored message says: everything up to a sequence of the history is in
+// the store, as the version of a base.
+type Mark struct {
+	UpTo   uint64
+	Purges bool // what stands up to it may have been removed: the base is needed
+	Ends   bool // it is what an ended life leaves behind, for a time
+	Base   Base
+}
+
+// AppendMark appends a mark.
+func AppendMark(dst []byte, m Mark) []byte {
+	flags := byte(0)
+	if m.Purges {
+		flags |= 1
+	}
+	if m.Ends {
+		flags |= 2
+	}
+	return AppendBase(append(binary.AppendUvarint(dst, m.UpTo), flags), m.Base)
 }
 
 // ReadMark reads what AppendMark wrote.
-func ReadMark(body []byte) (upTo uint64, b Base, err error) {
+func ReadMark(body []byte) (m Mark, err error) {
 	r := Reader{Rest: body}
-	upTo = r.Uvarint()
-	if r.Err != nil {
-		return 0, Base{}, ErrMalformed
+	m.UpTo = r.Uvarint()
+	flags := r.byte()
+	if r.Err != nil || flags > 3 {
+		return Mark{}, ErrMalformed
 	}
-	b, rest, err := ReadBase(r.Rest)
-	if len(rest) > 0 {
+	m.Purges, m.Ends = flags&1 != 0, flags&2 != 0
+	var rest []byte
+	if m.Base, rest, err = ReadBase(r.Rest); len(rest) > 0 {
 		err = ErrMalformed
 	}
-	return upTo, b, err
+	return m, err
 }

@@ -9,7 +9,7 @@ import (
 func seed(b Base) []byte { return Kept.Append(nil, 1, Seed, 1, AppendBase(nil, b)) }
 
 func mark(upTo uint64, b Base) []byte {
-	return Kept.Append(nil, 1, Stored, 1, AppendMark(nil, upTo, b))
+	return Kept.Append(nil, 1, Stored, 1, AppendMark(nil, Mark{UpTo: upTo, Base: b}))
 }
 
 func snapshot(b Base, update []byte) []byte { return append(AppendBase(nil, b), update...) }
@@ -36,18 +36,18 @@ func TestReadersHonourEveryBaseThatTheyMeet(t *testing.T) {
 	h = append(h, mark(2, three))
 	loaded, updates := read(t, h)
 	for seq, expected := range map[uint64]Base{1: one, last - 1: one, last: two, last + 1: three} {
-		if got, ok := loaded.BaseAt(seq); !ok || !reflect.DeepEqual(got, expected) {
+		if got, purged, ok := loaded.BaseAt(seq); !ok || purged || !reflect.DeepEqual(got, expected) {
 			t.Errorf("at %d the base is %+v, expected %+v", seq, got, expected)
 		}
 	}
-	if _, ok := loaded.BaseAt(0); ok {
+	if _, _, ok := loaded.BaseAt(0); ok {
 		t.Error("there is a base before the first message")
 	}
-	if len(updates) != 2 || string(updates[1]) != string(update) || !loaded.Whole {
+	if len(updates) != 2 || string(updates[1]) != string(update) || !loaded.Whole() {
 		t.Errorf("took %q", updates)
 	}
 	incomplete, _ := read(t, h[:last-1])
-	if got, _ := incomplete.Base(); !reflect.DeepEqual(got, one) || incomplete.Whole {
+	if got, _ := incomplete.Base(); !reflect.DeepEqual(got, one) || incomplete.Whole() {
 		t.Errorf("half a snapshot gives the base %+v", got)
 	}
 }
@@ -95,5 +95,20 @@ func TestWhatIsNotKnownEndsTheReading(t *testing.T) {
 	}
 	if _, err := Read(later); !errors.As(err, new(*KindError)) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A document that is too large for its history is purged from it: a snapshot that was
+// read before does not make the rest whole.
+func TestWhatAMarkHasPurgedIsNotWhole(t *testing.T) {
+	b := Base{Store: "S", Version: "v1"}
+	h := recorded{Kept.Append(nil, 1, Snapshot, 1, snapshot(b, insert(1, "one")))}
+	h = append(h, Kept.Append(nil, 1, Stored, 2, AppendMark(nil, Mark{UpTo: 1, Purges: true, Base: b})))
+	loaded, _ := read(t, h)
+	if _, purged, _ := loaded.BaseAt(2); !purged || loaded.Whole() {
+		t.Error("what was purged counts as whole")
+	}
+	if loaded, _ := read(t, h[:1]); !loaded.Whole() {
+		t.Error("a snapshot is not whole")
 	}
 }

@@ -19,16 +19,19 @@ type Loaded struct {
 	Messages, Size int // behind the last snapshot; the size is in bytes
 
 	// Of a stored life.
-	Changed uint64 // the last sequence of an update, a snapshot, or a part of one
-	Stored  uint64 // what stands up to it is in the store
-	Whole   bool   // a whole snapshot is among it, which needs no base
-	bases   []based
+	Changed  uint64 // the last sequence of an update, a snapshot, or a part of one
+	Stored   uint64 // what stands up to it is in the store
+	Ended    bool   // the last message is what an ended life leaves behind
+	purged   uint64 // what stands up to it may be missing
+	snapshot uint64 // the sequence of the last whole one
+	bases    []based
 }
 
 // based is a base and where it stands.
 type based struct {
-	seq  uint64
-	base Base
+	seq    uint64
+	base   Base
+	purges bool
 }
 
 // Clean reports whether the store has all that the history holds. It is judged by
@@ -36,19 +39,27 @@ type based struct {
 // which deletions are known.
 func (l Loaded) Clean() bool { return l.Changed <= l.Stored }
 
-// BaseAt returns the last base that stands at or below a sequence. What was read up to
-// there contains its body; of one that stands above, nobody knows.
-func (l Loaded) BaseAt(seq uint64) (Base, bool) {
+// Whole reports whether the history holds the whole document, so that the body of its
+// base is not needed.
+func (l Loaded) Whole() bool { return l.snapshot > l.purged }
+
+// BaseAt returns the last base that stands at or below a sequence; of one that stands
+// above, nobody knows whether what was read contains its body. It does not either if the
+// base has purged the history, unless who reads had its body before.
+func (l Loaded) BaseAt(seq uint64) (b Base, purged, ok bool) {
 	for i := len(l.bases) - 1; i >= 0; i-- {
 		if l.bases[i].seq <= seq {
-			return l.bases[i].base, true
+			return l.bases[i].base, l.bases[i].purges, true
 		}
 	}
-	return Base{}, false
+	return Base{}, false, false
 }
 
 // Base returns the last base, if there is one.
-func (l Loaded) Base() (Base, bool) { return l.BaseAt(l.Last) }
+func (l Loaded) Base() (b Base, ok bool) {
+	b, _, ok = l.BaseAt(l.Last)
+	return b, ok
+}
 
 // Load reads a history and hands each whole body, in order, to take, which may keep
 // it. A message that makes no sense goes to refuse and is passed over: one must not
@@ -86,6 +97,7 @@ type replay struct {
 
 // next takes a message, and returns the update that it completes, nil if none.
 func (r *replay) next(seq uint64, m Message) (k Kind, update []byte, err error) {
+	r.loaded.Ended = false
 	if m.Kind == Seed || m.Kind == Stored {
 		return 0, nil, r.mark(seq, m)
 	}
@@ -108,33 +120,37 @@ func (r *replay) next(seq uint64, m Message) (k Kind, update []byte, err error) 
 	}
 	if m.Kind == Snapshot {
 		r.loaded.Messages, r.loaded.Size = 0, 0
-		r.loaded.Whole = true
+		r.loaded.snapshot = seq
 		if m.Format == Kept {
 			var base Base
 			if base, m.Body, err = ReadBase(m.Body); err != nil {
 				return 0, nil, err
 			}
-			r.loaded.bases = append(r.loaded.bases, based{seq, base})
+			r.loaded.bases = append(r.loaded.bases, based{seq, base, false})
 		}
 	}
 	return m.Kind, m.Body, nil
 }
 
 // mark takes a message that holds no update.
-func (r *replay) mark(seq uint64, m Message) error {
-	upTo, base, err := uint64(0), Base{}, error(nil)
+func (r *replay) mark(seq uint64, m Message) (err error) {
+	var mark Mark
 	if m.Kind == Stored {
-		upTo, base, err = ReadMark(m.Body)
+		mark, err = ReadMark(m.Body)
 	} else {
-		base, _, err = ReadBase(m.Body)
+		mark.Base, _, err = ReadBase(m.Body)
 	}
 	if err != nil {
 		return err
 	}
-	if upTo < seq { // else it speaks of a stream that was lost, whose numbers come again
-		r.loaded.Stored = max(r.loaded.Stored, upTo)
+	if mark.UpTo < seq { // else it speaks of a stream that was lost, whose numbers come again
+		r.loaded.Stored = max(r.loaded.Stored, mark.UpTo)
 	}
-	r.loaded.bases = append(r.loaded.bases, based{seq, base})
+	r.loaded.Ended = mark.Ends
+	if mark.Purges {
+		r.loaded.purged = max(r.loaded.purged, min(mark.UpTo, seq-1))
+	}
+	r.loaded.bases = append(r.loaded.bases, based{seq, mark.Base, mark.Purges})
 	return nil
 }
 

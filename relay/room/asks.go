@@ -17,6 +17,7 @@ import (
 
 // ask is a client's open question.
 type ask struct {
+	done    chan struct{} // closed as the answer, if it is the room's own question
 	seat    *Seat
 	number  uint64 // of the last change that the room had taken by then
 	payload []byte // returned as it came
@@ -116,7 +117,9 @@ func (r *Room) answerAsks() {
 			break
 		}
 		answered++
-		if a.seat.index >= 0 {
+		if a.done != nil {
+			close(a.done)
+		} else if a.seat.index >= 0 {
 			a.seat.answer(a.payload)
 			r.rooms.cfg.Answered(time.Duration(clock() - a.at))
 		}

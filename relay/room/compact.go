@@ -23,11 +23,12 @@ func (l *log) compactionDue(now time.Time) bool {
 	if cfg.SnapshotEvery > 0 && now.Sub(l.snapshotAt) > cfg.SnapshotEvery {
 		return true
 	}
+	if l.room.kept != nil && l.room.store.Stats().Bytes > InlineBytes {
+		return false // storing it purges its history
+	}
 	patience := 1
-	for id := range l.room.peers {
-		if id < l.room.id {
-			patience = 3
-		}
+	if !l.first() {
+		patience = 3
 	}
 	return l.messages >= patience*cfg.CompactMessages || l.size >= patience*max(cfg.CompactBytes, 2*l.snapshotSize) && l.messages > 1
 }
@@ -104,7 +105,13 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.log.messages, r.log.size = found.Messages, found.Size
-	return found, min(found.Last, r.log.beforeUnfinished(found.Starts)), nil
+	covered = min(found.Last, r.log.beforeUnfinished(found.Starts))
+	// The room holds the body of a base that it has read past: of one that has purged the
+	// history only if it is its own.
+	if base, purged, ok := found.BaseAt(covered); ok && !purged {
+		r.log.base = base
+	}
+	return found, covered, nil
 }
 
 // unfinishedFor is how long a message in parts may take to be appended: much longer

@@ -37,6 +37,13 @@ type log struct {
 	compacting     bool
 	unfinished     map[oplog.Key]time.Time // messages that lack parts, since when they are known
 	durable        time.Duration           // of the last append, from publish to acknowledgement
+
+	// Of a stored life.
+	base    oplog.Base // whose body the room holds
+	bare    bool       // the history lacks what lay before it: the first edit brings it
+	changed bool       // the store lacks what the history holds, as far as is known
+	changes uint64     // appended by any room, or about to be
+	cleanAt uint64     // a sequence at which the store had all of the history; 0: none is known
 }
 
 // waiter waits until the room's own changes up to a number are durable.
@@ -213,7 +220,7 @@ func (r *Room) merge(updates [][]byte) []byte {
 // payDebt appends the snapshot that is owed for updates that were let go.
 func (r *Room) payDebt() {
 	r.mu.Lock()
-	state := r.state()
+	state := r.snapshotBody()
 	flight := r.log.water.departSnapshot(r.log.water.owed)
 	r.log.owed, r.log.water.owed = false, span{}
 	r.mu.Unlock()
@@ -233,7 +240,10 @@ func (r *Room) append(k oplog.Kind, body []byte, flight flight, outcome func(seq
 	a.open = count
 
 	r.mu.Lock()
-	subject := r.at.updates
+	subject, format := r.at.updates, r.at.format()
+	if k != oplog.Stored {
+		r.log.change()
+	}
 	first := r.log.counter + 1
 	r.log.counter += uint64(count)
 	r.log.flyBytes += len(body)
@@ -244,9 +254,9 @@ func (r *Room) append(k oplog.Kind, body []byte, flight flight, outcome func(seq
 		var data []byte
 		counter := first + uint64(index)
 		if count == 1 {
-			data = oplog.Plain.Append(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, k, counter, piece)
+			data = format.Append(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, k, counter, piece)
 		} else {
-			data = oplog.Plain.AppendPart(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, counter, oplog.Part{First: first, Index: index, Count: count, Kind: k}, piece)
+			data = format.AppendPart(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, counter, oplog.Part{First: first, Index: index, Count: count, Kind: k}, piece)
 		}
 		if err := r.rooms.cfg.History.Append(subject, data, a.done); err != nil {
 			a.done(0, err)
@@ -344,7 +354,7 @@ func (r *Room) Durable(ctx context.Context) error {
 // returns its size in bytes.
 func (r *Room) appendSnapshot(ctx context.Context) (size int, err error) {
 	r.mu.Lock()
-	state := r.state()
+	state := r.snapshotBody()
 	flight := r.log.water.departSnapshot(span{})
 	r.mu.Unlock()
 	got := make(chan error, 1)

@@ -42,8 +42,12 @@ func (r *Room) receiveLog(data []byte) {
 	gap := m.Counter > p.counter+1
 	p.counter = max(p.counter, m.Counter)
 	lossy := gap || p.wanting
-	r.log.took(len(m.Body))
+	if m.Kind != oplog.Seed && m.Kind != oplog.Stored {
+		r.log.took(len(m.Body))
+		r.log.change()
+	}
 	switch {
+	case m.Kind == oplog.Seed || m.Kind == oplog.Stored: // what it says is taken when the history is read
 	case m.Kind == oplog.Snapshot: // what it holds was published before
 		r.log.snapshot(len(m.Body))
 	case m.Kind == oplog.Partial && m.Part.Kind == oplog.Snapshot:

@@ -30,6 +30,7 @@ type Room struct {
 	rooms *Rooms
 	doc   docid.Document
 	id    oplog.ID
+	kept  *Kept // nil: no store keeps the document
 
 	// publishing is held while log messages get their counters and go out, so
 	// that they leave in the order of their counters.
@@ -91,22 +92,17 @@ type pending struct {
 	signals   bool                // a question of another pod, or for one, is due
 }
 
-// Base brings what a document held before its history began: an update, nil for
-// nothing. It is told what the room has found in the history, and it alone decides
-// what an empty one means. An error fails the opening.
-type Base func(ctx context.Context, found oplog.Loaded) (update []byte, err error)
-
-// Open loads a document and makes it live on this node: its history, then what base
-// brings; nil brings nothing. fresh says that the epoch has only just been created, so
+// Open loads a document and makes it live on this node: its history, and, of a stored
+// life, what lies before it; kept is nil for other lives. fresh says that the epoch has only just been created, so
 // that it hardly has a history to load. On an error nothing is left behind.
-func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, base Base) (*Room, error) {
-	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), store: ystore.New(rs.cfg.Limits)}
+func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, kept *Kept) (*Room, error) {
+	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), kept: kept, store: ystore.New(rs.cfg.Limits)}
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
 	if rs.cfg.MaxAppBytes > 0 {
 		r.app = rs.apps.enter(doc.AppID())
 	}
-	err := r.settle(ctx, epoch, fresh, base)
+	err := r.settle(ctx, epoch, fresh)
 	if err != nil {
 		r.unsubscribe()
 		rs.apps.leave(r)
@@ -122,9 +118,9 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 
 // settle subscribes to an epoch's subjects, then reads its history: what is
 // published meanwhile arrives by the subscription, what was published before is
-// in the history or comes in answer to the hello. What lies before the history, base
-// brings.
-func (r *Room) settle(ctx context.Context, epoch string, fresh bool, base Base) error {
+// in the history or comes in answer to the hello. What lies before the history of a
+// stored life, Kept.Base brings.
+func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
 	cfg := &r.rooms.cfg
 	at := place{
 		epoch:   epoch,
@@ -149,19 +145,10 @@ func (r *Room) settle(ctx context.Context, epoch string, fresh bool, base Base) 
 		}
 	}
 	found, err := r.find(ctx, at.updates, fresh)
-	if err != nil || base == nil {
+	if err != nil || r.kept == nil || at.format() == oplog.Plain {
 		return err
 	}
-	update, err := base(ctx, found)
-	if err != nil || update == nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, err := r.apply(update, nil, ystore.Terms{}); err != nil {
-		return fmt.Errorf("what lay before the history: %w", err)
-	}
-	return nil
+	return r.stand(ctx, at.updates, found)
 }
 
 // find reads an epoch's history. That a fresh one holds nothing, the stream's leader
@@ -262,7 +249,7 @@ func (r *Room) Rebase(ctx context.Context, epoch string) error {
 	}
 	r.spreadAwareness(removed, nil)
 	r.mu.Unlock()
-	if err := r.settle(ctx, epoch, false, nil); err != nil {
+	if err := r.settle(ctx, epoch, false); err != nil {
 		return fmt.Errorf("move %s to epoch %s: %w", r.doc, epoch, err)
 	}
 	r.Look()

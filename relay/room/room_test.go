@@ -32,6 +32,8 @@ type pod struct {
 	*Rooms
 	bus     *bus.Bus
 	history *history.History
+	kept    *history.History // of stored lives; nil: there are none
+	url     string
 }
 
 // patience is how long a test waits for what must happen: it costs nothing where it
@@ -50,7 +52,7 @@ func newPod(t testing.TB, url string, configure ...func(*Config)) *pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := new(pod)
+	p := &pod{url: url}
 	if p.bus, err = bus.New(nc, bus.Config{Disturbed: func() { p.Disturbed() }}); err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,8 @@ type History interface {
 	Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error)
 	// Last returns the subject's last sequence; 0 if there is none.
 	Last(ctx context.Context, subject string) (seq uint64, err error)
+	// AppendAfter is Append behind an expected last sequence; see history.History.
+	AppendAfter(ctx context.Context, subject string, data []byte, last uint64, ttl time.Duration) (seq uint64, err error)
 	PurgeBelow(ctx context.Context, subject string, seq uint64) error
 	Shard(key string) int
 	MaxPayload() int

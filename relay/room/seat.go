@@ -211,6 +211,7 @@ func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 	r.edits++
 	r.out.updates = append(r.out.updates, changes)
 	r.log.water.take()
+	r.log.body()
 	r.scheduleLocked(len(r.peers) > 0)
 	return true, nil
 }

@@ -17,6 +17,7 @@ export const codes = [
   [4008, 'full', 0],
   [4009, 'redirect', 0],
   [4403, 'stop', 0],
+  [4404, 'stop', 0],
   [4415, 'stop', 0],
   [1002, 'retry', 0],
   [1003, 'stop', 0],

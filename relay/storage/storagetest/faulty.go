@@ -65,6 +65,13 @@ func (f *Faulty) Set(fault Fault) {
 	f.fault = fault
 }
 
+// Get returns what Set was told last.
+func (f *Faulty) Get() Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.fault
+}
+
 // Happened says how often a fault was met.
 func (f *Faulty) Happened(fault Fault) int {
 	f.mu.Lock()

@@ -1,0 +1,116 @@
+package kvpin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+)
+
+// A stored life ends when its store has everything. Until then its pin is owed: without
+// holders, with the backstop's expiry, which whoever tries to pay renews. So the document
+// goes on in its region, however long the store is away, and nobody sees an old state.
+
+// CanStore is in About.Can of nodes that know stored lives. One that has a store and has
+// yet to find out which says so, and does not name it.
+const CanStore = "stored-lives"
+
+// stores reports whether lives that begin now are stored ones: every node of the region
+// that has a lease knows them, and has the same store. While nodes are upgraded to one that has, lives
+// still end with their users, since those that have none could not open them.
+func (ps *pins) stores(ctx context.Context) (all bool, err error) {
+	id := about(ps.cfg, ps.license).Store
+	if id == "" || id == NoStore {
+		return false, nil
+	}
+	select {
+	case <-ps.peers.synced:
+	case <-ctx.Done():
+		return false, fmt.Errorf("%w: the leases of the region are not known yet: %w", ErrUnavailable, ctx.Err())
+	}
+	all = true
+	ps.peers.each(ps.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
+		all = all && (node == ps.cfg.Node || l.Store == id || l.Store == "" && slices.Contains(l.Can, CanStore))
+	})
+	return all, nil
+}
+
+// covered reports whether a life whose last holder leaves may end.
+func (ps *pins) covered(ctx context.Context, doc docid.Document, p Pin) bool {
+	if !docid.StoredEpoch(string(p.Epoch)) {
+		return true
+	}
+	if ps.cfg.Covered == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, ps.cfg.Deadline/3) // the write needs time, too
+	defer cancel()
+	ok, err := ps.cfg.Covered(ctx, doc, p.Epoch)
+	return err == nil && ok
+}
+
+// regionAlive reports whether an owed pin's region has a node that is alive, which will
+// take the document up or pay. Of other pins that is not asked.
+func (ps *pins) regionAlive(ctx context.Context, p Pin, s State) (bool, error) {
+	if s != Owed {
+		return false, nil
+	}
+	found, err := ps.regions.current(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range found {
+		if r.Region == p.Region && r.Status != RegionDown {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Paid ends an owed pin whose document is stored: its grace period runs. If somebody has
+// taken the document up meanwhile, nothing happens.
+func (r *Registry) Paid(ctx context.Context, doc docid.Document, epoch Epoch) error {
+	return r.owed(ctx, doc, epoch, func(ps *pins, p Pin) (Pin, time.Duration) {
+		p.Owed = false
+		return p, ps.restOfGrace(p.Left)
+	})
+}
+
+// StillOwed renews the expiry of an owed pin.
+func (r *Registry) StillOwed(ctx context.Context, doc docid.Document, epoch Epoch) error {
+	return r.owed(ctx, doc, epoch, func(ps *pins, p Pin) (Pin, time.Duration) { return p, ps.cfg.Backstop })
+}
+
+// owed writes an owed pin of an epoch anew.
+func (r *Registry) owed(ctx context.Context, doc docid.Document, epoch Epoch, change func(*pins, Pin) (Pin, time.Duration)) error {
+	b, err := r.bucket(doc.License)
+	if err != nil {
+		return err
+	}
+	ps := b.pins
+	ctx, cancel := context.WithTimeout(ctx, ps.cfg.Deadline)
+	defer cancel()
+	d, err := ps.docs.begin(ctx, doc)
+	if err != nil {
+		return err
+	}
+	defer ps.docs.end(d)
+	e, err := ps.readPin(ctx, d)
+	if err != nil {
+		return err
+	}
+	p, ok, err := ps.clock.pinOf(e, ps.cfg.Grace)
+	if err != nil || !ok || d.hold != nil || !p.Owed || p.Region != ps.cfg.Region || p.Epoch != epoch {
+		return err
+	}
+	next, ttl := change(ps, p)
+	_, err = ps.writePin(ctx, d, next, e.Revision, ttl)
+	if errors.Is(err, ErrConflict) {
+		return nil // somebody took it up
+	}
+	ps.docs.linger(d)
+	return err
+}

@@ -1,0 +1,296 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/storage"
+)
+
+// Errors of documents that a store keeps.
+var (
+	// ErrDeleted: the document was deleted. What clients and histories have of it is of
+	// a former life.
+	ErrDeleted = errors.New("the document was deleted")
+
+	errNoStore    = errors.New("the document is kept in a store, and this node has none for it")
+	errOtherStore = errors.New("the document is kept in another store than this node's")
+	errMixed      = errors.New("the document is in this node's store, and not all nodes of the region have that")
+	errVanished   = errors.New("the document was in its store, and is not any more")
+)
+
+const (
+	defaultInterval   = time.Minute
+	defaultFirst      = 5 * time.Second
+	defaultStoreBytes = 256 << 20
+
+	// storeTime bounds one request to a store; a large body has a second more for each
+	// mebibyte.
+	storeTime = 30 * time.Second
+	// storeTries bounds how often a save is tried on a version that is another one again.
+	storeTries = 5
+)
+
+// keeper keeps one document in its store while a room of it is open here: it brings
+// what the store holds, and has the store keep what the room does.
+//
+// What it promises: nothing is stored for a life whose base was not loaded, or found to
+// be absent by a definite word; every save expects the version whose body it contains,
+// and merges what is there instead; a history is removed only when its content is stored.
+type keeper struct {
+	ds    *Documents
+	doc   docid.Document
+	epoch string // in which it was opened
+	store storage.Store
+	id    string // of the store
+
+	room     *room.Room // set by opened
+	reserved func()     // gives back the memory of what was loaded; owned by who opens
+	turn     chan struct{}
+	owes     atomic.Bool // the life ends with a pin that is owed
+	paying   bool        // there are no users, and former lives are not looked for
+	aside    bool        // what is stored is no document; see setAside
+
+	// Guarded by saves.mu.
+	ended  bool
+	last   time.Time     // when it was stored
+	took   time.Duration // to store it
+	fails  int           // in a row
+	waited bool          // for the room of another node to store it
+	stored Kept
+}
+
+// Kept is what is known of a document in its store.
+type Kept struct {
+	Version string    // of the body that was loaded or stored last; empty: none
+	At      time.Time // when this node stored it; zero: it has not
+	Clean   bool      // the store has everything, as far as this node knows
+}
+
+// storeOf is where the documents of a license region are kept; nil: nowhere.
+func (ds *Documents) storeOf(license docid.LicenseRegion) (storage.Store, string) {
+	if ds.o.Store == nil {
+		return nil, ""
+	}
+	return ds.o.Store(license)
+}
+
+// keep returns the keeper of a life, nil for one that ends with its last user.
+func (ds *Documents) keep(ctx context.Context, doc docid.Document, epoch string) (*keeper, error) {
+	s, id := ds.storeOf(doc.License)
+	switch stored := docid.StoredEpoch(epoch); {
+	case s == nil && stored:
+		return nil, errNoStore
+	case s == nil:
+		return nil, nil
+	case !stored:
+		// It began while nodes of the region had no store, so its content is nowhere but
+		// in its history; a document that is in the store must not begin so.
+		_, err := s.Stat(ctx, doc)
+		switch {
+		case errors.Is(err, storage.ErrAbsent):
+			return nil, nil
+		case err == nil, errors.Is(err, storage.ErrDeleted):
+			err = errMixed
+		}
+		return nil, err
+	}
+	return &keeper{ds: ds, doc: doc, epoch: epoch, store: s, id: id, turn: make(chan struct{}, 1)}, nil
+}
+
+// kept is the keeper's side of the room that is opened.
+func (k *keeper) kept() *room.Kept {
+	if k == nil {
+		return nil
+	}
+	return &room.Kept{Base: k.base, Changed: func() {
+		if !k.paying {
+			k.ds.saves.changed(k)
+		}
+	}}
+}
+
+// opened takes the room, or none if it did not open.
+func (k *keeper) opened(r *room.Room) {
+	if k == nil {
+		return
+	}
+	k.giveBack()
+	if k.room = r; r != nil && !k.paying {
+		k.ds.saves.opened(k)
+	}
+}
+
+func (k *keeper) giveBack() {
+	if k.reserved != nil {
+		k.reserved()
+		k.reserved = nil
+	}
+}
+
+// reserve is for storage.Store.Load.
+func (k *keeper) reserve(ctx context.Context, bytes int64) (err error) {
+	k.reserved, err = k.ds.saves.budget.Take(ctx, bytes)
+	return err
+}
+
+// base brings what the store holds: room.Kept.Base.
+func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, error) {
+	base, has := found.Base()
+	if has && base.Store != k.id {
+		return room.Brought{}, fmt.Errorf("%w: %s, expected %s", errOtherStore, base.Store, k.id)
+	}
+	if has && (found.Whole() || base.Version == "") {
+		return room.Brought{Base: base}, nil // the history stands alone
+	}
+	if k.aside {
+		return room.Brought{Base: oplog.Base{Store: k.id}}, nil
+	}
+	if !has && !k.paying {
+		if err := k.ds.payFormer(ctx, k.doc, k.epoch); err != nil {
+			return room.Brought{}, err
+		}
+	}
+	k.giveBack()
+	stored, err := k.store.Load(ctx, k.doc, k.reserve)
+	switch {
+	case errors.Is(err, storage.ErrDeleted):
+		return room.Brought{}, ErrDeleted
+	case errors.Is(err, storage.ErrAbsent) && has:
+		return room.Brought{}, fmt.Errorf("%w: version %s", errVanished, base.Version)
+	case errors.Is(err, storage.ErrAbsent):
+		return room.Brought{Base: oplog.Base{Store: k.id}}, nil
+	case err != nil:
+		return room.Brought{}, fmt.Errorf("load: %w", err)
+	case has && uint64(stored.Generation) != base.Generation:
+		return room.Brought{}, ErrDeleted // the history is of a former life
+	}
+	if !has {
+		base = k.baseOf(stored.Info)
+	}
+	return room.Brought{Base: base, Update: stored.Body}, nil
+}
+
+func (k *keeper) baseOf(i storage.Info) oplog.Base {
+	return oplog.Base{Store: k.id, Generation: uint64(i.Generation), Version: string(i.Version), KeepDeleted: i.KeepDeleted}
+}
+
+// save has the store keep what the document is now. It does nothing if the store has it.
+func (k *keeper) save(ctx context.Context) (err error) {
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	began := time.Now()
+	size := int64(k.room.Brief().Store.Bytes)
+	release, err := k.ds.saves.budget.Take(ctx, size)
+	if err != nil {
+		return err
+	}
+	defer func() { release() }()
+	ctx, cancel := context.WithTimeout(ctx, storeTime+time.Duration(size>>20)*time.Second)
+	defer cancel()
+	draft, clean, err := k.room.Draft(ctx)
+	if err != nil {
+		return err
+	}
+	version := draft.Base.Version
+	if !clean {
+		if version, draft, err = k.put(ctx, draft, &release); err != nil {
+			return err
+		}
+		if err := k.room.Stored(ctx, draft, version); err != nil {
+			return err
+		}
+	}
+	k.ds.saves.saved(k, version, time.Since(began), clean)
+	return nil
+}
+
+// put writes a draft. What is there instead of what the draft expects is merged.
+func (k *keeper) put(ctx context.Context, d room.Draft, release *func()) (version string, _ room.Draft, err error) {
+	for range storeTries {
+		var got storage.Version
+		got, err = k.store.Save(ctx, k.doc, storage.Version(d.Base.Version), k.meta(d), d.Body)
+		var conflict *storage.ConflictError
+		switch {
+		case err == nil:
+			return string(got), d, nil
+		case errors.Is(err, storage.ErrDeleted):
+			return "", d, ErrDeleted
+		case !errors.As(err, &conflict):
+			return "", d, fmt.Errorf("save: %w", err)
+		}
+		now := conflict.Current
+		switch {
+		case now.Version == storage.Absent:
+			return "", d, fmt.Errorf("%w: version %s", errVanished, d.Base.Version)
+		case uint64(now.Generation) != d.Base.Generation:
+			return "", d, ErrDeleted
+		case now.SHA256 == storage.Sum(d.Body):
+			return string(now.Version), d, nil // it was ours, whose answer was lost
+		}
+		d.Body = nil
+		(*release)() // or those that have memory could wait for each other
+		*release = func() {}
+		if d, err = k.merge(ctx, d); err != nil {
+			return "", d, err
+		}
+		k.ds.saves.conflicts.Add(1)
+	}
+	return "", d, fmt.Errorf("save: others were faster %d times: %w", storeTries, err)
+}
+
+// merge takes what the store holds into the room.
+func (k *keeper) merge(ctx context.Context, d room.Draft) (room.Draft, error) {
+	var release func()
+	stored, err := k.store.Load(ctx, k.doc, func(ctx context.Context, bytes int64) (err error) {
+		release, err = k.ds.saves.budget.Take(ctx, bytes)
+		return err
+	})
+	if release != nil {
+		defer release()
+	}
+	switch {
+	case errors.Is(err, storage.ErrDeleted), err == nil && uint64(stored.Generation) != d.Base.Generation:
+		return d, ErrDeleted
+	case errors.Is(err, storage.ErrAbsent):
+		return d, fmt.Errorf("%w: version %s", errVanished, d.Base.Version)
+	case err != nil:
+		return d, fmt.Errorf("load what others stored: %w", err)
+	}
+	base := k.baseOf(stored.Info)
+	base.KeepDeleted = base.KeepDeleted || d.Base.KeepDeleted
+	return k.room.Merge(d, base, stored.Body)
+}
+
+func (k *keeper) meta(d room.Draft) storage.Meta {
+	return storage.Meta{
+		Generation: storage.Generation(d.Base.Generation), Epoch: k.room.Epoch(), Region: k.ds.o.Region,
+		KeepDeleted: d.Base.KeepDeleted, Time: time.Now(),
+	}
+}
+
+// lives reports whether the store still has the document's life that the room is of, and
+// not another one since a deletion.
+func (k *keeper) lives(ctx context.Context) (bool, error) {
+	info, err := k.store.Stat(ctx, k.doc)
+	base := k.room.Base()
+	switch {
+	case errors.Is(err, storage.ErrDeleted):
+		return false, nil
+	case errors.Is(err, storage.ErrAbsent) && base.Version == "":
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	return uint64(info.Generation) == base.Generation, nil
+}

@@ -1,0 +1,346 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/oplog"
+)
+
+// What a stored life holds and the store does not is owed. The record is the history
+// itself, and a pin without holders that is marked so: nothing else has to survive. Any
+// node of the region pays, by opening a room without users: it merges, stores and goes.
+
+const (
+	// lastStore is how long the last one to leave waits for the store before the
+	// document is owed.
+	lastStore = 5 * time.Second
+	// markerLife is how long an ended life leaves a marker in its history: a node that
+	// was frozen, and goes on in it, loads what it stands on first.
+	markerLife = time.Hour
+	// payTries bounds how often a life is stored when its merges make it change.
+	payTries = 3
+	// renewOwed is how often the expiry of a pin is renewed that is owed: its backstop is
+	// hours.
+	renewOwed = 30 * time.Minute
+	// payMost is the longest time between two attempts to pay while the store is away.
+	payMost = time.Minute
+)
+
+// errAgain has a debt looked at again.
+var errAgain = errors.New("not yet")
+
+// pause keeps a node that owes thousands of documents from asking a store that is away
+// for each of them. Guarded by purges.mu.
+type pause struct {
+	until time.Time
+	wait  time.Duration
+}
+
+// rest returns how long a debt waits for the store without being looked at: thousands that
+// are owed while it is away cost nothing but their renewals.
+func (p *purges) rest(o owed, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if renewed, owed := p.renewed[o]; !owed || now.Sub(renewed) > renewOwed {
+		return 0
+	}
+	return p.pause.until.Sub(now)
+}
+
+// mayPay returns how long to wait until the store is worth asking. While it is away, one
+// debt at a time is.
+func (p *purges) mayPay(now time.Time) (wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if wait = p.pause.until.Sub(now); wait > 0 {
+		return wait + time.Millisecond
+	}
+	if p.pause.wait > 0 {
+		p.pause.until = now.Add(p.pause.wait)
+	}
+	return 0
+}
+
+// paid notes what came of an attempt, and returns when to look again.
+func (p *purges) paid(err error) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		p.pause = pause{}
+		return time.Millisecond
+	}
+	p.pause.wait = min(max(2*p.pause.wait, time.Second), payMost)
+	wait := p.pause.wait/2 + rand.N(p.pause.wait/2)
+	p.pause.until = time.Now().Add(wait)
+	return wait
+}
+
+// storeLast has the store keep a document that everybody left. Should another node have
+// it open, that one does. What is not stored in time is owed.
+func (ds *Documents) storeLast(d *Document) {
+	if d.keeper == nil || !d.room.Alone() || d.hasMoved() || ds.isDeleted(d) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ds.patience, lastStore)
+	defer cancel()
+	select {
+	case ds.saves.slots <- struct{}{}:
+		defer func() { <-ds.saves.slots }()
+	case <-ctx.Done():
+		return
+	}
+	err := d.keeper.save(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrDeleted):
+		ds.deleted(d.doc)
+	default:
+		ds.saves.failed(d.keeper, err)
+	}
+}
+
+// Covered is for kvpin.Config: whether the store has everything of a life whose last
+// holder leaves.
+func (ds *Documents) Covered(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+	if d := ds.Get(doc); d != nil && d.keeper != nil && d.room.Epoch() == string(epoch) {
+		if ds.isDeleted(d) {
+			return true, nil // nothing of it is to be stored
+		}
+		clean, err := d.room.Clean(ctx)
+		d.keeper.owes.Store(err != nil || !clean)
+		return clean, err
+	}
+	found, err := ds.found(ctx, owed{doc, string(epoch)})
+	return err == nil && found.Last > 0 && found.Clean(), err
+}
+
+func (ds *Documents) subject(o owed) string {
+	return o.doc.UpdatesSubject(ds.o.History.Shard(o.doc.PinKey()), o.epoch)
+}
+
+// found is what the history of a life holds.
+func (ds *Documents) found(ctx context.Context, o owed) (oplog.Loaded, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	return oplog.Load(ctx, ds.o.History, ds.subject(o), func(oplog.Kind, []byte) {}, func(error) {})
+}
+
+// settle brings a stored life to its end that nobody has open: what it holds is stored,
+// then its pin goes, then its history, up to a marker. It returns when to come again; 0:
+// all is done.
+func (p *purges) settle(ctx context.Context, o owed) (next time.Duration, err error) {
+	ds := p.docs
+	if wait := p.rest(o, time.Now()); wait > 0 {
+		return wait, nil
+	}
+	pin, lives, err := p.pinOf(ctx, o)
+	if err != nil || lives {
+		return 0, err
+	}
+	found, err := ds.found(ctx, o)
+	if errors.Is(err, history.ErrStreamMissing) {
+		found, err = oplog.Loaded{}, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !found.Clean() {
+		return p.pay(ctx, o, found, pin != nil)
+	}
+	if pin != nil {
+		if pin.Owed {
+			err = ds.o.Registry.Paid(ctx, o.doc, kvpin.Epoch(o.epoch))
+		}
+		return max(ds.o.Grace-time.Since(pin.Left), time.Second) + afterExpiry, err
+	}
+	if found.Last == 0 || found.Ended {
+		return 0, nil
+	}
+	return 0, ds.leaveMarker(ctx, o, found)
+}
+
+// pinOf returns the pin of a life; nil if it is not pinned any more. lives says that
+// somebody has it open, or will take it up: then nothing is owed here.
+func (p *purges) pinOf(ctx context.Context, o owed) (_ *kvpin.Pin, lives bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	ds := p.docs
+	pin, state, err := ds.o.Registry.Lookup(ctx, o.doc)
+	if err != nil {
+		if errors.Is(err, kvpin.ErrNotServed) {
+			return nil, true, nil
+		}
+		return nil, false, err
+	}
+	mine := state != kvpin.Free && string(pin.Epoch) == o.epoch
+	if mine && len(pin.Holders) > 0 { // of an orphan the registry's sweep tells
+		return nil, true, nil
+	}
+	epoch, ok, err := ds.Who(ctx, o.doc)
+	switch {
+	case errors.Is(err, bus.ErrNobody):
+	case err != nil:
+		return nil, false, fmt.Errorf("%w: %w", errNoWord, err)
+	case ok && epoch == o.epoch:
+		return nil, false, errAgain // perhaps it is being opened, or paid by another node
+	}
+	if mine {
+		return &pin, false, nil
+	}
+	return nil, false, nil
+}
+
+// pay stores what a life holds, and returns when to look at it again.
+func (p *purges) pay(ctx context.Context, o owed, found oplog.Loaded, pinned bool) (next time.Duration, err error) {
+	ds := p.docs
+	if pinned {
+		if err := ds.o.Registry.StillOwed(ctx, o.doc, kvpin.Epoch(o.epoch)); err != nil {
+			return 0, err
+		}
+		p.mu.Lock()
+		p.renewed[o] = time.Now()
+		p.mu.Unlock()
+	}
+	if wait := p.mayPay(time.Now()); wait > 0 {
+		return wait, nil
+	}
+	err = ds.payOnce(ctx, o, found)
+	if errors.Is(err, ErrDeleted) {
+		err = ds.o.History.PurgeBelow(ctx, ds.subject(o), found.Last+1)
+	}
+	next = p.paid(err)
+	if err != nil {
+		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", o.doc.String(), "epoch", o.epoch, "err", err)
+	}
+	return next, err
+}
+
+// payOnce opens a room without users and stores it.
+func (ds *Documents) payOnce(ctx context.Context, o owed, found oplog.Loaded) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*storeTime)
+	defer cancel()
+	k, err := ds.keep(ctx, o.doc, o.epoch)
+	if err != nil {
+		return err
+	}
+	k.paying = true
+	if _, based := found.Base(); !based {
+		k.setAside(o.epoch)
+	}
+	r, err := ds.o.Rooms.Open(ctx, o.doc, o.epoch, false, k.kept())
+	k.opened(r)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	defer ds.saves.end(ctx, k)
+	for range payTries {
+		if err := k.save(ctx); err != nil {
+			return err
+		}
+		if clean, err := r.Clean(ctx); err != nil || clean {
+			return err
+		}
+	}
+	return errAgain
+}
+
+// setAside has the keeper store what it finds beside the document: leftovers of a history
+// that does not say on what it stands are not the whole of it, nor of a known life.
+func (k *keeper) setAside(epoch string) {
+	k.ds.o.Log.Error("a history says on nothing what it stands: what is left of it is stored beside the document", "document", k.doc.String(), "epoch", epoch)
+	k.aside = true
+	k.doc.Name += "@orphan-" + epoch
+}
+
+// payFormer pays what former lives of a document owe, before another one begins on what
+// the store holds.
+func (ds *Documents) payFormer(ctx context.Context, doc docid.Document, epoch string) error {
+	shard := ds.o.History.Shard(doc.PinKey())
+	var former []owed
+	for subject, err := range ds.o.History.StoredSubjects(ctx, doc.LivesFilter(shard)) {
+		if err != nil {
+			return err
+		}
+		if d, other, err := docid.ParseUpdatesSubject(subject.Name); err == nil && d == doc && other != epoch {
+			former = append(former, owed{doc, other})
+		}
+	}
+	for _, o := range former {
+		found, err := ds.found(ctx, o)
+		if err != nil {
+			return err
+		}
+		if !found.Clean() {
+			if err := ds.payOnce(ctx, o, found); err != nil && !errors.Is(err, ErrDeleted) {
+				return fmt.Errorf("store what a former life holds: %w", err)
+			}
+		}
+		if !found.Ended {
+			ds.purges.suspect(o, time.Now().Add(afterExpiry))
+		}
+	}
+	return nil
+}
+
+// leaveMarker purges the history of a life that has ended, up to a marker with the base
+// that it stood on. Should somebody append meanwhile, nothing is purged.
+func (ds *Documents) leaveMarker(ctx context.Context, o owed, found oplog.Loaded) error {
+	base, ok := found.Base()
+	if !ok {
+		return ds.o.History.PurgeBelow(ctx, ds.subject(o), found.Last+1) // nothing stands in it
+	}
+	mark := oplog.Mark{UpTo: found.Last, Purges: true, Ends: true, Base: base}
+	data := oplog.Kept.Append(nil, 0, oplog.Stored, 0, oplog.AppendMark(nil, mark))
+	seq, err := ds.o.History.AppendAfter(ctx, ds.subject(o), data, found.Last, markerLife)
+	if err != nil {
+		return err
+	}
+	return ds.o.History.PurgeBelow(ctx, ds.subject(o), seq)
+}
+
+// lookAtStored goes through the histories of stored lives: a crash may have left some
+// that nobody has open.
+func (s *sweep) lookAtStored(ctx context.Context) error {
+	ds := s.docs
+	found := 0
+	for subject, err := range ds.o.History.StoredSubjects(ctx, "") {
+		if errors.Is(err, history.ErrStreamMissing) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
+		if err != nil || !ds.o.Registry.Serves(doc.License) {
+			continue
+		}
+		if store, _ := ds.storeOf(doc.License); store == nil {
+			continue // a node without the store purges nothing
+		}
+		o := owed{doc, epoch}
+		if live, ok, _ := ds.Who(ctx, doc); ok && live == epoch {
+			continue
+		}
+		if subject.Messages == 1 {
+			if left, err := ds.found(ctx, o); err != nil || left.Ended {
+				continue
+			}
+		}
+		if !ds.purges.suspect(o, time.Now().Add(s.confirmAfter())) {
+			continue
+		}
+		if found++; found == maxFound {
+			break
+		}
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/storage"
+)
+
+// saves say when documents are stored: the first edit of a quiet one after
+// Options.StoreFirst, all others StoreInterval apart, and what fails again and again,
+// for ever. A document that nobody edits costs nothing here.
+type saves struct {
+	docs   *Documents
+	budget *storage.Budget
+	wake   chan struct{}
+	slots  chan struct{} // of stores under way
+
+	conflicts atomic.Int64 // merged
+
+	mu      sync.Mutex
+	due     map[*keeper]time.Time
+	next    time.Time // the timer's
+	failing int       // documents that failed last time
+}
+
+const (
+	// savesAtOnce is how many documents a node stores at the same time.
+	savesAtOnce = 32
+	// slowStore is how many times as long as its last store took a document rests: a
+	// large one, or all of them with a slow store.
+	slowStore = 20
+	// retryMost is the longest time between two attempts.
+	retryMost = time.Minute
+)
+
+func (s *saves) init(ds *Documents) {
+	s.docs, s.wake, s.due = ds, make(chan struct{}, 1), map[*keeper]time.Time{}
+	s.slots = make(chan struct{}, savesAtOnce)
+	o := &ds.o
+	if o.StoreInterval == 0 {
+		o.StoreInterval = defaultInterval
+	}
+	if o.StoreFirst == 0 {
+		o.StoreFirst = defaultFirst
+	}
+	if o.StoreBytes == 0 {
+		o.StoreBytes = defaultStoreBytes
+	}
+	s.budget = storage.NewBudget(o.StoreBytes)
+}
+
+// changed is for room.Kept: it is called under the room's lock.
+func (s *saves) changed(k *keeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.stored.Clean = false
+	s.plan(k)
+}
+
+// opened takes a keeper whose room is open.
+func (s *saves) opened(k *keeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.stored.Version = k.room.Base().Version
+	_, due := s.due[k]
+	k.stored.Clean = !due
+}
+
+// plan sets when a document that has changed is stored. Callers hold mu.
+func (s *saves) plan(k *keeper) {
+	if _, planned := s.due[k]; planned || k.ended || k.paying {
+		return
+	}
+	now := time.Now()
+	at := now.Add(s.docs.o.StoreFirst)
+	if rest := k.last.Add(max(s.docs.o.StoreInterval, slowStore*k.took)); !k.last.IsZero() && rest.After(at) {
+		at = rest
+	}
+	s.at(k, at)
+}
+
+func (s *saves) at(k *keeper, at time.Time) {
+	s.due[k] = at
+	if s.next.IsZero() || at.Before(s.next) {
+		s.next = at
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// saved notes that the store has what the document was.
+func (s *saves) saved(k *keeper, version string, took time.Duration, clean bool) {
+	changed := k.room.Changed()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recovered(k)
+	k.waited = false
+	if !clean {
+		k.last, k.took = time.Now(), took
+		k.stored.At = k.last
+	}
+	if version != "" {
+		k.stored.Version = version
+	}
+	if changed {
+		s.plan(k)
+	}
+	_, due := s.due[k]
+	k.stored.Clean = !due
+}
+
+// recovered is one line when a burst of failures is over. Callers hold mu.
+func (s *saves) recovered(k *keeper) {
+	if k.fails == 0 {
+		return
+	}
+	k.fails = 0
+	if s.failing--; s.failing == 0 {
+		s.docs.o.Log.Info("documents are stored again")
+	}
+}
+
+// failed has the document tried again.
+func (s *saves) failed(k *keeper, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.ended || k.paying {
+		return
+	}
+	if k.fails++; k.fails == 1 {
+		if s.failing++; s.failing == 1 {
+			s.docs.o.Log.Error("a document cannot be stored; its history keeps it, and this is tried again", "document", k.doc.String(), "err", err)
+		}
+	}
+	wait := min(time.Second<<min(k.fails-1, 10), retryMost, max(s.docs.o.StoreInterval, time.Millisecond))
+	s.at(k, time.Now().Add(wait/2+rand.N(wait/2+1)))
+}
+
+// end takes a document out whose room closes, and waits for a store of it that is under
+// way, or until ctx ends.
+func (s *saves) end(ctx context.Context, k *keeper) {
+	s.mu.Lock()
+	k.ended = true
+	delete(s.due, k)
+	s.recovered(k)
+	s.mu.Unlock()
+	select {
+	case k.turn <- struct{}{}:
+	case <-ctx.Done():
+	}
+}
+
+func (s *saves) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var working sync.WaitGroup
+	defer working.Wait()
+	for {
+		due, wait := s.take(time.Now())
+		for _, k := range due {
+			select {
+			case s.slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			working.Go(func() {
+				defer func() { <-s.slots }()
+				s.work(ctx, k)
+			})
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// take returns the documents that are due, and how long until the next one is.
+func (s *saves) take(now time.Time) (due []*keeper, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = now.Add(time.Hour)
+	for k, at := range s.due {
+		if at.After(now) {
+			if at.Before(s.next) {
+				s.next = at
+			}
+			continue
+		}
+		due = append(due, k)
+		delete(s.due, k)
+	}
+	return due, max(s.next.Sub(now), 10*time.Millisecond) // many that are due together are one look
+}
+
+func (s *saves) work(ctx context.Context, k *keeper) {
+	if !k.room.First() && !s.wait(k) {
+		return
+	}
+	err := k.save(ctx)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, ErrDeleted):
+		s.docs.deleted(k.doc)
+	default:
+		s.failed(k, err)
+	}
+}
+
+// wait leaves the document to the room of another node for a while. It returns true when
+// that has had its time.
+func (s *saves) wait(k *keeper) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.waited {
+		return true
+	}
+	k.waited = true
+	s.at(k, time.Now().Add(2*s.docs.o.StoreInterval))
+	return false
+}
+
+// kept is what is known of a document.
+func (s *saves) kept(k *keeper) Kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return k.stored
+}

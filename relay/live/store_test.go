@@ -1,0 +1,326 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/room"
+	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+	"github.com/wsnode/wsnode/relay/wire"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+// histories are the node's: with a store, those of stored lives, too.
+func (r region) histories(n *node, nc *nats.Conn, plain *history.History) interface {
+	room.History
+	History
+} {
+	if r.store == nil {
+		return plain
+	}
+	h, err := history.Open(r.t.Context(), nc, history.Config{Publisher: n.bus, Stored: true})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	n.stored = h
+	return history.Lives{Plain: plain, Stored: h}
+}
+
+func (r region) pinned(n *node, c *kvpin.Config) {
+	if r.store != nil {
+		c.Store = func(docid.LicenseRegion) string { return r.storeID }
+		c.Covered = func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+			return n.Covered(ctx, doc, epoch)
+		}
+		c.Unpinned = func(doc docid.Document, pin kvpin.Pin) {
+			if n.started.Load() {
+				n.Unpinned(doc, pin)
+			}
+		}
+		c.Alive = func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+			return n.Alive(ctx, doc, epoch)
+		}
+	}
+	if r.pins != nil {
+		r.pins(c)
+	}
+}
+
+func (r region) stores(o *Options) {
+	if r.store == nil {
+		return
+	}
+	o.Store = func(docid.LicenseRegion) (storage.Store, string) { return r.store, r.storeID }
+	o.StoreFirst, o.StoreInterval = 20*time.Millisecond, 50*time.Millisecond
+}
+
+// storing is a region with a store that a test makes fail.
+func storing(t *testing.T) (region, *storagetest.Faulty) {
+	t.Helper()
+	memory := storagetest.NewMemory()
+	id := storage.Identity{ID: storage.NewStoreID(), License: license, KeyFormat: storage.KeyFormat}
+	if err := storage.Init(t.Context(), memory, id); err != nil {
+		t.Fatal(err)
+	}
+	faulty := &storagetest.Faulty{Store: memory}
+	return region{t: t, url: natstest.Server(t).URL, store: faulty, storeID: id.ID}, faulty
+}
+
+// client is a member that takes nothing but what it is asked for.
+type client struct{}
+
+func (client) Send(*wire.Message) bool                        { return true }
+func (client) Await()                                         {}
+func (client) SendAwareness(*wire.Message, []awareness.Entry) {}
+func (client) Close(int, string)                              {}
+func (client) Fail(error)                                     {}
+func (client) Ping()                                          {}
+func (client) Silent() time.Duration                          { return 0 }
+
+var clients atomic.Uint64
+
+// insert is an update of a new Yjs client that writes text at the root text "t".
+func insert(text string) []byte {
+	u := binary.AppendUvarint([]byte{1, 1}, clients.Add(1))
+	u = append(u, 0, 4, 1, 1, 't', byte(len(text)))
+	return append(append(u, text...), 0)
+}
+
+// visit is a user who has a document open.
+type visit struct {
+	t    *testing.T
+	n    *node
+	d    *Document
+	seat *room.Seat
+}
+
+func (n *node) visit(t *testing.T) *visit {
+	t.Helper()
+	v, err := n.tryVisit(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (n *node) tryVisit(t *testing.T) (*visit, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	d, err := n.Enter(ctx, todo)
+	if err != nil {
+		return nil, err
+	}
+	v := &visit{t: t, n: n, d: d}
+	v.seat, err = d.Room().Join(client{}, 1)
+	return v, err
+}
+
+// types has the text acknowledged by the history.
+func (v *visit) types(text string) {
+	v.t.Helper()
+	if _, err := v.seat.Apply(insert(text)); err != nil {
+		v.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(v.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := v.d.Room().Durable(ctx); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+func (v *visit) leave() {
+	v.seat.Leave()
+	v.n.Leave(v.d)
+}
+
+func (v *visit) reads(text string) {
+	v.t.Helper()
+	if !bytes.Contains(v.d.Room().Export(), []byte(text)) {
+		v.t.Errorf("%q is missing in %q", text, v.d.Room().Export())
+	}
+}
+
+func (n *node) settle(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := n.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *node) state(t *testing.T) (kvpin.Pin, kvpin.State) {
+	t.Helper()
+	pin, state, err := n.registry.Lookup(t.Context(), todo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pin, state
+}
+
+func stored(t *testing.T, s storage.Store) storage.Stored {
+	t.Helper()
+	got, err := s.Load(t.Context(), todo, nil)
+	if err != nil && !errors.Is(err, storage.ErrAbsent) {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// free waits until the document has no pin, and nothing but a marker of it is left.
+func (n *node) free(t *testing.T) {
+	t.Helper()
+	eventually(t, "nothing is left but a marker", func() bool {
+		if _, state := n.state(t); state != kvpin.Free {
+			return false
+		}
+		for subject, err := range n.stored.Subjects(t.Context(), "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found, err := n.found(t.Context(), owed{doc, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestADocumentComesBackAfterEverybodyLeft(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	v.types("one")
+	v.leave()
+	n.settle(t)
+	n.free(t)
+	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) || got.Generation != 0 || got.Region != "eu-central-1" {
+		t.Fatalf("the store holds %q, %+v", got.Body, got.Info)
+	}
+	other := r
+	other.name = "us-east-1"
+	v = other.node("b").visit(t)
+	v.reads("one")
+	v.types("two")
+	v.leave()
+	v.n.settle(t)
+	v.n.free(t)
+	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) || !bytes.Contains(got.Body, []byte("two")) {
+		t.Errorf("the store holds %q", got.Body)
+	}
+}
+
+func TestADocumentIsStoredWhileItIsEdited(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	defer v.leave()
+	for i := range 3 {
+		text := fmt.Sprint("edit ", i)
+		v.types(text)
+		eventually(t, text+" is stored", func() bool { return bytes.Contains(stored(t, s.Store).Body, []byte(text)) })
+	}
+	eventually(t, "it is known to be stored", func() bool { k := n.saves.kept(v.d.keeper); return k.Clean && !k.At.IsZero() })
+}
+
+// What nobody edits is neither stored nor written about.
+func TestADocumentThatIsOnlyReadIsNotStored(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	v.leave()
+	n.settle(t)
+	n.free(t)
+	if _, err := s.Store.Load(t.Context(), todo, nil); !errors.Is(err, storage.ErrAbsent) {
+		t.Errorf("it was stored: %v", err)
+	}
+}
+
+// A failed load fails its joiners and leaves nothing, least of all an empty document.
+func TestADocumentThatCannotBeLoadedDoesNotOpen(t *testing.T) {
+	for _, fault := range []storagetest.Fault{storagetest.Down, storagetest.Failing, storagetest.Refusal, storagetest.Truncated, storagetest.LostReply} {
+		t.Run(string(fault), func(t *testing.T) {
+			r, s := storing(t)
+			if _, err := s.Store.Save(t.Context(), todo, storage.Absent, storage.Meta{}, insert("one")); err != nil {
+				t.Fatal(err)
+			}
+			n := r.node("a")
+			s.Set(fault)
+			if v, err := n.tryVisit(t); err == nil {
+				t.Fatalf("it opened with %q", v.d.Room().Export())
+			}
+			if n.Len() != 0 {
+				t.Error("something is left")
+			}
+			s.Set(storagetest.None)
+			v := n.visit(t)
+			v.reads("one")
+			v.leave()
+		})
+	}
+}
+
+// The heart of it: the store fails just when the last one leaves. Whoever comes finds
+// everything, the pin keeps others away, and it is stored as soon as that can be.
+func TestWhatCannotBeStoredAtTheEndIsOwed(t *testing.T) {
+	for _, fault := range []storagetest.Fault{storagetest.Down, storagetest.Refusal, storagetest.Truncated, storagetest.LostReply} {
+		t.Run(string(fault), func(t *testing.T) {
+			r, s := storing(t)
+			n := r.node("a")
+			s.Set(fault)
+			v := n.visit2(t, s)
+			v.types("one")
+			v.leave()
+			n.settle(t)
+			if fault != storagetest.LostReply {
+				if pin, state := n.state(t); state != kvpin.Owed || len(pin.Holders) != 0 {
+					t.Fatalf("the pin is %s: %+v", state, pin)
+				}
+				again := n.visit(t) // the store is away, the history is not
+				again.reads("one")
+				again.leave()
+				n.settle(t)
+				if _, state := n.state(t); state != kvpin.Owed {
+					t.Fatalf("the pin is %s", state)
+				}
+				other := r
+				other.name = "us-east-1"
+				if _, err := other.node("b").tryVisit(t); err == nil {
+					t.Error("another region has opened it")
+				}
+			}
+			s.Set(storagetest.None)
+			n.free(t)
+			if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {
+				t.Errorf("the store holds %q", got.Body)
+			}
+		})
+	}
+}
+
+// visit2 is a visit whose load is spared the faults.
+func (n *node) visit2(t *testing.T, s *storagetest.Faulty) *visit {
+	t.Helper()
+	fault := s.Get()
+	s.Set(storagetest.None)
+	v := n.visit(t)
+	s.Set(fault)
+	return v
+}

@@ -1,0 +1,378 @@
+package room
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// Kept is for a document that a store keeps when its life ends: a stored life. The room
+// knows no store, but what is in it: which base its history stands on, and what has
+// changed since.
+type Kept struct {
+	// Base brings what the document held before its history began. It is told what the
+	// history holds, and it alone decides what an empty one means. An error fails the
+	// opening. It may be called again, and by a room that goes over to another epoch.
+	Base func(ctx context.Context, found oplog.Loaded) (Brought, error)
+	// Changed is told that the history gets what the store does not have: once, until
+	// Draft or Stored has found that the store has everything. It is called under the
+	// room's lock: it must neither block nor call the room.
+	Changed func()
+}
+
+// Brought is what a store held: the update is nil for nothing, or if the history holds
+// it as well.
+type Brought struct {
+	Base   oplog.Base
+	Update []byte
+}
+
+const (
+	// InlineBytes is the largest document whose content is in its history. A larger one
+	// is there as a reference to the store, and what was edited since.
+	InlineBytes = 4 << 20
+	// maxCovers bounds the state vector that a base carries.
+	maxCovers = 16 << 10
+	// standTries bounds how often a room reads on when others append before its seed.
+	standTries = 10
+)
+
+// ErrBehind: the store brought less than the history says that it holds.
+var ErrBehind = errors.New("the store holds an older state of the document than its history stands on")
+
+// format is in what version a history is written.
+func (p place) format() oplog.Format {
+	if docid.StoredEpoch(p.epoch) {
+		return oplog.Kept
+	}
+	return oplog.Plain
+}
+
+// stand takes what lies before the history. If the history does not say on which base it
+// stands, the room says so in a seed, which must be the next message: of rooms that open
+// at the same moment one writes it, and what came before it is merged.
+func (r *Room) stand(ctx context.Context, subject string, found oplog.Loaded) error {
+	for try := 1; ; try++ {
+		brought, err := r.kept.Base(ctx, found)
+		if err != nil {
+			return err
+		}
+		if err := r.takeBase(found, brought); err != nil {
+			return err
+		}
+		if _, has := found.Base(); has {
+			return nil
+		}
+		err = r.seed(ctx, subject, found)
+		if !errors.Is(err, history.ErrOutrun) || try == standTries {
+			return err
+		}
+		if found, _, err = r.read(ctx, subject); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	alone := len(r.store.StateVector()) == 1
+	if brought.Update != nil {
+		if _, err := r.apply(brought.Update, nil, ystore.Terms{}); err != nil {
+			return fmt.Errorf("what lay before the history: %w", err)
+		}
+	}
+	known := r.store.StateVector()
+	if covers := brought.Base.Covers; covers != nil {
+		lacks, _, err := compare(known, covers)
+		if err != nil {
+			return err
+		}
+		if lacks {
+			return ErrBehind
+		}
+	} else if _, has := found.Base(); !has && alone && len(known) <= maxCovers {
+		brought.Base.Covers = known
+	}
+	r.log.base = brought.Base
+	r.log.bare = !found.Whole() && brought.Base.Version != "" && r.store.Stats().Bytes <= InlineBytes
+	if !found.Clean() {
+		r.log.change()
+	}
+	return nil
+}
+
+// seed says in the history on what base it stands.
+func (r *Room) seed(ctx context.Context, subject string, found oplog.Loaded) error {
+	r.mu.Lock()
+	r.log.counter++
+	data := oplog.Kept.Append(nil, r.id, oplog.Seed, r.log.counter, oplog.AppendBase(nil, r.log.base))
+	r.mu.Unlock()
+	seq, err := r.rooms.cfg.History.AppendAfter(ctx, subject, data, found.Last, 0)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if found.Clean() {
+		r.log.cleanAt = seq
+	}
+	return nil
+}
+
+// change notes that the history gets what the store does not have. Callers hold mu.
+func (l *log) change() {
+	l.changes++
+	if l.room.kept != nil && !l.changed {
+		l.changed = true
+		l.room.kept.Changed()
+	}
+}
+
+// body is the first edit of a document whose content is not in its history: it follows
+// now, so that the history stands alone while the store is away. Callers hold mu.
+func (l *log) body() {
+	if l.bare {
+		l.bare = false
+		l.owe()
+	}
+}
+
+// snapshotBody is what a snapshot holds: the whole document, in a stored life behind its
+// base. It must not be changed. Callers hold mu.
+func (r *Room) snapshotBody() []byte {
+	if r.at.format() == oplog.Plain {
+		return r.state()
+	}
+	r.log.bare = false
+	head := oplog.AppendBase(nil, r.log.base)
+	if r.store.Stats().Bytes > ystore.MaxMessage {
+		body := r.store.EncodeBehind(len(head))
+		copy(body, head)
+		return body
+	}
+	return append(head, r.state()...)
+}
+
+// Draft is what a store is to keep.
+type Draft struct {
+	Body []byte     // the whole document as one Yjs update, which must not be changed
+	Base oplog.Base // whose body it contains: the store is expected to have its version
+
+	upTo    uint64 // of the history
+	covers  []byte
+	changes uint64
+	life    uint64
+	subject string
+}
+
+// errLost ends the storing of a document whose history was lost, or left, meanwhile.
+var errLost = errors.New("the document's history is another one than when it was read")
+
+// Draft reads the history and makes of it, and of what the room holds, what a store is
+// to keep. clean says that the store has everything; then there is no draft.
+func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
+	r.mu.Lock()
+	r.releaseAll()
+	d.changes, d.life, d.subject = r.log.changes, r.log.water.life, r.at.updates
+	pending := r.log.water.own() < r.log.water.taken
+	r.mu.Unlock()
+	found, covered, err := r.read(ctx, d.subject)
+	if err != nil {
+		return Draft{}, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return Draft{}, false, ErrClosed
+	}
+	if !r.same(d) {
+		return Draft{}, false, errLost
+	}
+	if found.Clean() && !pending {
+		r.log.cleanAt = found.Last
+		r.log.settle(d.changes)
+		return Draft{}, true, nil
+	}
+	d.upTo = covered
+	r.fill(&d)
+	return d, false, nil
+}
+
+// same reports whether the history is still the one that a draft was read from. Callers
+// hold mu.
+func (r *Room) same(d Draft) bool { return r.at.updates == d.subject && r.log.water.life == d.life }
+
+func (r *Room) fill(d *Draft) {
+	d.Base, d.Body, d.covers = r.log.base, r.state(), nil
+	if sv := r.store.StateVector(); len(sv) <= maxCovers {
+		d.covers = sv
+	}
+}
+
+// settle notes that the store has everything, unless more has changed. Callers hold mu.
+func (l *log) settle(changes uint64) {
+	if l.changes == changes {
+		l.changed = false
+	}
+}
+
+// Merge takes what the store holds besides: another region's edits, say. Members see it,
+// and the history gets it. It returns the draft anew; base is what the store holds now.
+func (r *Room) Merge(d Draft, base oplog.Base, update []byte) (Draft, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.same(d) {
+		return Draft{}, errLost
+	}
+	changes, err := r.apply(update, nil, ystore.Terms{})
+	if err != nil {
+		return Draft{}, fmt.Errorf("merge what the store holds: %w", err)
+	}
+	if changes != nil {
+		r.out.updates = append(r.out.updates, changes)
+		r.log.water.take()
+		r.scheduleLocked(true)
+	}
+	r.log.base = base
+	r.fill(&d)
+	return d, nil
+}
+
+// Stored says in the history that the store has what a draft holds, as version. All
+// that the draft held is acknowledged by the history before: should this room vanish, the
+// next one must not take the version for one whose body it contains.
+func (r *Room) Stored(ctx context.Context, d Draft, version string) error {
+	if err := r.acknowledged(ctx); err != nil {
+		return err
+	}
+	base := d.Base
+	base.Version, base.Covers = version, d.covers
+	r.mu.Lock()
+	purges := r.store.Stats().Bytes > InlineBytes
+	body := oplog.AppendMark(nil, oplog.Mark{UpTo: d.upTo, Purges: purges, Base: base})
+	flight := r.log.water.launch(span{})
+	same, closed := r.same(d), r.closed
+	r.mu.Unlock()
+	if !same || closed {
+		return errLost
+	}
+	type outcome struct {
+		seq uint64
+		err error
+	}
+	got := make(chan outcome, 1)
+	r.append(oplog.Stored, body, flight, func(seq uint64, err error) { got <- outcome{seq, err} })
+	select {
+	case o := <-got:
+		if o.err != nil {
+			return fmt.Errorf("append to %s that it is stored: %w", r.doc, o.err)
+		}
+		r.marked(d, base, o.seq)
+	case <-ctx.Done():
+		return fmt.Errorf("append to %s that it is stored: %w", r.doc, ctx.Err())
+	}
+	if !purges {
+		return nil
+	}
+	return r.rooms.cfg.History.PurgeBelow(ctx, d.subject, d.upTo+1)
+}
+
+func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.same(d) {
+		return
+	}
+	r.log.base = base
+	if seq == d.upTo+1 {
+		r.log.cleanAt = seq
+	}
+	r.log.settle(d.changes)
+}
+
+// acknowledged waits until the history has everything that the room holds, whoever wrote
+// it.
+func (r *Room) acknowledged(ctx context.Context) error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return ErrClosed
+	}
+	done := make(chan struct{})
+	r.asks = append(r.asks, ask{number: r.log.water.taken, at: clock(), done: done})
+	r.answerAsks()
+	r.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("what is to be stored of %s is not in the history: %w", r.doc, ctx.Err())
+	}
+}
+
+// Clean asks the history's leader whether the store has everything that the history
+// holds.
+func (r *Room) Clean(ctx context.Context) (bool, error) {
+	r.mu.Lock()
+	subject, cleanAt, pending := r.at.updates, r.log.cleanAt, r.log.water.own() < r.log.water.taken
+	r.mu.Unlock()
+	if pending {
+		return false, nil
+	}
+	last, err := r.rooms.cfg.History.Last(ctx, subject)
+	if err != nil || last == 0 { // 0: it was lost, and what was in it is only here
+		return false, err
+	}
+	if last == cleanAt {
+		return true, nil
+	}
+	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte) {}, func(error) {})
+	return err == nil && found.Clean(), err
+}
+
+// Base returns the base that the room stands on.
+func (r *Room) Base() oplog.Base {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.log.base
+	b.Covers = bytes.Clone(b.Covers)
+	return b
+}
+
+// First reports whether this room is the one of those that share the document which
+// stores it; the others step in when it does not.
+func (r *Room) First() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.first()
+}
+
+func (l *log) first() bool {
+	for id := range l.room.peers {
+		if id < l.room.id {
+			return false
+		}
+	}
+	return true
+}
+
+// Alone reports whether no other pod is heard that has the document.
+func (r *Room) Alone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.peers) == 0
+}
+
+// Changed reports whether the history has what the store does not, as far as is known.
+func (r *Room) Changed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.changed
+}
