@@ -41,7 +41,7 @@ func (s *Store) ApplyShared(update []byte, t Terms) (fresh, deliver []byte, err 
 	s.acquire()
 	defer s.release()
 	fresh, err = s.apply(update, t)
-	if fresh == nil || !s.causal.on {
+	if fresh == nil || len(s.scratch.settled) == 0 {
 		return fresh, fresh, err
 	}
 	return fresh, s.encodeDelivery(fresh), nil
@@ -54,25 +54,35 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 		return nil, err
 	case sum.opens && t.Gapless:
 		return nil, ErrGap
-	case sum.opens:
-		s.track()
 	}
-	s.scratch.fresh, s.scratch.gone, s.scratch.settled = s.scratch.fresh[:0], s.scratch.gone[:0], s.scratch.settled[:0]
+	x := s.scratch
+	x.fresh, x.gone, x.settled = x.fresh[:0], x.gone[:0], x.settled[:0]
+	x.doomed, x.apart, x.toPart = x.doomed[:0], x.apart[:0], 0
+	before := s.unsettled()
+	x.later = sum.waits || before
 	digest := s.digest
 	s.applyStructs(update)
 	s.applyDeletes(update, sum)
-	if s.causal.on {
-		s.settleFresh()
-	}
-	if len(s.scratch.fresh) == 0 && len(s.scratch.gone) == 0 {
+	if len(x.fresh) == 0 && len(x.gone) == 0 {
 		return nil, nil
 	}
-	s.keepWaits()
+	if x.later {
+		s.types.hanging = max(s.types.hanging, sum.hanging)
+		s.placeMissing()
+		if before || sum.circle || !s.allMet() {
+			x.fresh = union(x.fresh)
+			s.settleFresh()
+		}
+		if !s.unsettled() {
+			s.types.hanging = 0
+		}
+	}
+	buried := s.bury()
 	s.full = nil
 	if s.digest != digest {
 		s.deletesEnc = nil
 	}
-	if sum.canonical && sum.sorted && s.allNew(sum) {
+	if sum.canonical && sum.sorted && !buried && s.allNew(sum) {
 		fresh = update[:sum.end:sum.end]
 	} else {
 		fresh = s.encodeFresh()
@@ -90,7 +100,7 @@ func (s *Store) Brings(update []byte) (brings bool, err error) {
 		return false, err
 	}
 	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, _ int) bool {
+	s.eachStruct(update, func(client uint64, _, _ int) bool {
 		r := s.run(client)
 		brings = it.kind != kindSkip && it.len > 0 && (r == nil || !r.holds(it.clock, it.end()) ||
 			deleted(it.kind) && !r.lacks(it.clock, it.end()))
@@ -149,6 +159,10 @@ type summary struct {
 	canonical bool   // structs are in the form in which we would write them
 	sorted    bool   // delete ranges are
 	opens     bool   // a struct lies behind all that is known of its client, and a gap
+	waits     bool   // a struct hangs on what was not there before
+	circle    bool   // structs hang on each other in a circle
+	types     int    // new ones
+	hanging   int    // see types; at most
 }
 
 // check reads an update whole and, if it is to be limited, holds it against the caps.
@@ -176,10 +190,9 @@ func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
 	sum.deletesAt = c.p
 	s.checkDeletes(&c, &sum)
 	sum.end = c.p
-	if limited {
-		s.checkCircle(&c)
-		c.checkSeveral(sum.deletesAt)
-	}
+	sum.waits = sum.waits || pending > s.totals.pending
+	s.checkCircle(&c, &sum, limited)
+	s.checkDepth(&c, &sum, limited)
 	if c.err != nil || !limited {
 		return sum, c.err
 	}
@@ -200,7 +213,7 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		kind, length := c.structAt(client, clock)
 		end := clock + length
 		if c.ncauses > 0 && (r == nil || !r.holds(clock, end)) {
-			s.noteWaits(c, r, client, clock, at)
+			s.noteWaits(c, sum, r, client, clock, at)
 		}
 		switch {
 		case length == 0 || kind == kindSkip && (i == 0 || i == n-1):
@@ -218,12 +231,35 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		if kind != kindSkip {
 			sum.newIDs += length
 		}
+		if kind == kindType && (r == nil || !r.holds(clock, end)) {
+			sum.types++
+		}
 		clock = end
 	}
 	if r == nil && fresh {
 		s.scratch.newcomers = append(s.scratch.newcomers, client)
 	}
 	return pending
+}
+
+// noteWaits notes what the struct that was read last waits for.
+func (s *Store) noteWaits(c *checker, sum *summary, r *run, client, clock uint64, at int) {
+	for _, on := range c.causes[:c.ncauses] {
+		if s.settledAt(on) {
+			continue
+		}
+		sum.waits = true
+		if r != nil {
+			clock = max(clock, r.next) // what is known of the struct already waits for nothing
+		}
+		// One that waits for the same client's earlier id waits no longer for that.
+		if n := len(s.scratch.waits); n > 0 {
+			if w := s.scratch.waits[n-1]; w.client == client && w.clock <= clock && w.on.client == on.client && w.on.clock >= on.clock {
+				continue
+			}
+		}
+		s.scratch.waits = append(s.scratch.waits, wait{client, clock, on, at})
+	}
 }
 
 // maxBlocks is how many blocks of one client an update may have. There should
@@ -321,7 +357,7 @@ func (s *Store) newRanges(update []byte, sum summary) (n int) {
 // newBytes estimates how much an update would add to the document.
 func (s *Store) newBytes(update []byte, sum summary) (n int) {
 	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, size int) bool {
+	s.eachStruct(update, func(client uint64, _, size int) bool {
 		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end())) {
 			n += size
 		}
@@ -341,7 +377,7 @@ func (s *Store) newBytes(update []byte, sum summary) (n int) {
 func (s *Store) aheadRanges(update []byte, sum summary) (n int) {
 	it := &s.scratch.it
 	reach := make(map[uint64]uint64)
-	s.eachStruct(update, func(client uint64, _ int) bool {
+	s.eachStruct(update, func(client uint64, _, _ int) bool {
 		reach[client] = it.end()
 		return true
 	})
@@ -356,8 +392,8 @@ func (s *Store) aheadRanges(update []byte, sum summary) (n int) {
 }
 
 // eachStruct decodes the structs of a checked update into the scratch item, one
-// after the other, until f returns false. size is that on the wire.
-func (s *Store) eachStruct(update []byte, f func(client uint64, size int) bool) {
+// after the other, until f returns false. at and size are those on the wire.
+func (s *Store) eachStruct(update []byte, f func(client uint64, at, size int) bool) {
 	it := &s.scratch.it
 	blocks, p := uvarint(update, 0)
 	for ; blocks > 0; blocks-- {
@@ -369,7 +405,7 @@ func (s *Store) eachStruct(update []byte, f func(client uint64, size int) bool) 
 			start := p
 			p = it.decode(update, p, clock)
 			clock += it.len
-			if !f(client, p-start) {
+			if !f(client, start, p-start) {
 				return
 			}
 		}

@@ -12,11 +12,9 @@ import "container/heap"
 // becomes integrable is sent once more, in one update that is complete in itself:
 // such an update a client integrates whatever it kept and noted.
 //
-// A store whose clients' ids never had a gap needs none of that, since there the
-// first struct in causal order that waits has its clock noted exactly. It begins with
-// the first gap.
+// A run of which nothing waits has come as far as its ids are there (run.reach). Only
+// while something waits structs are followed, each once, in causal order.
 type causal struct {
-	on      bool
 	most    int                 // waiters there have been at a time: maps do not shrink
 	count   int                 // waiters there are
 	waiting map[uint64]*waiters // by the client id that they wait for
@@ -41,56 +39,96 @@ func (w *waiters) Pop() any {
 	return last
 }
 
-// track begins to follow what can be integrated.
-func (s *Store) track() {
-	if s.causal.on {
-		return
+// reach is the first id that a client which was sent everything cannot integrate.
+func (r *run) reach() uint64 {
+	if r.waits {
+		return r.settled
 	}
-	s.causal = causal{on: true, waiting: make(map[uint64]*waiters)}
-	for _, r := range s.list {
-		s.settle(r)
-	}
+	return r.next
 }
 
-// settle moves the settled clock of a run as far as it goes, and those of the runs that
-// wait for it. What was passed is appended to the scratch's settled ranges.
-func (s *Store) settle(r *run) {
-	queue := append(s.scratch.queue[:0], r)
+// unsettled reports whether anything waits.
+func (s *Store) unsettled() bool { return s.causal.count > 0 || s.totals.pending > 0 }
+
+// settledAt reports whether the struct with that id is there, and all that it hangs on.
+func (s *Store) settledAt(at id) bool {
+	r := s.other
+	if r == nil || r.client != at.client {
+		if r = s.runs[at.client]; r == nil {
+			return false
+		}
+		s.other = r
+	}
+	return at.clock < r.reach()
+}
+
+// allMet reports whether nothing waits after an update before which nothing did, unless
+// structs hang on each other in a circle.
+func (s *Store) allMet() bool {
+	for _, w := range s.scratch.waits {
+		if r := s.runs[w.on.client]; r == nil || w.on.clock >= r.next {
+			return false
+		}
+	}
+	return s.totals.pending == 0
+}
+
+// settleFresh follows what the update that is being applied has made integrable; its
+// ranges are sorted. What was passed is appended to the scratch's settled ranges.
+func (s *Store) settleFresh() {
+	queue := s.scratch.queue[:0]
+	for i, d := range s.scratch.fresh {
+		r := s.run(d.client)
+		if i > 0 && s.scratch.fresh[i-1].client == d.client || r.waits || d.from >= r.next {
+			continue
+		}
+		// The first that is new was the first that was missing. Until the run is followed,
+		// it reaches no further.
+		r.settled, r.waits = d.from, true
+		queue = append(queue, r)
+	}
 	for len(queue) > 0 {
 		last := len(queue) - 1
-		r, queue[last] = queue[last], nil // the scratch outlives the document
+		r := queue[last]
+		queue[last] = nil // the scratch outlives the document
 		queue = queue[:last]
 		from := r.settled
 		s.settleRun(r)
-		if r.settled == from {
+		if r.reach() == from {
 			continue
 		}
-		s.scratch.settled = addSpan(s.scratch.settled, r.client, from, r.settled)
+		s.scratch.settled = addSpan(s.scratch.settled, r.client, from, r.reach())
 		w := s.causal.waiting[r.client]
-		for w != nil && len(*w) > 0 && (*w)[0].clock < r.settled {
-			woken := heap.Pop(w).(waiter).run
-			woken.waits = false
+		for w != nil && len(*w) > 0 && (*w)[0].clock < r.reach() {
+			queue = append(queue, heap.Pop(w).(waiter).run)
 			s.causal.count--
-			queue = append(queue, woken)
 		}
 		if w != nil && len(*w) == 0 {
 			delete(s.causal.waiting, r.client)
 		}
 	}
 	s.scratch.queue = queue
+	if s.causal.count == 0 {
+		s.causal = causal{}
+	}
 }
 
 // settleRun passes what hangs only on what is settled, and has the run wait for the
 // first that does not.
 func (s *Store) settleRun(r *run) {
-	for !r.waits && r.settled < r.next {
+	r.waits = false
+	var it item
+	for r.settled < r.next {
 		l := r.leafAt(r.settled)
 		for i := l.find(r.settled); i < len(l.ents) && r.settled < r.next; i++ {
-			// The rest of a struct of which a part was passed hangs on that part.
-			if e := l.ents[i]; e.clock() == r.settled && !e.continues() {
-				if at, blocked := s.hangsOn(r, l, i); blocked {
-					s.wait(r, at)
-					return
+			// The rest of an entry of which a part was passed lies where that does.
+			if l.ents[i].clock() == r.settled {
+				l.head(i, &it)
+				for _, at := range it.hangs() {
+					if at.client != r.client && !s.settledAt(at) {
+						s.wait(r, at)
+						return
+					}
 				}
 			}
 			r.settled = min(l.endOf(i), r.next)
@@ -98,36 +136,10 @@ func (s *Store) settleRun(r *run) {
 	}
 }
 
-// hangsOn returns an id that entry i of l hangs on and that is not settled.
-func (s *Store) hangsOn(r *run, l *leaf, i int) (at id, blocked bool) {
-	e := l.ents[i]
-	if e.kind() == kindGC {
-		return id{}, false
-	}
-	var it item
-	it.decodeHead(l.buf, int(e.off))
-	switch {
-	case it.info&hasOrigin != 0 && s.unsettled(r, it.origin):
-		return it.origin, true
-	case it.info&hasRight != 0 && s.unsettled(r, it.right):
-		return it.right, true
-	case it.form == parentItem && s.unsettled(r, it.parent):
-		return it.parent, true
-	}
-	return id{}, false
-}
-
-// unsettled reports whether r has to wait for an id. Ids of its own that a struct
-// names lie before it.
-func (s *Store) unsettled(r *run, at id) bool {
-	if at.client == r.client {
-		return false
-	}
-	o := s.run(at.client)
-	return o == nil || at.clock >= o.settled
-}
-
 func (s *Store) wait(r *run, at id) {
+	if s.causal.waiting == nil {
+		s.causal.waiting = make(map[uint64]*waiters)
+	}
 	w := s.causal.waiting[at.client]
 	if w == nil {
 		w = new(waiters)
@@ -137,15 +149,6 @@ func (s *Store) wait(r *run, at id) {
 	r.waits = true
 	s.causal.count++
 	s.causal.most = max(s.causal.most, s.causal.count)
-}
-
-// settleFresh follows what the update that is being applied has made integrable.
-func (s *Store) settleFresh() {
-	for i, d := range s.scratch.fresh {
-		if i == 0 || s.scratch.fresh[i-1].client != d.client {
-			s.settle(s.run(d.client))
-		}
-	}
 }
 
 // encodeDelivery writes what clients are to be sent for the update that is being
@@ -179,9 +182,4 @@ func within(inner, outer []span) bool {
 // Settled returns the state vector of a Yjs client that was sent all that the store
 // has, each time that something came: less than StateVector where structs hang on what
 // is missing. A client that gets the difference to it has everything in one update.
-func (s *Store) Settled() []byte {
-	if !s.causal.on {
-		return s.StateVector()
-	}
-	return s.vector(func(r *run) uint64 { return r.settled })
-}
+func (s *Store) Settled() []byte { return s.vector((*run).reach) }

@@ -32,8 +32,6 @@ type checker struct {
 	lenient bool
 	noted   *UpdateError
 
-	several []keyed // structs that are several values of one key
-
 	// What the struct that was read last hangs on of other clients.
 	causes  [2]id
 	ncauses int
@@ -155,9 +153,7 @@ func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
 		n = c.uvarint()
 	default:
 		c.place(at, info, client, clock)
-		if n = c.content(kind); n > 1 && kind != kindDeleted && info&(hasOrigin|hasRight|hasSub) == hasSub {
-			c.several = append(c.several, keyed{span{client, clock, clock + n}, at})
-		}
+		n = c.content(kind)
 	}
 	if c.err == nil && n > maxClock-clock {
 		c.fail(at, "clock above 2^53-1")
@@ -335,36 +331,6 @@ func (c *checker) member(depth int) {
 		c.refuse(c.p, Harmful, "bytes as the prototype of an object")
 	}
 	c.any(depth)
-}
-
-// keyed is a struct that names a key of a map itself.
-type keyed struct {
-	span
-	at int
-}
-
-// checkSeveral refuses several values of one key, unless all are deleted, as clients
-// write them that keep what is deleted. Cut in two, the first part is no value of the
-// key any more, but is not deleted: Yjs throws when it collects the map.
-func (c *checker) checkSeveral(deletesAt int) {
-	if len(c.several) == 0 || c.err != nil {
-		return
-	}
-	var gone []span
-	readRanges(c.b, deletesAt, func(d span) bool {
-		gone = append(gone, d)
-		return true
-	})
-	gone = union(gone)
-	for _, k := range c.several {
-		i, _ := slices.BinarySearchFunc(gone, k.span, func(d, k span) int {
-			return cmp.Or(cmp.Compare(k.client, d.client), cmp.Compare(d.to, k.to))
-		})
-		if i == len(gone) || gone[i].client != k.client || gone[i].from > k.from {
-			c.refuse(k.at, Harmful, "several values for one key")
-			return
-		}
-	}
 }
 
 // varint checks a signed integer: six bits in the first byte, then seven each.

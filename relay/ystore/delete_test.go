@@ -91,12 +91,17 @@ func BenchmarkDeleteBomb(b *testing.B) {
 func TestLookingForCirclesIsChargedByWork(t *testing.T) {
 	const n = 500
 	s := New(Limits{})
-	for i := range uint64(n) {
-		must(t, s, update(nil, block(1000+i, 0, after(5000+i, 9, "x"))))
+	for i := range uint64(n) { // each waits for the next one
+		must(t, s, update(nil, block(1000+i, 0, after(1001+i, 0, "x"))))
 	}
 	before := s.Work()
-	must(t, s, update(nil, block(7, 0, after(8, 9, "x"))))
-	if work := s.Work() - before; work < maxWaits*waitWork {
-		t.Errorf("an update that waits beside %d is work for %d bytes", n, work)
+	must(t, s, update(nil, block(7, 0, after(1000, 0, "x"))))
+	if work := s.Work() - before; work < n*entryWork {
+		t.Errorf("an update that waits for %d structs is work for %d bytes", n, work)
+	}
+	before = s.Work()
+	must(t, s, update(nil, block(8, 0, after(9, 0, "x"))))
+	if work := s.Work() - before; work > 2*waitWork+2*placeWork*(n+2) {
+		t.Errorf("an update that waits beside %d structs is work for %d bytes", n, work)
 	}
 }

@@ -11,8 +11,8 @@ const (
 	leafMemory   = int(unsafe.Sizeof(leaf{})) + 24        // and its place in a directory
 	entryMemory  = int(unsafe.Sizeof(entry{}))            //
 	runMemory    = int(unsafe.Sizeof(run{})) + 28 + 20    // and in the map and both lists
-	typeMemory   = 40 + 2 + 20                            // in the map, and among the absent
-	waitMemory   = int(unsafe.Sizeof(wait{}))             //
+	typeMemory   = 40 + 4                                 // in the map, and beside it
+	spanMemory   = int(unsafe.Sizeof(span{}))             //
 	waiterMemory = 28 + 24 + int(unsafe.Sizeof(waiter{})) // with a map's place and a list of one
 )
 
@@ -32,7 +32,7 @@ func (l *leaf) held() int { return leafMemory + entryMemory*cap(l.ents) + cap(l.
 // held is the memory that the document takes, of which its encodings are no part: they
 // go with the next change.
 func (s *Store) held() int {
-	return s.totals.held + runMemory*len(s.list) + typeMemory*len(s.types.gone) + waitMemory*cap(s.waits) +
+	return s.totals.held + runMemory*len(s.list) + typeMemory*len(s.types.list) + spanMemory*cap(s.types.missing) +
 		waiterMemory*s.causal.most
 }
 
@@ -63,7 +63,7 @@ func (s *Store) checkHeld(update []byte, sum summary) error {
 // newHeld estimates how much more memory the document would take with a checked update.
 func (s *Store) newHeld(update []byte, sum summary) (n int) {
 	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, size int) bool {
+	s.eachStruct(update, func(client uint64, _, size int) bool {
 		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end())) {
 			n += size + entryMemory + leafMemory/maxEntries
 			if it.form == parentItem {

@@ -37,14 +37,15 @@ func (s *Store) applyStructs(update []byte) {
 // insert merges one struct.
 func (s *Store) insert(r *run, it *item) {
 	from, to := it.clock, it.end()
+	if to > r.next {
+		s.locate(r, it)
+	}
 	if from >= r.end {
-		it.lineage = s.lineageOf(it)
 		s.insertLast(r, it)
 		return
 	}
 	tombstone := deleted(it.kind)
 	if to > r.next {
-		it.lineage = s.lineageOf(it)
 		s.fill(r, *it)
 		s.advance(r)
 	}
@@ -107,9 +108,6 @@ func (s *Store) fillGap(r *run, l *leaf, i int, it *item) {
 		it.strip(s.dead(it.lineage))
 		s.gone(r.client, from, to)
 	}
-	if gap.kind == kindGone || deleted(it.kind) {
-		s.noteAbsent()
-	}
 	r.head, r.tail = min(r.head, from), max(r.tail, to)
 	ed := &s.scratch.edit
 	ed.begin(r, l, i, i+1)
@@ -130,15 +128,6 @@ func (s *Store) fillGap(r *run, l *leaf, i int, it *item) {
 func (s *Store) gone(client, from, to uint64) {
 	s.digest += digestOf(client, from, to)
 	s.scratch.gone = addSpan(s.scratch.gone, client, from, to)
-	s.noteAbsent()
-}
-
-// noteAbsent asks for a sweep when the type that some items lie in may just
-// have come, deleted.
-func (s *Store) noteAbsent() {
-	if len(s.types.absent) > 0 {
-		s.sweep.wanted = true
-	}
 }
 
 // addSpan appends a range, to the last one if it continues that.

@@ -21,6 +21,8 @@ type item struct {
 	form       byte // one of parentImplied, parentRoot, parentItem
 	continues  bool // see entry
 	lineage    lineage
+	keyed      bool  // it lies under a key of its type
+	on         [2]id // see hangs
 
 	origin, right id
 	parent        id     // form parentItem
@@ -41,7 +43,7 @@ func (it *item) size() int { return len(it.content) + len(it.root) + len(it.sub)
 // position behind it.
 func (it *item) decode(b []byte, p int, clock uint64) int {
 	p = it.decodeHead(b, p)
-	it.clock, it.len, it.content, it.continues, it.lineage = clock, 1, nil, false, unresolved
+	it.clock, it.len, it.content, it.continues, it.lineage, it.keyed = clock, 1, nil, false, unresolved, false
 	var n uint64
 	switch start := p; it.kind {
 	case kindGC, kindSkip, kindDeleted:
@@ -103,6 +105,28 @@ func (it *item) decodeHead(b []byte, p int) int {
 		p += int(n)
 	}
 	return p
+}
+
+// hangs returns what the struct hangs on, which is valid until it changes.
+func (it *item) hangs() []id {
+	n := 0
+	switch {
+	case it.kind == kindGC:
+		return nil
+	case it.form == parentItem:
+		it.on[0] = it.parent
+		return it.on[:1]
+	default:
+		if it.info&hasOrigin != 0 {
+			it.on[n] = it.origin
+			n++
+		}
+		if it.info&hasRight != 0 {
+			it.on[n] = it.right
+			n++
+		}
+		return it.on[:n]
+	}
 }
 
 // skipHead returns the position behind what stands before the content.
@@ -272,7 +296,7 @@ func (it *item) strip(dead bool) {
 		return
 	}
 	if dead {
-		it.kind, it.info, it.form, it.lineage = kindGC, kindGC, parentImplied, collected
+		it.kind, it.info, it.form, it.lineage, it.keyed = kindGC, kindGC, parentImplied, collected, false
 	} else {
 		it.kind = kindDeleted
 		it.info = it.info&^kindBits | kindDeleted

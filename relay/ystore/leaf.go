@@ -14,15 +14,30 @@ const (
 
 // entry is one struct of a leaf: where it begins in clocks and in bytes.
 type entry struct {
-	word uint64 // clock<<8 | continues<<7 | kind
+	word uint64 // clock<<8 | continues<<7 | keyed<<6 | kind
 	off  uint32
 	lineage
 }
 
-const continuesBit = 0x80
+const (
+	continuesBit = 0x80
+	keyedBit     = 0x40
+)
 
 func (e entry) clock() uint64 { return e.word >> 8 }
-func (e entry) kind() byte    { return byte(e.word) &^ continuesBit }
+func (e entry) kind() byte    { return byte(e.word) &^ (continuesBit | keyedBit) }
+
+// keyed reports that the entry is known to lie under a key of its type.
+func (e entry) keyed() bool { return e.word&keyedBit != 0 }
+
+// mark says where the entry lies.
+func (e *entry) mark(it *item) {
+	e.lineage = it.lineage
+	e.word &^= keyedBit
+	if it.keyed {
+		e.word |= keyedBit
+	}
+}
 
 // continues reports that the entry is one struct with the entry before it, and
 // kept apart only because of its size or because a leaf ends there.
@@ -72,23 +87,28 @@ func (l *leaf) find(clock uint64) int {
 
 // item takes entry i apart. The item aliases the leaf.
 func (l *leaf) item(i int, it *item) {
-	e := l.ents[i]
-	it.clock = e.clock()
-	it.len = l.endOf(i) - it.clock
-	it.kind, it.continues, it.lineage = e.kind(), e.continues(), e.lineage
-	it.content = nil
-	if !known(it.kind) || it.kind == kindGC {
-		it.info, it.form = it.kind, parentImplied
-		return
-	}
-	p := it.decodeHead(l.buf, int(e.off))
+	p := l.head(i, it)
 	switch it.kind {
-	case kindDeleted:
+	case kindDeleted, kindGC, kindSkip, kindGone:
 		return
 	case kindString, kindAny, kindJSON:
 		p = skipUvarint(l.buf, p)
 	}
 	it.content = l.buf[p:l.offset(i+1)]
+}
+
+// head is item without the content, which begins at the position that is returned.
+func (l *leaf) head(i int, it *item) int {
+	e := l.ents[i]
+	it.clock = e.clock()
+	it.len = l.endOf(i) - it.clock
+	it.kind, it.continues, it.lineage, it.keyed = e.kind(), e.continues(), e.lineage, e.keyed()
+	it.content = nil
+	if !known(it.kind) || it.kind == kindGC {
+		it.info, it.form = it.kind, parentImplied
+		return 0
+	}
+	return it.decodeHead(l.buf, int(e.off))
 }
 
 // joins reports whether it, which begins where entry i ends, is one struct with
@@ -116,7 +136,7 @@ func (l *leaf) joins(client uint64, i int, it *item) (at int, ok bool) {
 	if (info^it.info)&hasRight != 0 {
 		return 0, false
 	}
-	if info&(hasOrigin|hasRight|hasSub) == hasSub && it.kind != kindDeleted {
+	if (e.keyed() || it.keyed) && it.kind != kindDeleted {
 		return 0, false // values of a key: the next one deletes the one before it
 	}
 	if info&hasRight == 0 {
@@ -141,8 +161,8 @@ func (l *leaf) push(client uint64, it *item) bool {
 		if at, ok := l.joins(client, n-1, it); ok {
 			if l.extend(n-1, at, it) {
 				l.end = it.end()
-				if e := &l.ents[n-1]; !e.settled() {
-					e.lineage = it.lineage
+				if e := &l.ents[n-1]; !e.settled() || it.keyed {
+					e.mark(it)
 				}
 				return false
 			}
@@ -185,6 +205,9 @@ func (l *leaf) add(it *item) {
 	word := it.clock<<8 | uint64(it.kind)
 	if it.continues {
 		word |= continuesBit
+	}
+	if it.keyed {
+		word |= keyedBit
 	}
 	e := entry{word, uint32(len(l.buf)), it.lineage}
 	l.ents = append(l.ents, e)

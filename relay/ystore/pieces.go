@@ -60,11 +60,7 @@ func (p Progress) Past(piece Piece) Progress {
 func (s *Store) Progress() Progress {
 	vector := make([]id, 0, len(s.list))
 	for _, r := range s.ordered() {
-		clock := r.next
-		if s.causal.on {
-			clock = r.settled
-		}
-		if clock > 0 {
+		if clock := r.reach(); clock > 0 {
 			vector = append(vector, id{r.client, clock})
 		}
 	}

@@ -11,21 +11,18 @@ import (
 // those before it, as far as what it hangs on is there at all.
 func inPieces(t *testing.T, s *Store, client *Store, p Progress, most int) {
 	t.Helper()
-	complete := len(client.waits) == 0 && client.totals.pending == 0 && len(s.waits) == 0 && s.totals.pending == 0
+	complete := !client.unsettled() && !s.unsettled()
 	for {
 		piece, ok := s.next(p, 2*most, most)
 		if !ok {
 			break
 		}
 		must(t, client, piece.Update)
-		client.acquire()
-		client.track()
 		for _, r := range client.list {
 			if r.waits && complete {
 				t.Fatalf("client id %d waits in a piece", r.client)
 			}
 		}
-		client.release()
 		if limit := 2*most + 64*len(client.list) + maxPiece; len(piece.Update) > limit && largest(client) < most {
 			t.Fatalf("a piece of %d bytes, want about %d", len(piece.Update), most)
 		}

@@ -10,9 +10,8 @@ type run struct {
 	tail   uint64 // behind the last struct
 	gaps   int    // entries that are gaps
 
-	// While the store tracks what can be integrated; see causal.
-	settled uint64 // first id that a client which has everything cannot integrate
-	waits   bool   // for another client's ids: it is among the waiters
+	waits   bool   // for another client's ids, see causal
+	settled uint64 // and then: the first id of what waits
 
 	first, last, hint *leaf
 	dir               directory // of all leaves but only if there are several

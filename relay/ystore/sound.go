@@ -92,14 +92,15 @@ func (p *parts) leave(client, clock uint64) {
 
 // close leaves out what hangs on what is left out.
 func (p *parts) close() {
-	before := func(client uint64) uint64 {
-		if at, ok := p.cut[client]; ok {
-			return at
-		}
-		return maxClock + 1
+	o := newOrder(p.waits, nil)
+	for client, at := range p.cut {
+		o.cut(client, at)
 	}
-	for _, w := range unmet(p.waits, before) {
-		p.leave(w.client, w.clock)
+	o.walk()
+	for client, l := range o.lanes {
+		if l != nil && l.end <= maxClock {
+			p.leave(client, l.end)
+		}
 	}
 }
 

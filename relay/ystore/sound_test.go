@@ -68,8 +68,8 @@ func TestWhatDoesNotHangOnContentOfYrsIsTaken(t *testing.T) {
 					t.Errorf("sound part: %v", err)
 				}
 			}
-			if len(s.waits) > 0 || s.Stats().Pending > 0 || s.Stats().PendingDeletes > 0 {
-				t.Errorf("something waits: %v, %+v", s.waits, s.Stats())
+			if s.unsettled() || s.Stats().Pending > 0 || s.Stats().PendingDeletes > 0 {
+				t.Errorf("something waits: %+v", s.Stats())
 			}
 			check(t, s)
 		})

@@ -49,7 +49,6 @@ type Store struct {
 	order  []*run // the same, highest client first; shorter when it has to be made
 	recent *run   // the one used last
 	other  *run   // the one that another client's struct hung on last
-	waits  []wait // structs that hang on what is not there, sorted; with some that do no longer
 
 	totals totals
 	digest uint64 // of the deletions
@@ -69,14 +68,18 @@ type Store struct {
 type scratch struct {
 	it        item
 	edit      edit
-	chain     []place
 	newcomers []uint64 // clients without a run that an update names
 	blocks    []id     // its client blocks: client and offset
 	waits     []wait   // its structs that hang on what is not there before it
+	later     bool     // something waits: where structs lie is found when all are stored
 	spans     []span
 	cuts      []span // delete ranges that are taken together, at most maxCuts
 	fresh     []span // what it brought
 	gone      []span // what it deleted
+	chain     []link
+	doomed    []span // what has to be deleted with it, see place.go
+	apart     []span // what has to be kept one by one
+	toPart    int    // how many ids that is
 	settled   []span // what it made integrable
 	queue     []*run // to settle
 }
@@ -94,8 +97,8 @@ func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
 func (s *Store) release() {
 	x := s.scratch
 	s.scratch = nil
-	if cap(x.chain) > maxScratch || cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
-		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch ||
+	if cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
+		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.doomed) > maxScratch || cap(x.chain) > maxScratch || cap(x.apart) > maxScratch ||
 		cap(x.settled) > maxScratch || cap(x.queue) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
 		return
 	}
@@ -109,7 +112,7 @@ func New(limits Limits) *Store {
 	if limits.MaxNesting == 0 {
 		limits.MaxNesting = DefaultNesting
 	}
-	return &Store{limits: limits, runs: make(map[uint64]*run)}
+	return &Store{limits: limits, runs: make(map[uint64]*run), types: types{plain: true}}
 }
 
 // Stats counts what a document holds.

@@ -116,6 +116,9 @@ func (s *Store) verifyEntry(r *run, l *leaf, i int, it *item) error {
 		}
 		return nil
 	}
+	if err := s.verifyPlace(r, it); err != nil {
+		return err
+	}
 	wire := it.append(nil)
 	if string(wire) != string(l.buf[l.offset(i):l.offset(i+1)]) {
 		return fmt.Errorf("not in canonical form")
@@ -126,6 +129,35 @@ func (s *Store) verifyEntry(r *run, l *leaf, i int, it *item) error {
 	}
 	if len(it.content) > maxPiece && it.len > 1 {
 		return fmt.Errorf("%d bytes in one piece", len(it.content))
+	}
+	return nil
+}
+
+// verifyPlace checks that it is known where a struct lies that does not wait, and that
+// clients can bear that.
+func (s *Store) verifyPlace(r *run, it *item) error {
+	if it.kind != kindGC && it.form != parentRoot {
+		on := it.hangs()[0]
+		if p, ok := s.placeAt(on); !ok || !p.l.ents[p.i].settled() {
+			if it.lineage.settled() || it.clock < r.reach() {
+				return fmt.Errorf("lies in %d, beside or in %v, of which that is not known", it.lineage, on)
+			}
+			return nil
+		}
+	}
+	again := *it
+	s.place(&again)
+	if again.lineage == collected { // what it hangs on may have been collected since
+		again.lineage, again.keyed = it.lineage, it.keyed
+	}
+	switch {
+	case !it.lineage.settled() || it.lineage != again.lineage || it.keyed != again.keyed:
+		return fmt.Errorf("lies in %d, keyed %v, and should in %d, keyed %v", it.lineage, it.keyed, again.lineage, again.keyed)
+	case deleted(it.kind):
+	case it.keyed && it.len > 1:
+		return fmt.Errorf("%d values of a key", it.len)
+	case it.kind == kindType && s.depth(it.lineage) >= maxDepth:
+		return fmt.Errorf("type in %d others", s.depth(it.lineage))
 	}
 	return nil
 }

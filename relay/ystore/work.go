@@ -5,9 +5,10 @@ package ystore
 const (
 	editWork  = 128 // finding a leaf and moving its bytes
 	entryWork = 32  // writing an entry of it anew
+	placeWork = 16  // finding where a struct lies
 	rangeWork = 8   // looking for a delete range
 	sortWork  = 24  // and having it sorted before
-	waitWork  = 256 // looking for a circle through a struct that waits
+	waitWork  = 64  // looking for a circle through a struct that waits
 )
 
 // Work counts what the store has done about updates, those that were refused included,

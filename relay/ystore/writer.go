@@ -9,6 +9,12 @@ type writer struct {
 	to      uint64
 }
 
+// place is an entry.
+type place struct {
+	l *leaf
+	i int
+}
+
 // span writes a range that begins and ends with a struct.
 func (w *writer) span(r *run, from, to uint64) {
 	if w.structs > 0 {

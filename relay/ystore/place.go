@@ -1,0 +1,326 @@
+package ystore
+
+// Where an item lies, in which type and whether under a key of it, the wire says only
+// of items without neighbours; others lie where their neighbours do. Each entry keeps
+// the answer, once it is known: the type as its lineage, and a bit for the key. It is
+// known as soon as its neighbours' is, even behind a gap: Yjs 14 integrates what lies there.
+//
+// Two things follow from it.
+//
+//   - A deleted item becomes a GC struct, which costs next to nothing, if the type that it
+//     lies in is gone too: receivers turn everything in it into GC anyway.
+//   - Of ids of one client that follow each other under a key, all but the last are
+//     deleted. In clients the last is the value, and each took the place of the one
+//     before. But several that come as one struct are one value to them; cut in two later,
+//     the first part is neither the value nor deleted, and they throw when they collect
+//     the map. What was not deleted yet, the store deletes (bury), and says so with what is
+//     new.
+//
+// Beside GC nobody can say any more whether there was a key. Clients turn what comes there
+// into GC, but one that has not heard of it puts it under the key, so such ids are kept
+// one by one.
+type lineage uint32
+
+const (
+	unresolved lineage = iota
+	missing            // looked for in vain: what it hangs on is not there
+	inRoot             // a root type, which nobody can delete
+	collected          // GC itself, in GC, or beside it (keyed then, as it may be): the type is gone
+	firstType          // index of the first nested type
+)
+
+func (l lineage) settled() bool { return l > missing }
+
+// maxDepth bounds how deep types lie in each other: clients delete and read them
+// recursively. docs/ystore.md has what they bear.
+const maxDepth = 200
+
+// types are the nested types that items name as their parents.
+type types struct {
+	byID map[id]lineage
+	list []typeInfo // by lineage, from firstType on
+
+	plain   bool   // nothing has come that lies elsewhere than in the list of a root
+	deepest int    // depth of types that are settled, at most
+	hanging int    // depth of types that wait, below what they wait for, at most
+	missing []span // ids of which it is not known where they lie
+}
+
+type typeInfo struct {
+	gone  bool
+	depth uint16
+}
+
+func (s *Store) dead(l lineage) bool {
+	return l == collected || l >= firstType && s.types.list[l-firstType].gone
+}
+
+// depth is how many types an item of that lineage lies in, roots excepted.
+func (s *Store) depth(l lineage) int {
+	if l < firstType {
+		return 0
+	}
+	return int(s.types.list[l-firstType].depth)
+}
+
+// lineageOfType returns the lineage of items whose parent is the type with that id;
+// unresolved if that is not known yet.
+func (s *Store) lineageOfType(at id) lineage {
+	if l, ok := s.types.byID[at]; ok {
+		return l
+	}
+	e := s.entryAt(at)
+	switch {
+	case e.kind() == kindGC:
+		return collected
+	case !e.settled():
+		return unresolved
+	case s.types.byID == nil:
+		s.types.byID = make(map[id]lineage)
+	}
+	l := firstType + lineage(len(s.types.list))
+	s.types.byID[at] = l
+	s.types.list = append(s.types.list, typeInfo{deleted(e.kind()), uint16(min(s.depth(e.lineage)+1, 1<<15))})
+	return l
+}
+
+// typeDeleted notes that the type with that id was deleted: tombstones in it
+// can be collected.
+func (s *Store) typeDeleted(at id) {
+	if l, ok := s.types.byID[at]; ok && !s.types.list[l-firstType].gone {
+		s.types.list[l-firstType].gone = true
+		s.sweep.wanted = true
+	}
+}
+
+// entryAt returns the entry of an id; that of a gap if there is none.
+func (s *Store) entryAt(at id) entry {
+	r := s.run(at.client)
+	if r == nil || at.clock >= r.end {
+		return entry{word: kindSkip}
+	}
+	l := r.leafAt(at.clock)
+	return l.ents[l.find(at.clock)]
+}
+
+// locate finds where an item lies that is about to be stored, if that is known already.
+func (s *Store) locate(r *run, it *item) {
+	if s.types.plain && !s.scratch.later && it.info&hasSub == 0 && it.form != parentItem && it.kind != kindGC && it.kind != kindType {
+		it.lineage = inRoot
+		return
+	}
+	from := max(it.clock, r.next)
+	if s.place(it) {
+		s.judge(r.client, from, it)
+	} else {
+		s.types.missing = addSpan(s.types.missing, r.client, from, it.end())
+	}
+}
+
+// placeMissing finds where what the update brought lies, and what waited for it.
+func (s *Store) placeMissing() {
+	if len(s.types.missing) == 0 {
+		return
+	}
+	spans := union(s.types.missing)
+	for _, d := range spans { // entries that were joined and cut hand the mark on
+		s.eachEntry(d, func(p place) {
+			if e := &p.l.ents[p.i]; e.lineage == missing {
+				e.lineage = unresolved
+			}
+		})
+	}
+	var left []span
+	for _, d := range spans {
+		s.eachEntry(d, func(p place) {
+			if e := p.l.ents[p.i]; known(e.kind()) && !s.resolve(d.client, p) {
+				left = addSpan(left, d.client, e.clock(), p.l.endOf(p.i))
+			}
+		})
+	}
+	s.types.missing = left
+}
+
+// eachEntry calls f for the entries that a range of ids lies in.
+func (s *Store) eachEntry(d span, f func(place)) {
+	r := s.run(d.client)
+	for d.from < d.to {
+		l := r.leafAt(d.from)
+		i := l.find(d.from)
+		for ; i < len(l.ents) && l.ents[i].clock() < d.to; i++ {
+			s.work += placeWork
+			f(place{l, i})
+		}
+		d.from = l.end
+	}
+}
+
+// resolve follows what an entry hangs on to what is known to lie somewhere, and settles
+// it for all on the way. It reports whether it is known.
+func (s *Store) resolve(client uint64, p place) bool {
+	if e := p.l.ents[p.i]; e.lineage != unresolved {
+		return e.settled()
+	}
+	chain := s.scratch.chain[:0]
+	var it item
+	ok := true
+	for {
+		e := &p.l.ents[p.i]
+		if e.lineage != unresolved {
+			ok = e.settled()
+			break
+		}
+		e.lineage = missing // before it is known: that ends a circle as well
+		chain = append(chain, link{client, p})
+		p.l.head(p.i, &it)
+		if it.form == parentRoot {
+			break
+		}
+		on := it.hangs()[0]
+		if p, ok = s.placeAt(on); !ok {
+			break
+		}
+		client = on.client
+	}
+	for i := len(chain) - 1; i >= 0 && ok; i-- {
+		l := chain[i]
+		l.at.l.head(l.at.i, &it)
+		s.place(&it)
+		l.at.l.ents[l.at.i].mark(&it)
+		s.judge(l.client, it.clock, &it)
+	}
+	clear(chain) // the scratch outlives the document
+	s.scratch.chain = chain[:0]
+	return ok
+}
+
+// link is an entry on the way of resolve.
+type link struct {
+	client uint64
+	at     place
+}
+
+// placeAt returns the entry of an id that is known.
+func (s *Store) placeAt(at id) (place, bool) {
+	r := s.run(at.client)
+	if r == nil || at.clock >= r.end {
+		return place{}, false
+	}
+	l := r.leafAt(at.clock)
+	i := l.find(at.clock)
+	return place{l, i}, known(l.ents[i].kind())
+}
+
+// place finds where an item lies, and reports whether that is known.
+func (s *Store) place(it *item) bool {
+	it.keyed = it.form != parentImplied && it.info&hasSub != 0
+	s.types.plain = s.types.plain && !it.keyed && it.form != parentItem && it.kind != kindGC
+	switch {
+	case it.kind == kindGC:
+		it.lineage = collected
+	case it.form == parentRoot:
+		it.lineage = inRoot
+	case it.form == parentItem:
+		it.lineage = s.lineageOfType(it.parent)
+	default:
+		at := it.right
+		if it.info&hasOrigin != 0 {
+			at = it.origin
+		}
+		e := s.entryAt(at)
+		if !e.settled() {
+			it.lineage = unresolved
+			return false
+		}
+		it.lineage, it.keyed = e.lineage, e.keyed() || e.kind() == kindGC
+		if it.info&hasRight != 0 && s.entryAt(it.right).kind() == kindGC {
+			it.lineage, it.keyed = collected, true
+		}
+	}
+	return it.lineage != unresolved
+}
+
+// judge has the store delete what clients delete of an item when they integrate it, or
+// could not bear. from is the first of its ids that is new.
+func (s *Store) judge(client, from uint64, it *item) {
+	to := it.end()
+	switch {
+	case it.kind == kindGC:
+		return
+	case deleted(it.kind):
+		if s.dead(it.lineage) {
+			s.sweep.wanted = true
+		}
+	case it.lineage == collected && it.keyed && to-from > 1:
+		if s.scratch.toPart += int(min(to-from, maxApart+1)); s.scratch.toPart > maxApart {
+			s.doom(client, from, to)
+		} else {
+			s.scratch.apart = append(s.scratch.apart, span{client, from, to})
+		}
+	case it.kind == kindType:
+		if d := s.depth(it.lineage) + 1; d > maxDepth {
+			s.doom(client, from, to)
+		} else {
+			s.types.deepest = max(s.types.deepest, d)
+		}
+	}
+	if !it.keyed || it.lineage == collected {
+		return
+	}
+	if from > it.clock || it.info&hasOrigin != 0 && it.origin == (id{client, it.clock - 1}) {
+		from--
+	}
+	s.doom(client, from, to-1)
+}
+
+func (s *Store) doom(client, from, to uint64) {
+	if from < to {
+		s.scratch.doomed = append(s.scratch.doomed, span{client, from, to})
+	}
+}
+
+// maxApart is how many ids of an update are kept one by one. More are deleted: whoever has
+// heard of the GC does not see them.
+const maxApart = 1 << 14
+
+// bury deletes what was doomed and takes apart what has to be, and reports whether
+// anything was another way before.
+func (s *Store) bury() bool {
+	digest := s.digest
+	for _, d := range s.scratch.apart {
+		s.takeApart(s.run(d.client), d.from, d.to)
+	}
+	for doomed := union(s.scratch.doomed); len(doomed) > 0; {
+		n := 1
+		for n < len(doomed) && n < maxCuts && doomed[n].client == doomed[0].client {
+			n++
+		}
+		s.delete(s.run(doomed[0].client), doomed[:n])
+		doomed = doomed[n:]
+	}
+	return s.digest != digest || len(s.scratch.apart) > 0
+}
+
+// takeApart keeps ids of a run one by one.
+func (s *Store) takeApart(r *run, from, to uint64) {
+	for from < to {
+		l := r.leafAt(from)
+		end := min(to, l.end) // the edit may divide the leaf
+		lo, hi := l.find(from), l.find(end-1)+1
+		ed := &s.scratch.edit
+		ed.begin(r, l, lo, hi)
+		for i := lo; i < hi; i++ {
+			var it item
+			l.item(i, &it)
+			for it.len > 1 && !deleted(it.kind) {
+				one := it
+				one.trimEnd(1)
+				ed.push(&one)
+				it.trimFront(r.client, 1)
+			}
+			ed.push(&it)
+		}
+		s.commit(ed)
+		from = end
+	}
+}
