@@ -38,8 +38,7 @@ type generator struct {
 	replaced []deletion // by the update that is being written
 }
 
-// newHistory is the history of a seed.
-func newHistory(seed uint64) history {
+func newGenerator(seed uint64) *generator {
 	g := &generator{clocks: map[uint64]uint64{}}
 	g.Rand = rand.New(rand.NewPCG(seed, 0x15a8))
 	g.tidy = g.chance(0.75)
@@ -52,12 +51,18 @@ func newHistory(seed uint64) history {
 	for _, root := range []string{"text", "list", "map", "xml"} {
 		g.lists = append(g.lists, &list{root: root})
 	}
+	return g
+}
+
+// newHistory is the history of a seed.
+func newHistory(seed uint64) history {
+	g := newGenerator(seed)
 	var updates []update
 	for range 2 + g.IntN(10) {
 		updates = append(updates, g.update())
 	}
 	if g.chance(0.004) {
-		updates = append(updates, g.chain(pick(&g.source, 40, 90, 110))...)
+		updates = append(updates, g.chain(pick(&g.source, 40, 110, 180, 190, 210, 400))...)
 	}
 	h := history{seed: seed, tidy: g.tidy, crossed: g.crossed, updates: g.deliver(updates)}
 	if !g.tidy && g.chance(0.2) {
@@ -132,9 +137,6 @@ func (g *generator) piece(c, clock uint64) piece {
 	p.content, p.length = g.content(kind)
 	l := pick(&g.source, g.lists...)
 	g.place(&p, l, c, clock)
-	if p.sub != nil && p.length > 1 && kind != kindDeleted && !g.chance(0.05) {
-		p.kind, p.content, p.length = kindEmbed, text(nil, "1"), 1 // several values for a key are refused
-	}
 	if p.length > 0 {
 		g.all = append(g.all, span{c, clock, clock + p.length})
 	}
@@ -191,12 +193,8 @@ func (g *generator) place(p *piece, l *list, c, clock uint64) {
 	if p.origin == nil && p.right == nil || g.chance(0.9) {
 		p.sub = l.sub
 	}
-	if l.sub != nil && p.origin != nil && p.length > 0 {
-		// The next value of a key: one, as all clients write it, and the one before it is
-		// deleted. Of several that get their key from a neighbour the store cannot tell.
-		if p.kind == kindString || p.kind == kindJSON || p.kind == kindAny && p.length > 1 {
-			p.kind, p.content, p.length = kindEmbed, text(nil, "1"), 1
-		}
+	if l.sub != nil && p.origin != nil && p.length > 0 && g.chance(0.8) {
+		// The next value of a key: mostly the one before it is deleted, as clients write it.
 		g.replaced = append(g.replaced, deletion{p.origin.client, p.origin.clock, 1})
 	}
 	if p.length > 0 {
@@ -251,23 +249,46 @@ func (g *generator) deletion() deletion {
 	return deletion{s.client, from, min(s.to-from, uint64(1+g.IntN(9)))}
 }
 
-// chain is types within each other, of which the outermost is deleted in the end.
-func (g *generator) chain(levels int) []update {
+// chain is types within each other, of which the outermost is deleted in the end. They
+// come together, or each by a client of its own from the innermost on, or joined in the
+// middle.
+func (g *generator) chain(levels int) (updates []update) {
 	c := g.clients[0]
-	x := block{client: c, clock: g.clocks[c]}
+	first := g.clocks[c]
+	at := func(i int) id { return id{c, first + uint64(i)} }
+	apart := g.chance(0.5)
+	if apart {
+		at = func(i int) id { return id{5000 + uint64(i), 0} }
+	} else {
+		g.clocks[c] += uint64(levels)
+	}
+	x := block{client: c, clock: first}
 	for i := range levels {
 		p := piece{kind: kindType, length: 1, content: []byte{byte(g.IntN(2))}, root: "list"}
 		if i > 0 {
-			p.root, p.parent = "", &id{c, x.clock + uint64(i) - 1}
+			outer := at(i - 1)
+			p.root, p.parent = "", &outer
 		}
 		if g.chance(0.3) {
 			k := "a"
 			p.sub = &k
 		}
-		x.pieces = append(x.pieces, p)
+		if !apart {
+			x.pieces = append(x.pieces, p)
+			continue
+		}
+		updates = append(updates, update{blocks: []block{{client: at(i).client, pieces: []piece{p}}}})
 	}
-	g.clocks[c] += uint64(levels)
-	return []update{{blocks: []block{x}}, {deletes: []deletion{{c, x.clock, 1}}}}
+	switch {
+	case !apart:
+		updates = []update{{blocks: []block{x}}}
+	case g.chance(0.5):
+		slices.Reverse(updates)
+	default:
+		middle := g.IntN(levels)
+		updates = append(updates[middle:], updates[:middle]...)
+	}
+	return append(updates, update{deletes: []deletion{{at(0).client, at(0).clock, 1}}})
 }
 
 // deliver brings updates as a network does: late, twice, and some never.

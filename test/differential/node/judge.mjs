@@ -30,7 +30,8 @@ const value = v => {
   if (v instanceof Uint8Array) return { $: 'bytes', v: base64(v) }
   if (v instanceof Y.Doc) return { $: 'doc', v: v.guid }
   if (Array.isArray(v)) return v.map(value)
-  return Object.keys(v).sort().map(k => [k, value(v[k])])
+  // Under that name V2, in which Yjs keeps what waits, and V1 do not carry the same.
+  return Object.keys(v).filter(k => k !== '__proto__').sort().map(k => [k, value(v[k])])
 }
 
 // contents lists what integrated items show, in order, and the map of a type. It
@@ -161,7 +162,8 @@ class Judge {
     const listener = this.load('listener', c.ready.map(bytes))
     const late = this.load('newcomer', [bytes(c.state)])
     const keeping = this.load('keeper', [bytes(c.state)], { gc: false })
-    const waits = Object.entries(c.whole ? { listener, newcomer: late, keeper: keeping } : {})
+    const stale = c.early ? this.load('stale', [bytes(c.early), bytes(c.state)]) : late
+    const waits = Object.entries(c.whole ? { listener, newcomer: late, keeper: keeping, stale } : {})
       .filter(([, d]) => d.store.pendingStructs || d.store.pendingDs).map(([who]) => who)
     const differs = []
     let unsure = false
@@ -170,6 +172,7 @@ class Judge {
     if (c.whole && c.tidy) {
       if (c.straight) seen('direct', direct) // else it waits as behind any server
       seen('listener', listener)
+      seen('stale', stale)
     }
     const again = this.encode('newcomer', late)
     if (again) this.load('reloaded', [again])
