@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +42,21 @@ func natsWorld(t *testing.T, server *natstest.Instance) *world {
 	return w
 }
 
+// fromEnvironment is a number that a soak task raises.
+func fromEnvironment(t *testing.T, name string, usual int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// WSNODE_CLAIMS is the number of races; task soak:claims runs 1,000.
 func TestOneOfEightClaimersFromFourRegionsWins(t *testing.T) {
 	onServers(t, func(t *testing.T, server *natstest.Instance) {
 		w := natsWorld(t, server)
@@ -48,7 +64,7 @@ func TestOneOfEightClaimersFromFourRegionsWins(t *testing.T) {
 		for i := range 8 {
 			nodes = append(nodes, w.node(docid.Region(fmt.Sprintf("region-%d", i/2)), docid.NodeID(fmt.Sprintf("n%d", i))))
 		}
-		const rounds = 1000
+		rounds := fromEnvironment(t, "WSNODE_CLAIMS", 100)
 		for round := range rounds {
 			doc := testDoc(fmt.Sprintf("race-%d", round))
 			holds := make([]*Hold, len(nodes))
@@ -86,7 +102,7 @@ func TestOneOfEightClaimersFromFourRegionsWins(t *testing.T) {
 			if !ok || winners[p.Region] != p.Epoch || len(p.Holders) != 2 {
 				t.Fatalf("round %d: winners %v, pin %+v", round, winners, p)
 			}
-			if round < 50 {
+			if round%4 == 0 {
 				w.leaveRace(holds)
 			}
 		}
@@ -159,9 +175,10 @@ func TestOpeningAndClosingADocumentCostsTwoWritesAndAMarker(t *testing.T) {
 	})
 }
 
-// WSNODE_HOLD is how long the documents are held; task soak:hold does so for 10 minutes.
-func TestTenThousandHeldDocumentsCostAWriteInThreeSeconds(t *testing.T) {
-	length := 18 * time.Second
+// WSNODE_HOLD is how long WSNODE_HELD documents are held; task soak:hold holds 10,000 for
+// 10 minutes.
+func TestManyHeldDocumentsCostAWriteInThreeSeconds(t *testing.T) {
+	length, documents := 12*time.Second, fromEnvironment(t, "WSNODE_HELD", 1000)
 	if text := os.Getenv("WSNODE_HOLD"); text != "" {
 		var err error
 		if length, err = time.ParseDuration(text); err != nil {
@@ -171,7 +188,6 @@ func TestTenThousandHeldDocumentsCostAWriteInThreeSeconds(t *testing.T) {
 	onServers(t, func(t *testing.T, server *natstest.Instance) {
 		w := natsWorld(t, server)
 		n := w.node("eu-central-1", "a")
-		const documents = 10_000
 		var holding sync.WaitGroup
 		for k := range 16 {
 			holding.Go(func() {
@@ -181,7 +197,7 @@ func TestTenThousandHeldDocumentsCostAWriteInThreeSeconds(t *testing.T) {
 			})
 		}
 		holding.Wait()
-		n.settled(30 * time.Second)
+		n.settled()
 		before, start := stream(t, server).State.LastSeq, time.Now()
 		time.Sleep(length)
 		cost := stream(t, server).State.LastSeq - before
