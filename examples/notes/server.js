@@ -49,7 +49,7 @@ const server = createServer(async (request, response) => {
   }
   response.writeHead(404).end()
 })
-server.listen(port, '127.0.0.1', () => console.log(`http://127.0.0.1:${port}/`))
+server.listen(port, process.env.HOST ?? '127.0.0.1', () => console.log(`http://127.0.0.1:${port}/`))
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {

@@ -1,10 +1,14 @@
 /**
- * Tokens for the sync service. The key lives as long as this process; yours comes from a vault.
+ * Tokens for the sync service. The key is in the file $KEY, or lives as long as this process; yours comes from a vault.
  */
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose'
 
-const { privateKey, publicKey } = await generateKeyPair('ES256')
-const jwk = await exportJWK(publicKey)
+const privateKey = process.env.KEY
+  ? createPrivateKey(await readFile(process.env.KEY))
+  : generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+const jwk = await exportJWK(createPublicKey(privateKey))
 const kid = await calculateJwkThumbprint(jwk) // another key has another name, so nodes that know the last one ask again
 
 /** What the nodes fetch: `--jwks-url`. */

@@ -99,12 +99,7 @@ func TestTheCommandsOfThePageOnInstallingWork(t *testing.T) {
 	if len(lines) < 10 {
 		t.Fatalf("%d commands", len(lines))
 	}
-	wsctl := filepath.Join(filepath.Dir(wsnode(t)), "wsctl")
-	if _, err := os.Stat(wsctl); err != nil {
-		if out, err := exec.Command("go", "-C", root, "build", "-o", wsctl, "./cmd/wsctl").CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
+	wsctl := program(t, "wsctl", "./cmd/wsctl")
 	dir := t.TempDir()
 	for _, line := range lines {
 		switch w := words(line); w[0] {

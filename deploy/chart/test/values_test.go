@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,19 +16,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// wsnode is the node's program: that of the test command, or one built here.
-func wsnode(t testing.TB) string {
-	t.Helper()
-	if dir := os.Getenv("WSNODE_E2E_BINARIES"); dir != "" {
-		return filepath.Join(dir, "wsnode")
-	}
-	binary := filepath.Join(t.TempDir(), "wsnode")
-	if out, err := exec.Command("go", "-C", "../../..", "build", "-o", binary, "./cmd/wsnode").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return binary
-}
-
 var help = struct {
 	sync.Once
 	names []string
@@ -39,7 +25,7 @@ var help = struct {
 func variables(t *testing.T) []string {
 	t.Helper()
 	help.Do(func() {
-		text, err := exec.Command(wsnode(t), "serve", "--help").Output()
+		text, err := exec.Command(program(t, "wsnode", "./cmd/wsnode"), "serve", "--help").Output()
 		if err != nil {
 			t.Error(err)
 		}
