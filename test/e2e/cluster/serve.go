@@ -17,6 +17,8 @@ type Serve struct {
 	JWKS   string
 	Flags  []string // more of them
 	Under  []string // a command that replaces itself by wsnode, such as env or taskset
+
+	Program string // the wsnode of another version; empty: this one's
 }
 
 // Node is a running `wsnode serve`.
@@ -49,7 +51,11 @@ func (s Serve) Start(tb testing.TB) *Node {
 	} else {
 		args = append(args, "--nats-url", s.NATS)
 	}
-	command := slices.Concat(s.Under, []string{Binary(tb, wsnode)}, args, s.Flags)
+	program := s.Program
+	if program == "" {
+		program = Binary(tb, wsnode)
+	}
+	command := slices.Concat(s.Under, []string{program}, args, s.Flags)
 	return &Node{Run(tb, s.Name, command[0], command[1:]...), s.Listen}
 }
 
