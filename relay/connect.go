@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
@@ -34,8 +35,9 @@ type visit struct {
 	session  *session.Session
 	seat     *room.Seat // set before the visit is on the roster
 	client
-	span *admin.Span // of the connect; nil: not sampled
-	id   uint64      // in the node's roster; owned by run
+	span  *admin.Span // of the connect; nil: not sampled
+	id    uint64      // in the node's roster; owned by run
+	first atomic.Pointer[first]
 }
 
 // client is who is at the other end of a connection, as far as the node can see.
@@ -75,6 +77,11 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
 	switch {
+	case err != nil && n.mayBeShared(err):
+		if c, acceptErr := conn.Accept(w, r, credentials.Subprotocol); acceptErr == nil {
+			n.awaitFirst(c, v, err, address, credentials.Token)
+		}
+		return
 	case err == nil:
 		n.gate.admits(address) // it is in, even if others came at the same moment
 	case counts(err):
@@ -99,6 +106,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	default:
 		// A goroutine of its own, so that net/http's deep stack is freed.
 		n.done.Add(1)
+		v.first.Store(&first{address: address, token: credentials.Token})
 		go v.run(c)
 	}
 }
@@ -154,12 +162,20 @@ func (v *visit) run(c *conn.Conn) {
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
 	v.session = session.New(c, &n.cfg.Sessions, v.guard, v.readOnly)
-	c.Attach(&n.cfg.Conns, n.keepalive, v.session, v.guard, n.gate.shares.enter(v.grant.AppID()))
-	var err error
-	if v.seat, err = v.live.Room().Join(v.session, v.grant.User); err != nil {
+	c.Attach(&n.cfg.Conns, n.keepalive, (*alone)(v), v.guard, n.gate.shares.enter(v.grant.AppID()))
+	if err := v.join(); err != nil {
 		c.Refuse(closecode.TryAgain, closecode.ReasonTryAgain)
 		v.giveBack()
 		return
+	}
+	c.Run((*alone)(v).closed)
+}
+
+// join seats the session.
+func (v *visit) join() (err error) {
+	n := v.node
+	if v.seat, err = v.live.Room().Join(v.session, v.grant.User); err != nil {
+		return err
 	}
 	v.session.Sit(v.seat)
 	n.recent.count(admitted)
@@ -172,7 +188,7 @@ func (v *visit) run(c *conn.Conn) {
 		told := answer(err)
 		v.session.Close(told.code, told.reason)
 	}
-	c.Run(v.end)
+	return nil
 }
 
 // end is the session's end.
@@ -226,7 +242,7 @@ const SessionEnded = "session ended"
 
 // ended writes the whole story of a session in one line.
 func (v *visit) ended(c conn.Closed) {
-	s := v.session.Conn().Stats()
+	s := v.session.Stats()
 	v.node.recent.end(control.Ended{Session: v.row(v.id, s), Code: c.Code, Reason: c.Reason, ByNode: c.Ours})
 	v.node.log.Info(SessionEnded, append([]any{"document", v.doc.String(), "code", c.Code, "reason", c.Reason, "by_node", c.Ours,
 		"remote", v.remote, "user_agent", clip(v.userAgent), "session", control.SessionID(v.id), "seconds", time.Since(s.Since).Seconds(),

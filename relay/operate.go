@@ -18,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/roster"
+	"github.com/wsnode/wsnode/relay/session"
 )
 
 // A Node is what operators look at and steer.
@@ -86,8 +87,8 @@ type traffic struct {
 	ended control.Traffic
 }
 
-func addTraffic(t *control.Traffic, c *conn.Conn) {
-	framesIn, framesOut, bytesIn, bytesOut := c.Traffic()
+func addTraffic(t *control.Traffic, s *session.Session) {
+	framesIn, framesOut, bytesIn, bytesOut := s.Traffic()
 	t.FramesIn += framesIn
 	t.FramesOut += framesOut
 	t.BytesIn += bytesIn
@@ -99,7 +100,7 @@ func addTraffic(t *control.Traffic, c *conn.Conn) {
 func (t *traffic) leave(n *Node, v *visit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	addTraffic(&t.ended, v.session.Conn())
+	addTraffic(&t.ended, v.session)
 	n.sessions.Remove(v.id)
 }
 
@@ -108,7 +109,7 @@ func (t *traffic) sum(n *Node) control.Traffic {
 	t.mu.Lock()
 	sum := t.ended
 	for _, v := range n.sessions.All() {
-		addTraffic(&sum, v.session.Conn())
+		addTraffic(&sum, v.session)
 	}
 	t.mu.Unlock()
 	sum.EditsIn = n.rooms.Counters.EditsIn.Load()
@@ -157,7 +158,7 @@ func (n *Node) Sessions(f *control.Filter, after uint64, limit int) control.Page
 		if !v.selected(id, f) {
 			return row, false
 		}
-		return v.row(id, v.session.Conn().Stats()), true
+		return v.row(id, v.session.Stats()), true
 	})
 }
 

@@ -136,7 +136,7 @@ var Table = []Entry{
 		Operator: "somebody deleted the document; clients that were away learn it when they come back",
 	},
 	{
-		Code: Unsupported, Reason: "`Unsupported content: ` and what it is, `Unsupported protocol: ` and which", When: "content or a protocol that this server cannot take: weak links and moves of Yrs, values nested over 200 levels, Hocuspocus' frames; the rest of such an update was taken",
+		Code: Unsupported, Reason: "`Unsupported content: ` and what it is, `Unsupported protocol: ` and which", When: "content or a protocol that this server cannot take: weak links and moves of Yrs, values nested over 200 levels, a provider of Hocuspocus 2 without a token; the rest of such an update was taken",
 		Action: Stop, Client: "stops; its user needs a document without that content, or its application another provider",
 		Operator: "a client of Yrs, or a Hocuspocus provider: the log line of the session's end says what it was and where",
 	},

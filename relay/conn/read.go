@@ -175,3 +175,29 @@ func putBuffer(b *[]byte) {
 		buffers.Put(b)
 	}
 }
+
+// First waits for the first message of a connection that is attached to nothing yet, at
+// most so long, and takes no more than so many bytes. On an error the connection can
+// still be refused. The message counts as read by Run.
+func (c *Conn) First(within time.Duration, most int) (message []byte, err error) {
+	c.socket.direct(nil, linger)
+	if err := c.socket.SetReadDeadline(time.Now().Add(within)); err != nil {
+		return nil, err
+	}
+	kind, err := c.in.next()
+	if err != nil {
+		return nil, err
+	}
+	if kind != ws.OpBinary {
+		return nil, errText
+	}
+	message, err = io.ReadAll(io.LimitReader(&c.in, int64(most)+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(message) > most {
+		return nil, &tooLargeError{most}
+	}
+	c.messages.in.Add(1)
+	return message, c.socket.SetReadDeadline(time.Time{})
+}

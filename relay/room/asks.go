@@ -21,6 +21,7 @@ type ask struct {
 	seat    *Seat
 	number  uint64 // of the last change that the room had taken by then
 	payload []byte // returned as it came
+	owed    int32  // instead of a question: so many acknowledgements
 	at      int64  // by clock
 }
 
@@ -60,11 +61,51 @@ func (s *Seat) Ask(payload []byte) {
 	r.answerAsks()
 }
 
+// Acknowledge has the member sent one SyncStatus without content as soon as what it sent
+// before, and everything else that the room holds by now, is durable: for clients that
+// count what they sent. So none is ever left out. A history that does not promise
+// durability is taken at its word.
+func (s *Seat) Acknowledge() {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.index < 0 {
+		return
+	}
+	if len(s.held.updates) > 0 {
+		s.heldAcks++
+		return
+	}
+	s.acknowledge(1)
+}
+
+func (s *Seat) acknowledge(owed int32) {
+	r := s.room
+	switch last := len(r.asks) - 1; {
+	case last >= 0 && r.asks[last].seat == s && r.asks[last].owed > 0 && r.asks[last].number == r.log.water.taken:
+		r.asks[last].owed += owed
+		r.answerAsks()
+		return
+	case s.asks == maxAsks: // the latest waits for this as well
+		for i, a := range slices.Backward(r.asks) {
+			if a.seat == s && a.owed > 0 {
+				owed += a.owed
+				r.asks = slices.Delete(r.asks, i, i+1)
+				s.asks--
+				break
+			}
+		}
+	}
+	s.asks++
+	r.asks = append(r.asks, ask{seat: s, number: r.log.water.taken, owed: owed, at: clock()})
+	r.answerAsks()
+}
+
 // withdraw takes the member's latest open question back, if there is one.
 func (s *Seat) withdraw() bool {
 	r := s.room
 	for i, a := range slices.Backward(r.asks) {
-		if a.seat == s {
+		if a.seat == s && a.owed == 0 {
 			r.asks = slices.Delete(r.asks, i, i+1)
 			s.asks--
 			return true
@@ -73,18 +114,27 @@ func (s *Seat) withdraw() bool {
 	return false
 }
 
-// answer tells a client that what it asked about is durable.
-func (s *Seat) answer(payload []byte) {
-	if s.frozen {
-		s.answers = append(s.answers, payload)
-	} else {
+// answer tells a client that what it asked about, or is to be acknowledged, is durable.
+func (s *Seat) answer(a ask) {
+	switch {
+	case a.owed > 0:
 		s.asks--
-		s.sendNew(wire.SyncStatus, payload)
+		s.owed += a.owed
+		s.sendAnswers()
+	case s.frozen:
+		s.answers = append(s.answers, a.payload)
+	default:
+		s.asks--
+		s.sendNew(wire.SyncStatus, a.payload)
 	}
 }
 
 // sendAnswers sends what waited for a member that was behind.
 func (s *Seat) sendAnswers() {
+	for s.owed > 0 && !s.frozen {
+		s.owed--
+		s.sendNew(wire.SyncStatus, nil)
+	}
 	for len(s.answers) > 0 && !s.frozen {
 		payload := s.answers[0]
 		s.answers = s.answers[1:]
@@ -97,6 +147,9 @@ func (s *Seat) sendAnswers() {
 // Callers hold mu.
 func (r *Room) durable() uint64 {
 	w := &r.log.water
+	if r.rooms.cfg.Relaxed { // other pods are not asked
+		return w.own()
+	}
 	low := w.lowest(w.own()+1, w.doubtful)
 	for _, p := range r.peers {
 		low = w.lowest(low, p.open)
@@ -120,7 +173,7 @@ func (r *Room) answerAsks() {
 		if a.done != nil {
 			close(a.done)
 		} else if a.seat.index >= 0 {
-			a.seat.answer(a.payload)
+			a.seat.answer(a)
 			r.rooms.cfg.Answered(time.Duration(clock() - a.at))
 		}
 	}

@@ -338,3 +338,93 @@ func benchmarkAsks(b *testing.B, every int) {
 		b.Fatal(err)
 	}
 }
+
+func TestEachMessageOfAMemberIsAcknowledgedOnceItIsDurable(t *testing.T) {
+	h := new(withheld)
+	r := newPod(t, natstest.Server(t).URL, withholding(h)).open(t, "e1")
+	m, seat := join(t, r)
+	h.set(true, false)
+	w := &writer{client: 7}
+	const messages = 2*maxAsks + 10
+	for range messages {
+		apply(t, seat, w.insert("x"))
+		seat.Acknowledge()
+	}
+	for range 3 { // that bring nothing, but wait for what is there
+		seat.Acknowledge()
+	}
+	eventually(t, "an append is held back", func() bool { held, _, _ := h.count(); return held >= 1 })
+	if n := m.acknowledged(); n != 0 {
+		t.Fatalf("%d messages are acknowledged before anything is durable", n)
+	}
+	h.release(-1)
+	h.set(false, false)
+	eventually(t, "everything is acknowledged", func() bool { return m.acknowledged() >= messages+3 })
+	durable(t, r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := m.acknowledged(); n != messages+3 || seat.asks != 0 || len(r.asks) != 0 {
+		t.Errorf("%d acknowledgements for %d messages; %d and %d are open", n, messages+3, seat.asks, len(r.asks))
+	}
+}
+
+func TestAnUpdateThatIsHeldIsNotAcknowledgedBeforeItIsTaken(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	m, seat := join(t, r)
+	w := &writer{client: 7}
+	first, second := w.insert("one"), w.insert("two")
+	if _, err := seat.Answer([]byte{0, 0}); err != nil { // to the SyncStep1
+		t.Fatal(err)
+	}
+	if _, err := seat.Apply(second); err != nil { // opens a gap
+		t.Fatal(err)
+	}
+	seat.Acknowledge()
+	r.mu.Lock()
+	held := len(seat.held.updates)
+	r.mu.Unlock()
+	if n := m.acknowledged(); held != 1 || n != 0 {
+		t.Fatalf("%d updates are held, and %d acknowledged", held, n)
+	}
+	if _, err := seat.Answer(first); err != nil {
+		t.Fatal(err)
+	}
+	seat.Acknowledge()
+	eventually(t, "both are acknowledged", func() bool { return m.acknowledged() == 2 })
+}
+
+func TestAMemberThatIsBehindIsAcknowledgedEverythingLater(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL, func(c *Config) { c.Relaxed = true }).open(t, "e1")
+	m, seat := join(t, r)
+	_, author := join(t, r)
+	m.mu.Lock()
+	m.full = true
+	m.mu.Unlock()
+	apply(t, author, (&writer{client: 7}).insert("one")) // freezes it
+	durable(t, r)
+	for range maxAsks + 10 {
+		seat.Acknowledge()
+	}
+	if n := m.acknowledged(); n != 0 {
+		t.Fatalf("%d acknowledgements to a member that takes nothing", n)
+	}
+	m.mu.Lock()
+	m.full = false
+	m.mu.Unlock()
+	seat.Thaw()
+	if n := m.acknowledged(); n != maxAsks+10 {
+		t.Errorf("%d acknowledgements for %d messages", n, maxAsks+10)
+	}
+}
+
+// acknowledged is how many of the member's messages are.
+func (m *member) acknowledged() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, payload := range m.saved {
+		if payload == "" {
+			n++
+		}
+	}
+	return n
+}

@@ -96,6 +96,10 @@ func (s *Seat) release() (err error) {
 			err = e
 		}
 	}
+	if owed := s.heldAcks; owed > 0 && err == nil {
+		s.heldAcks = 0
+		s.acknowledge(owed)
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package room
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
@@ -48,13 +49,15 @@ type Seat struct {
 	course    *course         // while it catches up: the pieces that others share, or nil
 	at, since int             // pieces of the course that were sent, and that progress knows of
 	questions int             // SyncStep1 that came while frozen, or wait for the end of the course
-	asks      int             // questions whether all is saved, unless their answers were sent
-	answers   [][]byte        // to them, which wait for a member that is behind
+	asks      int32           // questions whether all is saved, unless their answers were sent
+	owed      int32           // acknowledgements that wait for a member that is behind
+	answers   [][]byte        // to questions, which wait for a member that is behind
 
 	// Of the member's updates; see held.
 	held     held
-	awaited  bool // a SyncStep1 was sent, and the answer has not come
-	step1Due bool // another is to be sent
+	heldAcks int32 // acknowledgements that wait for what is held
+	awaited  bool  // a SyncStep1 was sent, and the answer has not come
+	step1Due bool  // another is to be sent
 	step1At  time.Time
 
 	contestedAt time.Time // when another user claimed a client of this session's; zero: nobody does
@@ -78,6 +81,27 @@ func (r *Room) Join(m Member, user uint64) (*Seat, error) {
 	s.sendNew(wire.Step1, r.store.StateVector())
 	s.sendStates()
 	return s, nil
+}
+
+// Greet sends the member another SyncStep1, which asked for one. What it sent before is
+// not acknowledged any more: it counts from there.
+func (s *Seat) Greet() {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.index < 0 {
+		return
+	}
+	s.owed, s.heldAcks = 0, 0
+	r.asks = slices.DeleteFunc(r.asks, func(a ask) bool {
+		dropped := a.seat == s && a.owed > 0
+		if dropped {
+			s.asks--
+		}
+		return dropped
+	})
+	s.awaited, s.step1Due, s.step1At = true, false, time.Now()
+	s.sendNew(wire.Step1, r.store.StateVector())
 }
 
 // Leave gives the seat back; the clients that it introduced leave with it. It

@@ -9,12 +9,26 @@ import (
 // Send writes a message, or queues it while the socket is behind. false: the queue
 // is full with this message; nothing more may be sent until the session calls
 // Seat.Thaw. It never blocks.
-func (s *Session) Send(m *wire.Message) bool { return s.send(m.In(nil)) }
+func (s *Session) Send(m *wire.Message) bool { return s.send(m.In(s.encoding())) }
+
+// encoding is that of the session's wire; nil is y-websocket's.
+func (s *Session) encoding() wire.Encoding {
+	if s.via != nil {
+		return s.via.Encoding
+	}
+	return nil
+}
 
 func (s *Session) send(f wire.Frame) bool {
 	s.conn.Sent()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone {
+		return true
+	}
+	if s.via != nil {
+		s.via.sent(f)
+	}
 	if !s.behind {
 		s.behind = s.conn.Write(f.Bytes())
 		return true
@@ -32,6 +46,9 @@ func (s *Session) send(f wire.Frame) bool {
 func (s *Session) Await() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone {
+		return
+	}
 	s.full = true
 	if !s.behind {
 		s.behind = true
@@ -44,9 +61,16 @@ func (s *Session) Await() {
 func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone {
+		return
+	}
 	if !s.behind {
 		s.conn.Sent()
-		s.behind = s.conn.Write(m.In(nil).Bytes())
+		f := m.In(s.encoding())
+		if s.via != nil {
+			s.via.sent(f)
+		}
+		s.behind = s.conn.Write(f.Bytes())
 		return
 	}
 	if s.clients == nil {
@@ -66,7 +90,7 @@ func (s *Session) Drained() (more bool) {
 	s.mu.Lock()
 	switch {
 	case len(s.queue) > 0:
-		frames := merge(s.queue)
+		frames := s.merge(s.queue)
 		s.conn.Queue(-s.queued)
 		s.queue, s.queued = nil, 0
 		for _, f := range frames {
@@ -80,9 +104,11 @@ func (s *Session) Drained() (more bool) {
 		clients := s.clients
 		s.clients = nil
 		s.mu.Unlock()
-		f := wire.Encode(wire.Awareness, s.seat.Newest(clients)) // takes the room's lock, which comes before ours
+		f := s.encode(wire.Awareness, s.seat.Newest(clients)) // takes the room's lock, which comes before ours
 		s.mu.Lock()
-		s.conn.Write(f.Bytes())
+		if !s.gone {
+			s.conn.Write(f.Bytes())
+		}
 		s.mu.Unlock()
 	case s.full:
 		s.full = false
@@ -96,12 +122,19 @@ func (s *Session) Drained() (more bool) {
 	return true
 }
 
+func (s *Session) encode(kind wire.Kind, payload []byte) wire.Frame {
+	if e := s.encoding(); e != nil {
+		return e.Encode(kind, payload)
+	}
+	return wire.Encode(kind, payload)
+}
+
 // maxMerged bounds one merged update, in bytes: a slow link must finish it within what a
 // client waits for a message.
 const maxMerged = 256 << 10
 
 // merge makes one frame of neighbouring updates. Other frames keep their place.
-func merge(queue []wire.Frame) []wire.Frame {
+func (s *Session) merge(queue []wire.Frame) []wire.Frame {
 	merged := make([]wire.Frame, 0, len(queue))
 	var run [][]byte
 	var first wire.Frame
@@ -111,10 +144,10 @@ func merge(queue []wire.Frame) []wire.Frame {
 			merged = append(merged, first)
 		} else if len(run) > 1 {
 			if u, err := ystore.Merge(run); err == nil {
-				merged = append(merged, wire.Encode(wire.Update, u))
+				merged = append(merged, s.encode(wire.Update, u))
 			} else { // each came out of a store: merging them cannot fail
 				for _, u := range run {
-					merged = append(merged, wire.Encode(wire.Update, u))
+					merged = append(merged, s.encode(wire.Update, u))
 				}
 			}
 		}

@@ -29,6 +29,10 @@ var (
 // refuse ends the session for what its client has sent, after a while unless the client
 // stays away by itself. It does not block.
 func (s *Session) refuse(code int, reason string, why error) {
+	if s.via != nil {
+		s.via.End(s, code, reason, why)
+		return
+	}
 	stays := closecode.Permanent(code) && !errors.Is(why, errHocuspocus) // whose providers know no codes
 	s.conn.Reject(code, reason, why, stays)
 }
@@ -55,7 +59,7 @@ func (s *Session) explain(err error) (code int, reason string) {
 	var update *ystore.UpdateError
 	switch {
 	case errors.Is(err, errHocuspocus):
-		return closecode.Unsupported, "Unsupported protocol: Hocuspocus. Connect with y-websocket or @wsnode/client: docs/clients.md"
+		return closecode.Unsupported, "Unsupported protocol: Hocuspocus without a token in its first message: docs/clients.md"
 	case errors.As(err, &update):
 		return explainUpdate(update)
 	case errors.As(err, &over):

@@ -8,7 +8,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/wsnode/wsnode/relay/conn"
-	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -25,10 +24,10 @@ func TestContentAndProtocolsThatCannotBeTakenEndASessionForGood(t *testing.T) {
 		"too deep":        {time.Hour, []byte{0, 1, 1, 9}, &ystore.UpdateError{Offset: 7, What: "deep", Cause: ystore.TooDeep}, 4415, "Unsupported content: a value nested too deeply."},
 		"malformed":       {-1, []byte{0, 2, 1, 9}, &ystore.UpdateError{Offset: 7, What: "an item that is its own origin"}, 1007, "Malformed Yjs update: an item that is its own origin at byte 7"},
 		"a long cause":    {-1, []byte{0, 2, 1, 9}, &ystore.UpdateError{Offset: 7, What: strings.Repeat("é", 100)}, 1007, "Malformed Yjs update: éé"},
-		"Hocuspocus auth": {-1, []byte("\x07minutes\x02\x00\x05token"), nil, 4415, "Unsupported protocol: Hocuspocus."},
-		"of version 4":    {-1, []byte("\x07minutes\x02\x00\x00\x054.8.0"), nil, 4415, "Unsupported protocol: Hocuspocus."},
-		"of version 2":    {time.Millisecond, []byte("\x07minutes\x00\x00\x01\x00"), nil, 4415, "Unsupported protocol: Hocuspocus."},
-		"a short name":    {-1, []byte("\x01m\x02\x00\x05token"), nil, 4415, "Unsupported protocol: Hocuspocus."},
+		"Hocuspocus auth": {-1, []byte("\x07minutes\x02\x00\x05token"), nil, 4415, "Unsupported protocol: Hocuspocus"},
+		"of version 4":    {-1, []byte("\x07minutes\x02\x00\x00\x054.8.0"), nil, 4415, "Unsupported protocol: Hocuspocus"},
+		"of version 2":    {time.Millisecond, []byte("\x07minutes\x00\x00\x01\x00"), nil, 4415, "Unsupported protocol: Hocuspocus"},
+		"a short name":    {-1, []byte("\x01m\x02\x00\x05token"), nil, 4415, "Unsupported protocol: Hocuspocus"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, setup{conns: conn.Config{RefuseAfter: c.after}})
@@ -39,17 +38,5 @@ func TestContentAndProtocolsThatCannotBeTakenEndASessionForGood(t *testing.T) {
 			}
 			<-s.ended
 		})
-	}
-}
-
-func TestWhatYWebsocketBeginsWithIsNotTakenForHocuspocus(t *testing.T) {
-	for _, frame := range [][]byte{
-		wire.Encode(wire.Step1, []byte{0}).Content(), wire.Encode(wire.Step1, []byte{1, 7, 3}).Content(), wire.Encode(wire.Step2, []byte{0, 0}).Content(),
-		wire.Encode(wire.Awareness, []byte{0}).Content(), wire.Encode(wire.Awareness, []byte{1, 7, 0, 2, '{', '}'}).Content(),
-		wire.Encode(wire.Awareness, []byte{1, 0xf7, 0xc1, 3, 0, 2, '{', '}'}).Content(), {3}, wire.Encode(wire.SyncStatus, []byte{1}).Content(), {42, 1, 2, 3}, {},
-	} {
-		if wire.IsHocuspocus(frame) {
-			t.Errorf("% x", frame)
-		}
 	}
 }

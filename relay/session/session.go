@@ -21,6 +21,8 @@ type Seat interface {
 	Awareness(update []byte) error
 	QueryAwareness()
 	Ask(payload []byte)
+	Acknowledge()
+	Greet()
 	Newest(seen map[uint64]uint64) (update []byte)
 	Thaw()
 	// Worked returns what the updates since it was asked last cost beyond their bytes, as
@@ -72,6 +74,7 @@ type Session struct {
 	cfg      *Config
 	conn     *conn.Conn
 	guard    Guard
+	via      *Channel // nil: the connection is its own, and the wire y-websocket's
 	readOnly bool
 
 	// Owned by the reader.
@@ -80,6 +83,7 @@ type Session struct {
 	mu      sync.Mutex
 	seat    Seat // set once by Sit, before the reader begins
 	behind  bool // the socket does not keep up: everything is queued
+	gone    bool // nothing more is sent
 	full    bool // the queue overflowed, or the room has more: it sends a difference later
 	queue   []wire.Frame
 	queued  int               // bytes in it
@@ -102,8 +106,23 @@ func (s *Session) Sit(seat Seat) {
 	}
 }
 
+// Drain has Drained called for a session that may have been overlooked.
+func (s *Session) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.behind {
+		s.conn.Drain()
+	}
+}
+
 // Close ends the session with a close code and a reason, soon. It does not block.
-func (s *Session) Close(code int, reason string) { s.conn.Close(code, reason) }
+func (s *Session) Close(code int, reason string) {
+	if s.via != nil {
+		s.via.End(s, code, reason, nil)
+		return
+	}
+	s.conn.Close(code, reason)
+}
 
 // End cuts the session's connection without waiting for the client. It does not block.
 func (s *Session) End() { s.conn.End() }
@@ -120,6 +139,14 @@ func (s *Session) Silent() time.Duration { return s.conn.Silent() }
 // Limit is for conn.Handler: only an answer to a SyncStep1 may be as large as a document.
 func (s *Session) Limit(head []byte) int {
 	if m, err := wire.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != wire.Unknown) && head[1] == 1 {
+		return s.LimitOf(wire.Step2)
+	}
+	return s.LimitOf(wire.Unknown)
+}
+
+// LimitOf is how large a message may be, in bytes.
+func (s *Session) LimitOf(kind wire.Kind) int {
+	if kind == wire.Step2 {
 		return s.cfg.MaxDocumentBytes
 	}
 	return s.cfg.MaxMessageBytes
@@ -128,19 +155,34 @@ func (s *Session) Limit(head []byte) int {
 // Message is for conn.Handler: it does what a message asks for.
 func (s *Session) Message(message []byte) (pause time.Duration) {
 	m, err := wire.Decode(message)
-	if wire.IsHocuspocus(message) {
-		if in, _, _, _ := s.conn.Traffic(); in == 1 {
-			err = errHocuspocus
-		}
+	if in, _, _, _ := s.conn.Traffic(); in == 1 && wire.IsHocuspocus(message) != wire.Unknown {
+		err = errHocuspocus
 	}
-	var answered, worked int
+	if err != nil {
+		s.Fail(&MessageError{m.Kind, err})
+		return s.guard.Received(len(message))
+	}
+	return s.Take(m, len(message))
+}
+
+// Take does what a message of so many bytes asks for, and says how long to pause before
+// more is read.
+func (s *Session) Take(m wire.Received, size int) (pause time.Duration) {
+	if s.via != nil {
+		s.via.in.Add(1)
+		s.via.bytesIn.Add(int64(size))
+	}
+	var worked int
+	answered, taken, err := s.handle(m)
 	if err == nil {
-		answered, err = s.handle(m)
+		if s.via != nil {
+			s.reply(m.Kind, taken)
+		}
 		if m.Kind == wire.Step2 || m.Kind == wire.Update {
 			worked = s.seat.Worked()
 		}
 	}
-	pause = s.guard.Received(len(message) + worked)
+	pause = s.guard.Received(size + worked)
 	if m.Kind == wire.Step1 {
 		pause = max(pause, s.guard.Answered(answered))
 	}
@@ -150,15 +192,18 @@ func (s *Session) Message(message []byte) (pause time.Duration) {
 	return pause
 }
 
-// handle does what a message asks for. answered is the size of a SyncStep2.
-func (s *Session) handle(m wire.Received) (answered int, err error) {
+// handle does what a message asks for. answered is the size of a SyncStep2; taken is
+// whether an update was, and not dropped.
+func (s *Session) handle(m wire.Received) (answered int, taken bool, err error) {
 	switch m.Kind {
 	case wire.Step1:
-		return s.seat.Step1(m.Payload)
+		answered, err = s.seat.Step1(m.Payload)
+		return answered, false, err
 	case wire.Step2, wire.Update:
-		return 0, s.edit(m)
+		taken, err = s.edit(m)
+		return 0, taken, err
 	case wire.Awareness:
-		return 0, s.seat.Awareness(m.Payload)
+		return 0, false, s.seat.Awareness(m.Payload)
 	case wire.QueryAwareness:
 		s.seat.QueryAwareness()
 	case wire.SyncStatus:
@@ -166,19 +211,22 @@ func (s *Session) handle(m wire.Received) (answered int, err error) {
 			s.seat.Ask(m.Payload)
 		}
 	}
-	return 0, nil
+	return 0, false, nil
 }
 
 // edit applies an update; a session that may only read is told so if the update
 // would have changed anything.
-func (s *Session) edit(m wire.Received) error {
+func (s *Session) edit(m wire.Received) (taken bool, err error) {
 	if s.readOnly {
 		brings, err := s.seat.Brings(m.Payload)
+		if s.via != nil { // told by reply: of an update in any case
+			return err == nil && !brings && m.Kind == wire.Step2, err
+		}
 		if err == nil && brings {
 			s.dropped = true
 			s.Send(wire.NewMessage(wire.PermissionDenied, []byte("read-only")))
 		}
-		return err
+		return false, err
 	}
 	var start time.Time
 	sampled := s.sampled()
@@ -191,7 +239,7 @@ func (s *Session) edit(m wire.Received) error {
 	}
 	fresh, err := apply(m.Payload)
 	if err != nil || !fresh {
-		return err
+		return true, err
 	}
 	if sampled {
 		s.cfg.Applied(time.Since(start))
@@ -199,7 +247,7 @@ func (s *Session) edit(m wire.Received) error {
 	if reason := s.guard.Operation(); reason != "" {
 		s.refuse(closecode.Rate, reason, errRate)
 	}
-	return nil
+	return true, nil
 }
 
 // sampleEvery is how many messages share a look at the clock.

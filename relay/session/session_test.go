@@ -36,6 +36,8 @@ type seat struct {
 	asked     func() // called by Newest
 	questions []string
 	err       error
+
+	acknowledged, greeted atomic.Int64
 }
 
 func (s *seat) Step1([]byte) (int, error) {
@@ -57,6 +59,8 @@ func (s *seat) Answer(update []byte) (bool, error) { return s.Apply(update) }
 func (s *seat) Brings([]byte) (bool, error) { return true, nil }
 func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}
+func (s *seat) Acknowledge()                { s.acknowledged.Add(1) }
+func (s *seat) Greet()                      { s.greeted.Add(1) }
 func (s *seat) Worked() int                 { return s.worked }
 func (s *seat) Ask(question []byte)         { s.questions = append(s.questions, string(question)) }
 func (s *seat) Newest(seen map[uint64]uint64) []byte {

@@ -24,11 +24,21 @@ const (
 	SyncStatus // a question whether everything sent before is saved, returned as it came once it is
 
 	PermissionDenied // to a client: what it sent was dropped, and why
+
+	// Of Hocuspocus only.
+	Token     // a client's, to be let into the document; to a client: to send it again
+	Granted   // to a client: the token is good, for "readonly" or "read-write"
+	Denied    // to a client: it is not in the document, and why
+	Leave     // a client leaves the document, or is to, and why
+	Stateless // a text that is passed on and not kept
+	Ping
+	Pong
 )
 
 // String names the message in logs.
 func (k Kind) String() string {
-	return [...]string{"unknown", "SyncStep1", "SyncStep2", "update", "awareness", "awareness query", "question", "permission denied"}[k]
+	return [...]string{"unknown", "SyncStep1", "SyncStep2", "update", "awareness", "awareness query", "question", "permission denied",
+		"token", "granted", "denied", "leave", "stateless", "ping", "pong"}[k]
 }
 
 // Received is a message of a client. Payload aliases the frame it came from.
@@ -100,6 +110,8 @@ func Bytes(b []byte) (value, rest []byte, err error) {
 	}
 	return rest[:n:n], rest[n:], nil
 }
+
+func appendUvarint(dst []byte, n int) []byte { return binary.AppendUvarint(dst, uint64(n)) }
 
 // AppendBytes appends a byte array preceded by its length.
 func AppendBytes(dst, value []byte) []byte {

@@ -163,7 +163,7 @@ func TestWhatAClientMayNotSendIsNamed(t *testing.T) {
 		reason string
 	}{
 		{"value nested too deeply", binaryFrame(syncUpdate, []byte(deep)), 4415, "Unsupported content: a value nested too deeply. Remove it and reload; what did not need it was saved"},
-		{"Hocuspocus", raw([]byte("\x03doc\x02\x00\x05token")...), 4415, "Unsupported protocol: Hocuspocus. Connect with y-websocket or @wsnode/client: docs/clients.md"},
+		{"Hocuspocus without a token", raw([]byte("\x03doc\x00\x00\x01\x00")...), 4415, "Unsupported protocol: Hocuspocus without a token in its first message: docs/clients.md"},
 		{"text frame", func(c *client) { c.send(websocket.MessageText, []byte("hello")) }, 1003, "Text frames are not supported"},
 		{"empty text frame", func(c *client) { c.send(websocket.MessageText, nil) }, 1003, "Text frames are not supported"},
 		{"empty frame", raw(), 1007, "Malformed frame"},

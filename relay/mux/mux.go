@@ -1,0 +1,243 @@
+// Package mux is several documents on one connection, by Hocuspocus' wire: each behind
+// an address, with a token, rights and an end of its own. What goes wrong with one of
+// them is kept from the others.
+package mux
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
+	"github.com/wsnode/wsnode/relay/session"
+	"github.com/wsnode/wsnode/relay/wire"
+)
+
+// Bounds of one connection.
+const (
+	maxHeldBytes  = 1 << 20 // of messages for documents that it is not in yet
+	maxHeldFrames = 256
+	maxPending    = 100  // documents that it is not in yet
+	maxDocuments  = 1000 // all
+	headSlack     = 32   // bytes of a message besides its payload and address
+
+	patience   = 25 * time.Second // with a connection all of whose documents cannot be served now
+	unwelcomed = time.Minute      // for a connection to get into a document, its first
+)
+
+// Host is the node, as the documents of a connection see it.
+type Host interface {
+	// Admit takes a client into a document. Before the client is sent anything else, it
+	// calls Granted. The context ends with the connection.
+	Admit(ctx context.Context, r Request) (Seat, error)
+	// Confirm judges another token of a client that is in the document.
+	Confirm(ctx context.Context, r Request, s Seat) error
+	// Answer says what a client is told of an error.
+	Answer(err error) (code int, reason string)
+	// Draining reports whether the node takes no clients any more.
+	Draining() bool
+	// Dropped is told of a message that goes nowhere.
+	Dropped(name string, kind wire.Kind)
+}
+
+// Request is a client's wish to be let into a document.
+type Request struct {
+	Name, Token string
+	Channel     *session.Channel
+	Granted     func(readOnly bool)
+}
+
+// Seat is a client in a document.
+type Seat interface {
+	Session() *session.Session
+	ReadOnly() bool
+	// Leave gives it back, and may take a while.
+	Leave(how conn.Closed)
+}
+
+// Mux is the documents of one connection. It is the connection's Handler.
+//
+// Lock order: Room.mu, mu, Session.mu.
+type Mux struct {
+	conn  *conn.Conn
+	host  Host
+	guard conn.Guard
+	spawn func(func()) // runs a goroutine that the owner waits for
+	since time.Time
+
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+
+	dropped atomic.Int64 // messages for documents that it is not in
+
+	mu         sync.Mutex
+	ended      *conn.Closed // nil: it has not
+	places     map[string]*place
+	pending    int // of the places
+	heldBytes  int
+	heldFrames int
+	welcomed   bool   // it has been in a document
+	address    string // of the latest place
+}
+
+// New makes the documents of a connection, none yet. spawn runs a goroutine that whoever
+// calls it waits for.
+func New(c *conn.Conn, host Host, guard conn.Guard, spawn func(func())) *Mux {
+	x := &Mux{conn: c, host: host, guard: guard, spawn: spawn, since: time.Now(), places: map[string]*place{}}
+	x.ctx, x.cancel = context.WithCancel(context.Background())
+	return x
+}
+
+// End is the end of the connection: everything is given back.
+func (x *Mux) End(how conn.Closed) {
+	x.cancel()
+	x.mu.Lock()
+	x.ended = &how
+	var seats []Seat
+	for _, p := range x.places {
+		if p.seat != nil {
+			seats = append(seats, p.seat)
+		}
+	}
+	clear(x.places)
+	x.mu.Unlock()
+	for _, s := range seats {
+		s.Leave(how)
+	}
+}
+
+// Message is for conn.Handler.
+func (x *Mux) Message(message []byte) (pause time.Duration) {
+	address, m, err := wire.DecodeHocuspocus(message)
+	if err != nil {
+		x.conn.Reject(closecode.Malformed, "Malformed frame", err, false)
+		return x.guard.Received(len(message))
+	}
+	if m.Kind == wire.Ping || m.Kind == wire.Pong {
+		return x.guard.Received(len(message))
+	}
+	x.mu.Lock()
+	p := x.places[string(address)]
+	switch {
+	case m.Kind == wire.Token:
+		x.authenticate(p, string(address), string(m.Payload))
+	case p == nil:
+		x.mu.Unlock()
+		x.dropped.Add(1)
+		x.host.Dropped(wire.AddressedTo(string(address)), m.Kind)
+	case m.Kind == wire.Leave:
+		x.leave(p, conn.Closed{Code: 1000, Reason: "left the document"})
+	case m.Kind == wire.Stateless:
+		x.mu.Unlock()
+		x.host.Dropped(wire.AddressedTo(p.address), m.Kind)
+	case p.open:
+		s := p.seat.Session()
+		p.taking.Lock()
+		x.mu.Unlock()
+		defer p.taking.Unlock()
+		return s.Take(m, len(message))
+	default:
+		x.hold(p, m)
+	}
+	return x.guard.Received(len(message))
+}
+
+// Limit is for conn.Handler.
+func (x *Mux) Limit(head []byte) int {
+	address, kind, _, err := wire.HocuspocusHead(head)
+	if err != nil {
+		return maxHeldBytes
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if p := x.places[string(address)]; p != nil && p.open {
+		return p.seat.Session().LimitOf(kind) + len(address) + headSlack
+	}
+	return maxHeldBytes
+}
+
+// Drained is for conn.Handler: the documents are asked in turn, without a lock.
+func (x *Mux) Drained() (more bool) {
+	x.mu.Lock()
+	sessions := make([]*session.Session, 0, len(x.places))
+	for _, p := range x.places {
+		if p.seat != nil {
+			sessions = append(sessions, p.seat.Session())
+		}
+	}
+	x.mu.Unlock()
+	for _, s := range sessions {
+		if s.Drained() {
+			more = true
+		}
+	}
+	return more
+}
+
+// KeepAlive is for conn.Handler. An empty awareness message of any document will do.
+func (x *Mux) KeepAlive() {
+	x.mu.Lock()
+	address := x.address
+	lost := !x.welcomed && x.pending == 0 && time.Since(x.since) > unwelcomed
+	x.mu.Unlock()
+	if lost {
+		x.conn.Close(closecode.Silent, "No document within a minute")
+		return
+	}
+	x.write(address, wire.Awareness, []byte{0})
+}
+
+// write sends a message that is no session's.
+func (x *Mux) write(address string, kind wire.Kind, payload []byte) {
+	x.conn.Sent()
+	x.conn.Write(wire.Hocuspocus{Address: address}.Encode(kind, payload).Bytes())
+}
+
+// giveUp ends the connection because the node cannot serve it now. Version 3 of the
+// provider piles attempts up against a server that closes before it sent anything.
+func (x *Mux) giveUp(code int, reason string) {
+	if _, out, _, _ := x.conn.Traffic(); out == 0 {
+		x.KeepAlive()
+	}
+	x.conn.Close(code, reason)
+}
+
+// hold keeps a message for a document that the client is not in yet. It is called with
+// mu, and unlocks it.
+func (x *Mux) hold(p *place, m wire.Received) {
+	x.heldBytes += len(m.Payload)
+	x.heldFrames++
+	full := x.heldBytes > maxHeldBytes || x.heldFrames > maxHeldFrames
+	if !full {
+		p.held = append(p.held, wire.Received{Kind: m.Kind, Payload: bytes.Clone(m.Payload)})
+	}
+	x.mu.Unlock()
+	if full {
+		x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain)
+	}
+}
+
+// release takes what is held for a document. Callers hold mu.
+func (x *Mux) release(p *place) (held []wire.Received) {
+	held, p.held = p.held, nil
+	for _, m := range held {
+		x.heldBytes -= len(m.Payload)
+	}
+	x.heldFrames -= len(held)
+	return held
+}
+
+// stuck reports whether the connection serves nothing, and has not for a while.
+func (x *Mux) stuck() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, p := range x.places {
+		if p.open || time.Since(p.since) < patience {
+			return false
+		}
+	}
+	return len(x.places) > 0
+}

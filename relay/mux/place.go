@@ -1,0 +1,299 @@
+package mux
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
+	"github.com/wsnode/wsnode/relay/session"
+	"github.com/wsnode/wsnode/relay/wire"
+)
+
+// Times between two attempts to get into a document that cannot be served now.
+const (
+	retryFirst = 500 * time.Millisecond
+	retryMost  = 5 * time.Second
+)
+
+// place is a document of the connection, from its token to its end: pending while the
+// client is let in, then open. A fault that passes makes it pending again, and the client
+// does not notice.
+type place struct {
+	mux     *Mux
+	address string
+	channel session.Channel
+
+	// taking is held while a message is given to the session: by begin until the place is
+	// open, then by the reader. They take it with Mux.mu, settle without.
+	taking sync.Mutex
+
+	// Guarded by Mux.mu. One that is not in Mux.places any more has ended.
+	token   string
+	tokens  int // that came
+	since   time.Time
+	seat    Seat // nil: it is not in the document
+	open    bool // messages go to the seat's session; else they are held
+	held    []wire.Received
+	scope   string // that was granted; "": none
+	resumes bool   // it was open before
+	ending  *ending
+}
+
+// ending is the end of a session that comes before its seat is known.
+type ending struct {
+	session *session.Session
+	how     conn.Closed
+}
+
+// authenticate takes a token for a document. It is called with mu, and unlocks it.
+func (x *Mux) authenticate(p *place, address, token string) {
+	defer x.mu.Unlock()
+	switch {
+	case x.ended != nil:
+	case p == nil && (x.pending >= maxPending || len(x.places) >= maxDocuments):
+		x.spawn(func() { x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain) })
+	case p == nil:
+		p = &place{mux: x, address: address, token: token, since: time.Now()}
+		p.channel = session.Channel{Encoding: wire.Hocuspocus{Address: address}, End: p.end}
+		x.places[address] = p
+		x.pending++
+		x.address = address
+		x.spawn(p.enter)
+	default:
+		p.token = token
+		p.tokens++
+		if p.open {
+			seat := p.seat
+			x.spawn(func() { p.confirm(seat) })
+		}
+	}
+}
+
+func (p *place) request() (r Request, tokens int) {
+	x := p.mux
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return Request{Name: wire.AddressedTo(p.address), Token: p.token, Channel: &p.channel, Granted: p.granted}, p.tokens
+}
+
+// granted tells the client that it is in, unless it knows.
+func (p *place) granted(readOnly bool) {
+	scope := "read-write"
+	if readOnly {
+		scope = "readonly"
+	}
+	x := p.mux
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.welcomed = true
+	if p.scope != scope && x.places[p.address] == p {
+		p.scope = scope
+		x.write(p.address, wire.Granted, []byte(scope))
+	}
+}
+
+// enter tries until the client is in the document, or never will be.
+func (p *place) enter() {
+	x := p.mux
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		request, tokens := p.request()
+		seat, err := x.host.Admit(x.ctx, request)
+		if err == nil {
+			p.begin(seat)
+			return
+		}
+		code, reason := x.host.Answer(err)
+		switch {
+		case x.ctx.Err() != nil || p.over():
+			return
+		case code == closecode.Restart && x.host.Draining():
+			x.giveUp(code, reason)
+			return
+		case !passes(code):
+			if p.refuse(tokens, reason) {
+				return
+			}
+			continue // another token came meanwhile
+		case x.stuck():
+			x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain)
+			return
+		}
+		timer := time.NewTimer(wait/2 + rand.N(wait/2))
+		select {
+		case <-timer.C:
+		case <-x.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// passes reports whether trying again can cure what has that code.
+func passes(code int) bool { return code == closecode.TryAgain || code == closecode.Restart }
+
+func (p *place) over() bool {
+	x := p.mux
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.places[p.address] != p
+}
+
+// refuse ends a place that was never taken, unless another token came since.
+func (p *place) refuse(tokens int, reason string) (refused bool) {
+	x := p.mux
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.places[p.address] != p {
+		return true
+	}
+	if p.tokens != tokens {
+		return false
+	}
+	x.remove(p)
+	x.write(p.address, wire.Denied, []byte(reason))
+	return true
+}
+
+// remove forgets a place. Callers hold mu.
+func (x *Mux) remove(p *place) {
+	delete(x.places, p.address)
+	x.release(p)
+	if !p.open {
+		x.pending--
+	}
+	p.open = false
+}
+
+// begin gives the session what was held for it, in order, and then what comes.
+func (p *place) begin(seat Seat) {
+	x, s := p.mux, seat.Session()
+	x.mu.Lock()
+	if x.places[p.address] != p {
+		how := conn.Closed{Code: 1000, Reason: "left the document"}
+		if x.ended != nil {
+			how = *x.ended
+		}
+		x.mu.Unlock()
+		seat.Leave(how)
+		return
+	}
+	p.seat = seat
+	resumes := p.resumes
+	p.resumes = true
+	early := p.ending
+	p.ending = nil
+	x.mu.Unlock()
+	s.Drain() // what was sent by joining may wait
+	if early != nil && early.session == s {
+		p.end(s, early.how.Code, early.how.Reason, early.how.Err)
+		return
+	}
+	if resumes {
+		if err := s.Resume(); err != nil {
+			s.Fail(err)
+		}
+	}
+	for {
+		x.mu.Lock()
+		if p.seat != seat { // it has ended
+			x.mu.Unlock()
+			return
+		}
+		if len(p.held) == 0 {
+			p.open = true
+			x.pending--
+			x.mu.Unlock()
+			return
+		}
+		m := p.held[0]
+		p.held = p.held[1:]
+		x.heldBytes -= len(m.Payload)
+		x.heldFrames--
+		p.taking.Lock()
+		x.mu.Unlock()
+		s.Take(m, len(m.Payload))
+		p.taking.Unlock()
+	}
+}
+
+// settle waits until no message is being given to a session that has ended.
+func (p *place) settle() {
+	p.taking.Lock()
+	defer p.taking.Unlock()
+}
+
+// end is for session.Channel: the session's end, by whomever. For what passes, the client
+// is let in again without its knowing; else it hears that it is not in the document any
+// more, and nothing that it sends is taken or acknowledged until it authenticates anew.
+func (p *place) end(s *session.Session, code int, reason string, why error) {
+	x := p.mux
+	how := conn.Closed{Code: code, Reason: reason, Ours: true, Err: why}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.places[p.address] != p {
+		return
+	}
+	if p.seat == nil {
+		p.ending = &ending{s, how} // begin will see it
+		return
+	}
+	if p.seat.Session() != s {
+		return
+	}
+	seat := p.seat
+	s.Detach()
+	again := passes(code) && !x.host.Draining()
+	if !again {
+		p.seat = nil
+		x.remove(p)
+		if passes(code) {
+			x.spawn(func() { x.giveUp(code, reason) })
+		} else {
+			x.write(p.address, wire.Denied, []byte(reason))
+		}
+		x.spawn(func() { seat.Leave(how) })
+		return
+	}
+	p.seat, p.since = nil, time.Now()
+	if p.open {
+		p.open = false
+		x.pending++
+	}
+	x.spawn(func() {
+		p.settle()
+		seat.Leave(how)
+		p.enter()
+	})
+}
+
+// leave ends a place because the client wants to. It is called with mu, and unlocks it.
+func (x *Mux) leave(p *place, how conn.Closed) {
+	seat := p.seat
+	p.seat = nil
+	x.remove(p)
+	x.mu.Unlock()
+	if seat != nil {
+		seat.Session().Detach()
+		x.spawn(func() { seat.Leave(how) })
+	}
+}
+
+// confirm judges another token of a client that is in the document.
+func (p *place) confirm(seat Seat) {
+	x := p.mux
+	request, _ := p.request()
+	err := x.host.Confirm(x.ctx, request, seat)
+	if err == nil {
+		x.mu.Lock()
+		if x.places[p.address] == p && p.seat == seat {
+			x.write(p.address, wire.Granted, []byte(p.scope))
+		}
+		x.mu.Unlock()
+		return
+	}
+	if code, reason := x.host.Answer(err); !passes(code) {
+		p.end(seat.Session(), code, reason, err)
+	}
+}

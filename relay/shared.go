@@ -1,0 +1,257 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
+	"github.com/wsnode/wsnode/relay/mux"
+	"github.com/wsnode/wsnode/relay/ratelimit"
+	"github.com/wsnode/wsnode/relay/session"
+	"github.com/wsnode/wsnode/relay/wire"
+)
+
+// Providers of Hocuspocus name documents and bring tokens in messages, not in the
+// handshake. So a handshake that says neither, or only a token, is not refused before its
+// first message has come.
+const (
+	firstAtRoot    = 10 * time.Second // for the first message, where no document can be
+	firstElsewhere = 2 * time.Second
+	firstBytes     = 64 << 10
+)
+
+// mayBeShared reports whether a handshake that was refused may be one of a connection
+// that several documents share.
+func (n *Node) mayBeShared(err error) bool {
+	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName))
+}
+
+// awaitFirst waits for the first message of a connection whose handshake does not lead to
+// a document: it is refused unless that is a token.
+func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.Addr, token string) {
+	within := firstElsewhere
+	if v.doc.Name == "" && token == "" {
+		within = firstAtRoot
+	}
+	n.done.Go(func() {
+		stop := context.AfterFunc(n.ctx, c.End)
+		defer stop()
+		message, err := c.First(within, firstBytes)
+		if err == nil && wire.IsHocuspocus(message) == wire.Token {
+			n.gate.admits(address)
+			n.share(c, &shared{node: n, client: v.client, address: address, token: token}, message)
+			return
+		}
+		if counts(refused) {
+			n.gate.rates.Refuse(address, token)
+		}
+		told := answer(refused)
+		n.refused(v, told, refused)
+		c.Refuse(told.code, told.reason)
+	})
+}
+
+// first is what is known of a connection before its first message, which may be one of
+// Hocuspocus' although the handshake led to a document.
+type first struct {
+	address   netip.Addr
+	token     string
+	documents *mux.Mux // nil: the first message has not come
+}
+
+// alone is a visit that has its connection to itself, unless the first message says that
+// several documents share it: conn.Handler.
+type alone visit
+
+func (a *alone) Message(message []byte) time.Duration {
+	f := a.first.Load()
+	switch {
+	case f == nil:
+	case f.documents != nil:
+		return f.documents.Message(message)
+	case wire.IsHocuspocus(message) == wire.Token:
+		return a.share(f, message)
+	default:
+		a.first.Store(nil)
+	}
+	return a.session.Message(message)
+}
+
+// share makes the visit's connection one that several documents share. The visit leaves
+// the document that the handshake named; its client never wanted that.
+func (a *alone) share(f *first, message []byte) time.Duration {
+	v := (*visit)(a)
+	n, c := v.node, v.session.Conn()
+	documents := mux.New(c, &shared{node: n, client: v.client, address: f.address, token: f.token, conn: c}, v.guard, n.done.Go)
+	v.session.Detach()
+	v.first.Store(&first{documents: documents})
+	n.done.Add(1)
+	n.done.Go(func() { v.end(conn.Closed{Code: 1000, Reason: "several documents share the connection"}) })
+	return documents.Message(message)
+}
+
+func (a *alone) Limit(head []byte) int {
+	if f := a.first.Load(); f != nil && f.documents != nil {
+		return f.documents.Limit(head)
+	}
+	return a.session.Limit(head)
+}
+
+func (a *alone) Drained() bool {
+	if f := a.first.Load(); f != nil && f.documents != nil {
+		return f.documents.Drained()
+	}
+	return a.session.Drained()
+}
+
+func (a *alone) KeepAlive() {
+	if f := a.first.Load(); f != nil && f.documents != nil {
+		f.documents.KeepAlive()
+		return
+	}
+	a.session.KeepAlive()
+}
+
+func (a *alone) closed(how conn.Closed) {
+	if f := a.first.Load(); f != nil && f.documents != nil {
+		f.documents.End(how)
+		a.node.done.Done()
+		return
+	}
+	(*visit)(a).end(how)
+}
+
+// share runs a connection of several documents, from its first message on.
+func (n *Node) share(c *conn.Conn, s *shared, first []byte) {
+	guard := n.gate.connGuard()
+	s.conn = c
+	documents := mux.New(c, s, guard, n.done.Go)
+	c.Attach(&n.cfg.Conns, n.keepalive, documents, guard, new(conn.Share))
+	documents.Message(first)
+	n.done.Add(1)
+	stop := context.AfterFunc(n.ctx, c.End)
+	c.Run(func(how conn.Closed) {
+		stop()
+		documents.End(how)
+		n.done.Done()
+	})
+}
+
+// shared is a connection that several documents share: mux.Host.
+type shared struct {
+	node *Node
+	client
+	address netip.Addr
+	token   string // of the handshake, for documents that bring none
+	conn    *conn.Conn
+}
+
+var errTooOften = errors.New("refused too often, this address or this token")
+
+// Admit is connect for one of the documents.
+func (s *shared) Admit(ctx context.Context, r mux.Request) (mux.Seat, error) {
+	n := s.node
+	start := time.Now()
+	v, err := s.visit(ctx, r)
+	n.cfg.Metrics.Handshake(time.Since(start))
+	v.endSpan(err)
+	if err != nil {
+		if counts(err) {
+			n.gate.rates.Refuse(s.address, s.tokenOf(r))
+		}
+		n.refused(v, answer(err), err)
+		return nil, err
+	}
+	n.done.Add(1)
+	n.gate.gauge.Enter()
+	v.guard = n.gate.guard(v.grant)
+	n.gate.shares.enter(v.grant.AppID())
+	v.session = session.NewShared(s.conn, &n.cfg.Sessions, v.guard, v.readOnly, r.Channel)
+	r.Granted(v.readOnly)
+	if err := v.join(); err != nil {
+		v.giveBack()
+		return nil, err
+	}
+	return (*seated)(v), nil
+}
+
+// visit takes a client to a place in a document.
+func (s *shared) visit(ctx context.Context, r mux.Request) (*visit, error) {
+	n, token := s.node, s.tokenOf(r)
+	name, nameErr := docid.Parse(r.Name)
+	if nameErr != nil {
+		name = "" // it may hold anything
+	}
+	v := n.newVisit(s.client, name)
+	if n.standing(s.address, token) == blocked {
+		return v, errTooOften
+	}
+	v.span = n.cfg.Traces.Start(admin.ConnectSpan, "")
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	err := (&admission{visit: v, address: s.address, token: token, name: name, nameErr: nameErr}).admit(ctx)
+	return v, err
+}
+
+func (s *shared) tokenOf(r mux.Request) string {
+	if r.Token == "" {
+		return s.token
+	}
+	return r.Token
+}
+
+// Confirm judges another token for a document that the client is in: it must be as good
+// as the one before, for the same document.
+func (s *shared) Confirm(ctx context.Context, r mux.Request, seat mux.Seat) error {
+	v := (*visit)(seat.(*seated))
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	grant, err := s.node.verify(ctx, s.tokenOf(r), s.node.gate.caller(s.address, nil))
+	if err != nil {
+		return err
+	}
+	access, granted := grant.Access(v.doc.Name)
+	switch {
+	case !grant.AllowsOrigin(s.origin):
+		return errOrigin
+	case !granted || grant.Document(v.doc.Name) != v.doc || (access == authn.ReadOnly) != v.readOnly:
+		return errDocument
+	}
+	return nil
+}
+
+// Answer says what a client is told of an error.
+func (s *shared) Answer(err error) (code int, reason string) {
+	if errors.Is(err, errTooOften) {
+		return closecode.Rate, "Too many requests from this address; try again later"
+	}
+	told := answer(err)
+	return told.code, told.reason
+}
+
+// Draining reports whether the node takes no clients any more.
+func (s *shared) Draining() bool { return s.node.draining.Load() }
+
+// Dropped is told of a message that goes nowhere.
+func (s *shared) Dropped(name string, kind wire.Kind) {
+	s.node.log.Debug("a message is dropped", "kind", kind.String(), "name", withoutTokens(name), "remote", s.remote)
+}
+
+// seated is a visit as its connection sees it: mux.Seat.
+type seated visit
+
+func (s *seated) Session() *session.Session { return s.session }
+func (s *seated) ReadOnly() bool            { return s.readOnly }
+func (s *seated) Leave(how conn.Closed)     { (*visit)(s).end(how) }
+
+// connGuard is what a connection of several documents may do besides what their sessions
+// may: conn.Guard.
+func (g *gate) connGuard() conn.Guard {
+	return &guard{budget: ratelimit.NewSessionBudget(g.limits.Sessions, time.Now())}
+}
