@@ -1,0 +1,176 @@
+package stored
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/e2e/yjs"
+)
+
+// start runs two regions of one node each, whose documents are kept in a store.
+func start(t *testing.T, flags ...string) *cluster.Dev {
+	t.Helper()
+	return cluster.DevConfig{Nodes: 1, Flags: append([]string{"--grace", "1s", "--store-interval", "1s"}, flags...)}.Start(t)
+}
+
+const patience = time.Minute
+
+// leave ends a client and waits until its document is live nowhere.
+func leave(t *testing.T, d *cluster.Dev, c *yjs.Client, document string) {
+	t.Helper()
+	c.Destroy()
+	cluster.WaitUnpinned(t, d.HTTP(cluster.EU, 0), d.Token(), document, patience)
+}
+
+// body is what is stored of a document, as wsctl gives it out.
+func body(t *testing.T, d *cluster.Dev, document string) []byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "body.yjs")
+	cluster.Wsctl(t, "store", "get", "aws-eu-west-1/dev/demo/"+document, "--nats-url", d.NATS, "-f", file)
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// outlives types in one region, leaves, and finds all of it in the other one; then Yjs
+// reads what is stored.
+func outlives(t *testing.T, d *cluster.Dev) {
+	t.Helper()
+	clients, token := yjs.Start(t), d.Token()
+	const document = "kept/äö b"
+	first := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: document, Token: token})
+	first.Insert(-1, "typed in Europe")
+	leave(t, d, first, document)
+	second := clients.Join(yjs.Options{URL: d.WS(cluster.US, 0), Document: document, Token: token})
+	second.WaitText("typed in Europe")
+	second.Insert(-1, ", and in America")
+	leave(t, d, second, document)
+	if text := clients.Read(body(t, d, document)); text != "typed in Europe, and in America" {
+		t.Errorf("Yjs reads %q from the store", text)
+	}
+	third := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: document, Token: token})
+	third.WaitText("typed in Europe, and in America")
+}
+
+func TestADocumentOutlivesItsUsersInAFolder(t *testing.T) {
+	dir := t.TempDir()
+	outlives(t, start(t, "--store", "file://"+dir))
+	content, err := os.ReadFile(filepath.Join(dir, "aws-eu-west-1", "dev", "demo", "kept=2f=c3=a4=c3=b6=20b.yjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := yjs.Start(t).Read(content); text != "typed in Europe, and in America" {
+		t.Errorf("Yjs reads %q from the file", text)
+	}
+}
+
+func TestADocumentOutlivesItsUsersInS3(t *testing.T) { outlives(t, start(t, "--store", startS3(t))) }
+
+func TestADocumentOutlivesItsUsersInPostgreSQL(t *testing.T) {
+	outlives(t, start(t, "--store", startPostgres(t)))
+}
+
+func TestADocumentOutlivesItsUsersInTheApplicationsBackend(t *testing.T) {
+	_, store := startBackend(t)
+	outlives(t, start(t, "--store", store))
+}
+
+// A store that is down is never an empty document, and what was typed meanwhile is
+// stored when it is back.
+func TestAStoreThatIsDownLosesNothing(t *testing.T) {
+	b, store := startBackend(t)
+	d := start(t, "--store", store)
+	clients, token := yjs.Start(t), d.Token()
+	first := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: token})
+	first.Insert(-1, "before")
+	leave(t, d, first, "todo")
+
+	b.fail(true)
+	second := clients.Open(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: token})
+	second.WaitClosed(1013)
+	if state := second.State(); state.Synced || state.Text != "" {
+		t.Errorf("a document whose store is down: %+v", state)
+	}
+	if a := cluster.Get(t, d.HTTP(cluster.EU, 0)+"/health", ""); a.Status != http.StatusOK || !strings.Contains(string(a.Body), "degraded") {
+		t.Errorf("health while the store is down: %d %s", a.Status, a.Body)
+	}
+	b.fail(false)
+	second.WaitText("before") // it comes back by itself
+
+	b.fail(true)
+	second.Insert(-1, ", meanwhile")
+	second.WaitSynced()
+	second.Destroy()
+	// From either region, whoever comes before it is stored finds it.
+	third := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: token})
+	third.WaitText("before, meanwhile")
+	b.fail(false)
+	leave(t, d, third, "todo")
+	if text := clients.Read(body(t, d, "todo")); text != "before, meanwhile" {
+		t.Errorf("Yjs reads %q from the store", text)
+	}
+}
+
+func TestRestartingAStandaloneNodeKeepsItsDocuments(t *testing.T) {
+	w := newStandalone(t)
+	n := w.start(t)
+	clients := yjs.Start(t)
+	c := clients.Join(yjs.Options{URL: n.WS(), Document: "todo", Token: w.token})
+	c.Insert(-1, "typed before the restart")
+	c.WaitSynced()
+	n.Stop()
+	c.Destroy()
+	n = w.start(t)
+	clients.Join(yjs.Options{URL: n.WS(), Document: "todo", Token: w.token}).WaitText("typed before the restart")
+	n.Stop()
+
+	// All of NATS is lost; the folder of documents is not.
+	if err := os.RemoveAll(filepath.Join(w.data, "jetstream")); err != nil {
+		t.Fatal(err)
+	}
+	n = w.start(t)
+	clients.Join(yjs.Options{URL: n.WS(), Document: "todo", Token: w.token}).WaitText("typed before the restart")
+	n.Stop()
+
+	// An emptied folder of documents is not taken for one in which nothing is.
+	if err := os.RemoveAll(filepath.Join(w.data, "documents")); err != nil {
+		t.Fatal(err)
+	}
+	if code := w.startProcess(t).Wait(); code == 0 {
+		t.Error("a node whose documents are gone started")
+	}
+}
+
+// standalone is a node with NATS inside, that is started again and again.
+type standalone struct {
+	data, listen, token string
+	keys                *issuer.Issuer
+}
+
+func newStandalone(t *testing.T) *standalone {
+	t.Helper()
+	keys := issuer.New(t)
+	return &standalone{data: t.TempDir(), listen: cluster.FreeAddress(t), keys: keys, token: keys.Token(nil)}
+}
+
+func (w *standalone) startProcess(t *testing.T) *cluster.Node {
+	t.Helper()
+	return cluster.Serve{Region: "eu-central-1", Listen: w.listen, JWKS: w.keys.JWKS, Flags: []string{
+		"--data", w.data, "--grace", "1s", "--store-interval", "1s", "--admin-listen", "off",
+	}}.Start(t)
+}
+
+func (w *standalone) start(t *testing.T) *cluster.Node {
+	t.Helper()
+	n := w.startProcess(t)
+	n.WaitLine(func(line string) bool { return strings.Contains(line, "msg=ready") })
+	return n
+}
