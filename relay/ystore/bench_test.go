@@ -225,3 +225,36 @@ func shift(u []byte, by uint64) []byte {
 	}
 	return out
 }
+
+// BenchmarkQuestion asks what is missing of a document of 131,000 client ids: with a state
+// vector of all of them, of one, and of a document of which they only deleted something.
+func BenchmarkQuestion(b *testing.B) {
+	const clients = 131_000
+	written, deleting := New(Limits{}), New(Limits{})
+	written.Apply(update(nil, block(1, 0, text("x"))))
+	deleting.Apply(update(nil, block(1, 0, text("x"))))
+	for i := range uint64(clients) {
+		written.Apply(update(nil, block(2+i, 0, after(1, 0, "x"))))
+		deleting.Apply(update(ranges(2+i, 0, 1)))
+	}
+	one := []byte{1, 1, 1}
+	for _, q := range []struct {
+		name   string
+		s      *Store
+		vector []byte
+	}{{"all", written, written.StateVector()}, {"one", written, one}, {"deletions", deleting, one}} {
+		b.Run(q.name, func(b *testing.B) {
+			size := 0
+			for b.Loop() {
+				p, err := ReadProgress(q.vector)
+				if err != nil {
+					b.Fatal(err)
+				}
+				q.s.Lacks(p, MaxMessage)
+				size = len(q.s.Rest(p, 0))
+			}
+			b.ReportMetric(float64(len(q.vector)), "question-bytes")
+			b.ReportMetric(float64(size), "answer-bytes")
+		})
+	}
+}

@@ -81,21 +81,18 @@ func (s *Store) vector(clock func(*run) uint64) []byte {
 // sorted.
 func (s *Store) encode(sv []id, room int) []byte {
 	spans := s.scratch.spans[:0]
+	deletes := s.deletes()
+	size := len(deletes) + 10
 	for _, r := range s.ordered() {
 		if from, ok := r.since(sv); ok {
 			spans = append(spans, span{r.client, from, r.tail})
+			size += 26 + r.size(from)
 		}
 		for len(sv) > 0 && sv[0].client >= r.client {
 			sv = sv[1:]
 		}
 	}
 	s.scratch.spans = spans
-	deletes := s.deletes()
-	size := len(deletes) + 10
-	for _, x := range spans {
-		r := s.run(x.client)
-		size += 26 + r.size(x.from)
-	}
 	b := uncleared(room + size)[:room]
 	clear(b)
 	b = s.appendBlocks(b, spans)
@@ -169,9 +166,21 @@ func (s *Store) appendBlocks(b []byte, spans []span) []byte {
 		}
 	}
 	w := writer{b: appendUvarint(b, blocks)}
+	inOrder := s.order // where most are written, walking beside them is faster than looking each up
+	if uint64(len(s.list)) > 4*blocks || len(s.order) < len(s.list) {
+		inOrder = nil
+	}
 	for i := 0; i < len(spans); {
 		first := spans[i]
-		r := s.run(first.client)
+		for len(inOrder) > 0 && inOrder[0].client > first.client {
+			inOrder = inOrder[1:]
+		}
+		var r *run
+		if len(inOrder) > 0 {
+			r = inOrder[0]
+		} else {
+			r = s.run(first.client)
+		}
 		body := len(w.b)
 		for w.structs = 0; i < len(spans) && spans[i].client == first.client; i++ {
 			w.span(r, spans[i].from, spans[i].to)

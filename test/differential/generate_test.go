@@ -125,7 +125,9 @@ func (g *generator) piece(c, clock uint64) piece {
 		if g.chance(0.02) {
 			n = pick(&g.source, 1<<31, 1<<49, uint64(1<<51))
 		}
-		g.all = append(g.all, span{c, clock, clock + n})
+		if n > 0 {
+			g.all = append(g.all, span{c, clock, clock + n})
+		}
 		return piece{kind: kindGC, length: n}
 	}
 	kind := pick[byte](&g.source, kindDeleted, kindJSON, kindBinary, kindString, kindString, kindString, kindEmbed, kindFormat, kindFormat,
