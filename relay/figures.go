@@ -37,7 +37,7 @@ func (n *Node) figures() admin.Figures {
 			"too_large": dropped.Large.Load(), "invalid": dropped.Invalid.Load(), "too_many": dropped.Many.Load(),
 			"clock_ahead": dropped.Ahead.Load(), "another_user": dropped.Foreign.Load(),
 		},
-		History: n.watched.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(),
+		History: n.watched.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(), Kept: admin.KeptFigures(n.docs.Storing()),
 		Places: admin.PlaceFigures(n.gate.places.Stats()),
 	}
 	if v, ok := n.cfg.Verifier.(interface{ Stats() authn.Stats }); ok {

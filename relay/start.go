@@ -209,7 +209,7 @@ func (l *links) connect(ctx context.Context, o *Options) (err error) {
 	}
 	if len(o.Stores) > 0 {
 		streams := o.Streams
-		streams.Stored, streams.MaxAge = true, 0
+		streams.Stored, streams.Shards, streams.MaxAge = true, l.history.Shards(), 0
 		if l.stored, err = history.Open(ctx, l.nc, streams); err != nil {
 			return err
 		}

@@ -84,8 +84,8 @@ func (c *cli) initHistoryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Create a region's history streams",
-		Long: `Create the history streams of the region whose NATS wsctl is pointed at. Those
-that are there are checked and left as they are. Nodes create missing streams
+		Long: `Create the history streams of the region whose NATS wsctl is pointed at, and as
+many for documents that a store keeps. Those that are there are checked and left as they are. Nodes create missing streams
 themselves where they may; this is for where they may not.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -121,6 +121,10 @@ func (c *cli) initHistory(ctx context.Context, t target, config history.Config) 
 	config.Domain, config.Log = t.domain, slog.New(slog.DiscardHandler)
 	shards, err := history.Create(ctx, nc, config)
 	if err != nil {
+		return err
+	}
+	config.Stored, config.Shards, config.MaxAge = true, shards, 0
+	if _, err := history.Create(ctx, nc, config); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.out, "%s as nodes need it\n", plural(shards, "history stream"))

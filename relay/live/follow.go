@@ -26,6 +26,9 @@ func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	ds.mu.Unlock()
 	ds.o.Log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
 	ds.o.Dismiss(d.room, err)
+	if d.keeper != nil { // what the room holds and the store does not; there it is merged
+		ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(absorb))
+	}
 }
 
 // Ended implements kvpin.Rooms: the document ended while this node had no lease, and

@@ -50,8 +50,10 @@ type keeper struct {
 	store storage.Store
 	id    string // of the store
 
-	room     *room.Room // set by opened
-	reserved func()     // gives back the memory of what was loaded; owned by who opens
+	room     *room.Room      // set by opened
+	ctx      context.Context // ends with the keeper
+	stop     func()
+	reserved func() // gives back the memory of what was loaded; owned by who opens
 	turn     chan struct{}
 	owes     atomic.Bool // the life ends with a pin that is owed
 	paying   bool        // there are no users, and former lives are not looked for
@@ -59,6 +61,7 @@ type keeper struct {
 
 	// Guarded by saves.mu.
 	ended  bool
+	since  time.Time     // of the oldest change that the store does not have; zero: it has all
 	last   time.Time     // when it was stored
 	took   time.Duration // to store it
 	fails  int           // in a row
@@ -101,7 +104,9 @@ func (ds *Documents) keep(ctx context.Context, doc docid.Document, epoch string)
 		}
 		return nil, err
 	}
-	return &keeper{ds: ds, doc: doc, epoch: epoch, store: s, id: id, turn: make(chan struct{}, 1)}, nil
+	k := &keeper{ds: ds, doc: doc, epoch: epoch, store: s, id: id, turn: make(chan struct{}, 1)}
+	k.ctx, k.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return k, nil
 }
 
 // kept is the keeper's side of the room that is opened.
@@ -122,7 +127,11 @@ func (k *keeper) opened(r *room.Room) {
 		return
 	}
 	k.giveBack()
-	if k.room = r; r != nil && !k.paying {
+	k.room = r
+	switch {
+	case r == nil:
+		k.stop()
+	case !k.paying:
 		k.ds.saves.opened(k)
 	}
 }
@@ -198,6 +207,7 @@ func (k *keeper) save(ctx context.Context) (err error) {
 	defer func() { release() }()
 	ctx, cancel := context.WithTimeout(ctx, storeTime+time.Duration(size>>20)*time.Second)
 	defer cancel()
+	defer context.AfterFunc(k.ctx, cancel)()
 	draft, clean, err := k.room.Draft(ctx)
 	if err != nil {
 		return err

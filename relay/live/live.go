@@ -167,6 +167,10 @@ func (ds *Documents) Run(ctx context.Context) {
 
 // Unpinned is for kvpin.Config: a document is unpinned without a room's doing.
 func (ds *Documents) Unpinned(doc docid.Document, pin kvpin.Pin) {
+	if pin.Owed { // told again and again: what is due stays due
+		ds.purges.suspect(owed{doc, string(pin.Epoch)}, time.Now())
+		return
+	}
 	ds.purges.owe(doc, string(pin.Epoch), time.Now().Add(ds.o.Grace))
 }
 

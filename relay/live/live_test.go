@@ -49,7 +49,8 @@ type node struct {
 	log       lines
 	started   atomic.Bool
 	dismissed atomic.Int64
-	settles   atomic.Bool // not at the end of the test: the node was frozen or is cut off
+	killed    atomic.Bool // nothing is given up
+	end       func()
 }
 
 func (r region) node(id docid.NodeID) *node {
@@ -99,11 +100,11 @@ func (r region) node(id docid.NodeID) *node {
 	n.started.Store(true)
 	registry.Attach(n)
 	done.Go(func() { n.Run(life) })
-	t.Cleanup(func() {
+	n.end = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		var err error
-		if !n.settles.Load() {
+		if !n.killed.Load() {
 			err = n.Settle(ctx)
 		}
 		end()
@@ -120,6 +121,7 @@ func (r region) node(id docid.NodeID) *node {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(n.end)
 	return n
 }
 

@@ -74,13 +74,32 @@ func (p *purges) paid(err error) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
+		if p.pause.wait > 0 {
+			p.docs.o.Log.Info("what ended lives hold is stored again")
+		}
 		p.pause = pause{}
 		return time.Millisecond
+	}
+	if p.pause.wait == 0 {
+		p.docs.o.Log.Error("what ended lives hold cannot be stored; their histories keep it, and this is tried again", "err", err)
 	}
 	p.pause.wait = min(max(2*p.pause.wait, time.Second), payMost)
 	wait := p.pause.wait/2 + rand.N(p.pause.wait/2)
 	p.pause.until = time.Now().Add(wait)
 	return wait
+}
+
+// owing counts the debts, and returns since when the oldest is known.
+func (p *purges) owing(s *Storing) (oldest time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Debts = len(p.since)
+	for _, since := range p.since {
+		if oldest.IsZero() || since.Before(oldest) {
+			oldest = since
+		}
+	}
+	return oldest
 }
 
 // storeLast has the store keep a document that everybody left. Should another node have
@@ -153,8 +172,16 @@ func (p *purges) settle(ctx context.Context, o owed) (next time.Duration, err er
 		return 0, err
 	}
 	if !found.Clean() {
+		p.mu.Lock()
+		if p.since[o].IsZero() {
+			p.since[o] = time.Now()
+		}
+		p.mu.Unlock()
 		return p.pay(ctx, o, found, pin != nil)
 	}
+	p.mu.Lock()
+	delete(p.since, o)
+	p.mu.Unlock()
 	if pin != nil {
 		if pin.Owed {
 			err = ds.o.Registry.Paid(ctx, o.doc, kvpin.Epoch(o.epoch))

@@ -25,6 +25,7 @@ type purges struct {
 	debt    map[owed]time.Time // when to look
 	pause   pause              // of paying
 	renewed map[owed]time.Time // pins that are owed: when their expiry was
+	since   map[owed]time.Time // lives that are not stored: since when that is known
 }
 
 type owed struct {
@@ -45,6 +46,7 @@ const (
 
 func (p *purges) init(ds *Documents) {
 	p.docs, p.wake, p.debt, p.renewed = ds, make(chan struct{}, 1), map[owed]time.Time{}, map[owed]time.Time{}
+	p.since = map[owed]time.Time{}
 }
 
 // owe has the history of an epoch removed once its pin has expired.
@@ -137,6 +139,7 @@ func (p *purges) work(ctx context.Context, o owed) {
 	}
 	p.mu.Lock()
 	delete(p.renewed, o)
+	delete(p.since, o)
 	p.mu.Unlock()
 }
 

@@ -59,6 +59,9 @@ func (s *saves) changed(k *keeper) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k.stored.Clean = false
+	if k.since.IsZero() {
+		k.since = time.Now()
+	}
 	s.plan(k)
 }
 
@@ -109,7 +112,9 @@ func (s *saves) saved(k *keeper, version string, took time.Duration, clean bool)
 	if version != "" {
 		k.stored.Version = version
 	}
+	k.since = time.Time{}
 	if changed {
+		k.since = time.Now()
 		s.plan(k)
 	}
 	_, due := s.due[k]
@@ -143,14 +148,18 @@ func (s *saves) failed(k *keeper, err error) {
 	s.at(k, time.Now().Add(wait/2+rand.N(wait/2+1)))
 }
 
-// end takes a document out whose room closes, and waits for a store of it that is under
-// way, or until ctx ends.
+// end takes a document out whose room closes. A store of it that is under way is broken
+// off: whether it happened, the next one finds out.
 func (s *saves) end(ctx context.Context, k *keeper) {
 	s.mu.Lock()
 	k.ended = true
 	delete(s.due, k)
-	s.recovered(k)
+	if k.fails > 0 { // it is owed now
+		k.fails = 0
+		s.failing--
+	}
 	s.mu.Unlock()
+	k.stop()
 	select {
 	case k.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -228,6 +237,34 @@ func (s *saves) wait(k *keeper) bool {
 	k.waited = true
 	s.at(k, time.Now().Add(2*s.docs.o.StoreInterval))
 	return false
+}
+
+// Storing is what a node has to do with stores.
+type Storing struct {
+	Dirty  int           // documents with edits that the store does not have
+	Oldest time.Duration // the age of the oldest of these edits, or of the oldest debt
+	Debts  int           // lives that ended before they were stored, and whose debt this node pays
+}
+
+// Storing says what is yet to be stored.
+func (ds *Documents) Storing() (found Storing) {
+	oldest := ds.purges.owing(&found)
+	s := &ds.saves
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.due {
+		if k.since.IsZero() {
+			continue
+		}
+		found.Dirty++
+		if oldest.IsZero() || k.since.Before(oldest) {
+			oldest = k.since
+		}
+	}
+	if !oldest.IsZero() {
+		found.Oldest = time.Since(oldest)
+	}
+	return found
 }
 
 // kept is what is known of a document.

@@ -324,3 +324,133 @@ func (n *node) visit2(t *testing.T, s *storagetest.Faulty) *visit {
 	s.Set(fault)
 	return v
 }
+
+// kill ends the node as a crash does: nothing is given up, nothing is stored.
+func (n *node) kill() {
+	n.killed.Store(true)
+	n.end()
+}
+
+// Rule 8: the second to leave sees that the first has left.
+func TestTheLastTwoLeaveAtTheSameInstant(t *testing.T) {
+	r, s := storing(t)
+	a, b := r.node("a"), r.node("b")
+	for round := range 3 {
+		one, two := a.visit(t), b.visit(t)
+		one.types(fmt.Sprint("one ", round))
+		two.types(fmt.Sprint("two ", round))
+		go one.leave()
+		go two.leave()
+		a.eventuallyGone(t)
+		b.eventuallyGone(t)
+		a.free(t)
+		got := stored(t, s.Store)
+		for i := range round + 1 {
+			if !bytes.Contains(got.Body, []byte(fmt.Sprint("one ", i))) || !bytes.Contains(got.Body, []byte(fmt.Sprint("two ", i))) {
+				t.Fatalf("after round %d the store holds %q", round, got.Body)
+			}
+		}
+	}
+}
+
+func (n *node) eventuallyGone(t *testing.T) {
+	t.Helper()
+	eventually(t, "the document is given up", func() bool { return n.Len() == 0 })
+}
+
+// A node dies between the history's acknowledgement and the store.
+func TestWhatADeadNodeHadAcknowledgedIsStoredByItsRegion(t *testing.T) {
+	r, s := storing(t)
+	r.pins = func(c *kvpin.Config) {
+		c.LeaseTTL, c.SweepAfter, c.SweepEvery = 2*time.Second, 2*time.Second, time.Second
+	}
+	a, b := r.node("a"), r.node("b")
+	v := a.visit(t)
+	s.Set(storagetest.Down)
+	v.types("one")
+	a.kill()
+	s.Set(storagetest.None)
+	b.free(t)
+	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {
+		t.Errorf("the store holds %q", got.Body)
+	}
+}
+
+// Another region has stored meanwhile: the union is stored, and seen.
+func TestWhatAnotherRegionStoresIsMerged(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	v.types("one")
+	eventually(t, "it is stored", func() bool { return bytes.Contains(stored(t, s.Store).Body, []byte("one")) })
+	theirs := stored(t, s.Store)
+	if _, err := s.Store.Save(t.Context(), todo, theirs.Version, storage.Meta{}, insert("theirs")); err != nil {
+		t.Fatal(err)
+	}
+	v.types("two")
+	eventually(t, "the union is stored", func() bool {
+		body := stored(t, s.Store).Body
+		return bytes.Contains(body, []byte("theirs")) && bytes.Contains(body, []byte("one")) && bytes.Contains(body, []byte("two"))
+	})
+	v.reads("theirs")
+	v.leave()
+	n.settle(t)
+	n.free(t)
+}
+
+// Rules 5 and 6: nothing of a document that was deleted comes back, whoever holds it.
+func TestADeletedDocumentIsNotRevived(t *testing.T) {
+	for name, finds := range map[string]func(n *node, v *visit){
+		"by an edit": func(_ *node, v *visit) { v.types("late") },
+		"when its pin is restored": func(n *node, _ *visit) {
+			pin, _ := n.state(t)
+			if err := n.Restored(t.Context(), todo, pin); err != nil {
+				t.Error(err)
+			}
+		},
+		"when it moves to another epoch": func(n *node, _ *visit) {
+			pin, _ := n.state(t)
+			pin.Epoch = kvpin.Epoch(docid.NewStoredEpoch("other"))
+			if err := n.Rebased(t.Context(), todo, pin); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := storing(t)
+			n := r.node("a")
+			v := n.visit(t)
+			v.types("one")
+			eventually(t, "it is stored", func() bool { k := n.saves.kept(v.d.keeper); return k.Clean && !k.At.IsZero() })
+			deleted := storage.Meta{Generation: storage.NewGeneration()}
+			if _, err := s.Store.Delete(t.Context(), todo, stored(t, s.Store).Version, deleted); err != nil {
+				t.Fatal(err)
+			}
+			finds(n, v)
+			eventually(t, "its sessions are ended", func() bool { return n.dismissed.Load() == 1 })
+			if err := n.Away(v.d); !errors.Is(err, ErrDeleted) {
+				t.Errorf("it is away: %v", err)
+			}
+			v.leave()
+			n.settle(t)
+			if _, err := n.tryVisit(t); !errors.Is(err, ErrDeleted) {
+				t.Errorf("it opens: %v", err)
+			}
+			if _, err := s.Store.Stat(t.Context(), todo); !errors.Is(err, storage.ErrDeleted) {
+				t.Errorf("the store has it: %v", err)
+			}
+			eventually(t, "its histories are purged", func() bool {
+				for subject, err := range n.stored.Subjects(t.Context(), "") {
+					if err != nil {
+						t.Fatal(err)
+					}
+					doc, epoch, _ := docid.ParseUpdatesSubject(subject.Name)
+					if found, err := n.found(t.Context(), owed{doc, epoch}); err != nil || !found.Clean() {
+						return false
+					}
+				}
+				return true
+			})
+		})
+	}
+}
