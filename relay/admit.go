@@ -40,10 +40,10 @@ func (a *admission) qualify(ctx context.Context) (err error) {
 		return err
 	}
 	defer turn.end()
-	step := a.span.Child("verify token")
+	step := a.span.child("verify token")
 	// A slow issuer must not take up slots that others need.
 	a.grant, err = n.verify(ctx, a.token, n.gate.caller(a.address, func(keys func()) error { return turn.outside(ctx, keys) }))
-	if step.End(err); err != nil {
+	if step.end(err); err != nil {
 		return err
 	}
 	a.doc = a.grant.Document(a.name)
@@ -67,19 +67,19 @@ func (a *admission) qualify(ctx context.Context) (err error) {
 	if err := a.look(ctx); err != nil {
 		return err
 	}
-	step = a.span.Child("reserve place")
+	step = a.span.child("reserve place")
 	a.place, err = n.gate.places.Admit(ctx, a.doc, plan(a.grant))
 	if exceeded := (*quota.ExceededError)(nil); errors.As(err, &exceeded) {
 		made := false
 		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, a.doc, exceeded.Kind) }); err != nil {
-			step.End(err)
+			step.end(err)
 			return err
 		}
 		if made {
 			a.place, err = n.gate.places.Admit(ctx, a.doc, plan(a.grant))
 		}
 	}
-	step.End(err)
+	step.end(err)
 	return err
 }
 
@@ -93,9 +93,9 @@ func (v *visit) enter(ctx context.Context) (err error) {
 		}
 		defer n.gate.loads.leave()
 	}
-	step := v.span.Child("enter document")
+	step := v.span.child("enter document")
 	v.live, err = n.docs.Enter(ctx, v.doc)
-	step.End(err)
+	step.end(err)
 	return err
 }
 

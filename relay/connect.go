@@ -11,7 +11,6 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/control"
@@ -35,8 +34,8 @@ type visit struct {
 	session  *session.Session
 	seat     *room.Seat // set before the visit is on the roster
 	client
-	span  *admin.Span // of the connect; nil: not sampled
-	id    uint64      // in the node's roster; owned by run
+	span  span   // of the connect
+	id    uint64 // in the node's roster; owned by run
 	first atomic.Pointer[first]
 }
 
@@ -66,11 +65,8 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	var trace string // a client could have itself traced, and everybody else not
-	if ratelimit.FromProxy(r, n.gate.limits.TrustedProxies) {
-		trace = r.Header.Get("Traceparent")
-	}
-	v.span = n.cfg.Traces.Start(admin.ConnectSpan, trace)
+	// A client could have itself traced, and everybody else not.
+	v.span = n.startSpan(r.Header, ratelimit.FromProxy(r, n.gate.limits.TrustedProxies))
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
 	err := (&admission{visit: v, address: address, token: credentials.Token, name: name, nameErr: nameErr}).admit(ctx)
@@ -145,14 +141,14 @@ func (v *visit) endSpan(err error) {
 	if err != nil {
 		outcome = answer(err).kind
 	}
-	v.span.Set("wsnode.outcome", outcome)
-	v.span.Set("wsnode.tenant", string(v.doc.Tenant))
-	v.span.Set("wsnode.app", string(v.doc.App))
-	v.span.Set("wsnode.document", v.doc.Name)
+	v.span.set("wsnode.outcome", outcome)
+	v.span.set("wsnode.tenant", string(v.doc.Tenant))
+	v.span.set("wsnode.app", string(v.doc.App))
+	v.span.set("wsnode.document", v.doc.Name)
 	if outcome == redirected {
 		err = nil
 	}
-	v.span.End(err)
+	v.span.end(err)
 }
 
 // run is the session. It may rest without a goroutine, so that its end comes by

@@ -1,18 +1,15 @@
 package relay
 
 import (
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -32,26 +29,26 @@ func TestOnlyATrustedProxyDecidesWhatIsTraced(t *testing.T) {
 		{"a client is traced anyway", "c", 1, func(*Config) {}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var connects, named atomic.Int64
-			collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				body, _ := io.ReadAll(r.Body)
-				connects.Add(int64(strings.Count(string(body), `"`+admin.ConnectSpan+`"`)))
-				named.Add(int64(strings.Count(string(body), trace)))
-			}))
-			defer collector.Close()
-			tracer, err := admin.OpenTracer(admin.TracerConfig{Endpoint: collector.URL, Ratio: c.ratio, Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			n := w.node("eu-central-1", c.node, c.configure, func(cfg *Config) { cfg.Traces = tracer })
+			spans := tracetest.NewSpanRecorder()
+			provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans),
+				sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.ratio))))
+			n := w.node("eu-central-1", c.node, c.configure, func(cfg *Config) { cfg.tracer = newTracer(provider) })
 			conn, _, err := dial(t, n.addr, "/todo", "garbage", http.Header{"Traceparent": {"00-" + trace + "-00f067aa0ba902b7-01"}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			closeOf(t, conn)
-			tracer.Close()
-			if (named.Load() > 0) != c.told || (connects.Load() > 0) != (c.told || c.ratio == 1) {
-				t.Errorf("the collector was told of %d connects, and %d times of the trace that was named", connects.Load(), named.Load())
+			named, connects := 0, 0
+			for _, s := range spans.Ended() {
+				if s.SpanContext().TraceID().String() == trace {
+					named++
+				}
+				if s.Name() == ConnectSpan {
+					connects++
+				}
+			}
+			if (named > 0) != c.told || (connects > 0) != (c.told || c.ratio == 1) {
+				t.Errorf("%d connects were traced, %d spans in the trace that was named", connects, named)
 			}
 		})
 	}

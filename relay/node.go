@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
@@ -63,7 +65,6 @@ type Config struct {
 
 	Server  *Server        // that serves the node, for the metrics; nil: another
 	Metrics *admin.Metrics // nil: none
-	Traces  *admin.Tracer  // of connects; nil: none
 	Tenants int            // how many tenants the metrics tell apart; 0: none
 
 	// Refused is told of every handshake that is answered with a close code. May be
@@ -72,6 +73,7 @@ type Config struct {
 
 	stores        stores           // by Start, of Options.Stores
 	storedHistory *history.History // of stored lives; nil: there are none
+	tracer        trace.Tracer     // by Start, of Options.TracerProvider; nil: connects are not traced
 
 	rouseSilent, rousePatience time.Duration // for tests; see rouse.go
 }

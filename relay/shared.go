@@ -8,7 +8,6 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/mux"
@@ -192,7 +191,7 @@ func (s *shared) visit(ctx context.Context, r mux.Request) (*visit, error) {
 	if n.standing(s.address, token) == blocked {
 		return v, errTooOften
 	}
-	v.span = n.cfg.Traces.Start(admin.ConnectSpan, "")
+	v.span = n.startSpan(nil, false)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	err := (&admission{visit: v, address: s.address, token: token, name: name, nameErr: nameErr}).admit(ctx)

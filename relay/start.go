@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
@@ -64,6 +65,8 @@ type Options struct {
 	// Registerer takes the node's metrics, unless Config.Metrics is set. Nil disables
 	// them.
 	Registerer prometheus.Registerer
+	// TracerProvider takes a trace of each connect. Nil disables them.
+	TracerProvider trace.TracerProvider
 }
 
 // links are what Start made for a node, from the bottom up.
@@ -125,6 +128,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.Config.Metrics == nil && o.Registerer != nil {
 		o.Config.Metrics = admin.NewMetrics(o.Registerer, string(o.Config.Node), string(o.Config.Region))
 	}
+	o.Config.tracer = newTracer(o.TracerProvider)
 	l := &links{served: make(chan struct{}), failed: make(chan error, 2), metrics: o.Config.Metrics}
 	background, cancel := context.WithCancel(context.Background())
 	l.cancel, l.front.version = cancel, o.Config.Version

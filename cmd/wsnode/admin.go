@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/spf13/pflag"
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay"
@@ -44,30 +46,34 @@ func (f *adminFlags) registerTraces(fl *pflag.FlagSet) {
 	fl.Float64Var(&f.otlpRatio, "otlp-ratio", 1, "share of the connects that are traced, 0 to 1; a trusted proxy's decision goes before it")
 }
 
-// tracer sends traces; nil if there is nobody to send them to.
-func (f *adminFlags) tracer(c *relay.Options) (*admin.Tracer, error) {
-	if f.otlpRatio > 1 {
+// traces is where traces of connects go; nil if there is nobody to send them to. Closed
+// when the node is, by its Shutdown.
+func (f *adminFlags) traces(c *relay.Options) (*sdktrace.TracerProvider, error) {
+	if f.otlpRatio < 0 || f.otlpRatio > 1 {
 		return nil, wrongFlag("otlp-ratio", "%v: expected 0 to 1", f.otlpRatio)
 	}
 	if f.otlp == "" {
 		return nil, nil
 	}
-	config := admin.TracerConfig{
-		Endpoint: f.otlp, Headers: map[string]string{}, Ratio: f.otlpRatio,
-		Node: string(c.Config.Node), Region: string(c.Config.Region), Version: version.Read().Version, Log: c.Config.Log,
+	config := tracesConfig{
+		endpoint: f.otlp, headers: map[string]string{}, ratio: f.otlpRatio, log: c.Config.Log,
+		resource: []attribute.KeyValue{
+			attribute.String("service.name", "wsnode"), attribute.String("service.version", version.Read().Version),
+			attribute.String("service.instance.id", string(c.Config.Node)), attribute.String("wsnode.region", string(c.Config.Region)),
+		},
 	}
 	for _, header := range f.otlpHeaders {
 		name, value, ok := strings.Cut(header, "=")
 		if !ok || name == "" {
 			return nil, wrongFlag("otlp-header", "expected name=value")
 		}
-		config.Headers[name] = value
+		config.headers[name] = value
 	}
-	tracer, err := admin.OpenTracer(config)
+	traces, err := newTraces(config)
 	if err != nil {
 		return nil, wrongFlag("otlp-endpoint", "%v", err)
 	}
-	return tracer, nil
+	return traces, nil
 }
 
 // readiness is why a process takes no clients, nil once it does.

@@ -143,10 +143,14 @@ func (f *serveFlags) run(ctx context.Context) error {
 		return err
 	}
 	var ready readiness
-	if c.Config.Traces, err = f.admin.tracer(&c); err != nil {
+	traces, err := f.admin.traces(&c)
+	if err != nil {
 		return err
 	}
-	defer c.Config.Traces.Close()
+	if traces != nil {
+		c.TracerProvider = traces
+		defer shutDown(traces)
+	}
 	monitoring, err := f.admin.open(ready.check, log)
 	if err != nil {
 		return err

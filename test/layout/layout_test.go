@@ -131,6 +131,17 @@ func TestTheStoreIsPure(t *testing.T) {
 	}
 }
 
+// Who embeds a node brings a tracer provider of their own.
+func TestOnlyTheCommandBringsTheTracingSDK(t *testing.T) {
+	for path, p := range ours(t) {
+		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, "go.opentelemetry.io/otel/sdk") || strings.HasPrefix(imported, "go.opentelemetry.io/otel/exporters") {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+	}
+}
+
 // The maintainers of jwx/v2 have moved on, so a later major version must be a
 // change of one file.
 func TestOneFileOfAuthnKnowsTheTokenLibrary(t *testing.T) {

@@ -1,14 +1,22 @@
-package admin
+package main
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/wsnode/wsnode/relay"
 )
 
 // collector takes spans as an OpenTelemetry collector does.
@@ -66,26 +74,39 @@ func startCollector(t *testing.T) *collector {
 	return c
 }
 
-func openTracer(t *testing.T, c *collector, ratio float64) *Tracer {
+func openTraces(t *testing.T, c *collector, ratio float64) (*sdktrace.TracerProvider, trace.Tracer) {
 	t.Helper()
-	tracer, err := OpenTracer(TracerConfig{
-		Endpoint: c.URL, Headers: map[string]string{"X-Key": "secret"}, Ratio: ratio, Node: "n1", Log: slog.New(slog.DiscardHandler),
+	provider, err := newTraces(tracesConfig{
+		endpoint: c.URL, headers: map[string]string{"X-Key": "secret"}, ratio: ratio, log: slog.New(slog.DiscardHandler),
+		resource: []attribute.KeyValue{attribute.String("service.name", "wsnode")},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tracer
+	t.Cleanup(func() { _ = provider.Shutdown(context.Background()) })
+	return provider, provider.Tracer("wsnode")
 }
 
-func TestAConnectIsOneTraceOfItsSteps(t *testing.T) {
+// sent waits until the collector has been told of all spans, or has refused them.
+func sent(t *testing.T, provider *sdktrace.TracerProvider) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := provider.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheCollectorIsToldOfSpansAndWhoseTheyAre(t *testing.T) {
 	c := startCollector(t)
-	tracer := openTracer(t, c, 1)
-	root := tracer.Start(ConnectSpan, "")
-	child := root.Child("verify token")
-	child.End(errors.New("expired"))
-	root.Set("wsnode.outcome", "invalid_token")
-	root.End(nil)
-	tracer.Close()
+	provider, tracer := openTraces(t, c, 1)
+	ctx, root := tracer.Start(t.Context(), relay.ConnectSpan, trace.WithSpanKind(trace.SpanKindServer))
+	_, child := tracer.Start(ctx, "verify token")
+	child.SetStatus(codes.Error, "expired")
+	child.End()
+	root.SetAttributes(attribute.String("wsnode.outcome", "invalid_token"))
+	root.End()
+	sent(t, provider)
 	if len(c.spans) != 2 || c.key != "secret" {
 		t.Fatalf("%+v", c.spans)
 	}
@@ -93,7 +114,7 @@ func TestAConnectIsOneTraceOfItsSteps(t *testing.T) {
 	if step.TraceID != connect.TraceID || step.ParentSpanID != connect.SpanID || connect.ParentSpanID != "" || len(step.TraceID) != 32 || len(step.SpanID) != 16 {
 		t.Errorf("%+v %+v", step, connect)
 	}
-	if step.Status.Code != statusError || step.Status.Message != "expired" || connect.Status.Code != 0 || connect.Kind != kindServer || step.Kind != kindInternal {
+	if step.Status.Code != statusError || step.Status.Message != "expired" || connect.Status.Code != 0 || connect.Kind != 2 || step.Kind != 1 {
 		t.Errorf("%+v %+v", step, connect)
 	}
 	if connect.StartTimeUnixNano > step.StartTimeUnixNano || step.EndTimeUnixNano > connect.EndTimeUnixNano || step.StartTimeUnixNano == 0 {
@@ -106,19 +127,19 @@ func TestAConnectIsOneTraceOfItsSteps(t *testing.T) {
 
 func TestATraceThatAProxyBeganGoesOn(t *testing.T) {
 	c := startCollector(t)
-	tracer := openTracer(t, c, 0) // what the proxy decided counts
-	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-	tracer.Start("taken", "00-"+trace+"-"+parent+"-01").End(nil)
-	for name, header := range map[string]string{
-		"not sampled": "00-" + trace + "-" + parent + "-00", "none": "", "short": "00-12-34-01", "not hexadecimal": "00-" + strings.Repeat("x", 32) + "-" + parent + "-01",
-		"zeros": "00-" + strings.Repeat("0", 32) + "-" + parent + "-01",
-	} {
-		if s := tracer.Start(name, header); s != nil {
-			t.Errorf("%s: %+v", name, s)
-		}
+	provider, tracer := openTraces(t, c, 0) // what the proxy decided counts
+	const id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+	start := func(name, header string) {
+		ctx := propagation.TraceContext{}.Extract(t.Context(), propagation.HeaderCarrier(http.Header{"Traceparent": {header}}))
+		_, s := tracer.Start(ctx, name)
+		s.End()
 	}
-	tracer.Close()
-	if len(c.spans) != 1 || c.spans[0].TraceID != trace || c.spans[0].ParentSpanID != parent {
+	start("taken", "00-"+id+"-"+parent+"-01")
+	start("not sampled", "00-"+id+"-"+parent+"-00")
+	start("none", "")
+	start("no header", "00-12-34-01")
+	sent(t, provider)
+	if len(c.spans) != 1 || c.spans[0].TraceID != id || c.spans[0].ParentSpanID != parent {
 		t.Errorf("%+v", c.spans)
 	}
 }
@@ -126,29 +147,23 @@ func TestATraceThatAProxyBeganGoesOn(t *testing.T) {
 func TestACollectorThatFailsHoldsNobodyUp(t *testing.T) {
 	c := startCollector(t)
 	c.status = http.StatusServiceUnavailable
-	tracer := openTracer(t, c, 1)
+	provider, tracer := openTraces(t, c, 1)
 	c.mu.Lock() // it answers nobody before all spans have ended
 	for range 3 * spanQueue {
-		tracer.Start(ConnectSpan, "").End(nil)
+		_, s := tracer.Start(t.Context(), relay.ConnectSpan)
+		s.End()
 	}
 	c.mu.Unlock()
-	tracer.Close()
-	if tracer.dropped.Load() == 0 || len(c.spans) != 0 {
-		t.Errorf("%d dropped, %d taken", tracer.dropped.Load(), len(c.spans))
+	sent(t, provider)
+	if len(c.spans) != 0 {
+		t.Errorf("%d taken", len(c.spans))
 	}
-	var none *Tracer
-	none.Start(ConnectSpan, "").Child("x").End(nil)
-	none.Start(ConnectSpan, "").Set("a", "b")
-	none.Close()
 }
 
 func TestTheCollectorsAddressIsChecked(t *testing.T) {
 	for _, endpoint := range []string{"", "collector:4318", "ftp://x", "http://"} {
-		if _, err := OpenTracer(TracerConfig{Endpoint: endpoint}); err == nil {
+		if _, err := newTraces(tracesConfig{endpoint: endpoint}); err == nil {
 			t.Errorf("%q is taken", endpoint)
 		}
-	}
-	if _, err := OpenTracer(TracerConfig{Endpoint: "http://127.0.0.1:1", Ratio: 2}); err == nil {
-		t.Error("a ratio of 2 is taken")
 	}
 }

@@ -1,0 +1,45 @@
+package relay
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// connectSpans does to spans what a connect does.
+func connectSpans(n *Node, h http.Header) {
+	s := n.startSpan(h, true)
+	for _, step := range []string{"verify token", "reserve place", "enter document"} {
+		s.child(step).end(nil)
+	}
+	for _, key := range []string{"wsnode.outcome", "wsnode.tenant", "wsnode.app", "wsnode.document"} {
+		s.set(key, "x")
+	}
+	s.end(errors.ErrUnsupported)
+}
+
+func TestConnectsThatAreNotTracedAllocateNothingForIt(t *testing.T) {
+	n := &Node{ctx: t.Context()}
+	h := http.Header{"Traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}
+	if allocations := testing.AllocsPerRun(100, func() { connectSpans(n, h) }); allocations != 0 {
+		t.Errorf("%v allocations without a tracer", allocations)
+	}
+}
+
+func BenchmarkSpans(b *testing.B) {
+	h := http.Header{}
+	for name, ratio := range map[string]float64{"off": -1, "none sampled": 0, "all sampled": 1} {
+		b.Run(name, func(b *testing.B) {
+			n := &Node{ctx: b.Context()}
+			if ratio >= 0 {
+				n.cfg.tracer = newTracer(sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.TraceIDRatioBased(ratio))))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				connectSpans(n, h)
+			}
+		})
+	}
+}
