@@ -87,9 +87,10 @@ type Node struct {
 	keepalive *conn.Keepalive
 	gate      *gate
 	docs      *live.Documents
-	stored    *docs.Docs  // operators\' work on stores
-	unready   atomic.Bool // no new clients are wanted
-	draining  atomic.Bool // no new clients are taken
+	stored    *docs.Docs   // operators\' work on stores
+	unready   atomic.Bool  // no new clients are wanted
+	draining  atomic.Bool  // no new clients are taken
+	awaiting  atomic.Int64 // connections whose handshake led nowhere, until their first message
 	started   time.Time
 
 	apartSince atomic.Pointer[time.Time] // since when strangers are in the region; nil: none are

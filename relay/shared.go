@@ -23,6 +23,7 @@ const (
 	firstAtRoot    = 10 * time.Second // for the first message, where no document can be
 	firstElsewhere = 2 * time.Second
 	firstBytes     = 64 << 10
+	maxAwaitFirst  = 4096 // connections of the node; more are refused at once
 )
 
 // mayBeShared reports whether a handshake that was refused may be one of a connection
@@ -41,7 +42,12 @@ func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.A
 	n.done.Go(func() {
 		stop := context.AfterFunc(n.ctx, c.End)
 		defer stop()
-		message, err := c.First(within, firstBytes)
+		var message []byte
+		err := errOverloaded
+		if n.awaiting.Add(1) <= maxAwaitFirst {
+			message, err = c.First(within, firstBytes)
+		}
+		n.awaiting.Add(-1)
 		if err == nil && wire.IsHocuspocus(message) == wire.Token {
 			n.gate.admits(address)
 			n.share(c, &shared{node: n, client: v.client, address: address, token: token}, message)

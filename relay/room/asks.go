@@ -64,7 +64,7 @@ func (s *Seat) Ask(payload []byte) {
 // Acknowledge has the member sent one SyncStatus without content as soon as what it sent
 // before, and everything else that the room holds by now, is durable: for clients that
 // count what they sent. So none is ever left out. A history that does not promise
-// durability is taken at its word.
+// durability is taken at its word, and other pods, which would not answer, are not asked.
 func (s *Seat) Acknowledge() {
 	r := s.room
 	r.mu.Lock()
@@ -147,9 +147,6 @@ func (s *Seat) sendAnswers() {
 // Callers hold mu.
 func (r *Room) durable() uint64 {
 	w := &r.log.water
-	if r.rooms.cfg.Relaxed { // other pods are not asked
-		return w.own()
-	}
 	low := w.lowest(w.own()+1, w.doubtful)
 	for _, p := range r.peers {
 		low = w.lowest(low, p.open)
@@ -165,8 +162,12 @@ func (r *Room) answerAsks() {
 		return
 	}
 	durable, answered := r.durable(), 0
+	own := durable
+	if r.rooms.cfg.Relaxed {
+		own = r.log.water.own()
+	}
 	for _, a := range r.asks {
-		if a.number > durable {
+		if a.number > durable && (a.owed == 0 || a.number > own) {
 			break
 		}
 		answered++
@@ -178,8 +179,8 @@ func (r *Room) answerAsks() {
 		}
 	}
 	r.asks = slices.Delete(r.asks, 0, answered)
-	if len(r.asks) > 0 {
-		r.pursue(r.asks[len(r.asks)-1].number)
+	if n := len(r.asks); n > 0 && !(r.rooms.cfg.Relaxed && r.asks[n-1].owed > 0) {
+		r.pursue(r.asks[n-1].number)
 	}
 }
 
