@@ -369,6 +369,7 @@ func TestWhatADeadNodeHadAcknowledgedIsStoredByItsRegion(t *testing.T) {
 	s.Set(storagetest.Down)
 	v.types("one")
 	a.kill()
+	eventually(t, "the region keeps the orphan", func() bool { _, state := b.state(t); return state == kvpin.Owed })
 	s.Set(storagetest.None)
 	b.free(t)
 	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {

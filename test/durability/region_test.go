@@ -42,6 +42,15 @@ type pod struct {
 // startPod starts a node on a region's NATS; configure may change its settings.
 func startPod(t *testing.T, i *natstest.Instance, name string, configure func(*relay.Config)) *pod {
 	t.Helper()
+	return startOptions(t, i, name, func(o *relay.Options) {
+		if configure != nil {
+			configure(&o.Config)
+		}
+	})
+}
+
+func startOptions(t *testing.T, i *natstest.Instance, name string, configure func(*relay.Options)) *pod {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -59,9 +68,7 @@ func startPod(t *testing.T, i *natstest.Instance, name string, configure func(*r
 		PublicURL: p.url, Listener: l, NATS: bus.ConnectConfig{URL: i.URL},
 		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: i.URL, Create: true}},
 	}
-	if configure != nil {
-		configure(&o.Config)
-	}
+	configure(&o)
 	p.Node, err = relay.Start(ctx, o)
 	check(err)
 	closed := false
