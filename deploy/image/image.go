@@ -50,7 +50,7 @@ func (r release) labels() map[string]string {
 }
 
 // build makes the image for the release's architectures of the files in from, which has a
-// folder linux_ARCH with wsnode and wsctl for each.
+// folder linux_ARCH with wsnode, wsctl and sbom.cdx.json, what they are made of, for each.
 func build(from string, license []byte, r release) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range r.architectures {
@@ -85,12 +85,12 @@ func contents(binaries string, license []byte) ([]file, error) {
 		{name: "LICENSE", mode: 0o644, content: license},
 		{name: "tmp/", mode: 0o1777}, // for the embedded NATS without --data
 	}
-	for _, name := range []string{"wsctl", "wsnode"} {
-		binary, err := os.ReadFile(filepath.Join(binaries, name))
-		if err != nil {
+	for _, f := range []file{{name: "sbom.cdx.json", mode: 0o644}, {name: "wsctl", mode: 0o755}, {name: "wsnode", mode: 0o755}} {
+		var err error
+		if f.content, err = os.ReadFile(filepath.Join(binaries, f.name)); err != nil {
 			return nil, err
 		}
-		files = append(files, file{name: name, mode: 0o755, content: binary})
+		files = append(files, f)
 	}
 	return files, nil
 }

@@ -27,7 +27,7 @@ func buildFrom(t *testing.T, text string) (out, said string) {
 	t.Helper()
 	from := t.TempDir()
 	for _, arch := range architectures {
-		for _, name := range []string{"wsnode", "wsctl"} {
+		for _, name := range []string{"wsnode", "wsctl", "sbom.cdx.json"} {
 			file := filepath.Join(from, "linux_"+arch, name)
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				t.Fatal(err)
@@ -130,7 +130,7 @@ func TestTheImageIsForBothArchitecturesAndNotForRoot(t *testing.T) {
 			}
 		}
 		headers, contents := files(t, image)
-		expected := []string{"LICENSE", "etc/", "etc/ssl/", "etc/ssl/certs/", "etc/ssl/certs/ca-certificates.crt", "tmp/", "wsctl", "wsnode"}
+		expected := []string{"LICENSE", "etc/", "etc/ssl/", "etc/ssl/certs/", "etc/ssl/certs/ca-certificates.crt", "sbom.cdx.json", "tmp/", "wsctl", "wsnode"}
 		if got := slices.Sorted(maps.Keys(headers)); !slices.Equal(got, expected) {
 			t.Errorf("the image holds %v", got)
 		}

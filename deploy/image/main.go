@@ -17,7 +17,7 @@ import (
 
 func main() {
 	var (
-		from     = flag.String("from", "", "folder with linux_amd64 and so on, each with wsnode and wsctl")
+		from     = flag.String("from", "", "folder with linux_amd64 and so on, each with wsnode, wsctl and sbom.cdx.json")
 		license  = flag.String("license", "", "file with the license")
 		out      = flag.String("out", "", "folder for the layout; what is in it is removed")
 		version  = flag.String("version", "", "version of the release")

@@ -4,16 +4,20 @@ package test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
 	core "k8s.io/api/core/v1"
 )
 
@@ -110,5 +114,29 @@ func (c *container) makeKey() {
 	set := c.output("/wsctl", "token", "jwks", "--key", c.path("/tmp/operator.pem"))
 	if err := os.WriteFile(filepath.Join(c.root, c.env["WSNODE_JWKS_FILE"]), []byte(set), 0o644); err != nil {
 		c.t.Fatal(err)
+	}
+}
+
+// What a release packs is what Helm reads of the folder, under the release's version.
+func TestThePackedChartIsTheChart(t *testing.T) {
+	file := filepath.Join(filepath.Dir(os.Getenv("WSNODE_TEST_IMAGE")), "release-here", "wsnode-chart-0.0.0.tgz")
+	packed, err := loader.LoadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := packed.Validate(); err != nil || packed.Metadata.Version != "0.0.0" || packed.AppVersion() != "0.0.0" {
+		t.Errorf("%+v, %v", packed.Metadata, err)
+	}
+	contents := func(c *chart.Chart) map[string]string {
+		files := map[string]string{}
+		for _, f := range append(c.Raw, c.Files...) {
+			if f.Name != "Chart.yaml" {
+				files[f.Name] = string(f.Data)
+			}
+		}
+		return files
+	}
+	if got, expected := contents(packed), contents(load(t)); !maps.Equal(got, expected) {
+		t.Errorf("packed are %q, expected %q", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(expected)))
 	}
 }
