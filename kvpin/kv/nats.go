@@ -32,7 +32,7 @@ const (
 	codeStreamStoreFailed = 10077
 )
 
-// natsStore is a bucket on a NATS connection. Reads go to the stream's leader and
+// NATSStore is a bucket on a NATS connection. Reads go to the stream's leader and
 // writes are published once: the client library's own helpers read from any
 // replica and publish again after a failure.
 type NATSStore struct {

@@ -1,0 +1,55 @@
+package layout
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// retired are the words that are no longer used, and what is said instead: see
+// docs/glossary.md. The changelog may tell what they were.
+var retired = map[string]string{
+	"yproto":       "wire",
+	"docname":      "docid",
+	"Pulse":        "Keepalive",
+	"NewSeat":      "one admission",
+	"relay/limits": "relay/quota, relay/ratelimit, relay/overload",
+	"natsStore":    "kv.NATSStore",
+	"admin.Tracer": "OpenTelemetry's tracer provider",
+	"admin.Span":   "OpenTelemetry's span",
+}
+
+// says reports whether a text uses a word, not as a part of another.
+func says(text, word string) bool {
+	return strings.Contains(text, word) && regexp.MustCompile(`\b`+regexp.QuoteMeta(word)+`\b`).MatchString(text)
+}
+
+func TestRetiredWordsAreNoLongerUsed(t *testing.T) {
+	list, err := exec.Command("git", "-C", "../..", "ls-files", "*.go", "*.md", "*.yml", "*.yaml").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := strings.Fields(string(list))
+	if len(files) < 100 {
+		t.Fatalf("only %d files were found", len(files))
+	}
+	for _, file := range files {
+		if file == "CHANGELOG.md" || file == "test/layout/words_test.go" {
+			continue
+		}
+		text, err := os.ReadFile("../../" + file)
+		if os.IsNotExist(err) {
+			continue // removed, and not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for word, instead := range retired {
+			if says(string(text), word) {
+				t.Errorf("%s says %q, now %s", file, word, instead)
+			}
+		}
+	}
+}
