@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/pflag"
 
+	"github.com/wsnode/wsnode/cmd/natsflags"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/natsconn"
@@ -23,12 +24,12 @@ import (
 // reachFlags say which NATS clusters wsctl talks to. What the environment says is
 // read when it is needed: as defaults, help would show passwords.
 type reachFlags struct {
-	urls, contexts       []string
-	creds, ca, cert, key string
-	inboxes, domain      string
-	registries           []string
-	timeout              time.Duration
-	denied               denials // on the connections of these flags
+	urls, contexts  []string
+	files           natsflags.Files
+	inboxes, domain string
+	registries      []string
+	timeout         time.Duration
+	denied          denials // on the connections of these flags
 }
 
 const defaultNATS = "nats://127.0.0.1:4222"
@@ -36,10 +37,7 @@ const defaultNATS = "nats://127.0.0.1:4222"
 func (f *reachFlags) register(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.urls, "nats-url", nil, "URL of a region's NATS (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
 	fl.StringArrayVar(&f.contexts, "context", nil, "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT, separated by spaces]")
-	fl.StringVar(&f.creds, "nats-creds", "", "NATS credentials file [$WSCTL_NATS_CREDS]")
-	fl.StringVar(&f.ca, "nats-ca", "", "file with the CA certificates of NATS")
-	fl.StringVar(&f.cert, "nats-cert", "", "client certificate for NATS")
-	fl.StringVar(&f.key, "nats-key", "", "key of the client certificate for NATS")
+	f.files.Register(fl, "NATS credentials file [$WSCTL_NATS_CREDS]")
 	fl.StringVar(&f.inboxes, "nats-inbox", "", "subject below which answers come (default: _INBOX.<user> of the URL, or _INBOX) [$WSCTL_NATS_INBOX]")
 	fl.StringVar(&f.domain, "nats-domain", "", "JetStream domain, or prefix of imports, under which registries are found; for history init, the history [$WSCTL_NATS_DOMAIN]")
 	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL or dbCode=@context; repeat for each")
@@ -124,28 +122,12 @@ func (f *reachFlags) contextTarget(name string) (target, error) {
 
 // options are what the flags say about a connection.
 func (f *reachFlags) options() (options []nats.Option, err error) {
-	creds := cmp.Or(f.creds, os.Getenv("WSCTL_NATS_CREDS"))
-	for flag, file := range map[string]string{"nats-creds": creds, "nats-ca": f.ca, "nats-cert": f.cert, "nats-key": f.key} {
-		if file == "" {
-			continue
-		}
-		if _, err := os.Stat(file); err != nil {
-			return nil, wrongFlag(flag, "%v", err)
-		}
+	files := f.files
+	files.Creds = cmp.Or(files.Creds, os.Getenv("WSCTL_NATS_CREDS"))
+	if options, err = files.Options(); err != nil {
+		return nil, exitError{exitUsage, err}
 	}
-	if creds != "" {
-		options = append(options, nats.UserCredentials(creds))
-	}
-	if f.ca != "" {
-		options = append(options, nats.RootCAs(f.ca))
-	}
-	if (f.cert == "") != (f.key == "") {
-		return nil, wrongFlag("nats-cert", "expected together with --nats-key")
-	}
-	if f.cert != "" {
-		options = append(options, nats.ClientCert(f.cert, f.key))
-	}
-	return slices.Clip(options), nil
+	return options, nil
 }
 
 // connect connects to a target. Unlike a node it does not wait for one that is

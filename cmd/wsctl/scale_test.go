@@ -56,6 +56,8 @@ type crowd struct {
 
 func (c crowd) Info() control.Info { return control.Info{Node: c.name, Region: "eu-central-1"} }
 
+func (crowd) Stores(context.Context, bool) []control.StoreState { return nil }
+
 func (c crowd) Sessions(_ *control.Filter, after uint64, limit int) (p control.Page[control.Session]) {
 	for p.Next = after; len(p.Rows) < limit && p.Next < many/2; {
 		p.Next++

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/cmd/natsflags"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/natsconn"
@@ -38,8 +39,8 @@ var licenseRegions = []docid.LicenseRegion{
 // serveFlags are the settings of a daemon, as given.
 type serveFlags struct {
 	region, node, publicURL, listen string
-	natsURL, natsCreds              string
-	natsCA, natsCert, natsKey       string
+	natsURL                         string
+	nats                            natsflags.Files
 	access                          accessFlags
 	standalone, singleRegion        bool
 	data                            string
@@ -93,10 +94,7 @@ is.`,
 	fl.StringVar(&f.natsURL, "nats-url", "", "URL of the region's NATS, several separated by commas, or file:PATH of a file that holds them; arguments are no place for passwords")
 	fl.BoolVar(&f.standalone, "standalone", false, "run NATS inside this process: a region of one node")
 	fl.StringVar(&f.data, "data", "", "folder of the embedded NATS, and of documents unless --store says otherwise (default: a temporary one for NATS, removed at the end)")
-	fl.StringVar(&f.natsCreds, "nats-creds", "", "NATS credentials file, for the region and the registries")
-	fl.StringVar(&f.natsCA, "nats-ca", "", "file with the CA certificates of NATS")
-	fl.StringVar(&f.natsCert, "nats-cert", "", "client certificate for NATS")
-	fl.StringVar(&f.natsKey, "nats-key", "", "key of the client certificate for NATS")
+	f.nats.Register(fl, "NATS credentials file, for the region and the registries")
 	f.access.register(fl)
 	fl.StringArrayVar(&f.registries, "registry", nil, "registry of a license region, as dbCode=natsURL or dbCode=file:PATH; repeat for each")
 	fl.DurationVar(&f.registryWait, "registry-wait", 5*time.Minute, "how long a node that starts takes no clients because it misses a lease in one of the registries; with none at all it waits on; 0: not at all, for the time in which all registries are lost")
@@ -279,9 +277,9 @@ func (f *serveFlags) connection(c *relay.Options) error {
 			return wrongFlag("nats-url", "%v", err)
 		}
 	}
-	options, err := f.natsOptions(f.natsCreds)
+	options, err := f.nats.Options()
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	if err := f.access.check(); err != nil {
 		return err
@@ -319,9 +317,11 @@ func (f *serveFlags) registry(c *relay.Options) error {
 		return wrongFlag("lease", "%s: expected whole seconds, 2s to %s", f.lease, longestLease)
 	}
 	c.Lease, c.RegistryWait = f.lease, f.registryWait
-	options, err := f.natsOptions(cmp.Or(f.access.registryCreds, f.natsCreds))
+	files := f.nats
+	files.Creds = cmp.Or(f.access.registryCreds, files.Creds)
+	options, err := files.Options()
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	base := kvpin.Source{
 		URL: f.natsURL, Options: at(options, f.access.registryInboxes, f.natsURL),
