@@ -37,9 +37,6 @@ func (s *Store) applyStructs(update []byte) {
 // insert merges one struct.
 func (s *Store) insert(r *run, it *item) {
 	from, to := it.clock, it.end()
-	if to > r.next {
-		s.locate(r, it)
-	}
 	if from >= r.end {
 		s.insertLast(r, it)
 		return
@@ -56,6 +53,7 @@ func (s *Store) insert(r *run, it *item) {
 
 // insertLast appends a struct that is new as a whole.
 func (s *Store) insertLast(r *run, it *item) {
+	s.locate(r, it)
 	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, it.clock, it.end())
 	if deleted(it.kind) {
 		s.gone(r.client, it.clock, it.end())
@@ -96,6 +94,7 @@ func (s *Store) fill(r *run, it item) {
 
 // fillGap puts a struct into the gap at entry i of l, which is at least as long.
 func (s *Store) fillGap(r *run, l *leaf, i int, it *item) {
+	s.locate(r, it)
 	var gap item
 	l.item(i, &gap)
 	from, to := it.clock, it.end()

@@ -103,17 +103,17 @@ func (s *Store) entryAt(at id) entry {
 	return l.ents[l.find(at.clock)]
 }
 
-// locate finds where an item lies that is about to be stored, if that is known already.
+// locate finds where an item lies that is about to be stored, without what of it was
+// there, if that is known already.
 func (s *Store) locate(r *run, it *item) {
 	if s.types.plain && !s.scratch.later && it.info&hasSub == 0 && it.form != parentItem && it.kind != kindGC && it.kind != kindType {
 		it.lineage = inRoot
 		return
 	}
-	from := max(it.clock, r.next)
 	if s.place(it) {
-		s.judge(r.client, from, it)
+		s.judge(r.client, it)
 	} else {
-		s.types.missing = addSpan(s.types.missing, r.client, from, it.end())
+		s.types.missing = addSpan(s.types.missing, r.client, it.clock, it.end())
 	}
 }
 
@@ -187,7 +187,7 @@ func (s *Store) resolve(client uint64, p place) bool {
 		l.at.l.head(l.at.i, &it)
 		s.place(&it)
 		l.at.l.ents[l.at.i].mark(&it)
-		s.judge(l.client, it.clock, &it)
+		s.judge(l.client, &it)
 	}
 	clear(chain) // the scratch outlives the document
 	s.scratch.chain = chain[:0]
@@ -241,9 +241,9 @@ func (s *Store) place(it *item) bool {
 }
 
 // judge has the store delete what clients delete of an item when they integrate it, or
-// could not bear. from is the first of its ids that is new.
-func (s *Store) judge(client, from uint64, it *item) {
-	to := it.end()
+// could not bear.
+func (s *Store) judge(client uint64, it *item) {
+	from, to := it.clock, it.end()
 	switch {
 	case it.kind == kindGC:
 		return
@@ -267,7 +267,7 @@ func (s *Store) judge(client, from uint64, it *item) {
 	if !it.keyed || it.lineage == collected {
 		return
 	}
-	if from > it.clock || it.info&hasOrigin != 0 && it.origin == (id{client, it.clock - 1}) {
+	if it.info&hasOrigin != 0 && it.origin == (id{client, it.clock - 1}) {
 		from--
 	}
 	s.doom(client, from, to-1)
