@@ -64,23 +64,6 @@ func put(t *testing.T, s Store, key, value string, expect uint64, ttl time.Durat
 	return revision
 }
 
-// get reads a key, again and again for a while: what is asked of a cluster that is
-// about to elect a leader is never answered.
-func get(t testing.TB, s Store, key string) Entry {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		e, err := s.Get(ctx, key)
-		cancel()
-		if err == nil {
-			return e
-		}
-		if !errors.Is(err, ErrUnavailable) || time.Now().After(deadline) {
-			t.Fatalf("get %s: %v", key, err)
-		}
-	}
-}
-
 func TestBucketThatTheServerWillNotCreateSaysWhy(t *testing.T) {
 	t.Parallel()
 	source := Source{URL: natstest.Server(t).URL, Replicas: 3, Create: true}
