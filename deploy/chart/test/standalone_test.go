@@ -4,6 +4,7 @@ package test
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -100,6 +101,14 @@ func TestTheStandaloneChartServesClientsAndKeepsTheirDocumentOverARestart(t *tes
 			t.Fatalf("%s: %v\n%s\n%s", what, err, out, said)
 		}
 		stop()
+	}
+	kept := false
+	_ = filepath.WalkDir(filepath.Join(c.root, "data", "documents"), func(path string, _ fs.DirEntry, _ error) error {
+		kept = kept || strings.HasSuffix(path, "/acme/notes/kept.yjs")
+		return nil
+	})
+	if !kept {
+		t.Error("the volume does not have the document")
 	}
 }
 
