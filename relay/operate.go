@@ -234,6 +234,7 @@ func (n *Node) Stat(ctx context.Context, doc control.Document) (control.Document
 	s := d.Room().Stat()
 	stat := control.DocumentStat{
 		DocumentRow: n.documentRow(d, s), Node: string(n.cfg.Node), StateVector: clocks(s.StateVector), DurableMS: milliseconds(s.Durable),
+		Kept: n.kept(d),
 	}
 	var err error
 	stat.History, err = n.historyStat(ctx, doc.Docname(), s.Epoch)
@@ -242,9 +243,9 @@ func (n *Node) Stat(ctx context.Context, doc control.Document) (control.Document
 
 // historyStat reads what the stream holds of an epoch of a document.
 func (n *Node) historyStat(ctx context.Context, doc docid.Document, epoch string) (h control.HistoryStat, err error) {
-	h.Subject = doc.UpdatesSubject(n.cfg.History.Shard(doc.PinKey()), epoch)
+	h.Subject = doc.UpdatesSubject(n.cfg.lives().Shard(doc.PinKey()), epoch)
 	start := time.Now()
-	h.Last, err = n.cfg.History.Load(ctx, h.Subject, func(_ uint64, data []byte) error {
+	h.Last, err = n.cfg.lives().Load(ctx, h.Subject, func(_ uint64, data []byte) error {
 		h.Messages++
 		h.Bytes += len(data)
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/docs"
+	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
@@ -152,6 +153,27 @@ func (n *Node) StoreList(ctx context.Context, r control.StoreListRequest) (p con
 		p.Rows = append(p.Rows, control.StoreEntry{Document: control.NewDocument(e.Document), Size: e.Size, Time: e.Time, Deleted: e.Deleted})
 	}
 	return p, nil
+}
+
+// Save has the store keep a document that is open here now.
+func (n *Node) Save(ctx context.Context, doc control.Document) (control.Kept, error) {
+	d := n.docs.Get(doc.Docname())
+	if d == nil {
+		return control.Kept{}, control.NotFound("%s is not open here", doc)
+	}
+	if err := n.docs.Save(ctx, d); err != nil {
+		return control.Kept{}, storeError(err)
+	}
+	return *n.kept(d), nil
+}
+
+// kept is what is known of an open document in its store; nil: it has none.
+func (n *Node) kept(d *live.Document) *control.Kept {
+	k, ok := n.docs.Kept(d)
+	if !ok {
+		return nil
+	}
+	return &control.Kept{Version: k.Version, Time: k.At, Clean: k.Clean}
 }
 
 // MaxPut is the largest update that StorePut takes.

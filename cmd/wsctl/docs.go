@@ -52,7 +52,7 @@ var documentColumns = []column[documentRow]{
 func (c *cli) docsCommand() *cobra.Command {
 	return noun("docs", "What is in live documents", []*cobra.Command{
 		c.listDocsCommand(), c.getDocCommand(), c.statDocCommand(), c.exportDocCommand(),
-	}, nil)
+	}, []*cobra.Command{c.storeDocsCommand()})
 }
 
 func (c *cli) listDocsCommand() *cobra.Command {
@@ -172,6 +172,35 @@ func storedOf(ctx context.Context, nodes []node, doc docid.Document) *control.St
 
 func storedThere(s *control.Stored) bool { return s != nil && s.State != control.StoredAbsent }
 
+// keptText says whether the store has all that a node has.
+func keptText(k *control.Kept) string {
+	switch {
+	case k == nil:
+		return ""
+	case k.Clean:
+		return ", clean"
+	}
+	return ", with edits that are not stored yet"
+}
+
+func (c *cli) storeDocsCommand() *cobra.Command {
+	return c.docCommand("store", "Have the store keep a live document now", func(ctx context.Context, f *found) error {
+		if len(f.stats) == 0 {
+			return failed(exitNotFound, "no node that is reached has it open: what is not live is stored already, or owed")
+		}
+		n, doc := f.nodes[0], f.stats[0].Document
+		kept, err := n.Save(ctx, n.Node, doc)
+		if err != nil {
+			return err
+		}
+		if c.output == "json" {
+			return writeJSON(c.out, "", kept, "\n")
+		}
+		c.done("%s is stored, version %s", doc, kept.Version)
+		return nil
+	})
+}
+
 // storedText says what the store has of a document.
 func storedText(s *control.Stored) string {
 	switch {
@@ -285,7 +314,7 @@ func printStat(w io.Writer, s control.DocumentStat, stored *control.Stored, all 
 		{"state vector", stateVector(s.StateVector, all)},
 		{"history", fmt.Sprintf("%s, %s, up to sequence %d, read in %.1fms", plural(s.History.Messages, "message"), bytesText(s.History.Bytes), s.History.Last, s.History.ReadMS)},
 		{"durable", durable(s)},
-		{"stored", storedText(stored)},
+		{"stored", storedText(stored) + keptText(s.Kept)},
 		{"subject", s.History.Subject},
 	} {
 		fmt.Fprintf(t, "%s\t%s\n", line[0], line[1])

@@ -80,6 +80,11 @@ func (c *Client) StorePut(ctx context.Context, node string, r StorePutRequest, u
 	}
 }
 
+// Save has the store keep a document that is open on a node now.
+func (c *Client) Save(ctx context.Context, node string, d Document) (Kept, error) {
+	return ask[Kept](ctx, c.patient(), SaveVerb, node, StatRequest{d})
+}
+
 // StoreDelete puts a tombstone in the place of a document.
 func (c *Client) StoreDelete(ctx context.Context, node string, d Document) (StoreResult, error) {
 	return ask[StoreResult](ctx, c.patient(), StoreDelVerb, node, StatRequest{d})

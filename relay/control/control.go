@@ -8,7 +8,7 @@
 //
 //	wsn.c.read.<verb>.<node>     info, sessions, documents, stat, export, recent, trace,
 //	                             stores, stored, fetch, storelist
-//	wsn.c.change.<verb>.<node>   kick, drain, storeput, storedelete, storename
+//	wsn.c.change.<verb>.<node>   kick, drain, save, storeput, storedelete, storename
 //
 // so that one permission rule lets people look and not touch.
 package control
@@ -49,7 +49,7 @@ const (
 func Subject(verb, node string) string {
 	prefix := ReadPrefix
 	switch verb {
-	case KickVerb, DrainVerb, StorePutVerb, StoreDelVerb, StoreNameVerb:
+	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, StoreNameVerb:
 		prefix = ChangePrefix
 	}
 	return prefix + "." + verb + "." + node
@@ -254,6 +254,7 @@ type DocumentStat struct {
 	StateVector []Clock     `json:"stateVector"`
 	DurableMS   float64     `json:"durableMs"` // how long the last append took to be acknowledged; 0: none yet
 	History     HistoryStat `json:"history"`
+	Kept        *Kept       `json:"kept,omitempty"` // nil: no store keeps it
 }
 
 // Clock is one entry of a state vector.

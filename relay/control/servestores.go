@@ -17,6 +17,13 @@ func (s *Server) storeEndpoints() map[string]endpoint {
 			r.Limit = min(clampRows(r.Limit), max(s.room()/longestEntry, 1))
 			return n.StoreList(ctx, r)
 		}),
+		SaveVerb: with(func(ctx context.Context, r StatRequest) (any, error) {
+			kept, err := n.Save(ctx, r.Document)
+			if err == nil {
+				s.log.Info("an operator had a document stored", "document", r.Document.String(), "version", kept.Version)
+			}
+			return kept, err
+		}),
 		StorePutVerb: with(s.put),
 		StoreDelVerb: with(func(ctx context.Context, r StatRequest) (any, error) {
 			result, err := n.StoreDelete(ctx, r.Document)

@@ -29,6 +29,8 @@ type Stores interface {
 	// Fetch returns the stored body of a document, which must not be changed.
 	Fetch(ctx context.Context, d Document) ([]byte, error)
 	StoreList(ctx context.Context, r StoreListRequest) (StoreListPage, error)
+	// Save has the store keep a document that is open here now.
+	Save(ctx context.Context, d Document) (Kept, error)
 	StorePut(ctx context.Context, r StorePutRequest, update []byte) (StoreResult, error)
 	StoreDelete(ctx context.Context, d Document) (StoreResult, error)
 	// StoreName makes the store of a license region this installation's.
@@ -55,6 +57,13 @@ type StoreState struct {
 	Detail  string              `json:"detail,omitempty"` // why it is not ok
 	Since   time.Time           `json:"since,omitzero"`   // it is down
 	CheckMS float64             `json:"checkMs,omitempty"`
+}
+
+// Kept is what a node that has a document open knows of it in its store.
+type Kept struct {
+	Version string    `json:"version,omitempty"` // that was loaded or stored last
+	Time    time.Time `json:"time,omitzero"`     // when this node stored it
+	Clean   bool      `json:"clean"`             // the store has everything, as far as this node knows
 }
 
 // States of a document in a store.

@@ -74,6 +74,10 @@ func (f *fakeStore) StorePut(_ context.Context, r control.StorePutRequest, updat
 	return control.StoreResult{Outcome: "created", Size: int64(len(update))}, nil
 }
 
+func (f *fakeStore) Save(context.Context, control.Document) (control.Kept, error) {
+	return control.Kept{Version: "1", Clean: true}, nil
+}
+
 func (f *fakeStore) StoreDelete(context.Context, control.Document) (control.StoreResult, error) {
 	return control.StoreResult{Outcome: "deleted"}, nil
 }

@@ -1,6 +1,7 @@
 package stored
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -173,4 +174,29 @@ func (w *standalone) start(t *testing.T) *cluster.Node {
 	n := w.startProcess(t)
 	n.WaitLine(func(line string) bool { return strings.Contains(line, "msg=ready") })
 	return n
+}
+
+func TestOperatorsHaveALiveDocumentStored(t *testing.T) {
+	d := start(t, "--store", "file://"+t.TempDir(), "--store-interval", "1h")
+	clients := yjs.Start(t)
+	c := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: d.Token()})
+	says := func(word string) func() error {
+		return func() error {
+			if stat := cluster.Wsctl(t, "docs", "stat", "aws-eu-west-1/dev/demo/todo", "--nats-url", d.NATS); !strings.Contains(stat, word) {
+				return errors.New(stat)
+			}
+			return nil
+		}
+	}
+	c.Insert(-1, "first")
+	eventually(t, "the first edit is stored by itself", says(", clean"))
+	c.Insert(-1, ", second") // it would wait for an hour
+	eventually(t, "the second one is not", says("not stored yet"))
+	cluster.Wsctl(t, "docs", "store", "aws-eu-west-1/dev/demo/todo", "--nats-url", d.NATS)
+	if text := clients.Read(body(t, d, "todo")); text != "first, second" {
+		t.Errorf("Yjs reads %q from the store", text)
+	}
+	if err := says(", clean")(); err != nil {
+		t.Errorf("not clean: %v", err)
+	}
 }

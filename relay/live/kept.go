@@ -1,0 +1,38 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wsnode/wsnode/relay/storage"
+)
+
+// Kept returns what is known of an open document in its store; ok is false if it has
+// none.
+func (ds *Documents) Kept(d *Document) (kept Kept, ok bool) {
+	if d.keeper == nil {
+		return Kept{}, false
+	}
+	return ds.saves.kept(d.keeper), true
+}
+
+// Save has the store keep an open document now, whatever the interval. Without a store
+// it is errors.ErrUnsupported.
+func (ds *Documents) Save(ctx context.Context, d *Document) error {
+	if d.keeper == nil {
+		return fmt.Errorf("%s: no store keeps it: %w", d.doc, errors.ErrUnsupported)
+	}
+	ds.saves.mu.Lock()
+	delete(ds.saves.due, d.keeper) // this is it; what fails is planned again
+	ds.saves.mu.Unlock()
+	err := d.keeper.save(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrDeleted), errors.Is(err, storage.ErrDeleted):
+		ds.deleted(d.doc)
+	default:
+		ds.saves.failed(d.keeper, err)
+	}
+	return err
+}
