@@ -184,11 +184,15 @@ func keptText(k *control.Kept) string {
 }
 
 func (c *cli) storeDocsCommand() *cobra.Command {
-	return c.docCommand("store", "Have the store keep a live document now", func(ctx context.Context, f *found) error {
+	var sure confirmFlag
+	cmd := c.docCommand("store", "Have the store keep a live document now", func(ctx context.Context, f *found) error {
 		if len(f.stats) == 0 {
 			return failed(exitNotFound, "no node that is reached has it open: what is not live is stored already, or owed")
 		}
 		n, doc := f.nodes[0], f.stats[0].Document
+		if err := c.confirm(&sure, "Have node %s store %s now?", n.Node, doc); err != nil {
+			return err
+		}
 		kept, err := n.Save(ctx, n.Node, doc)
 		if err != nil {
 			return err
@@ -199,6 +203,8 @@ func (c *cli) storeDocsCommand() *cobra.Command {
 		c.done("%s is stored, version %s", doc, kept.Version)
 		return nil
 	})
+	sure.register(cmd)
+	return cmd
 }
 
 // storedText says what the store has of a document.

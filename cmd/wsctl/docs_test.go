@@ -14,9 +14,9 @@ func TestEveryCommandHasAnExampleInOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Those of the blocks that test/e2e/wsctl runs.
+	// Those of the blocks that test/e2e/wsctl runs, with a store or without.
 	var examples strings.Builder
-	for _, block := range regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$").FindAllSubmatch(text, -1) {
+	for _, block := range regexp.MustCompile("(?ms)^ *```sh(?: stored)?\n(.*?)^ *```$").FindAllSubmatch(text, -1) {
 		for line := range strings.Lines(string(block[1])) {
 			examples.WriteString("\n" + strings.TrimSpace(line) + " ")
 		}

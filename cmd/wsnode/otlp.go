@@ -160,7 +160,7 @@ func encodeSpans(batch []sdktrace.ReadOnlySpan) object {
 func encodeAttributes(attributes []attribute.KeyValue) []any {
 	list := make([]any, 0, len(attributes))
 	for _, a := range attributes {
-		list = append(list, object{"key": string(a.Key), "value": object{"stringValue": a.Value.Emit()}})
+		list = append(list, object{"key": string(a.Key), "value": object{"stringValue": a.Value.String()}})
 	}
 	return list
 }

@@ -192,7 +192,7 @@ func TestOperatorsHaveALiveDocumentStored(t *testing.T) {
 	eventually(t, "the first edit is stored by itself", says(", clean"))
 	c.Insert(-1, ", second") // it would wait for an hour
 	eventually(t, "the second one is not", says("not stored yet"))
-	cluster.Wsctl(t, "docs", "store", "aws-eu-west-1/dev/demo/todo", "--nats-url", d.NATS)
+	cluster.Wsctl(t, "docs", "store", "--yes", "aws-eu-west-1/dev/demo/todo", "--nats-url", d.NATS)
 	if text := clients.Read(body(t, d, "todo")); text != "first, second" {
 		t.Errorf("Yjs reads %q from the store", text)
 	}

@@ -3,6 +3,7 @@ package wsctl
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -76,6 +77,31 @@ func TestStoredDocumentsArePutTakenOutAndDeleted(t *testing.T) {
 	w.ctl("store", "get", doc, "-f", "back.yjs").must()
 	if back, err := os.ReadFile(filepath.Join(w.dir, "back.yjs")); err != nil || string(back) != typedB {
 		t.Errorf("it came back as %q, %v", back, err)
+	}
+}
+
+// storeBlock is the block of docs/operations.md with the commands for a store.
+var storeBlock = regexp.MustCompile("(?ms)^```sh stored\n(.*?)^```$")
+
+func TestTheCommandsForStoresInOperationsWork(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(cluster.Root(), "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := storeBlock.FindSubmatch(text)
+	if block == nil {
+		t.Fatal("there are no commands for stores")
+	}
+	w, d := inDev(t)
+	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 0), Document: "todo", Token: d.Token("tenant", "acme", "app", "notes")})
+	client.Insert(-1, "milk")
+	for line := range strings.Lines(string(block[1])) {
+		w.typeLine(strings.TrimSpace(line))
+		if strings.Contains(line, "docs store") { // a live one is left alone by what follows
+			client.Destroy()
+			eventually(t, "nobody has the document any more", func() bool { return !strings.Contains(w.ctl("pins", "list").out, "todo") })
+		}
 	}
 }
 
