@@ -34,8 +34,15 @@ func IsInbox(reply string) bool {
 // UserInboxes is the inbox prefix of the user that a NATS URL, or the first of
 // several, names: "_INBOX.<user>", which a permission can name, and which
 // permissions for _INBOX.> cover. It is empty if there is no user, or one whose
-// name is no subject token.
+// name is no subject token. URLs in a file are read, as by Servers.
 func UserInboxes(urls string) string {
+	if file, ok := strings.CutPrefix(urls, filePrefix); ok {
+		_, user, err := readServers(strings.TrimPrefix(file, "//"))
+		if err != nil || user == nil {
+			return ""
+		}
+		urls = user.String() + "@"
+	}
 	first, _, _ := strings.Cut(urls, ",")
 	if _, rest, ok := strings.Cut(first, "://"); ok {
 		first = rest

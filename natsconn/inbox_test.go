@@ -1,6 +1,7 @@
 package natsconn_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,6 +24,16 @@ func TestInboxesAreNamedAfterTheUserOfAURL(t *testing.T) {
 	} {
 		if got := natsconn.UserInboxes(urls); got != want {
 			t.Errorf("%q: %q, expected %q", urls, got, want)
+		}
+	}
+}
+
+func TestTheUserOfAFileHasInboxesToo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "url")
+	write(t, file, "tls://pod:secret@a:4222,tls://pod:secret@b:4222")
+	for servers, want := range map[string]string{"file:" + file: "_INBOX.pod", "file://" + file: "_INBOX.pod", "file:" + file + "x": ""} {
+		if got := natsconn.UserInboxes(servers); got != want {
+			t.Errorf("%q: %q, expected %q", servers, got, want)
 		}
 	}
 }

@@ -35,12 +35,12 @@ type reachFlags struct {
 const defaultNATS = "nats://127.0.0.1:4222"
 
 func (f *reachFlags) register(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&f.urls, "nats-url", nil, "URL of a region's NATS (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
+	fl.StringArrayVar(&f.urls, "nats-url", nil, "URL of a region's NATS, or file:PATH of a file that holds it (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
 	fl.StringArrayVar(&f.contexts, "context", nil, "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT, separated by spaces]")
 	f.files.Register(fl, "NATS credentials file [$WSCTL_NATS_CREDS]")
 	fl.StringVar(&f.inboxes, "nats-inbox", "", "subject below which answers come (default: _INBOX.<user> of the URL, or _INBOX) [$WSCTL_NATS_INBOX]")
 	fl.StringVar(&f.domain, "nats-domain", "", "JetStream domain, or prefix of imports, under which registries are found; for history init, the history [$WSCTL_NATS_DOMAIN]")
-	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL or dbCode=@context; repeat for each")
+	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL, dbCode=file:PATH or dbCode=@context; repeat for each")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 }
 
@@ -88,20 +88,32 @@ func (f *reachFlags) targets() (targets []target, err error) {
 	if len(urls) == 0 {
 		urls = []string{defaultNATS}
 	}
-	options, err := f.options()
 	for _, url := range urls {
-		targets = append(targets, f.urlTarget(url, options))
+		t, err := f.urlTarget("nats-url", url)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
 	}
-	return targets, err
+	return targets, nil
 }
 
-// urlTarget is the cluster at a URL. Its answers come to what a permission can name.
-func (f *reachFlags) urlTarget(url string, options []nats.Option) target {
-	t := target{url: url, domain: cmp.Or(f.domain, os.Getenv("WSCTL_NATS_DOMAIN")), options: options}
-	if inboxes := cmp.Or(f.inboxes, os.Getenv("WSCTL_NATS_INBOX"), natsconn.UserInboxes(url)); inboxes != "" {
-		t.options = append(slices.Clone(options), nats.CustomInboxPrefix(inboxes))
+// urlTarget is the cluster that a flag names, by URL or by a file that holds one. Its
+// answers come to what a permission can name.
+func (f *reachFlags) urlTarget(flag, servers string) (target, error) {
+	options, err := f.options()
+	if err != nil {
+		return target{}, err
 	}
-	return t
+	url, own, err := natsconn.Servers(servers)
+	if err != nil {
+		return target{}, wrongFlag(flag, "%s: %v", redact(servers), err)
+	}
+	t := target{url: url, domain: cmp.Or(f.domain, os.Getenv("WSCTL_NATS_DOMAIN")), options: append(slices.Clone(options), own...)}
+	if inboxes := cmp.Or(f.inboxes, os.Getenv("WSCTL_NATS_INBOX"), natsconn.UserInboxes(servers)); inboxes != "" {
+		t.options = append(t.options, nats.CustomInboxPrefix(inboxes))
+	}
+	return t, nil
 }
 
 func (f *reachFlags) contextTarget(name string) (target, error) {
@@ -193,15 +205,13 @@ func (f *reachFlags) named() (sources map[docid.LicenseRegion]kvpin.Source, err 
 	for _, value := range f.registries {
 		license, where, ok := strings.Cut(value, "=")
 		if !ok || where == "" || !docid.ValidRegion(license) {
-			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
+			return nil, wrongFlag("registry", "%q: expected dbCode=natsURL, dbCode=file:PATH or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
 		}
 		var t target
 		if name, ok := strings.CutPrefix(where, "@"); ok {
 			t, err = f.contextTarget(name)
 		} else {
-			var options []nats.Option
-			options, err = f.options()
-			t = f.urlTarget(where, options)
+			t, err = f.urlTarget("registry", where)
 		}
 		if err != nil {
 			return nil, err

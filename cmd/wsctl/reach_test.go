@@ -88,12 +88,15 @@ func TestNATSIsReachedWithCertificatesAndPasswords(t *testing.T) {
 	}
 	withPassword := strings.Replace(i.URL, "nats://", "nats://operator:opensesame@", 1)
 	missing := filepath.Join(t.TempDir(), "missing")
+	inFile := "file:" + write(t, "url", []byte(withPassword+"\n"))
 	for _, c := range []struct {
 		what string
 		args []string
 		code int
 	}{
 		{"flags", []string{"--nats-url", withPassword, "--nats-ca", cert, "--nats-cert", cert, "--nats-key", key}, 0},
+		{"a URL in a file", []string{"--nats-url", inFile, "--nats-ca", cert, "--nats-cert", cert, "--nats-key", key}, 0},
+		{"no such file of a URL", []string{"--nats-url", "file:" + missing}, exitUsage},
 		{"a context", []string{"--context", context(map[string]string{"user": "operator", "password": "opensesame", "ca": cert, "cert": cert, "key": key})}, 0},
 		{"a wrong password", []string{"--context", context(map[string]string{"user": "operator", "password": "guess", "ca": cert, "cert": cert, "key": key})}, exitUnavailable},
 		{"no certificate", []string{"--nats-url", withPassword, "--nats-ca", cert}, exitUnavailable},
