@@ -125,9 +125,9 @@ func TestReconnectWithinTheGracePeriodFindsTheContent(t *testing.T) {
 	c.WaitText("content")
 }
 
-func TestAfterTheGracePeriodTheDocumentIsUnpinnedAndEmpty(t *testing.T) {
+func TestAfterTheGracePeriodADocumentWithoutAStoreIsUnpinnedAndEmpty(t *testing.T) {
 	t.Parallel()
-	dev := cluster.StartDev(t)
+	dev := cluster.DevConfig{Flags: []string{"--store", "none"}}.Start(t)
 	token := dev.Token()
 	node := yjs.Start(t)
 	a := node.Join(on(dev, cluster.EU, 0, token, "doc"))
