@@ -126,6 +126,7 @@ func Open(cfg Config) (*Node, error) {
 	cfg.Sessions.SetDefaults()
 	cfg.Conns.LargestMessage = cfg.Sessions.MaxDocumentBytes
 	cfg.Conns.SetDefaults()
+	cfg.Conns.Unmeasured = min(cfg.Conns.Unmeasured, cfg.Sessions.MaxMessageBytes, cfg.Sessions.MaxDocumentBytes)
 	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now()}
 	n.sessions.Init(n.started)
 	n.recent.init()

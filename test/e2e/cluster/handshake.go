@@ -19,9 +19,13 @@ type Handshake struct {
 	Reason string
 }
 
+// step1 is the SyncStep1 of a client that has nothing, with which those of y-websocket
+// begin, as a frame whose mask is zero.
+var step1 = []byte{0x82, 0x84, 0, 0, 0, 0, 0, 0, 1, 0}
+
 // Shake makes a WebSocket handshake with exactly this request target, which no
-// URL parser has touched, and reads until the server closes the WebSocket or
-// sends a data frame.
+// URL parser has touched, begins as a client of y-websocket, and reads until the server
+// closes the WebSocket or sends a data frame.
 func Shake(tb testing.TB, addr, target string, header http.Header) Handshake {
 	tb.Helper()
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
@@ -45,6 +49,7 @@ func Shake(tb testing.TB, addr, target string, header http.Header) Handshake {
 	if h.Status != http.StatusSwitchingProtocols {
 		return h
 	}
+	_, _ = conn.Write(step1) // what became of it is read
 	for {
 		opcode, payload, err := readFrame(r)
 		if err != nil {
