@@ -31,10 +31,23 @@ func (r *devRegion) setFull(ctx context.Context, full bool) error {
 		limit = 1
 	}
 	var errs []error
+	for _, name := range []func(shard int) string{history.StreamName, history.StoredStreamName} {
+		errs = append(errs, limitStreams(ctx, js, name, limit))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	r.full.Store(full)
+	return nil
+}
+
+// limitStreams gives the streams of all shards a limit in bytes.
+func limitStreams(ctx context.Context, js jetstream.JetStream, name func(shard int) string, limit int64) error {
+	var errs []error
 	for shard := 0; ; shard++ {
-		stream, err := js.Stream(ctx, history.StreamName(shard))
+		stream, err := js.Stream(ctx, name(shard))
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			break
+			return errors.Join(errs...)
 		}
 		if err != nil {
 			return err
@@ -45,9 +58,4 @@ func (r *devRegion) setFull(ctx context.Context, full bool) error {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	r.full.Store(full)
-	return nil
 }
