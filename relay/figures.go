@@ -14,6 +14,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/history"
 )
 
 // figures are what the metrics show, read when somebody asks for them.
@@ -172,6 +173,11 @@ func (n *Node) probe(ctx context.Context) {
 
 func (n *Node) lookAtHistory(ctx context.Context) {
 	states, err := n.cfg.History.State(ctx)
+	if stored := n.cfg.storedHistory; err == nil && stored != nil {
+		var more []history.State
+		more, err = stored.State(ctx)
+		states = append(states, more...)
+	}
 	f := admin.HistoryFigures{Up: err == nil, ReplicasExpected: n.cfg.History.Replicas()}
 	// Who may not ask for the account's limits knows those of the streams alone.
 	if used, limit, err := n.cfg.History.Account(ctx); err == nil && limit > 0 {
