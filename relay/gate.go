@@ -48,6 +48,7 @@ type gate struct {
 	loads  slots                          // of those whose document is not open here, which may take long
 	shares shares                         // of apps, in what all clients of the node share
 	keys   *ratelimit.Crowd[netip.Addr]   // those who wait for an issuer's keys
+	firsts *ratelimit.Crowd[netip.Addr]   // those whose first message says what they are
 	gossip *bus.Subscription
 
 	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
@@ -73,10 +74,11 @@ func openGate(cfg *Config) (*gate, error) {
 		places: quota.NewPlaces(quota.PlacesConfig{
 			Node: string(cfg.Node), Region: string(cfg.Region), Registry: quota.OnRegistry(cfg.Registry), Ceilings: l.Ceilings, Exchange: ask, Log: cfg.Log,
 		}),
-		ops:   quota.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
-		slots: make(slots, l.Handshakes),
-		loads: make(slots, l.Handshakes),
-		keys:  ratelimit.NewCrowd[netip.Addr](maxAwaitKeys),
+		ops:    quota.NewOps(func(message []byte) error { return cfg.Bus.Publish(opsSubject, message) }),
+		slots:  make(slots, l.Handshakes),
+		loads:  make(slots, l.Handshakes),
+		keys:   ratelimit.NewCrowd[netip.Addr](maxAwaitKeys),
+		firsts: ratelimit.NewCrowd[netip.Addr](maxAwaitOf),
 	}
 	if l.Rates != (ratelimit.RateConfig{}) {
 		g.rates = ratelimit.NewRates(l.Rates)

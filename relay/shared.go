@@ -24,6 +24,7 @@ const (
 	firstElsewhere = 2 * time.Second
 	firstBytes     = 64 << 10
 	maxAwaitFirst  = 4096 // connections of the node; more are refused at once
+	maxAwaitOf     = 256  // of one address, so that it does not take the places of all
 )
 
 // mayBeShared reports whether a handshake that was refused may be one of a connection
@@ -44,12 +45,14 @@ func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.A
 		defer stop()
 		var message []byte
 		err := errOverloaded
-		if n.awaiting.Add(1) <= maxAwaitFirst {
-			message, err = c.First(within, firstBytes)
+		if n.gate.firsts.Enter(address) {
+			if n.awaiting.Add(1) <= maxAwaitFirst {
+				message, err = c.First(within, firstBytes)
+			}
+			n.awaiting.Add(-1)
+			n.gate.firsts.Leave(address)
 		}
-		n.awaiting.Add(-1)
 		if err == nil && wire.IsHocuspocus(message) == wire.Token {
-			n.gate.admits(address)
 			n.share(c, &shared{node: n, client: v.client, address: address, token: token}, message)
 			return
 		}
@@ -173,6 +176,7 @@ func (s *shared) Admit(ctx context.Context, r mux.Request) (mux.Seat, error) {
 		n.refused(v, answer(err), err)
 		return nil, err
 	}
+	n.gate.admits(s.address)
 	n.done.Add(1)
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
@@ -196,6 +200,11 @@ func (s *shared) visit(ctx context.Context, r mux.Request) (*visit, error) {
 	v := n.newVisit(s.client, name)
 	if n.standing(s.address, token) == blocked {
 		return v, errTooOften
+	}
+	// Each document counts as a handshake would. It waits, since the client did not
+	// choose to come at once: its connection has just opened.
+	if n.gate.full(s.address) {
+		return v, errOverloaded
 	}
 	v.span = n.startSpan(nil, false)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)

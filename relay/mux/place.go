@@ -31,7 +31,8 @@ type place struct {
 
 	// Guarded by Mux.mu. One that is not in Mux.places any more has ended.
 	token   string
-	tokens  int // that came
+	tokens  int  // that came
+	judging bool // another token is being judged; one at a time is, the latest
 	since   time.Time
 	seat    Seat // nil: it is not in the document
 	open    bool // messages go to the seat's session; else they are held
@@ -64,9 +65,9 @@ func (x *Mux) authenticate(p *place, address, token string) {
 	default:
 		p.token = token
 		p.tokens++
-		if p.open {
-			seat := p.seat
-			x.spawn(func() { p.confirm(seat) })
+		if p.open && !p.judging {
+			p.judging = true
+			x.spawn(p.confirm)
 		}
 	}
 }
@@ -280,20 +281,35 @@ func (x *Mux) leave(p *place, how conn.Closed) {
 	}
 }
 
-// confirm judges another token of a client that is in the document.
-func (p *place) confirm(seat Seat) {
+// confirm judges other tokens of a client that is in the document, until the latest has
+// been. A client may send any number: what waits is one goroutine and one token.
+func (p *place) confirm() {
 	x := p.mux
-	request, _ := p.request()
-	err := x.host.Confirm(x.ctx, request, seat)
-	if err == nil {
+	for {
+		request, tokens := p.request()
 		x.mu.Lock()
-		if x.places[p.address] == p && p.seat == seat {
-			x.write(p.address, wire.Granted, []byte(p.scope))
+		seat := p.seat
+		if x.places[p.address] != p || seat == nil {
+			p.judging = false // who is let in again is judged by the latest token
+			x.mu.Unlock()
+			return
 		}
 		x.mu.Unlock()
-		return
-	}
-	if code, reason := x.host.Answer(err); !passes(code) {
-		p.end(seat.Session(), code, reason, err)
+		err := x.host.Confirm(x.ctx, request, seat)
+		x.mu.Lock()
+		if err == nil && x.places[p.address] == p && p.seat == seat {
+			x.write(p.address, wire.Granted, []byte(p.scope))
+		}
+		last := p.tokens == tokens
+		p.judging = !last
+		x.mu.Unlock()
+		if err != nil {
+			if code, reason := x.host.Answer(err); !passes(code) {
+				p.end(seat.Session(), code, reason, err)
+			}
+		}
+		if last {
+			return
+		}
 	}
 }

@@ -1,0 +1,103 @@
+package relay
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/relay/ratelimit"
+)
+
+// What one client of a connection that documents share may cost the others.
+
+func TestOneAddressThatSaysNothingKeepsOutNoOther(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", trustLoopback)
+	n.gate.firsts = ratelimit.NewCrowd[netip.Addr](1)
+	from := func(address string) *provider {
+		c, _, err := dial(t, n.addr, "/", "", http.Header{"X-Forwarded-For": {address}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.CloseNow() })
+		return &provider{t: t, conn: c, docs: map[string]*providerDoc{}}
+	}
+	from("192.0.2.1")
+	eventually(t, "the node waits for its first message", func() bool { return n.gate.firsts.Len() == 1 })
+	if code, _ := closeOf(t, from("192.0.2.1").conn); code != 4001 {
+		t.Errorf("another one of the address was closed with %d", code)
+	}
+	p := from("192.0.2.2")
+	p.open("minutes", w.token(authn.Subject{}))
+	p.until("another address is let in", func() bool { return p.doc("minutes").taken == 1 })
+}
+
+func TestDocumentsOfASocketCountAsHandshakesDo(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", func(c *Config) {
+		c.Limits.Rates.Admitted.Count, c.Limits.Rates.Admitted.Per = 2, time.Hour
+	})
+	token := w.token(authn.Subject{})
+	p := connectProvider(t, n, "/")
+	for _, name := range []string{"one", "two"} {
+		p.open(name, token)
+		p.until("it is let in", func() bool { return p.doc(name).taken == 1 })
+	}
+	p.open("three", token)
+	eventually(t, "the third is put off", func() bool { return n.recent.counts()["overloaded"] > 0 })
+	p.edit("one", 7, 0)
+	p.until("the others go on", func() bool { return p.doc("one").taken == 2 })
+	if three := p.doc("three"); len(three.granted)+len(three.denied) > 0 || n.docs.Len() != 2 {
+		t.Errorf("%d documents are open; %s", n.docs.Len(), p)
+	}
+}
+
+// slowly is a verifier that counts tokens, and waits with all but the first while a test
+// holds it.
+type slowly struct {
+	Verifier
+	calls   atomic.Int32
+	holding chan struct{} // closed when it may go on
+}
+
+func (s *slowly) VerifyFor(ctx context.Context, token string, by authn.Caller) (*authn.Grant, error) {
+	if token != "" && s.calls.Add(1) > 1 {
+		<-s.holding
+	}
+	return s.Verifier.VerifyFor(ctx, token, by)
+}
+
+func TestTokensThatComeWhileOneIsJudgedAreJudgedOnce(t *testing.T) {
+	w := newWorld(t)
+	verifier := &slowly{holding: make(chan struct{})}
+	n := w.node("eu-central-1", "a", func(c *Config) {
+		verifier.Verifier = c.Verifier
+		c.Verifier = verifier
+	})
+	token := w.token(authn.Subject{})
+	p := connectProvider(t, n, "/")
+	p.open("minutes", token)
+	p.until("it is let in", func() bool { return p.doc("minutes").taken == 1 })
+	p.send("minutes", 2, 0, token, "4.8.0")
+	eventually(t, "another token is judged", func() bool { return verifier.calls.Load() == 2 })
+	for range 100 {
+		p.send("minutes", 2, 0, token, "4.8.0")
+	}
+	p.edit("minutes", 7, 0)
+	p.until("all tokens have come", func() bool { return p.doc("minutes").taken == 2 })
+	if calls := verifier.calls.Load(); calls != 2 {
+		t.Errorf("%d tokens are judged at once", calls-1)
+	}
+	p.send("minutes", 2, 0, "no token", "4.8.0")
+	p.edit("minutes", 7, 1)
+	p.until("the last token has come", func() bool { return p.doc("minutes").taken == 3 })
+	close(verifier.holding)
+	p.until("the latest counts", func() bool { return len(p.doc("minutes").denied) == 1 })
+	if calls := verifier.calls.Load(); calls != 3 {
+		t.Errorf("%d tokens were judged", calls-1)
+	}
+}
