@@ -57,7 +57,6 @@ type keeper struct {
 	turn     chan struct{}
 	owes     atomic.Bool // the life ends with a pin that is owed
 	paying   bool        // there are no users, and former lives are not looked for
-	aside    bool        // what is stored is no document; see setAside
 
 	// Guarded by saves.mu.
 	ended  bool
@@ -157,9 +156,6 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 	}
 	if has && (found.Whole() || base.Version == "") {
 		return room.Brought{Base: base}, nil // the history stands alone
-	}
-	if k.aside {
-		return room.Brought{Base: oplog.Base{Store: k.id}}, nil
 	}
 	if !has && !k.paying {
 		if err := k.ds.payFormer(ctx, k.doc, k.epoch); err != nil {

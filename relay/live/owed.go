@@ -254,14 +254,14 @@ func (p *purges) pay(ctx context.Context, o owed, found oplog.Loaded, pinned boo
 func (ds *Documents) payOnce(ctx context.Context, o owed, found oplog.Loaded) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*storeTime)
 	defer cancel()
+	if _, based := found.Base(); !based {
+		return ds.setAside(ctx, o)
+	}
 	k, err := ds.keep(ctx, o.doc, o.epoch)
 	if err != nil {
 		return err
 	}
 	k.paying = true
-	if _, based := found.Base(); !based {
-		k.setAside(o.epoch)
-	}
 	r, err := ds.o.Rooms.Open(ctx, o.doc, o.epoch, false, k.kept())
 	k.opened(r)
 	if err != nil {
@@ -278,14 +278,6 @@ func (ds *Documents) payOnce(ctx context.Context, o owed, found oplog.Loaded) er
 		}
 	}
 	return errAgain
-}
-
-// setAside has the keeper store what it finds beside the document: leftovers of a history
-// that does not say on what it stands are not the whole of it, nor of a known life.
-func (k *keeper) setAside(epoch string) {
-	k.ds.o.Log.Error("a history says on nothing what it stands: what is left of it is stored beside the document", "document", k.doc.String(), "epoch", epoch)
-	k.aside = true
-	k.doc.Name += "@orphan-" + epoch
 }
 
 // payFormer pays what former lives of a document owe, before another one begins on what

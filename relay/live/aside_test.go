@@ -1,0 +1,48 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+)
+
+// A frozen node may append to a life whose history is gone, its marker included. What it
+// appended is not the document, however often storing it has failed.
+func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	epoch := docid.NewStoredEpoch("former")
+	o := owed{todo, epoch}
+	update := oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("left over"))
+	if _, err := n.stored.AppendAfter(t.Context(), n.subject(o), update, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.Set(storagetest.Down)
+	n.purges.suspect(o, time.Now())
+	eventually(t, "storing it has failed", func() bool {
+		n.purges.mu.Lock()
+		defer n.purges.mu.Unlock()
+		return n.purges.pause.wait > time.Second // more than once
+	})
+	s.Set(storagetest.None)
+	beside := todo
+	beside.Name += "@orphan-" + epoch
+	eventually(t, "it is beside the document", func() bool {
+		got, err := s.Store.Load(t.Context(), beside, func(context.Context, int64) error { return nil })
+		return err == nil && bytes.Contains(got.Body, []byte("left over"))
+	})
+	if _, err := s.Store.Stat(t.Context(), todo); !errors.Is(err, storage.ErrAbsent) {
+		t.Errorf("what is left over was taken for the document: %v", err)
+	}
+	eventually(t, "its history is purged", func() bool {
+		last, err := n.stored.Last(t.Context(), n.subject(o))
+		return err == nil && last == 0
+	})
+}
