@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,39 +14,20 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/pires/go-proxyproto"
 )
 
-// logged is a log that tests read.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // behind serves a handler that says whose a connection is, behind proxies.
-func behind(t *testing.T, trusted string, config *tls.Config) (address string, log *logged) {
+func behind(t *testing.T, trusted string, config *tls.Config) (address string, log *lockedBuffer) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	log = &logged{}
+	log = &lockedBuffer{}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })
 	s := NewServer(handler, ServerConfig{
 		Log: slog.New(slog.NewTextHandler(log, nil)), TrustedProxies: []netip.Prefix{netip.MustParsePrefix(trusted)}, ProxyProtocol: true,

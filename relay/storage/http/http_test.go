@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"github.com/wsnode/wsnode/relay/storage"
 	store "github.com/wsnode/wsnode/relay/storage/http"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
+	"github.com/wsnode/wsnode/test/stores"
 )
 
 // Secrets of the tests, in the form that is written to files.
@@ -32,111 +32,33 @@ var (
 	otherSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("another one of above 24 bytes"))
 )
 
-// backend is what docs/storage.md asks of an application, and no more.
-type backend struct {
-	t      *testing.T
-	secret string // "" checks nothing
-
-	mu      sync.Mutex // guards all below
-	objects map[string]*object
-	writes  int
-}
-
-type object struct {
-	etag   string
-	header http.Header
-	body   []byte
-	gone   bool
-}
-
-func newBackend(t *testing.T, secret string) *backend {
-	return &backend{t: t, secret: secret, objects: map[string]*object{}}
-}
-
-// kept are the headers that a backend stores and gives back.
-func kept(h http.Header) http.Header {
-	k := http.Header{}
-	for name, values := range h {
-		if strings.HasPrefix(name, "Wsnode-") || name == "Content-Digest" {
-			k[name] = values
+// newBackend is an application's backend that takes only what is signed; "" checks
+// digests alone.
+func newBackend(t *testing.T, secret string) *stores.Backend {
+	return &stores.Backend{Check: func(h http.Header, body []byte) error {
+		err := verify(secret, h, body)
+		if err != nil {
+			t.Error(err)
 		}
-	}
-	return k
-}
-
-func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
-	if err := b.verify(r.Header, body); err != nil {
-		b.t.Error(err)
-		http.Error(w, err.Error(), http.StatusUnauthorized)
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	path := r.URL.EscapedPath()
-	o := b.objects[path]
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-		b.read(w, r, o)
-	case http.MethodPut, http.MethodDelete:
-		if !holds(r.Header, o) {
-			w.WriteHeader(http.StatusPreconditionFailed)
-			return
-		}
-		b.writes++
-		o = &object{etag: fmt.Sprintf("%q", strconv.Itoa(b.writes)), header: kept(r.Header), body: body, gone: r.Method == http.MethodDelete}
-		b.objects[path] = o
-		w.Header().Set("ETag", o.etag)
-		w.WriteHeader(http.StatusNoContent)
-	}
-}
-
-func (b *backend) read(w http.ResponseWriter, r *http.Request, o *object) {
-	if o == nil {
-		w.Header().Set("wsnode-absent", "1")
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	for name, values := range o.header {
-		w.Header()[name] = values
-	}
-	w.Header().Set("ETag", o.etag)
-	if o.gone {
-		w.WriteHeader(http.StatusGone)
-		return
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(o.body)))
-	if r.Method == http.MethodGet {
-		_, _ = w.Write(o.body)
-	}
-}
-
-// holds judges the conditions of a write. A tombstone is something that is there.
-func holds(h http.Header, o *object) bool {
-	if match := h.Get("If-Match"); match != "" {
-		return o != nil && o.etag == match
-	}
-	return h.Get("If-None-Match") == "*" && o == nil
+		return err
+	}}
 }
 
 // verify checks a request as the libraries of Standard Webhooks do, with the digest
 // in place of the body, and the digest against the body.
-func (b *backend) verify(h http.Header, body []byte) error {
+func verify(secret string, h http.Header, body []byte) error {
 	digest, sum := h.Get("Content-Digest"), sha256.Sum256(body)
 	if expected := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"; digest != expected {
 		return fmt.Errorf("digest %s, expected %s", digest, expected)
 	}
-	if b.secret == "" {
+	if secret == "" {
 		return nil
 	}
 	at, err := strconv.ParseInt(h.Get("webhook-timestamp"), 10, 64)
 	if age := time.Since(time.Unix(at, 0)); err != nil || age > 5*time.Minute || age < -5*time.Minute {
 		return fmt.Errorf("timestamp %s", h.Get("webhook-timestamp"))
 	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(b.secret, "whsec_"))
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {
 		return err
 	}
@@ -194,17 +116,11 @@ func TestABackendKeepsTheContract(t *testing.T) {
 	storagetest.Run(t, &storagetest.Harness{
 		Store: open(t, c), Other: open(t, c), Inject: wire.Inject, Unlisted: true,
 		Plant: func(d docid.Document, body []byte) error {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.writes++
-			b.objects[escapedPath(d)] = &object{etag: fmt.Sprintf("%q", strconv.Itoa(b.writes)), body: body}
+			b.Change(escapedPath(d), func(o *stores.Object) { o.Body = body })
 			return nil
 		},
 		Damage: func(d docid.Document) error {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			o := b.objects[escapedPath(d)]
-			o.body = o.body[:len(o.body)-1]
+			b.Change(escapedPath(d), func(o *stores.Object) { o.Body = o.Body[:len(o.Body)-1] })
 			return nil
 		},
 	})
@@ -387,10 +303,9 @@ func TestSecretsAreChecked(t *testing.T) {
 }
 
 func TestAWrongSecretIsARefusal(t *testing.T) {
-	quiet := newBackend(t, secret)
 	s := open(t, store.Config{URL: serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		if err := quiet.verify(r.Header, body); err != nil {
+		if err := verify(secret, r.Header, body); err != nil {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	})) + template, SecretFile: secretFile(t, otherSecret)})

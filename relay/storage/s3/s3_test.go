@@ -6,19 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -27,9 +22,10 @@ import (
 	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/s3"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
+	"github.com/wsnode/wsnode/test/stores"
 )
 
-const bucket = "documents"
+const bucket = stores.Bucket
 
 // server is a real S3 server, behind a way to it that fails when told to.
 type server struct {
@@ -37,91 +33,23 @@ type server struct {
 	url  string
 }
 
-// start builds and runs test/s3server. The credentials that the SDK finds are those
-// of its root account.
 func start(t *testing.T) *server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "s3") // a socket's path has few bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	binary, socket := filepath.Join(dir, "s3server"), filepath.Join(dir, "socket")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = "../../../test/s3server"
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the S3 server: %v\n%s", err, out)
-	}
-	cmd := exec.Command(binary, "-dir", dir, "-socket", socket)
-	cmd.Stderr = os.Stderr
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		input.Close()
-		_ = cmd.Wait()
-	})
-
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-		MaxIdleConnsPerHost: 32,
-	}
-	t.Cleanup(transport.CloseIdleConnections)
 	s := &server{wire: &storagetest.Wire{
 		Refuse: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`)
 		},
-		Handler: &httputil.ReverseProxy{
-			// The signature covers the host, which stays.
-			Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.Host },
-			Transport: transport,
-			ErrorLog:  log.New(io.Discard, "", 0), // it does not listen at once
-		},
+		Handler: stores.S3(t),
 	}}
 	front := httptest.NewServer(s.wire)
 	t.Cleanup(front.Close)
 	s.url = front.URL
-	t.Setenv("AWS_ACCESS_KEY_ID", "test")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
-
-	deadline := time.Now().Add(time.Minute)
-	for {
-		answer, err := http.Get(s.url + "/healthz")
-		if err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the S3 server does not answer")
-		}
-		time.Sleep(20 * time.Millisecond) // there is no event to wait for
-	}
-	if _, err := s.raw().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 
 // raw is a client beside the store.
-func (s *server) raw() *awss3.Client {
-	return awss3.New(awss3.Options{
-		BaseEndpoint: &s.url, Region: "us-east-1", UsePathStyle: true, RetryMaxAttempts: 1,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "secret"}, nil
-		}),
-	})
-}
+func (s *server) raw() *awss3.Client { return stores.S3Client(s.url, nil) }
 
 func (s *server) config() s3.Config {
 	return s3.Config{Bucket: bucket, Prefix: "a/prefix", Endpoint: s.url, PathStyle: true}

@@ -61,6 +61,20 @@ func outlives(t *testing.T, d *cluster.Dev) {
 	third.WaitText("typed in Europe, and in America")
 }
 
+// eventually looks until something that no event tells of holds.
+func eventually(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s: %v", what, err)
+		}
+	}
+}
+
 func TestADocumentOutlivesItsUsersInAFolder(t *testing.T) {
 	dir := t.TempDir()
 	outlives(t, start(t, "--store", "file://"+dir))
@@ -94,7 +108,7 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	first.Insert(-1, "before")
 	leave(t, d, first, "todo")
 
-	b.fail(true)
+	b.Fail(true)
 	second := clients.Open(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: token})
 	second.WaitClosed(1013)
 	if state := second.State(); state.Synced || state.Text != "" {
@@ -103,17 +117,17 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	if a := cluster.Get(t, d.HTTP(cluster.EU, 0)+"/health", ""); a.Status != http.StatusOK || !strings.Contains(string(a.Body), "degraded") {
 		t.Errorf("health while the store is down: %d %s", a.Status, a.Body)
 	}
-	b.fail(false)
+	b.Fail(false)
 	second.WaitText("before") // it comes back by itself
 
-	b.fail(true)
+	b.Fail(true)
 	second.Insert(-1, ", meanwhile")
 	second.WaitSynced()
 	second.Destroy()
 	// From either region, whoever comes before it is stored finds it.
 	third := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: token})
 	third.WaitText("before, meanwhile")
-	b.fail(false)
+	b.Fail(false)
 	leave(t, d, third, "todo")
 	if text := clients.Read(body(t, d, "todo")); text != "before, meanwhile" {
 		t.Errorf("Yjs reads %q from the store", text)
