@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"relay/conn":    nil,
 	"relay/mux":     append([]string{"relay/conn", "relay/session"}, below...),
 	// Of wire, ystore and awareness it knows nothing: that is the room's.
-	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage", "relay/ystore"},
+	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
 	"relay/quota":   {"docid", "kvpin", "natsconn"},
 	"relay/control": below,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/load"
 )
@@ -25,7 +26,7 @@ func TestUnfinishedDocumentsDoNotFillTheMemory(t *testing.T) {
 		"--max-document-bytes", "50000000", "--max-incoming-bytes", "100000000",
 	}}.StartHealthy(t)
 	before := memory(t, node)
-	good := startCrowd(t, "two clients", load.Target{Name: "node", URLs: []string{node.WS()}, Token: token}, load.EndureOptions{Docs: 1, Clients: 2, Rate: 20})
+	good := crowd.Start(t, "two clients", load.Target{Name: "node", URLs: []string{node.WS()}, Token: token}, load.EndureOptions{Docs: 1, Clients: 2, Rate: 20})
 
 	const hoarders, sent = 16, 40 << 20
 	whole := wire.AppendBytes([]byte{0, 1}, make([]byte, sent+1<<20)) // a SyncStep2
@@ -42,8 +43,8 @@ func TestUnfinishedDocumentsDoNotFillTheMemory(t *testing.T) {
 	})
 	waitUntil(t, "all hoarders have stopped half way or been refused", func() bool { return stopped.Load() >= 1 && stopped.Load()+refused.Load() >= hoarders })
 	entered := enter(t, node, token)
-	good.wait(time.Second)
-	result := good.finish()
+	good.Wait(time.Second)
+	result := good.Finish()
 	peak := memory(t, node)
 	t.Logf("%d of %d were refused; a new client got in within %v; memory: %d MiB before, %d MiB at most", refused.Load(), hoarders, entered, before>>20, peak>>20)
 	if returns, _ := result.Value("returns"); returns > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/load"
 )
@@ -31,12 +32,12 @@ func TestGoodClientsAreUnaffectedByHostileSockets(t *testing.T) {
 	pair := load.EndureOptions{Docs: 1, Clients: 2, Rate: 20}
 	before, files := memory(t, node), openFiles(t, node)
 
-	calm := startCrowd(t, "two clients in peace", target, pair)
+	calm := crowd.Start(t, "two clients in peace", target, pair)
 	fill(t, node, token)
-	calm.wait(2 * time.Second)
-	calm.finish()
+	calm.Wait(2 * time.Second)
+	calm.Finish()
 
-	good := startCrowd(t, "two clients under siege", target, pair)
+	good := crowd.Start(t, "two clients under siege", target, pair)
 	s := newSiege(t, node, token)
 	idle := s.keep("connections that say nothing", idleCount(t), s.idle)
 	slow := s.keep("headers byte by byte", 200, s.slowHeaders)
@@ -64,9 +65,9 @@ func TestGoodClientsAreUnaffectedByHostileSockets(t *testing.T) {
 	entered := 0
 	for start := time.Now(); time.Since(start) < siegeLength() || s.unmoved(slow, half, idle) && time.Since(start) < patience; entered++ {
 		slowest = max(slowest, enter(t, node, token))
-		good.wait(200 * time.Millisecond)
+		good.Wait(200 * time.Millisecond)
 	}
-	besieged := good.finish()
+	besieged := good.Finish()
 	s.end()
 	s.report(t)
 	peak := memory(t, node)
@@ -75,7 +76,7 @@ func TestGoodClientsAreUnaffectedByHostileSockets(t *testing.T) {
 	if returns, _ := besieged.Value("returns"); returns > 0 {
 		t.Errorf("good clients were disconnected %v times", returns)
 	}
-	if half := value(besieged, "latency p50"); half > tolerable {
+	if half := crowd.Value(besieged, "latency p50"); half > tolerable {
 		t.Errorf("half of the edits took more than %v, tolerable are %v", half, tolerable)
 	}
 	if slowest > patience/4 {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/load"
 )
@@ -45,8 +46,8 @@ func TestARollingRestartLosesNoEditAndKeepsNobodyOfflineForLong(t *testing.T) {
 		nodes[i] = serve.StartHealthy(t)
 		target.URLs = append(target.URLs, nodes[i].WS())
 	}
-	people := startCrowd(t, "typing clients", target, load.EndureOptions{Docs: r.docs, Clients: r.clients, Rate: r.rate})
-	people.wait(time.Second)
+	people := crowd.Start(t, "typing clients", target, load.EndureOptions{Docs: r.docs, Clients: r.clients, Rate: r.rate})
+	people.Wait(time.Second)
 	for i, n := range nodes {
 		start := time.Now()
 		n.Terminate()
@@ -59,13 +60,13 @@ func TestARollingRestartLosesNoEditAndKeepsNobodyOfflineForLong(t *testing.T) {
 		nodes[i] = again.StartHealthy(t)
 		t.Logf("node %d ended %v after SIGTERM and was back after %v", i, ended.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 	}
-	people.wait(time.Second)
-	result := people.finish()
+	people.Wait(time.Second)
+	result := people.Finish()
 	// Whoever was on a node that restarted came back: at least everybody of the first one.
 	if returns, _ := result.Value("returns"); int(returns) < r.docs*r.clients/len(nodes) {
 		t.Errorf("%v clients came back, expected a third of %d and more", returns, r.docs*r.clients)
 	}
-	if longest := value(result, "offline max"); longest > mostOffline() {
+	if longest := crowd.Value(result, "offline max"); longest > mostOffline() {
 		t.Errorf("a client was offline for %v, %v are allowed", longest, mostOffline())
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/wsnode/wsnode/relay/wire"
 )
 
+// patience bounds what must happen on a busy machine.
+const patience = 2 * time.Minute
+
 // socket is a WebSocket whose client says whatever a test wants, byte by byte.
 type socket struct {
 	net.Conn

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/load"
 )
@@ -71,7 +72,7 @@ func TestAReconnectStormIsOverSoon(t *testing.T) {
 			for _, v := range result.Values {
 				t.Logf("%d clients: %s %.4g %s", o.Docs*o.Clients, v.Name, v.Value, v.Unit)
 			}
-			if all := value(result, "all synced"); all > patience/4 {
+			if all := crowd.Value(result, "all synced"); all > patience/4 {
 				t.Errorf("all were synced after %v", all)
 			}
 		})
@@ -136,7 +137,7 @@ func TestGoodClientsGetInWhileOthersKnockWithBadTokens(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			node := cluster.Serve{Region: "eu-central-1", JWKS: keys.JWKS, NATS: nats, Flags: append(c.flags,
 				"--admin-listen", "off", "--trusted-proxy", "127.0.0.0/8", "--log-level", "error")}.StartHealthy(t)
-			good := startCrowd(t, "two clients", load.Target{Name: "node", URLs: []string{node.WS()}, Token: token}, load.EndureOptions{Docs: 1, Clients: 2, Rate: 20})
+			good := crowd.Start(t, "two clients", load.Target{Name: "node", URLs: []string{node.WS()}, Token: token}, load.EndureOptions{Docs: 1, Clients: 2, Rate: 20})
 			s := newSiege(t, node, token)
 			var knocks atomic.Int64
 			const knockers = 4
@@ -158,12 +159,12 @@ func TestGoodClientsGetInWhileOthersKnockWithBadTokens(t *testing.T) {
 			for range newcomers {
 				took := enter(t, node, token)
 				slowest, sum = max(slowest, took), sum+took
-				good.wait(50 * time.Millisecond)
+				good.Wait(50 * time.Millisecond)
 			}
 			t.Logf("%.0f bad handshakes a second; a good client got in within %v, on average %v",
 				float64(knocks.Load()-before)/time.Since(start).Seconds(), slowest, sum/newcomers)
 			s.end()
-			result := good.finish()
+			result := good.Finish()
 			if returns, _ := result.Value("returns"); returns > 0 {
 				t.Errorf("good clients were disconnected %v times", returns)
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
 	"github.com/wsnode/wsnode/test/load"
@@ -104,7 +105,7 @@ func TestARegionIsUpgradedNodeByNodeAndTakenBack(t *testing.T) {
 		r.start(i, before)
 		target.URLs = append(target.URLs, r.nodes[i].WS())
 	}
-	typing := startCrowd(t, target, o)
+	typing := crowd.Start(t, "typing clients", target, o)
 	real, token := yjs.Start(t), keys.Token(nil)
 	var people []*yjs.Client
 	for _, n := range r.nodes {
@@ -132,7 +133,7 @@ func TestARegionIsUpgradedNodeByNodeAndTakenBack(t *testing.T) {
 			r.looks(before, now)
 		}
 	}
-	typing.finish(t)
+	typing.Finish()
 	late := real.Join(yjs.Options{URL: r.nodes[0].WS(), Document: "story", Token: token})
 	late.WaitText(told)
 }

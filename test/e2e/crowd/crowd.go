@@ -1,4 +1,5 @@
-package frontdoor
+// Package crowd is clients that type while a test does something to the servers.
+package crowd
 
 import (
 	"context"
@@ -11,8 +12,8 @@ import (
 // patience bounds what must happen on a busy machine.
 const patience = 2 * time.Minute
 
-// crowd is good clients that type while a test does something to the servers.
-type crowd struct {
+// Crowd is good clients that type. Its methods fail the test that started it.
+type Crowd struct {
 	t    *testing.T
 	name string
 	over chan struct{}
@@ -22,10 +23,10 @@ type crowd struct {
 	err    error
 }
 
-// startCrowd lets clients type, and returns when all are connected.
-func startCrowd(t *testing.T, name string, target load.Target, o load.EndureOptions) *crowd {
+// Start lets clients type, and returns when all are connected.
+func Start(t *testing.T, name string, target load.Target, o load.EndureOptions) *Crowd {
 	t.Helper()
-	c := &crowd{t: t, name: name, over: make(chan struct{}), done: make(chan struct{})}
+	c := &Crowd{t: t, name: name, over: make(chan struct{}), done: make(chan struct{})}
 	ready := make(chan struct{})
 	o.Until, o.Settle, o.Ready = c.over, patience, func() { close(ready) }
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,9 +51,9 @@ func startCrowd(t *testing.T, name string, target load.Target, o load.EndureOpti
 	return c
 }
 
-// finish ends the typing, and fails the test unless everybody has every edit and
+// Finish ends the typing, and fails the test unless everybody has every edit and
 // nothing else.
-func (c *crowd) finish() load.Result {
+func (c *Crowd) Finish() load.Result {
 	c.t.Helper()
 	close(c.over)
 	<-c.done
@@ -68,15 +69,15 @@ func (c *crowd) finish() load.Result {
 	return c.result
 }
 
-// value is a figure of a crowd's result in milliseconds, as a duration; 0 if nothing
+// Value is a figure of a crowd's result in milliseconds, as a duration; 0 if nothing
 // was measured.
-func value(r load.Result, name string) time.Duration {
+func Value(r load.Result, name string) time.Duration {
 	v, _ := r.Value(name)
 	return time.Duration(v * float64(time.Millisecond))
 }
 
-// wait lets the clients type for a while.
-func (c *crowd) wait(d time.Duration) {
+// Wait lets the clients type for a while.
+func (c *Crowd) Wait(d time.Duration) {
 	c.t.Helper()
 	select {
 	case <-time.After(d):
