@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/storage"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // setAside stores what is left of a history that does not say on what it stands, beside
@@ -20,39 +20,43 @@ func (ds *Documents) setAside(ctx context.Context, o owed) error {
 	if store == nil {
 		return errNoStore
 	}
-	left := ystore.New(ystore.Limits{})
-	var malformed error
-	refuse := func(err error) { malformed = errors.Join(malformed, err) }
-	found, err := oplog.Load(ctx, ds.o.History, ds.subject(o), func(_ oplog.Kind, update []byte) {
-		if _, err := left.Apply(update); err != nil {
-			refuse(err)
-		}
-	}, refuse)
-	if err != nil || malformed != nil {
-		return errors.Join(err, malformed)
+	body, found, err := room.Leftovers(ctx, ds.o.History, ds.subject(o))
+	if err != nil {
+		return err
 	}
 	if _, based := found.Base(); based {
 		return errAgain // somebody has opened it meanwhile
 	}
-	body := left.Encode()
 	release, err := ds.saves.budget.Take(ctx, int64(len(body)))
 	if err != nil {
 		return err
 	}
 	defer release()
-	beside := o.doc
-	beside.Name += "@orphan-" + o.epoch
-	meta := storage.Meta{Epoch: o.epoch, Region: ds.o.Region, Time: time.Now()}
-	_, err = store.Save(ctx, beside, storage.Absent, meta, body)
-	if conflict := (*storage.ConflictError)(nil); errors.As(err, &conflict) {
-		// An earlier attempt did it, or a part: nobody else writes there.
-		meta.Generation = conflict.Current.Generation
-		_, err = store.Save(ctx, beside, conflict.Current.Version, meta, body)
-	}
+	beside, err := ds.saveBeside(ctx, store, o, body)
 	if err != nil {
 		return fmt.Errorf("store beside the document: %w", err)
 	}
 	ds.o.Log.Error("a history says on nothing what it stands: what was left of it is stored beside the document",
 		"document", o.doc.String(), "epoch", o.epoch, "stored", beside.String())
 	return ds.o.History.PurgeBelow(ctx, ds.subject(o), found.Last+1)
+}
+
+// saveBeside stores a body under a name that says of which life it is. Whatever is there
+// stays: an earlier attempt's body is this one, and next to another there is room.
+func (ds *Documents) saveBeside(ctx context.Context, store storage.Store, o owed, body []byte) (beside docid.Document, err error) {
+	sum := storage.Sum(body)
+	meta := storage.Meta{Epoch: o.epoch, Region: ds.o.Region, Time: time.Now()}
+	beside = o.doc
+	for _, more := range []string{"@orphan-" + o.epoch, "-" + sum.String()[:8]} {
+		beside.Name += more
+		_, err = store.Save(ctx, beside, storage.Absent, meta, body)
+		var conflict *storage.ConflictError
+		if !errors.As(err, &conflict) {
+			return beside, err
+		}
+		if conflict.Current.SHA256 == sum {
+			return beside, nil
+		}
+	}
+	return beside, err
 }

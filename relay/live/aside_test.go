@@ -24,6 +24,11 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 	if _, err := n.stored.AppendAfter(t.Context(), n.subject(o), update, 0, 0); err != nil {
 		t.Fatal(err)
 	}
+	beside := todo
+	beside.Name += "@orphan-" + epoch
+	if _, err := s.Store.Save(t.Context(), beside, storage.Absent, storage.Meta{}, insert("somebody's")); err != nil {
+		t.Fatal(err)
+	}
 	s.Set(storagetest.Down)
 	n.purges.suspect(o, time.Now())
 	eventually(t, "storing it has failed", func() bool {
@@ -32,12 +37,17 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 		return n.purges.pause.wait > time.Second // more than once
 	})
 	s.Set(storagetest.None)
-	beside := todo
-	beside.Name += "@orphan-" + epoch
+	holds := func(d docid.Document, text string) bool {
+		got, err := s.Store.Load(t.Context(), d, func(context.Context, int64) error { return nil })
+		return err == nil && bytes.Contains(got.Body, []byte(text))
+	}
 	eventually(t, "it is beside the document", func() bool {
-		got, err := s.Store.Load(t.Context(), beside, func(context.Context, int64) error { return nil })
-		return err == nil && bytes.Contains(got.Body, []byte("left over"))
+		page, err := s.Store.List(t.Context(), storage.Query{License: todo.License, Tenant: todo.Tenant, App: todo.App, Name: beside.Name + "-"})
+		return err == nil && len(page.Entries) == 1 && holds(page.Entries[0].Document, "left over")
 	})
+	if !holds(beside, "somebody's") {
+		t.Error("what had that name was overwritten")
+	}
 	if _, err := s.Store.Stat(t.Context(), todo); !errors.Is(err, storage.ErrAbsent) {
 		t.Errorf("what is left over was taken for the document: %v", err)
 	}

@@ -17,7 +17,7 @@ type Document struct {
 	doc    docid.Document
 	id     uint64 // in the roster, guarded by Documents.mu
 	opened chan struct{}
-	gone   chan struct{} // closed when the entry has left the map; nil: nobody waits. Guarded by Documents.mu
+	gone   chan struct{} // closed when the entry has left the map; nil while nothing waits for that. Guarded by Documents.mu
 	room   *room.Room
 	keeper *keeper // nil: no store keeps the document
 	hold   *kvpin.Hold

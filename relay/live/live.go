@@ -135,7 +135,7 @@ type Documents struct {
 	mu      sync.Mutex
 	live    map[docid.Document]*Document
 	list    roster.Roster[*Document] // the same, for operators
-	settled chan struct{}            // closed when live becomes empty; nil: nobody waits
+	settled chan struct{}            // closed when live becomes empty; nil while nothing waits for that
 }
 
 var _ kvpin.Rooms = (*Documents)(nil)

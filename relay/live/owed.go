@@ -330,36 +330,15 @@ func (ds *Documents) leaveMarker(ctx context.Context, o owed, found oplog.Loaded
 // that nobody has open.
 func (s *sweep) lookAtStored(ctx context.Context) error {
 	ds := s.docs
-	found := 0
-	for subject, err := range ds.o.History.StoredSubjects(ctx, "") {
-		if errors.Is(err, history.ErrStreamMissing) {
-			return nil
+	_, err := s.suspects(ctx, ds.o.History.StoredSubjects(ctx, ""), func(o owed, subject history.Subject) (bool, error) {
+		if store, _ := ds.storeOf(o.doc.License); store == nil {
+			return false, nil // a node without the store purges nothing
 		}
-		if err != nil {
-			return err
+		if subject.Messages > 1 {
+			return true, nil
 		}
-		doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
-		if err != nil || !ds.o.Registry.Serves(doc.License) {
-			continue
-		}
-		if store, _ := ds.storeOf(doc.License); store == nil {
-			continue // a node without the store purges nothing
-		}
-		o := owed{doc, epoch}
-		if live, ok, _ := ds.Who(ctx, doc); ok && live == epoch {
-			continue
-		}
-		if subject.Messages == 1 {
-			if left, err := ds.found(ctx, o); err != nil || left.Ended {
-				continue
-			}
-		}
-		if !ds.purges.suspect(o, time.Now().Add(s.confirmAfter())) {
-			continue
-		}
-		if found++; found == maxFound {
-			break
-		}
-	}
-	return nil
+		left, err := ds.found(ctx, o)
+		return err == nil && !left.Ended, nil
+	})
+	return err
 }

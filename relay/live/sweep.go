@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"time"
 
@@ -73,13 +74,35 @@ func (s *sweep) Receive(_, _ string, _ []byte) {
 // costs a question to its room at most; only for the others is the registry read.
 func (s *sweep) look(ctx context.Context) error {
 	ds := s.docs
-	found := 0
-	for subject, err := range ds.o.History.Subjects(ctx, "") {
+	found, err := s.suspects(ctx, ds.o.History.Subjects(ctx, ""), func(o owed, _ history.Subject) (bool, error) {
+		gone, err := ds.purges.gone(ctx, o)
+		if errors.Is(err, errNoWord) {
+			return false, nil // perhaps of a node that NATS has yet to find dead
+		}
+		return gone, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.lookAtStored(ctx); err != nil {
+		return err
+	}
+	if found > 0 {
+		ds.o.Log.Info("found histories that nobody removed", "documents", found)
+	}
+	return nil
+}
+
+// suspects goes through histories of which no room of the region is heard, and has those
+// looked at again later that left says somebody may have left behind.
+func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, error], left func(owed, history.Subject) (bool, error)) (found int, err error) {
+	ds := s.docs
+	for subject, err := range all {
 		if errors.Is(err, history.ErrStreamMissing) {
-			return nil
+			return found, nil
 		}
 		if err != nil {
-			return err
+			return found, err
 		}
 		doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
 		if err != nil || !ds.o.Registry.Serves(doc.License) {
@@ -89,25 +112,16 @@ func (s *sweep) look(ctx context.Context) error {
 			continue
 		}
 		o := owed{doc, epoch}
-		gone, err := ds.purges.gone(ctx, o)
-		switch {
-		case errors.Is(err, errNoWord):
-			continue // perhaps of a node that NATS has yet to find dead
-		case err != nil:
-			return err
+		suspect, err := left(o, subject)
+		if err != nil {
+			return found, err
 		}
-		if !gone || !ds.purges.suspect(o, time.Now().Add(s.confirmAfter())) {
+		if !suspect || !ds.purges.suspect(o, time.Now().Add(s.confirmAfter())) {
 			continue
 		}
 		if found++; found == maxFound {
 			break
 		}
 	}
-	if err := s.lookAtStored(ctx); err != nil {
-		return err
-	}
-	if found > 0 {
-		ds.o.Log.Info("found histories that nobody removed", "documents", found)
-	}
-	return nil
+	return found, nil
 }
