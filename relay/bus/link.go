@@ -38,7 +38,7 @@ type link struct {
 	server  nats.InProcessConnProvider // nil: TCP
 	open    func() (*nats.Conn, error) // makes another nats.Conn on this link
 	current atomic.Pointer[wire]
-	settle  atomic.Pointer[func()] // waits for the handlers; nil: nobody to wait for
+	settle  atomic.Pointer[func()] // waits for the handlers; nil while there are none
 }
 
 // option makes nats.go use the link.

@@ -29,7 +29,7 @@ type Keepalive struct {
 	ctx context.Context // its end also cuts pauses of readers short
 	now atomic.Int64    // by clock and by the second: good enough for keepalives and cheap to read
 
-	lot atomic.Pointer[lot] // nil: nobody rests
+	lot atomic.Pointer[lot] // nil disables parking
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}

@@ -15,7 +15,7 @@ type Store struct {
 	License  docid.LicenseRegion // empty: whichever it says
 	Name     string              // its URL, without secrets
 	Open     func(context.Context) (storage.Store, error)
-	Registry *kvpin.Source // of the license region, which names the store; nil: nobody knows
+	Registry *kvpin.Source // of the license region, which names the store; nil skips that check
 	Timeout  time.Duration // 0: DefaultTimeout
 }
 

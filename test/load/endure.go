@@ -14,7 +14,7 @@ type EndureOptions struct {
 	Rate          int             // edits per second over all documents
 	Until         <-chan struct{} // closed when it is over
 	Settle        time.Duration   // how long clients may take after that until all have everything
-	Ready         func()          // called when all are connected and the typing begins; nil: nobody waits for it
+	Ready         func()          // called when all are connected and the typing begins; may be nil
 }
 
 // Endure types at a steady rate until it is told to stop. Whoever is disconnected goes on
