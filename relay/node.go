@@ -17,6 +17,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
@@ -57,6 +58,10 @@ type Config struct {
 	Store        ystore.Limits
 	Compact      room.Config // BatchWindow to MaxUnackedBytes are used
 	Limits       Limits
+
+	// Apps says what holds for single apps, and may change its mind: apps.File.Of, say. Nil:
+	// the defaults, for all. Is called at each connect.
+	Apps func(docid.AppID) apps.Settings
 
 	// Of documents in stores: see live.Options.
 	StoreInterval time.Duration // 60 s

@@ -25,6 +25,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/natsd"
@@ -55,6 +56,7 @@ type serveFlags struct {
 	tlsCert, tlsKey                 string
 	limits                          limitFlags
 	store                           storeFlags
+	apps                            string
 	storeURLs                       map[docid.LicenseRegion]string
 	admin                           adminFlags
 	logFormat, logLevel             string
@@ -117,6 +119,7 @@ is.`,
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file, read again when it changes; clients then connect by wss")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
 	f.store.register(fl, "default: "+storeNone+"; with --standalone and --data: below that folder")
+	fl.StringVar(&f.apps, "apps", "", "file with settings of single apps, in YAML; read again at SIGHUP")
 	fl.BoolVar(&f.limits.proxyProtocol, "proxy-protocol", false, "take connections of a --trusted-proxy only, which begin with a header of PROXY protocol version 2 that names the client")
 	f.limits.register(fl)
 	f.admin.register(fl, "127.0.0.1:9090")
@@ -229,7 +232,7 @@ func (f *serveFlags) config(log *slog.Logger) (c relay.Options, err error) {
 		PublicURL: strings.TrimSuffix(f.publicURL, "/"),
 	}
 	steps := []func(*relay.Options) error{
-		f.identity, f.connection, f.registry, f.stores, f.clients,
+		f.identity, f.connection, f.registry, f.stores, f.clients, f.perApp,
 		func(c *relay.Options) error { return f.limits.apply(&c.Config, f.set) },
 		func(c *relay.Options) error { return f.limits.listener(c) },
 		func(*relay.Options) error { return checkNumbers(f.set) },
@@ -405,6 +408,20 @@ func (f *serveFlags) clients(c *relay.Options) error {
 	}
 	c.Config.Verifier, c.Config.NoQueryToken, c.Config.Grace = verifier, !f.queryToken, f.grace
 	return checkGrace(f.grace)
+}
+
+// perApp reads the settings of single apps.
+func (f *serveFlags) perApp(c *relay.Options) error {
+	if f.apps == "" {
+		return nil
+	}
+	file, err := apps.Open(f.apps, nil)
+	if err != nil {
+		return wrongFlag("apps", "%v", err)
+	}
+	f.reloads = append(f.reloads, reload{"settings of apps", file.Reload})
+	c.Config.Apps = file.Of
+	return nil
 }
 
 // keys say whose tokens are taken.

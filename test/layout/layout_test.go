@@ -21,7 +21,7 @@ var below = []string{"natsconn", "relay/wire", "relay/ystore", "relay/awareness"
 // is not listed belongs nowhere: find its place in the design first.
 var mayImport = map[string][]string{
 	"relay": append([]string{
-		"authn", "kvpin", "relay/conn", "relay/session", "relay/mux", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/quota", "relay/ratelimit", "relay/overload", "relay/control", "relay/docs", "relay/admin", "relay/version", "relay/storage", "natsconn",
+		"authn", "kvpin", "relay/conn", "relay/session", "relay/mux", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/quota", "relay/ratelimit", "relay/overload", "relay/control", "relay/docs", "relay/admin", "relay/apps", "relay/version", "relay/storage", "natsconn",
 	}, below...),
 	"relay/session": append([]string{"relay/conn"}, below...),
 	"relay/conn":    nil,
@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"kvpin/kv":        {"natsconn"},
 	"kvpin/kv/kvtest": {"kvpin/kv"},
 	"relay/roster":    nil,
+	"relay/apps":      {"docid"},
 	"relay/ratelimit": nil,
 	"relay/overload":  nil,
 	"relay/oplog":     {"relay/awareness"},
