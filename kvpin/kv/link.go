@@ -21,7 +21,8 @@ type Link struct {
 	conn *natsconn.Conn
 
 	mu        sync.Mutex
-	inbox     *inbox // of requests on the present connection
+	replies   *natsconn.Replies // of requests
+	repliesOn *nats.Conn        // the connection that they come on
 	listeners []func()
 	denied    error // the last permission that was missing
 	deniedAt  time.Time
@@ -125,35 +126,67 @@ func (l *Link) failed(err error) {
 }
 
 // answers is where those of requests come, on the connection as it is now.
-func (l *Link) answers() (*inbox, error) {
+func (l *Link) answers() (*natsconn.Replies, *nats.Conn, error) {
 	nc := l.conn.NATS()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.inbox != nil && l.inbox.nc == nc {
-		return l.inbox, nil
+	if l.replies != nil && l.repliesOn == nc {
+		return l.replies, nc, nil
 	}
-	i, err := newInbox(nc)
+	replies, err := natsconn.NewReplies(nc)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l.inbox = i
-	return i, nil
+	l.replies, l.repliesOn = replies, nc
+	return replies, nc, nil
 }
 
+// publish sends a request, to which up to most answers may come. Its end is to forget
+// it.
+func (l *Link) publish(m *nats.Msg, most int) (answers <-chan *nats.Msg, forget func(), err error) {
+	replies, nc, err := l.answers()
+	if err != nil {
+		return nil, nil, err
+	}
+	came := make(chan *nats.Msg, most)
+	m.Reply, forget = replies.Expect(func(m *nats.Msg) {
+		select {
+		case came <- m:
+		default:
+		}
+	})
+	if err := nc.PublishMsg(m); err != nil {
+		forget()
+		return nil, nil, err
+	}
+	return came, forget, nil
+}
+
+// request sends a message and waits for its answer.
 func (l *Link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	sent, nc := time.Now(), l.conn.NATS()
-	if nc.IsClosed() {
+	sent := time.Now()
+	if l.conn.NATS().IsClosed() {
 		return nil, l.notConnected()
 	}
-	inbox, err := l.answers()
+	answers, forget, err := l.publish(m, 1)
 	if err != nil {
 		return nil, l.explain(sent, err)
 	}
-	reply, err := inbox.request(ctx, m)
-	if err != nil {
-		return nil, l.explain(sent, err)
+	defer forget()
+	select {
+	case answer := <-answers:
+		if nobody(answer) {
+			return nil, l.explain(sent, nats.ErrNoResponders)
+		}
+		return answer, nil
+	case <-ctx.Done():
+		return nil, l.explain(sent, ctx.Err())
 	}
-	return reply, nil
+}
+
+// nobody reports whether NATS says that nobody subscribes to what was asked.
+func nobody(answer *nats.Msg) bool {
+	return len(answer.Data) == 0 && answer.Header.Get("Status") == "503"
 }
 
 // explain says what the error of a request means, which was sent then. Without a

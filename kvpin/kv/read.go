@@ -35,15 +35,11 @@ func (s *NATSStore) page(ctx context.Context, filter string, from uint64) (entri
 		return nil, false, err
 	}
 	sent := time.Now()
-	inbox, err := s.link.answers()
+	answers, forget, err := s.link.publish(&nats.Msg{Subject: s.api + "DIRECT.GET." + s.stream, Data: request}, pageKeys+1)
 	if err != nil {
 		return nil, false, unavailable(s.link.explain(sent, err))
 	}
-	reply, answers, forget := inbox.open(pageKeys + 1)
 	defer forget()
-	if err := inbox.nc.PublishMsg(&nats.Msg{Subject: s.api + "DIRECT.GET." + s.stream, Reply: reply, Data: request}); err != nil {
-		return nil, false, unavailable(s.link.explain(sent, err))
-	}
 	silence := time.NewTimer(pageSilence)
 	defer silence.Stop()
 	previous := uint64(0)

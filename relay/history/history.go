@@ -223,7 +223,7 @@ func (h *History) open(ctx context.Context) (err error) {
 	h.check, h.pace = newCheck(h), newPace(h)
 	if h.acks, err = newAcks(h); err != nil {
 		h.check.close()
-		h.inbox.close()
+		h.inbox.Close()
 		return err
 	}
 	h.watch(h.nc)
@@ -236,7 +236,7 @@ func (h *History) open(ctx context.Context) (err error) {
 // move goes over to a connection that takes the place of one that ended. On an error
 // it has ended, too, and there will be another one.
 func (h *History) move(nc *nats.Conn) {
-	if errors.Join(h.use(nc), h.inbox.move(nc), h.acks.move(nc)) != nil {
+	if errors.Join(h.use(nc), h.inbox.Move(nc), h.acks.move(nc)) != nil {
 		return
 	}
 	h.watch(nc)
@@ -266,7 +266,7 @@ func (h *History) Close() {
 	h.closing.Do(func() {
 		h.acks.close()
 		h.check.close()
-		h.inbox.close()
+		h.inbox.Close()
 	})
 }
 

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"crypto/rand"
 	"sync"
 	"time"
 
@@ -23,22 +22,18 @@ const (
 	listTime = 30 * time.Second
 )
 
-// inbox is the one subscription to which the answers of all requests come: a
-// subscription per request would cost ten times the request. Nobody can guess the
-// subject of an answer: who could, would decide what a document holds.
+// inbox takes the answers of requests, over the connections of a history's life.
 type inbox struct {
-	prefix string // ends with a dot
+	*natsconn.Replies
 
 	mu    sync.Mutex
-	sub   *nats.Subscription
-	calls map[string]*call
 	ended chan struct{} // of the calls on the present connection
 }
 
 // call collects the answers of one request.
 type call struct {
-	inbox *inbox
-	token string
+	reply string // the subject of its answers
+	close func() // no more are taken
 
 	came  chan struct{} // holds one notice: the last answer has come
 	ended chan struct{} // closed when no more will come: the connection was lost
@@ -48,30 +43,8 @@ type call struct {
 }
 
 func newInbox(nc *nats.Conn) (*inbox, error) {
-	i := &inbox{prefix: natsconn.NewInbox(nc) + ".", calls: make(map[string]*call), ended: make(chan struct{})}
-	return i, i.move(nc)
-}
-
-// move subscribes on a connection, in place of the one that ended if there was one.
-func (i *inbox) move(nc *nats.Conn) error {
-	sub, err := nc.Subscribe(i.prefix+"*", i.receive)
-	if err != nil {
-		return err
-	}
-	// What may be under way is bounded by the places for reads.
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return err
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.sub = sub
-	return nil
-}
-
-func (i *inbox) close() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	_ = i.sub.Unsubscribe()
+	replies, err := natsconn.NewReplies(nc)
+	return &inbox{Replies: replies, ended: make(chan struct{})}, err
 }
 
 // reconnected ends the calls whose answers went to the connection before.
@@ -83,29 +56,15 @@ func (i *inbox) reconnected() {
 }
 
 func (i *inbox) open() *call {
-	c := &call{inbox: i, token: rand.Text(), came: make(chan struct{}, 1)}
+	c := &call{came: make(chan struct{}, 1)}
 	i.mu.Lock()
 	c.ended = i.ended
-	i.calls[c.token] = c
 	i.mu.Unlock()
+	c.reply, c.close = i.Expect(c.receive)
 	return c
 }
 
-func (c *call) close() {
-	c.inbox.mu.Lock()
-	delete(c.inbox.calls, c.token)
-	c.inbox.mu.Unlock()
-}
-
-func (c *call) reply() string { return c.inbox.prefix + c.token }
-
-func (i *inbox) receive(m *nats.Msg) {
-	i.mu.Lock()
-	c := i.calls[m.Subject[len(i.prefix):]]
-	i.mu.Unlock()
-	if c == nil {
-		return
-	}
+func (c *call) receive(m *nats.Msg) {
 	c.mu.Lock()
 	c.messages = append(c.messages, m)
 	c.mu.Unlock()

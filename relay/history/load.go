@@ -151,7 +151,7 @@ func (r *reader) request(ctx context.Context, bytes int) ([]*nats.Msg, error) {
 	request = append(request, `,"max_bytes":`...)
 	request = strconv.AppendInt(request, int64(bytes), 10)
 	request = append(request, '}')
-	if err := r.h.publish(r.h.api+"DIRECT.GET."+r.stream, c.reply(), request); err != nil {
+	if err := r.h.publish(r.h.api+"DIRECT.GET."+r.stream, c.reply, request); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	messages, _, err := c.wait(ctx, r.patience)
@@ -251,7 +251,7 @@ func (h *History) next(ctx context.Context, stream, subject string, from uint64,
 func (h *History) ask(ctx context.Context, endpoint, request string, answer any, patience time.Duration) error {
 	c := h.inbox.open()
 	defer c.close()
-	if err := h.publish(h.api+endpoint, c.reply(), []byte(request)); err != nil {
+	if err := h.publish(h.api+endpoint, c.reply, []byte(request)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	messages, complete, err := c.wait(ctx, patience)
