@@ -80,7 +80,7 @@ type Config struct {
 	storedHistory *history.History // of stored lives; nil: there are none
 	tracer        trace.Tracer     // by Start, of Options.TracerProvider; nil: connects are not traced
 
-	rouseSilent, rousePatience time.Duration // for tests; see rouse.go
+	aliveSilent, alivePatience time.Duration // for tests; see alive.go
 }
 
 // Node is one node of a region. Its methods may be called concurrently.
@@ -106,11 +106,11 @@ type Node struct {
 	hurry    context.CancelFunc
 	done     sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
 
-	sessions roster.Roster[*visit]
-	recent   recent
-	traffic  traffic
-	watched  watched
-	rousing  rousing
+	sessions    roster.Roster[*visit]
+	recent      recent
+	traffic     traffic
+	watched     watched
+	aliveChecks aliveChecks
 }
 
 // handshakeTimeout bounds the connect path up to the room: a client hears within
@@ -155,7 +155,7 @@ func Open(cfg Config) (*Node, error) {
 		err = errors.Join(err, n.gate.close(n.ctx))
 		return nil, err
 	}
-	if err := n.openRousing(); err != nil {
+	if err := n.openAliveChecks(); err != nil {
 		n.cancel()
 		n.hurry()
 		n.rooms.Close()
@@ -302,7 +302,7 @@ func (n *Node) end(ctx context.Context) error {
 	defer n.hurry()
 	defer stop()
 	err := n.docs.Settle(ctx)
-	n.rousing.asked.Unsubscribe()
+	n.aliveChecks.asked.Unsubscribe()
 	n.cancel()
 	n.done.Wait()
 	n.rooms.Close()

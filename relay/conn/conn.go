@@ -27,8 +27,8 @@ type Conn struct {
 	ended     func(Closed) // set by Run
 	tls       bool
 
-	pings   int32       // that were due; owned by Keepalive
-	resting atomic.Bool // it has no goroutine
+	pings  int32       // that were due; owned by Keepalive
+	parked atomic.Bool // it has no goroutine
 
 	// Owned by the reader.
 	in    frames
@@ -109,7 +109,7 @@ func (c *Conn) Attach(cfg *Config, keepalive *Keepalive, handler Handler, guard 
 }
 
 // Run reads until the connection ends, and then calls ended with how, once. It may
-// return before that: a connection that has nothing to read rests without a goroutine,
+// return before that: a connection that has nothing to read is parked without a goroutine,
 // and ended is called by another one.
 func (c *Conn) Run(ended func(Closed)) {
 	c.ended = ended

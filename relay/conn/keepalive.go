@@ -29,7 +29,7 @@ type Keepalive struct {
 	ctx context.Context // its end also cuts pauses of readers short
 	now atomic.Int64    // by clock and by the second: good enough for keepalives and cheap to read
 
-	lot atomic.Pointer[lot] // nil disables parking
+	parking atomic.Pointer[parking] // nil disables parking
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -44,12 +44,12 @@ func NewKeepalive(ctx context.Context) *Keepalive {
 
 // Run looks at all connections every second, until the context ends.
 func (k *Keepalive) Run() {
-	if lot, err := openLot(); err == nil {
-		k.lot.Store(lot)
+	if parking, err := openParking(); err == nil {
+		k.parking.Store(parking)
 		var waking sync.WaitGroup
-		waking.Go(lot.run)
+		waking.Go(parking.run)
 		defer waking.Wait()
-		defer lot.close()
+		defer parking.close()
 	}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -118,7 +118,7 @@ func (c *Conn) beat(now time.Time) {
 // letRest has the reader give its goroutine up, if it has one. Over TLS it stays:
 // what it waits with holds more than a stack.
 func (c *Conn) letRest() {
-	if c.keepalive.lot.Load() != nil && !c.tls && !c.resting.Load() {
+	if c.keepalive.parking.Load() != nil && !c.tls && !c.parked.Load() {
 		c.socket.kick()
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// proceed reads until the connection ends or rests.
+// proceed reads until the connection ends or is parked.
 func (c *Conn) proceed() {
-	c.resting.Store(false)
+	c.parked.Store(false)
 	err := c.read()
-	for err == errRest {
-		c.resting.Store(true)
+	for err == errPark {
+		c.parked.Store(true)
 		c.socket.waking = true
-		if c.keepalive.lot.Load().rest(c) {
+		if c.keepalive.parking.Load().park(c) {
 			return
 		}
-		c.resting.Store(false)
+		c.parked.Store(false)
 		c.socket.waking = false
 		err = c.read()
 	}

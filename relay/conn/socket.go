@@ -27,8 +27,8 @@ type socket struct {
 	buf         *[]byte
 	readN       int
 	readErr     error
-	waking      bool // its session rested, and no message has come since
-	noWait      bool // what cannot be read at once ends in errRest
+	waking      bool // its session was parked, and no message has come since
+	noWait      bool // what cannot be read at once ends in errPark
 
 	kicking sync.Mutex
 	kicked  bool // the reader's deadline is only to make it look up; guarded by kicking
@@ -41,7 +41,7 @@ type socket struct {
 	writing  bool     // a goroutine drains rest and the session's queue
 	again    bool     // it must ask the session once more before it ends
 	closed   bool
-	lot      *lot // where its session rests, or did
+	parking  *parking // where its session is parked, or was
 	ticket   uint64
 	drained  func() (more bool)
 	timeout  time.Duration
@@ -76,16 +76,16 @@ func newSocket(c net.Conn) *socket {
 	return conn
 }
 
-// Close closes the connection; a session that rests goes on, and finds out.
+// Close closes the connection; a session that is parked goes on, and finds out.
 func (c *socket) Close() error {
 	err := c.Conn.Close()
 	c.mu.Lock()
 	c.closed = true
-	lot, ticket := c.lot, c.ticket
-	c.lot = nil
+	parking, ticket := c.parking, c.ticket
+	c.parking = nil
 	c.mu.Unlock()
-	if lot != nil {
-		lot.wake(ticket)
+	if parking != nil {
+		parking.wake(ticket)
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func (c *socket) Read(p []byte) (int, error) {
 
 var longAgo = time.Unix(1, 0)
 
-// kick makes the reader look up from waiting: if it is between messages, it rests.
+// kick makes the reader look up from waiting: if it is between messages, it is parked.
 // The mark and the deadline change together, or a reader that was late for one kick
 // would take the deadline of the next for the end.
 func (c *socket) kick() {
@@ -48,8 +48,8 @@ func (c *socket) wasKicked(err error) bool {
 	return kicked && c.Conn.SetReadDeadline(time.Time{}) == nil
 }
 
-// errRest is returned to a reader that is to rest.
-var errRest = errors.New("nothing to read for now")
+// errPark is returned to a reader that is to end, and its connection to be parked.
+var errPark = errors.New("nothing to read for now")
 
 // readBuffer is the size of the buffers that connections share, in bytes: an edit
 // takes a tenth of it, and larger messages are read past it.
@@ -58,7 +58,7 @@ const readBuffer = 4 << 10
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
 
 // readPooled waits until there is something to read, and only then takes a buffer
-// from readBuffers for it. It fails with errRest instead where that is allowed and
+// from readBuffers for it. It fails with errPark instead where that is allowed and
 // the reader was kicked, or has only just been woken. It is for one goroutine at a
 // time.
 func (c *socket) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
@@ -71,7 +71,7 @@ func (c *socket) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) 
 			break
 		}
 		if mayRest {
-			return nil, nil, errRest
+			return nil, nil, errPark
 		}
 	}
 	buf, c.buf = c.buf, nil
@@ -101,7 +101,7 @@ func (c *socket) tryRead(fd uintptr) (done bool) {
 		readBuffers.Put(c.buf)
 		c.buf = nil
 		if c.noWait {
-			c.readErr = errRest
+			c.readErr = errPark
 		}
 		return c.noWait
 	}

@@ -113,7 +113,7 @@ func (g Region) rights(ctx context.Context, nc *nats.Conn) *rights {
 	r := &rights{nc: nc, timeout: g.Timeout}
 	node := string(g.Node)
 	r.subscribe(ctx, stranger.UpdatesSubject(0, strangersEpoch), stranger.SignalsSubject(), bus.PodSubject(node),
-		"wsn.ops", "wsn.probe", "wsn.rouse", "wsn.swept", "wsn.twin."+node,
+		"wsn.ops", "wsn.probe", "wsn.alive", "wsn.swept", "wsn.twin."+node,
 		control.Subject(control.InfoVerb, node), control.Subject(control.DrainVerb, node), "$SRV.PING")
 	r.publish(ctx, stranger.SignalsSubject(), bus.PodSubject("wsnode-check"))
 	g.streamRights(ctx, r, history.StreamName(0), strangersEpoch)

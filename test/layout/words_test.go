@@ -15,6 +15,8 @@ var retired = map[string]string{
 	"docname":      "docid",
 	"Pulse":        "Keepalive",
 	"NewSeat":      "one admission",
+	"openLot":      "openParking",
+	"rouse":        "endDead",
 	"relay/limits": "relay/quota, relay/ratelimit, relay/overload",
 	"natsStore":    "kv.NATSStore",
 	"admin.Tracer": "OpenTelemetry's tracer provider",

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Rouse pings connections, and ends the ones of which nothing has come after patience: their clients are gone, and hold places that
+// EndDead pings connections, and ends the ones of which nothing has come after patience: their clients are gone, and hold places that
 // others wait for. It returns when all have answered, patience is over, or ctx ends.
 // Connections whose socket is behind are left alone: what they have to read comes first.
-func Rouse(ctx context.Context, conns []*Conn, patience time.Duration) (ended int) {
+func EndDead(ctx context.Context, conns []*Conn, patience time.Duration) (ended int) {
 	type pinged struct {
 		*Conn
 		heard int64

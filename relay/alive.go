@@ -19,15 +19,15 @@ import (
 // somebody is refused for a limit, the sessions that take the places up are pinged on
 // all nodes of the region, and those that do not answer are ended.
 const (
-	rouseSilent   = 10 * time.Second // who was heard since then is there
-	rousePatience = 3 * time.Second  // for an answer
-	rouseEvery    = 10 * time.Second
-	rouseAnswer   = 200 * time.Millisecond // for another node to say that it has somebody to ping
-	rouseMost     = 1000                   // sessions on one node, the longest silent first: an app may have very many
+	aliveSilent   = 10 * time.Second // who was heard since then is there
+	alivePatience = 3 * time.Second  // for an answer
+	aliveEvery    = 10 * time.Second
+	aliveAnswer   = 200 * time.Millisecond // for another node to say that it has somebody to ping
+	aliveMost     = 1000                   // sessions on one node, the longest silent first: an app may have very many
 )
 
-// rouseSubject is where a node asks the others of its region to do the same.
-const rouseSubject = "wsn.rouse"
+// aliveSubject is where a node asks the others of its region to do the same.
+const aliveSubject = "wsn.alive"
 
 // crowded is what is full: an app, or one of its documents.
 type crowded struct {
@@ -35,18 +35,18 @@ type crowded struct {
 	Document string // empty: the app
 }
 
-// rousing is a node's part in that.
-type rousing struct {
+// aliveChecks are a node's part in that.
+type aliveChecks struct {
 	silent, patience time.Duration
 	often            *ratelimit.Window[crowded]
 	asked            *bus.Subscription
 }
 
-func (n *Node) openRousing() (err error) {
-	r := &n.rousing
-	r.silent, r.patience = cmp.Or(n.cfg.rouseSilent, rouseSilent), cmp.Or(n.cfg.rousePatience, rousePatience)
-	r.often = ratelimit.NewWindow[crowded](ratelimit.Rate{Count: 1, Per: rouseEvery}, 0)
-	r.asked, err = n.cfg.Bus.Subscribe(rouseSubject, bus.HandlerFunc(func(_, reply string, message []byte) {
+func (n *Node) openAliveChecks() (err error) {
+	r := &n.aliveChecks
+	r.silent, r.patience = cmp.Or(n.cfg.aliveSilent, aliveSilent), cmp.Or(n.cfg.alivePatience, alivePatience)
+	r.often = ratelimit.NewWindow[crowded](ratelimit.Rate{Count: 1, Per: aliveEvery}, 0)
+	r.asked, err = n.cfg.Bus.Subscribe(aliveSubject, bus.HandlerFunc(func(_, reply string, message []byte) {
 		var what crowded
 		if json.Unmarshal(message, &what) != nil || !r.often.Take(what) {
 			return
@@ -56,7 +56,7 @@ func (n *Node) openRousing() (err error) {
 			if len(silent) > 0 {
 				_ = n.cfg.Bus.Publish(reply, nil) // who asks does not wait if this is lost
 			}
-			n.rouse(n.ctx, what, silent)
+			n.endDead(n.ctx, what, silent)
 		})
 	}))
 	return err
@@ -69,7 +69,7 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kin
 	if limit == quota.Users {
 		what.Document = doc.Name
 	}
-	if !n.rousing.often.Take(what) {
+	if !n.aliveChecks.often.Take(what) {
 		return false
 	}
 	message, err := json.Marshal(what)
@@ -77,12 +77,12 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kin
 		return false
 	}
 	began := time.Now()
-	asking, cancel := context.WithTimeout(ctx, rouseAnswer)
-	_, err = n.cfg.Bus.Request(asking, rouseSubject, message)
+	asking, cancel := context.WithTimeout(ctx, aliveAnswer)
+	_, err = n.cfg.Bus.Request(asking, aliveSubject, message)
 	cancel()
-	n.rouse(ctx, what, n.silent(what))
+	n.endDead(ctx, what, n.silent(what))
 	if err == nil { // another node waits for answers, too
-		pause(ctx, time.Until(began.Add(n.rousing.patience+rouseAnswer)))
+		pause(ctx, time.Until(began.Add(n.aliveChecks.patience+aliveAnswer)))
 	}
 	return true
 }
@@ -91,13 +91,13 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kin
 func (n *Node) silent(what crowded) []*conn.Conn {
 	var there []*visit
 	for _, v := range n.sessions.All() {
-		if v.doc.AppID() == what.App && (what.Document == "" || v.doc.Name == what.Document) && v.session.Silent() >= n.rousing.silent {
+		if v.doc.AppID() == what.App && (what.Document == "" || v.doc.Name == what.Document) && v.session.Silent() >= n.aliveChecks.silent {
 			there = append(there, v)
 		}
 	}
-	if len(there) > rouseMost {
+	if len(there) > aliveMost {
 		slices.SortFunc(there, func(a, b *visit) int { return cmp.Compare(b.session.Silent(), a.session.Silent()) })
-		there = there[:rouseMost]
+		there = there[:aliveMost]
 	}
 	conns := make([]*conn.Conn, 0, len(there))
 	for _, v := range there {
@@ -106,9 +106,9 @@ func (n *Node) silent(what crowded) []*conn.Conn {
 	return conns
 }
 
-// rouse ends those of the sessions whose clients are gone.
-func (n *Node) rouse(ctx context.Context, what crowded, silent []*conn.Conn) {
-	if ended := conn.Rouse(ctx, silent, n.rousing.patience); ended > 0 {
+// endDead ends those of the sessions whose clients are gone.
+func (n *Node) endDead(ctx context.Context, what crowded, silent []*conn.Conn) {
+	if ended := conn.EndDead(ctx, silent, n.aliveChecks.patience); ended > 0 {
 		n.log.Info("ended sessions that were gone: others wait for their places", "app", what.App.String(), "document", what.Document, "sessions", ended)
 	}
 }
