@@ -346,7 +346,12 @@ func (r *Room) Durable(ctx context.Context) error {
 	case <-w.durable:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("make %s durable: %w", r.doc, ctx.Err())
+		select {
+		case <-w.durable: // at the same time
+			return nil
+		default:
+			return fmt.Errorf("make %s durable: %w", r.doc, ctx.Err())
+		}
 	}
 }
 
