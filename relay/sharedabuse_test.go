@@ -2,11 +2,15 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/relay/ratelimit"
@@ -100,4 +104,43 @@ func TestTokensThatComeWhileOneIsJudgedAreJudgedOnce(t *testing.T) {
 	if calls := verifier.calls.Load(); calls != 3 {
 		t.Errorf("%d tokens were judged", calls-1)
 	}
+}
+
+func TestSocketsThatAreNotLetInHarmNoOther(t *testing.T) {
+	w := newWorld(t)
+	verifier := new(unwilling)
+	n := w.node("eu-central-1", "a", func(c *Config) {
+		verifier.Verifier = c.Verifier
+		c.Verifier = verifier
+	})
+	token := w.token(authn.Subject{})
+	honest := connectProvider(t, n, "/")
+	honest.open("minutes", token)
+	honest.until("it is let in", func() bool { return honest.doc("minutes").taken == 1 })
+	verifier.is.Store(true)
+	hostile := []func(i int) []byte{
+		func(i int) []byte { return addressed(fmt.Sprint("doc", i), 2, 0, token) },
+		func(i int) []byte { return addressed(fmt.Sprint("doc", i), 0, 2, make([]byte, 100<<10)) }, // 100 MB for documents that it never named
+		func(int) []byte { return addressed("minutes", 0, 2, make([]byte, 100<<20)) },
+		func(int) []byte { return addressed("minutes", 6, "for all") },
+		func(i int) []byte { return addressed(strings.Repeat("x", 100*i), 2, 0, token) },
+		func(int) []byte { return []byte{0xff, 0xff, 0xff, 0xff, 0x0f} },
+	}
+	for i, frame := range hostile {
+		p := connectProvider(t, n, "/")
+		p.send("minutes", 2, 0, token)
+		for j := range 1000 {
+			if p.conn.Write(t.Context(), websocket.MessageBinary, frame(j)) != nil {
+				break
+			}
+		}
+		honest.edit("minutes", 7, uint64(i))
+		honest.until("the honest one goes on", func() bool { return honest.doc("minutes").taken == i+2 })
+		if i == 1 {
+			_ = p.conn.CloseNow()
+		} else if code, _ := closeOf(t, p.conn); code < 1000 || code == 1001 {
+			t.Errorf("the one of row %d was closed with %d", i, code)
+		}
+	}
+	eventually(t, "nothing is left of them", func() bool { return len(n.sessions.All()) == 1 && n.docs.Len() == 1 })
 }

@@ -14,19 +14,9 @@ import * as Y from 'yjs'
 // Its sources import no Yjs, so that each provider here has its own.
 import { connectWith } from '../../../../clients/js/src/connect.js'
 import { followRedirects } from '../../../../clients/js/src/follow.js'
+import { elsewhere, first, patience, second, until } from './lib.mjs'
 
-const [first, second, elsewhere] = process.env.NODES.split(' ')
 const token = process.env.TOKEN
-const patience = Number(process.env.PATIENCE ?? 60_000)
-
-/** Waits for what the network brings about. */
-const until = async (what, holds) => {
-  const deadline = Date.now() + patience
-  while (!await holds()) {
-    if (Date.now() > deadline) throw new Error('never: ' + what)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
 
 /** y-websocket and its descendants with its constructor. */
 const yWebsocket = (Provider, options) => (url, name, doc) => {
