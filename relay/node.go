@@ -142,6 +142,9 @@ func Open(cfg Config) (*Node, error) {
 	rooms := cfg.Compact
 	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
 	rooms.MaxClients, rooms.MaxAppBytes = cfg.Limits.AwarenessClients, cfg.Limits.AppBytes
+	if of := cfg.Apps; of != nil {
+		rooms.AckStored = func(app docid.AppID) bool { return of(app).Ack == apps.AckStored }
+	}
 	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, n.cfg.lives(), cfg.Log, cfg.Store
 	var err error
 	if n.gate, err = openGate(&n.cfg); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
 )
 
@@ -39,5 +40,23 @@ func TestSettingsOfAppsAreReadAtTheStartAndAgainOnSIGHUP(t *testing.T) {
 	readAgain(f.reloads, slog.New(slog.DiscardHandler))
 	if s := c.Config.Apps(drafts); !s.In("us-1") || s.In("eu-1") {
 		t.Errorf("after SIGHUP: %+v", s)
+	}
+}
+
+// Clients would wait for ever for what no store can say.
+func TestAcknowledgementsByAStoreNeedOneForAllThatIsServed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "apps.yaml")
+	if err := os.WriteFile(file, []byte("apps: [{app: acme/drafts, ack: stored}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := relay.Options{Registries: map[docid.LicenseRegion]kvpin.Source{"aws-eu-west-1": {}, "aws-us-east-1": {}}}
+	f := serveFlags{apps: file, storeURLs: map[docid.LicenseRegion]string{"aws-eu-west-1": "file:///var/lib/wsnode"}}
+	err := f.perApp(&c)
+	if err == nil || !strings.Contains(err.Error(), "ack: stored: expected a --store") || !strings.Contains(err.Error(), "none for aws-us-east-1") {
+		t.Errorf("without a store for one of two license regions: %v", err)
+	}
+	f.storeURLs["aws-us-east-1"] = "file:///var/lib/wsnode"
+	if err := f.perApp(&c); err != nil {
+		t.Errorf("with both: %v", err)
 	}
 }

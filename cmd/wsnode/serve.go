@@ -415,12 +415,26 @@ func (f *serveFlags) perApp(c *relay.Options) error {
 	if f.apps == "" {
 		return nil
 	}
-	file, err := apps.Open(f.apps, nil)
+	served := slices.Sorted(maps.Keys(c.Registries))
+	file, err := apps.Open(f.apps, func(r apps.Rule) error { return f.canDo(r, served) })
 	if err != nil {
 		return wrongFlag("apps", "%v", err)
 	}
 	f.reloads = append(f.reloads, reload{"settings of apps", file.Reload})
 	c.Config.Apps = file.Of
+	return nil
+}
+
+// canDo returns an error if a rule asks for what this node cannot do.
+func (f *serveFlags) canDo(r apps.Rule, served []docid.LicenseRegion) error {
+	if r.Ack == nil || *r.Ack != apps.AckStored {
+		return nil
+	}
+	for _, license := range served {
+		if f.storeURLs[license] == "" {
+			return fmt.Errorf("ack: stored: expected a --store for each license region, and there is none for %s", license)
+		}
+	}
 	return nil
 }
 

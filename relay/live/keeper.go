@@ -59,13 +59,14 @@ type keeper struct {
 	paying   bool        // there are no users, and former lives are not looked for
 
 	// Guarded by saves.mu.
-	ended  bool
-	since  time.Time     // of the oldest change that the store does not have; zero: it has all
-	last   time.Time     // when it was stored
-	took   time.Duration // to store it
-	fails  int           // in a row
-	waited bool          // for the room of another node to store it
-	stored Kept
+	ended   bool
+	since   time.Time     // of the oldest change that the store does not have; zero: it has all
+	last    time.Time     // when it was stored
+	took    time.Duration // to store it
+	fails   int           // in a row
+	awaited bool          // clients wait for it to be stored
+	until   time.Time     // when the room of another node has had its time to store it; zero: it has not begun
+	stored  Kept
 }
 
 // Kept is what is known of a document in its store.
@@ -113,11 +114,16 @@ func (k *keeper) kept() *room.Kept {
 	if k == nil {
 		return nil
 	}
-	return &room.Kept{Base: k.base, Changed: func() {
-		if !k.paying {
-			k.ds.saves.changed(k)
-		}
-	}}
+	if k.paying {
+		return &room.Kept{Base: k.base, Changed: func() {}}
+	}
+	s := &k.ds.saves
+	return &room.Kept{
+		Base:    k.base,
+		Changed: func() { s.changed(k) },
+		Awaited: func(waits bool) { s.awaits(k, waits) },
+		Marked:  func() { s.marked(k) },
+	}
 }
 
 // opened takes the room, or none if it did not open.

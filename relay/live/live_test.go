@@ -37,6 +37,8 @@ type region struct {
 	store   storage.Store // nil: none
 	storeID string
 	pins    func(*kvpin.Config)
+	rooms   func(*room.Config) // nil: the defaults
+	options func(*Options)     // nil: those of the tests
 }
 
 // node are the documents of a node, without the node.
@@ -72,7 +74,11 @@ func (r region) node(id docid.NodeID) *node {
 	must(err)
 	n := &node{bus: b}
 	histories := r.histories(n, nc, h)
-	rooms, err := room.Open(room.Config{Bus: b, History: histories})
+	settings := room.Config{Bus: b, History: histories}
+	if r.rooms != nil {
+		r.rooms(&settings)
+	}
+	rooms, err := room.Open(settings)
 	must(err)
 	n.rooms = rooms
 	name := cmp.Or(r.name, "eu-central-1")
@@ -96,6 +102,9 @@ func (r region) node(id docid.NodeID) *node {
 		Go:       done.Go,
 	}
 	r.stores(&o)
+	if r.options != nil {
+		r.options(&o)
+	}
 	n.Documents = New(life, life, o)
 	n.started.Store(true)
 	registry.Attach(n)

@@ -13,7 +13,8 @@ import (
 
 // saves say when documents are stored: the first edit of a quiet one after
 // Options.StoreFirst, all others StoreInterval apart, and what fails again and again,
-// for ever. A document that nobody edits costs nothing here.
+// for ever. While a client waits to be told that its edits are stored, they are twelve
+// times as close. A document that nobody edits costs nothing here.
 type saves struct {
 	docs   *Documents
 	budget *storage.Budget
@@ -36,6 +37,12 @@ const (
 	slowStore = 20
 	// retryMost is the longest time between two attempts.
 	retryMost = time.Minute
+
+	// awaitedShare is the part of StoreInterval that stores of a document rest while a client
+	// waits for them, and gatherShare that for which they gather what others ask: 5 s and
+	// 1 s of a minute.
+	awaitedShare = 12
+	gatherShare  = 60
 )
 
 func (s *saves) init(ds *Documents) {
@@ -79,12 +86,50 @@ func (s *saves) plan(k *keeper) {
 	if _, planned := s.due[k]; planned || k.ended || k.paying {
 		return
 	}
-	now := time.Now()
-	at := now.Add(s.docs.o.StoreFirst)
-	if rest := k.last.Add(max(s.docs.o.StoreInterval, slowStore*k.took)); !k.last.IsZero() && rest.After(at) {
-		at = rest
+	s.at(k, s.when(k))
+}
+
+// when is the time for the next store of a document. Callers hold mu.
+func (s *saves) when(k *keeper) time.Time {
+	first, rest := s.docs.o.StoreFirst, s.docs.o.StoreInterval
+	if k.awaited {
+		first, rest = min(first, rest/gatherShare), rest/awaitedShare
 	}
-	s.at(k, at)
+	at := time.Now().Add(first)
+	if rested := k.last.Add(max(rest, slowStore*k.took)); !k.last.IsZero() && rested.After(at) {
+		at = rested
+	}
+	return at
+}
+
+// awaits is for room.Kept: it is called under the room's lock. What fails is tried at its
+// own pace nevertheless.
+func (s *saves) awaits(k *keeper, waits bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.awaited = waits
+	if !waits || k.ended || k.fails > 0 {
+		return
+	}
+	if until := time.Now().Add(s.docs.o.StoreInterval / awaitedShare); k.until.After(until) {
+		k.until = until
+	}
+	at := s.when(k)
+	if due, planned := s.due[k]; !planned || at.Before(due) {
+		s.at(k, at)
+	}
+}
+
+// marked is for room.Kept, in the same way: clients wait, and another node has stored what
+// it had. It has its time again.
+func (s *saves) marked(k *keeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.ended {
+		return
+	}
+	k.until = time.Time{}
+	s.at(k, time.Now().Add(s.docs.o.StoreInterval/gatherShare)) // the history has the mark by then
 }
 
 func (s *saves) at(k *keeper, at time.Time) {
@@ -104,7 +149,7 @@ func (s *saves) saved(k *keeper, version string, took time.Duration, clean bool)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recovered(k)
-	k.waited = false
+	k.until = time.Time{}
 	if !clean {
 		k.last, k.took = time.Now(), took
 		k.stored.At = k.last
@@ -119,6 +164,9 @@ func (s *saves) saved(k *keeper, version string, took time.Duration, clean bool)
 	}
 	_, due := s.due[k]
 	k.stored.Clean = !due
+	if !due && k.awaited && !k.ended { // for what the history has yet to say
+		s.at(k, time.Now().Add(s.docs.o.StoreInterval/awaitedShare))
+	}
 }
 
 // recovered is one line when a burst of failures is over. Callers hold mu.
@@ -213,8 +261,11 @@ func (s *saves) take(now time.Time) (due []*keeper, wait time.Duration) {
 }
 
 func (s *saves) work(ctx context.Context, k *keeper) {
-	if !k.room.First() && !s.wait(k) {
-		return
+	if !k.room.First() {
+		s.ask(ctx, k)
+		if !s.wait(k) {
+			return
+		}
 	}
 	err := k.save(ctx)
 	switch {
@@ -226,16 +277,40 @@ func (s *saves) work(ctx context.Context, k *keeper) {
 	}
 }
 
+// ask looks how far another node has stored the document, if clients wait for that.
+func (s *saves) ask(ctx context.Context, k *keeper) {
+	s.mu.Lock()
+	awaited := k.awaited
+	s.mu.Unlock()
+	if !awaited {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	defer context.AfterFunc(k.ctx, cancel)()
+	if err := k.room.Reached(ctx); err != nil {
+		s.docs.o.Log.Debug("clients wait to hear that a document is stored", "document", k.doc.String(), "err", err)
+	}
+}
+
 // wait leaves the document to the room of another node for a while. It returns true when
 // that has had its time.
 func (s *saves) wait(k *keeper) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if k.waited {
+	now := time.Now()
+	if k.until.IsZero() {
+		k.until = now.Add(2 * s.docs.o.StoreInterval)
+		if k.awaited {
+			k.until = now.Add(s.docs.o.StoreInterval / awaitedShare)
+		}
+	}
+	if !now.Before(k.until) {
 		return true
 	}
-	k.waited = true
-	s.at(k, time.Now().Add(2*s.docs.o.StoreInterval))
+	if !k.ended {
+		s.at(k, k.until)
+	}
 	return false
 }
 

@@ -38,23 +38,26 @@ const (
 
 // Ask takes a client's question whether everything that it sent before is durable.
 // The answer is sent as soon as it is, and never before. In a history that does not
-// promise durability there is none.
+// promise durability there is none. Of an app that wants it so, the answer waits until
+// the store has everything; see stored.go.
 func (s *Seat) Ask(payload []byte) {
 	r := s.room
-	if len(payload) > maxAskBytes || r.rooms.cfg.Relaxed {
+	if len(payload) > maxAskBytes || r.rooms.cfg.Relaxed && !s.stored {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.index < 0 {
+	if s.index < 0 || s.stored && !r.storable() {
 		return
 	}
 	if err := s.release(); err != nil {
 		s.member.Fail(err)
 		return
 	}
-	if s.asks == maxAsks && !s.withdraw() {
-		return // its answers wait for it, and it will ask again
+	if s.asks == maxAsks {
+		if _, ok := s.withdraw(func(a ask) bool { return a.owed == 0 }); !ok {
+			return // its answers wait for it, and it will ask again
+		}
 	}
 	s.asks++
 	r.asks = append(r.asks, ask{seat: s, number: r.log.water.taken, payload: bytes.Clone(payload), at: clock()})
@@ -65,6 +68,8 @@ func (s *Seat) Ask(payload []byte) {
 // before, and everything else that the room holds by now, is durable: for clients that
 // count what they sent. So none is ever left out. A history that does not promise
 // durability is taken at its word, and other pods, which would not answer, are not asked.
+// Where an acknowledgement means stored, and no store keeps this life of the document,
+// there is none: the client goes on saying that its edits are not saved.
 func (s *Seat) Acknowledge() {
 	r := s.room
 	r.mu.Lock()
@@ -81,37 +86,55 @@ func (s *Seat) Acknowledge() {
 
 func (s *Seat) acknowledge(owed int32) {
 	r := s.room
-	switch last := len(r.asks) - 1; {
-	case last >= 0 && r.asks[last].seat == s && r.asks[last].owed > 0 && r.asks[last].number == r.log.water.taken:
+	if s.stored && !r.storable() {
+		return
+	}
+	last := len(r.asks) - 1
+	if last >= 0 && r.asks[last].seat == s && r.asks[last].owed > 0 && r.asks[last].number == r.log.water.taken {
 		r.asks[last].owed += owed
 		r.answerAsks()
 		return
-	case s.asks == maxAsks: // the latest waits for this as well
-		for i, a := range slices.Backward(r.asks) {
-			if a.seat == s && a.owed > 0 {
-				owed += a.owed
-				r.asks = slices.Delete(r.asks, i, i+1)
-				s.asks--
-				break
-			}
-		}
+	}
+	if s.asks == maxAsks { // the latest waits for this as well
+		latest, _ := s.withdraw(func(a ask) bool { return a.owed > 0 })
+		owed += latest.owed
 	}
 	s.asks++
 	r.asks = append(r.asks, ask{seat: s, number: r.log.water.taken, owed: owed, at: clock()})
 	r.answerAsks()
 }
 
-// withdraw takes the member's latest open question back, if there is one.
-func (s *Seat) withdraw() bool {
+// withdraw takes the member's latest open question of a kind back, if there is one.
+func (s *Seat) withdraw(kind func(ask) bool) (latest ask, ok bool) {
 	r := s.room
-	for i, a := range slices.Backward(r.asks) {
-		if a.seat == s && a.owed == 0 {
-			r.asks = slices.Delete(r.asks, i, i+1)
-			s.asks--
-			return true
+	for _, open := range []*[]ask{&r.asks, &r.unstored} { // those that wait for the store are older
+		for i, a := range slices.Backward(*open) {
+			if a.seat == s && kind(a) {
+				*open = slices.Delete(*open, i, i+1)
+				s.asks--
+				return a, true
+			}
 		}
 	}
-	return false
+	return ask{}, false
+}
+
+// forgetAsks takes all open questions of a kind back.
+func (s *Seat) forgetAsks(kind func(ask) bool) {
+	if s.asks == 0 {
+		return
+	}
+	r := s.room
+	forgotten := func(a ask) bool {
+		if a.seat != s || !kind(a) {
+			return false
+		}
+		s.asks--
+		return true
+	}
+	r.asks = slices.DeleteFunc(r.asks, forgotten)
+	r.unstored = slices.DeleteFunc(r.unstored, forgotten)
+	r.awaitStore()
 }
 
 // answer tells a client that what it asked about, or is to be acknowledged, is durable.
@@ -127,6 +150,12 @@ func (s *Seat) answer(a ask) {
 		s.asks--
 		s.sendNew(wire.SyncStatus, a.payload)
 	}
+}
+
+// tell is an answer that is due. Callers hold mu.
+func (r *Room) tell(a ask) {
+	a.seat.answer(a)
+	r.rooms.cfg.Answered(time.Duration(clock() - a.at))
 }
 
 // sendAnswers sends what waited for a member that was behind.
@@ -171,14 +200,17 @@ func (r *Room) answerAsks() {
 			break
 		}
 		answered++
-		if a.done != nil {
+		switch {
+		case a.done != nil:
 			close(a.done)
-		} else if a.seat.index >= 0 {
-			a.seat.answer(a)
-			r.rooms.cfg.Answered(time.Duration(clock() - a.at))
+		case a.seat.stored && a.number > r.log.stored:
+			r.unstored = append(r.unstored, a)
+		default:
+			r.tell(a)
 		}
 	}
 	r.asks = slices.Delete(r.asks, 0, answered)
+	r.awaitStore()
 	if n := len(r.asks); n > 0 && !(r.rooms.cfg.Relaxed && r.asks[n-1].owed > 0) {
 		r.pursue(r.asks[n-1].number)
 	}

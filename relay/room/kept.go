@@ -24,6 +24,11 @@ type Kept struct {
 	// Draft or Stored has found that the store has everything. It is called under the
 	// room's lock: it must neither block nor call the room.
 	Changed func()
+	// Awaited is told, in the same way, when a client begins to wait for the store, and
+	// when none does any more. Marked is told while one does: the room of another pod
+	// has said that it stored. Nil: nobody wants to know.
+	Awaited func(bool)
+	Marked  func()
 }
 
 // Brought is what a store held: the update is nil for nothing, or if the history holds
@@ -104,6 +109,8 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 	r.log.bare = !found.Whole() && brought.Base.Version != "" && r.store.Stats().Bytes <= InlineBytes
 	if !found.Clean() {
 		r.log.change()
+	} else if r.log.water.life == 1 {
+		r.log.stored = max(r.log.stored, 1) // what it loaded
 	}
 	return nil
 }
@@ -168,6 +175,7 @@ type Draft struct {
 	upTo    uint64 // of the history
 	covers  []byte
 	changes uint64
+	taken   uint64 // the number up to which the body holds what the room took
 	life    uint64
 	subject string
 }
@@ -181,7 +189,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	r.mu.Lock()
 	r.releaseAll()
 	d.changes, d.life, d.subject = r.log.changes, r.log.water.life, r.at.updates
-	pending := r.log.water.own() < r.log.water.taken
+	pending, durable := r.log.water.own() < r.log.water.taken, r.durable()
 	r.mu.Unlock()
 	found, covered, err := r.read(ctx, d.subject)
 	if err != nil {
@@ -198,6 +206,9 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	if found.Clean() && !pending {
 		r.log.cleanAt = found.Last
 		r.log.settle(d.changes)
+		if found.Last > 0 { // else the history was lost
+			r.hasStored(durable)
+		}
 		return Draft{}, true, nil
 	}
 	d.upTo = covered
@@ -210,7 +221,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 func (r *Room) same(d Draft) bool { return r.at.updates == d.subject && r.log.water.life == d.life }
 
 func (r *Room) fill(d *Draft) {
-	d.Base, d.Body, d.covers = r.log.base, r.state(), nil
+	d.Base, d.Body, d.covers, d.taken = r.log.base, r.state(), nil, r.log.water.taken
 	if sv := r.store.StateVector(); len(sv) <= maxCovers {
 		d.covers = sv
 	}
@@ -295,6 +306,7 @@ func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
 		r.log.cleanAt = seq
 	}
 	r.log.settle(d.changes)
+	r.hasStored(d.taken)
 }
 
 // acknowledged waits until the history has everything that the room holds, whoever wrote

@@ -44,6 +44,7 @@ type log struct {
 	changed bool       // the store lacks what the history holds, as far as is known
 	changes uint64     // appended by any room, or about to be
 	cleanAt uint64     // a sequence at which the store had all of the history; 0: none is known
+	stored  uint64     // the store has every change up to this number; see watermark
 }
 
 // waiter waits until the room's own changes up to a number are durable.

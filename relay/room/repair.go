@@ -48,6 +48,9 @@ func (r *Room) receiveLog(data []byte) {
 	}
 	switch {
 	case m.Kind == oplog.Seed || m.Kind == oplog.Stored: // what it says is taken when the history is read
+		if r.awaited && m.Kind == oplog.Stored && r.kept.Marked != nil {
+			r.kept.Marked()
+		}
 	case m.Kind == oplog.Snapshot: // what it holds was published before
 		r.log.snapshot(len(m.Body))
 	case m.Kind == oplog.Partial && m.Part.Kind == oplog.Snapshot:

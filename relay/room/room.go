@@ -61,8 +61,11 @@ type Room struct {
 	helloAt  time.Time
 	calls    calls
 
-	asks  []ask // of clients, by number
-	asked int   // peers whose question is open
+	asks     []ask // of clients, by number
+	unstored []ask // of clients, by number: what they wait for is durable, and not known to be stored
+	awaited  bool  // Kept knows that there are such
+	noted    noted
+	asked    int // peers whose question is open
 
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's
@@ -208,7 +211,7 @@ func (r *Room) Close() {
 	r.closed = true
 	at, shared := r.at, len(r.peers) > 0
 	r.log.forget()
-	r.asks = nil // whoever asked learns nothing, and asks again elsewhere
+	r.asks, r.unstored = nil, nil // whoever asked learns nothing, and asks again elsewhere
 	r.mu.Unlock()
 	if shared {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Bye, r.id, at.tag))

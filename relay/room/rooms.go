@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/ystore"
@@ -71,6 +72,10 @@ type Config struct {
 	// Relaxed says that the history acknowledges what it may still lose, so that no
 	// client is ever told that its edits are saved.
 	Relaxed bool
+
+	// AckStored says of which apps a client is told that its edits are saved only once
+	// the store has them. It is called at each join and must not block. Nil: of none.
+	AckStored func(docid.AppID) bool
 
 	Answered func(time.Duration) // called with the time from a client's question whether all is saved to its answer
 	Durable  func(time.Duration) // called with the time from publish to acknowledgement of each append

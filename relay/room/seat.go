@@ -3,7 +3,6 @@ package room
 import (
 	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
@@ -49,6 +48,7 @@ type Seat struct {
 	course    *course         // while it catches up: the pieces that others share, or nil
 	at, since int             // pieces of the course that were sent, and that progress knows of
 	questions int             // SyncStep1 that came while frozen, or wait for the end of the course
+	stored    bool            // answers wait for the store, too; see stored.go
 	asks      int32           // questions whether all is saved, unless their answers were sent
 	owed      int32           // acknowledgements that wait for a member that is behind
 	answers   [][]byte        // to questions, which wait for a member that is behind
@@ -67,7 +67,8 @@ type Seat struct {
 // uploaded, and the known awareness states. user tells whose session it is; see
 // awareness.Session.
 func (r *Room) Join(m Member, user uint64) (*Seat, error) {
-	s := &Seat{room: r, member: m, aware: awareness.Session{User: user}}
+	asks := r.rooms.cfg.AckStored
+	s := &Seat{room: r, member: m, aware: awareness.Session{User: user}, stored: asks != nil && asks(r.doc.AppID())}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -93,13 +94,7 @@ func (s *Seat) Greet() {
 		return
 	}
 	s.owed, s.heldAcks = 0, 0
-	r.asks = slices.DeleteFunc(r.asks, func(a ask) bool {
-		dropped := a.seat == s && a.owed > 0
-		if dropped {
-			s.asks--
-		}
-		return dropped
-	})
+	s.forgetAsks(func(a ask) bool { return a.owed > 0 })
 	s.awaited, s.step1Due, s.step1At = true, false, time.Now()
 	s.sendNew(wire.Step1, r.store.StateVector())
 }
@@ -114,6 +109,7 @@ func (s *Seat) Leave() int {
 		return len(r.seats)
 	}
 	_ = s.release() // nobody is left to be told of an error
+	s.forgetAsks(func(ask) bool { return true })
 	last := len(r.seats) - 1
 	r.seats[s.index] = r.seats[last]
 	r.seats[s.index].index = s.index

@@ -6,8 +6,11 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/file"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+	"github.com/wsnode/wsnode/relay/ystore"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -46,4 +49,38 @@ func TestADocumentIsThereBetweenItsLastUserAndTheNextOne(t *testing.T) {
 		again.leave()
 		free()
 	}
+}
+
+// The store is away while an author types: it is told when the store has what it typed.
+func TestWhereSavedMeansStoredAuthorsAreToldOfTheStore(t *testing.T) {
+	s := &storagetest.Faulty{Store: storagetest.NewMemory()}
+	p := startOptions(t, natstest.Server(t), "a", func(o *relay.Options) {
+		o.Stores = map[docid.LicenseRegion]storage.Store{license: s}
+		o.Config.Apps = func(docid.AppID) apps.Settings { return apps.Settings{Ack: apps.AckStored} }
+	})
+	doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: "stored"}
+	c := dial(t, p.url, doc.Name, "")
+	s.Set(storagetest.Down)
+	c.typeText("typed while the store is away")
+	c.askSaved()
+	waitFor(t, patience, func() (bool, string) {
+		return s.Happened(storagetest.Down) >= 2, "the store is not tried again"
+	})
+	if told := c.told(); told != 0 {
+		t.Fatalf("the author was told that %d characters are saved", told)
+	}
+	s.Set(storagetest.None)
+	c.wait("be told that all is saved", func() bool { return c.saves.told == c.author.clock })
+	stored, err := s.Load(t.Context(), doc, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := ystore.New(ystore.Limits{})
+	if _, err := body.Apply(stored.Body); err != nil {
+		t.Fatal(err)
+	}
+	if has := known(body.StateVector(), c.author.client); has != c.author.clock {
+		t.Errorf("the author was told that %d characters are saved, the store has %d", c.author.clock, has)
+	}
+	c.leave()
 }

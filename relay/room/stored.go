@@ -1,0 +1,76 @@
+package room
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wsnode/wsnode/relay/oplog"
+)
+
+// An app may have its clients told that their edits are saved only once the store has
+// them: then "saved" outlives the region's NATS as well. Such a question waits for the
+// history first, as all do (asks.go), and for the store then. Rooms in which nobody asks
+// so keep one number more, which is touched when something was stored.
+
+// storable reports whether a store keeps this life of the document. Callers hold mu.
+func (r *Room) storable() bool { return r.kept != nil && r.at.format() == oplog.Kept }
+
+// awaitStore tells whoever stores whether clients wait for that. Callers hold mu.
+func (r *Room) awaitStore() {
+	waits := len(r.unstored) > 0
+	if waits == r.awaited {
+		return
+	}
+	r.awaited = waits
+	if r.kept.Awaited != nil {
+		r.kept.Awaited(waits)
+	}
+}
+
+// hasStored notes that the store has every change up to a number, and tells those who
+// waited for it. Callers hold mu.
+func (r *Room) hasStored(number uint64) {
+	r.log.stored = max(r.log.stored, number)
+	answered := 0
+	for _, a := range r.unstored {
+		if a.number > r.log.stored {
+			break
+		}
+		answered++
+		r.tell(a)
+	}
+	r.unstored = append(r.unstored[:0], r.unstored[answered:]...)
+	r.awaitStore()
+}
+
+// noted is a number up to which everything was durable when the history was read: all of
+// it stands at or below a sequence, in one of the room's histories.
+type noted struct{ number, seq, life uint64 }
+
+// Reached finds out how far the store has what the room holds, when it is the room of
+// another pod that stores: from the history, in which that room says up to which sequence
+// it did. It changes nothing.
+func (r *Room) Reached(ctx context.Context) error {
+	r.mu.Lock()
+	now := noted{number: r.durable(), life: r.log.water.life}
+	subject := r.at.updates
+	r.mu.Unlock()
+	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte) {}, r.rooms.refuse)
+	if err != nil {
+		return fmt.Errorf("read how far %s is stored: %w", r.doc, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.at.updates != subject || r.log.water.life != now.life || found.Last == 0 {
+		return nil // another history, or a lost one, says nothing of this one's numbers
+	}
+	switch before := r.noted; {
+	case found.Clean():
+		r.hasStored(now.number)
+	case before.life == now.life && before.seq <= found.Stored:
+		r.hasStored(before.number)
+	}
+	now.seq = found.Changed
+	r.noted = now
+	return nil
+}
