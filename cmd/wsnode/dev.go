@@ -11,10 +11,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"text/tabwriter"
 	"time"
@@ -25,6 +25,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/devcluster"
 	"github.com/wsnode/wsnode/relay/natsd"
 	"github.com/wsnode/wsnode/relay/version"
 )
@@ -137,9 +138,8 @@ var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
 type dev struct {
 	flags   *devFlags
 	log     *slog.Logger
-	issuer  *authn.Issuer
+	cluster *devcluster.Cluster
 	tls     *tls.Config // nil: plain
-	regions []*devRegion
 	events  *devEvents
 	stores  openedStores
 	options relay.Options // what all nodes have in common
@@ -147,15 +147,6 @@ type dev struct {
 
 	temporary string        // folder of documents, removed at the end; empty: none
 	admin     *admin.Server // nil: switched off
-}
-
-type devRegion struct {
-	name  docid.Region
-	url   string
-	nats  *natsd.Server
-	nodes []*devNode
-	cut   atomic.Bool // from all registries
-	full  atomic.Bool // its history refuses edits
 }
 
 func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
@@ -168,14 +159,6 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	d := &dev{flags: f, log: log}
 	d.events = newDevEvents(d)
-	// RS256 is what most issuers sign with, and the fastest to verify.
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return err
-	}
-	if d.issuer, err = authn.NewIssuer(key, "wsnode dev"); err != nil {
-		return err
-	}
 	if f.tls {
 		if d.tls, err = ownCertificate(f.publicHost()); err != nil {
 			return err
@@ -208,74 +191,53 @@ func (f *devFlags) run(ctx context.Context, out io.Writer) (err error) {
 	return nil
 }
 
-// start runs the NATS servers, then the nodes, the regions at the same time.
+// start runs the regions.
 func (d *dev) start(ctx context.Context) error {
-	for i, name := range d.flags.regions {
-		r := &devRegion{name: docid.Region(name), url: d.flags.url(i, 0)}
-		d.regions = append(d.regions, r)
-		for j := range d.flags.nodes {
-			r.nodes = append(r.nodes, &devNode{
-				dev: d, region: r, id: docid.NodeID(fmt.Sprintf("%s-%d", name, j)), addr: d.flags.listenOn(i, j), url: d.flags.url(i, j),
-			})
-		}
+	// RS256 is what most issuers sign with, and the fastest to verify.
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return err
 	}
-	// Nobody shall wait for a NATS server to hear that a port is taken.
-	listeners := map[*devNode]net.Listener{}
-	for _, n := range d.nodes() {
-		l, err := listen("port", n.addr)
-		if err != nil {
-			for _, open := range listeners {
-				_ = open.Close()
-			}
-			return err
-		}
-		listeners[n] = l
+	o := devcluster.Options{
+		Nodes: d.flags.nodes, Licenses: licenseRegions, Log: d.log, Node: d.options, TLS: d.tls,
+		Each: d.settings, Listen: d.listen, Handler: d.endpoints, NATS: d.nats,
 	}
-	errs := make([]error, len(d.regions))
-	var wait sync.WaitGroup
-	for i, r := range d.regions {
-		wait.Go(func() { errs[i] = d.startNATS(r, d.flags.natsPort+i) })
+	for _, name := range d.flags.regions {
+		o.Regions = append(o.Regions, docid.Region(name))
 	}
-	wait.Wait()
-	err := errors.Join(errs...)
-	for _, n := range d.nodes() {
-		if err == nil {
-			err = n.start(ctx)
-		}
+	if o.Issuer, err = authn.NewIssuer(key, "wsnode dev"); err != nil {
+		return err
 	}
-	for _, n := range d.nodes() {
-		if err != nil {
-			_ = listeners[n].Close()
-			continue
-		}
-		n.listen(listeners[n])
-	}
-	return err
+	d.cluster = devcluster.New(o)
+	return d.cluster.Start(ctx)
 }
 
-func (d *dev) nodes() (all []*devNode) {
-	for _, r := range d.regions {
-		all = append(all, r.nodes...)
-	}
-	return all
+// settings are those of one node.
+func (d *dev) settings(n *devcluster.Node, o *relay.Options) {
+	o.Config.Grace = d.flags.grace
+	o.Config.Metrics, o.Config.Tenants = newMetrics(d.admin, n.ID, n.Region.Name), d.flags.admin.tenants
+	o.Config.Refused = func(doc docid.Document, code int, reason string) { d.events.refused(n, doc, code, reason) }
 }
 
-// startNATS runs a region's NATS. wsctl and the NATS tools reach it at the port,
-// or at a free one if the port is taken.
-func (d *dev) startNATS(r *devRegion, port int) error {
-	c := natsd.Config{Name: string(r.name), Log: d.log}
+func (d *dev) listen(region, node int) (net.Listener, string, error) {
+	l, err := listen("port", d.flags.listenOn(region, node))
+	return l, d.flags.url(region, node), err
+}
+
+// nats says how a region's NATS runs. wsctl and the NATS tools reach it at the port, or
+// at a free one if the port is taken.
+func (d *dev) nats(region int) natsd.Config {
+	var c natsd.Config
 	if d.flags.data != "" {
-		c.StoreDir = d.flags.data + string(os.PathSeparator) + string(r.name)
+		c.StoreDir = filepath.Join(d.flags.data, d.flags.regions[region])
 	}
-	c.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	c.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(d.flags.natsPort+region))
 	if l, err := net.Listen("tcp", c.Listen); err != nil {
 		c.Listen = "127.0.0.1:0"
 	} else {
 		_ = l.Close()
 	}
-	var err error
-	r.nats, err = natsd.Start(c)
-	return err
+	return c
 }
 
 // devStop is how long a dev mode that was told to end may take.
@@ -285,33 +247,23 @@ func (d *dev) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), devStop)
 	defer cancel()
 	d.events.close()
-	var wait sync.WaitGroup
-	for _, n := range d.nodes() {
-		wait.Go(func() {
-			if err := n.close(ctx); err != nil {
-				d.log.Debug("a node was stopped in a hurry", "node", n.id, "err", err)
-			}
-		})
-	}
-	wait.Wait()
-	for _, r := range d.regions {
-		if r.nats != nil {
-			wait.Go(r.nats.Close)
+	if d.cluster != nil {
+		if err := d.cluster.Close(ctx); err != nil {
+			d.log.Debug("not all nodes were done", "error", err)
 		}
 	}
-	wait.Wait()
 	return d.closeStores()
 }
 
 // describe prints what runs where.
 func (d *dev) describe(out io.Writer) {
-	base := "http" + strings.TrimPrefix(d.regions[0].url, "ws")
+	base := "http" + strings.TrimPrefix(d.cluster.Regions[0].URL, "ws")
 	fmt.Fprintf(out, "wsnode %s, development mode\n\n", version.Read().Version)
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "REGION\tNODE\tURL\tNATS")
-	for _, r := range d.regions {
-		for _, n := range r.nodes {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.name, n.id, n.url, r.nats.URL())
+	for _, r := range d.cluster.Regions {
+		for _, n := range r.Nodes {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Name, n.ID, n.URL, r.NATS.URL())
 		}
 	}
 	_ = w.Flush()
@@ -321,8 +273,8 @@ func (d *dev) describe(out io.Writer) {
 	if d.tls != nil {
 		curl = "curl -k"
 		fmt.Fprintln(out, "trust   browsers ask before they trust the certificate, some for every port:")
-		for _, n := range d.nodes() {
-			fmt.Fprintf(out, "        https%s/health\n", strings.TrimPrefix(n.url, "wss"))
+		for n := range d.cluster.Nodes {
+			fmt.Fprintf(out, "        https%s/health\n", strings.TrimPrefix(n.URL, "wss"))
 		}
 	}
 	fmt.Fprintf(out, "token   %s '%s/dev/token?tenant=dev&app=demo'\nwhere   %s '%s/discovery?documentName=todo' -H \"Authorization: Bearer $TOKEN\"\nend     Ctrl-C\n\nready\n", curl, base, curl, base)

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
-	"log/slog"
 	"net/http/httptest"
 	"net/url"
 	"slices"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/devcluster"
 	"github.com/wsnode/wsnode/relay/natsd"
 )
 
@@ -44,7 +43,7 @@ func TestBrowsersReachTheHostByItsName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dev{flags: f, regions: []*devRegion{{nodes: []*devNode{{addr: ":8080"}}}}}
+	d := &dev{flags: f, cluster: &devcluster.Cluster{Regions: []*devcluster.Region{{Nodes: []*devcluster.Node{{URL: "ws://annas-macbook.local:8080"}}}}}}
 	for host, want := range map[string]bool{"annas-macbook.local:8080": true, "evil.example:8080": false} {
 		r := httptest.NewRequest("POST", "/dev/sessions/drop", nil)
 		r.Host = host
@@ -60,12 +59,13 @@ func TestEndpointsSayWhatIsWrongWithARequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dev{flags: f}
-	d.events = newDevEvents(d)
-	if d.issuer, err = authn.NewIssuer(nil, "test"); err != nil {
+	issuer, err := authn.NewIssuer(nil, "test")
+	if err != nil {
 		t.Fatal(err)
 	}
-	endpoints := d.endpoints(&devNode{})
+	d := &dev{flags: f, cluster: &devcluster.Cluster{Issuer: issuer}}
+	d.events = newDevEvents(d)
+	endpoints := d.endpoints(&devcluster.Node{})
 	for _, c := range []struct {
 		method, url string
 		status      int
@@ -107,7 +107,7 @@ func TestCommandsThatDevModePrintsWorkWithItsCertificate(t *testing.T) {
 	}
 	defer nats.Close()
 	for command, certificate := range map[string]*tls.Config{"curl '": nil, "curl -k '": {}} {
-		d := &dev{flags: f, tls: certificate, regions: []*devRegion{{url: "ws://127.0.0.1:8080", nats: nats}}}
+		d := &dev{flags: f, tls: certificate, cluster: &devcluster.Cluster{Regions: []*devcluster.Region{{URL: "ws://127.0.0.1:8080", NATS: nats}}}}
 		var out strings.Builder
 		if d.describe(&out); strings.Count(out.String(), command) != 2 {
 			t.Errorf("expected %q twice: %s", command, out.String())
@@ -155,35 +155,6 @@ func TestATokenMayBeForSomeDocumentsOnly(t *testing.T) {
 		if _, granted := grant.Access(name); granted != want {
 			t.Errorf("%s: %v", name, granted)
 		}
-	}
-}
-
-func TestANodeThatWasDrainedFromOutsideStartsAgain(t *testing.T) {
-	f, err := flagsWithHost("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &dev{flags: f, log: slog.New(slog.DiscardHandler)}
-	if d.issuer, err = authn.NewIssuer(nil, "test"); err != nil {
-		t.Fatal(err)
-	}
-	r := &devRegion{name: "eu-central-1", url: "ws://127.0.0.1:1"}
-	n := &devNode{dev: d, region: r, id: "eu-central-1-0"}
-	r.nodes, d.regions = []*devNode{n}, []*devRegion{r}
-	if err := d.startNATS(r, 0); err != nil {
-		t.Fatal(err)
-	}
-	defer r.nats.Close()
-	if err := n.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = n.stop(context.Background()) }()
-	before := n.current()
-	if err := before.Drain(t.Context(), 0, 0); err != nil || n.state() != "draining" {
-		t.Fatalf("drained: %v, %s", err, n.state())
-	}
-	if err := n.start(t.Context()); err != nil || n.state() != "up" || n.current() == before {
-		t.Errorf("started again: %v, %s", err, n.state())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/devcluster"
 )
 
 // devEvents tells the playground what happens. It looks ten times a second, and
@@ -202,17 +203,17 @@ func (e *devEvents) once(ctx context.Context) {
 func (e *devEvents) present() map[docid.Document]devDocument {
 	documents := map[docid.Document]devDocument{}
 	for _, n := range e.dev.nodes() {
-		node := n.current()
+		node := n.Current()
 		if node == nil {
 			continue
 		}
 		for _, p := range node.Presence() {
 			d, ok := documents[p.Document]
 			if !ok {
-				d = describeDocument(p.Document, string(n.region.name))
+				d = describeDocument(p.Document, string(n.Region.Name))
 			}
-			if last := len(d.Nodes) - 1; last < 0 || d.Nodes[last].Node != string(n.id) {
-				d.Nodes = append(d.Nodes, devPresence{Node: string(n.id), Clients: []uint64{}})
+			if last := len(d.Nodes) - 1; last < 0 || d.Nodes[last].Node != string(n.ID) {
+				d.Nodes = append(d.Nodes, devPresence{Node: string(n.ID), Clients: []uint64{}})
 			}
 			at := &d.Nodes[len(d.Nodes)-1]
 			at.Sessions++
@@ -242,8 +243,8 @@ func (e *devEvents) expired(ctx context.Context, present map[docid.Document]devD
 	gone := map[docid.Document]bool{}
 	for _, d := range due {
 		for _, n := range e.dev.nodes() {
-			node := n.current()
-			if node == nil || n.region.cut.Load() {
+			node := n.Current()
+			if node == nil || n.Region.IsCut() {
 				continue
 			}
 			_, state, err := node.Lookup(ctx, d)
@@ -343,18 +344,18 @@ func (e *devEvents) listed(present map[docid.Document]devDocument, now time.Time
 }
 
 // refused is told by the nodes of every handshake that was turned away.
-func (e *devEvents) refused(n *devNode, doc docid.Document, code int, reason string) {
+func (e *devEvents) refused(n *devcluster.Node, doc docid.Document, code int, reason string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if to, redirected := strings.CutPrefix(reason, "REDIRECT:"); redirected {
-		for _, r := range e.dev.regions {
-			if to == r.url || strings.HasPrefix(to, r.url+"/") {
-				e.happened("redirected", doc.Name, "node", string(n.id), "to", string(r.name))
+		for _, r := range e.dev.cluster.Regions {
+			if to == r.URL || strings.HasPrefix(to, r.URL+"/") {
+				e.happened("redirected", doc.Name, "node", string(n.ID), "to", string(r.Name))
 			}
 		}
 		return
 	}
-	e.happened("refused", doc.Name, "node", string(n.id), "code", code, "reason", reason)
+	e.happened("refused", doc.Name, "node", string(n.ID), "code", code, "reason", reason)
 }
 
 // happened tells of one event. facts are names and values.

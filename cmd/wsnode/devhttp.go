@@ -16,6 +16,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/devcluster"
 )
 
 // The playground as it was built from its sources: running it needs no npm.
@@ -25,7 +26,7 @@ var playground embed.FS
 
 // endpoints puts the development endpoints (docs/dev-endpoints.md) in front of a
 // node.
-func (d *dev) endpoints(n *devNode) http.Handler {
+func (d *dev) endpoints(n *devcluster.Node) http.Handler {
 	pages, err := fs.Sub(playground, "playground/dist")
 	if err != nil {
 		panic(err) // the path above is a constant
@@ -103,9 +104,9 @@ func (d *dev) ownOrigin(origin, asked string) bool {
 	if !here {
 		return false
 	}
-	return slices.ContainsFunc(d.nodes(), func(n *devNode) bool {
-		_, port, err := net.SplitHostPort(n.addr)
-		return err == nil && u.Port() == port
+	return slices.ContainsFunc(d.nodes(), func(n *devcluster.Node) bool {
+		at, err := url.Parse(n.URL)
+		return err == nil && u.Port() == at.Port()
 	})
 }
 
@@ -125,6 +126,8 @@ func page(files http.Handler) http.Handler {
 		files.ServeHTTP(w, r)
 	})
 }
+
+func (d *dev) nodes() []*devcluster.Node { return slices.Collect(d.cluster.Nodes) }
 
 // topology is what runs where.
 type topology struct {
@@ -149,16 +152,16 @@ type topologyNode struct {
 
 func (d *dev) topology() topology {
 	t := topology{Grace: d.flags.grace.Seconds(), LicenseRegions: licenseRegions}
-	for _, r := range d.regions {
-		region := topologyRegion{Name: string(r.name), URL: r.url, Registry: "connected", History: "takes"}
-		if r.cut.Load() {
+	for _, r := range d.cluster.Regions {
+		region := topologyRegion{Name: string(r.Name), URL: r.URL, Registry: "connected", History: "takes"}
+		if r.IsCut() {
 			region.Registry = "cut"
 		}
-		if r.full.Load() {
+		if r.RefusesEdits() {
 			region.History = "refuses"
 		}
-		for _, n := range r.nodes {
-			region.Nodes = append(region.Nodes, topologyNode{string(n.id), n.url, n.state()})
+		for _, n := range r.Nodes {
+			region.Nodes = append(region.Nodes, topologyNode{string(n.ID), n.URL, string(n.State())})
 		}
 		t.Regions = append(t.Regions, region)
 	}
@@ -170,7 +173,7 @@ const stopOne = 5 * time.Second
 
 // steerNode stops and starts a node.
 func (d *dev) steerNode(w http.ResponseWriter, r *http.Request) {
-	i := slices.IndexFunc(d.nodes(), func(n *devNode) bool { return string(n.id) == r.PathValue("node") })
+	i := slices.IndexFunc(d.nodes(), func(n *devcluster.Node) bool { return string(n.ID) == r.PathValue("node") })
 	if i < 0 {
 		writeProblem(w, http.StatusNotFound, "not_found", "No such node")
 		return
@@ -181,17 +184,17 @@ func (d *dev) steerNode(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch what {
 	case "start ":
-		err = n.start(ctx)
+		err = n.Start(ctx)
 	case "stop ", "stop drain":
-		err = n.stop(ctx)
+		err = n.Stop(ctx)
 	case "stop kill":
-		n.kill()
+		n.Kill()
 	default:
 		writeProblem(w, http.StatusBadRequest, "bad_request", "Expected start, stop?how=drain or stop?how=kill")
 		return
 	}
 	if err != nil {
-		d.log.Warn("a node was steered, but not cleanly", "node", n.id, "what", what, "err", err)
+		d.log.Warn("a node was steered, but not cleanly", "node", n.ID, "what", what, "err", err)
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -199,21 +202,19 @@ func (d *dev) steerNode(w http.ResponseWriter, r *http.Request) {
 // steerRegion cuts a region from all registries and heals it, and has its history
 // refuse edits and take them again.
 func (d *dev) steerRegion(w http.ResponseWriter, r *http.Request) {
-	i := slices.IndexFunc(d.regions, func(region *devRegion) bool { return string(region.name) == r.PathValue("region") })
+	i := slices.IndexFunc(d.cluster.Regions, func(region *devcluster.Region) bool { return string(region.Name) == r.PathValue("region") })
 	if i < 0 {
 		writeProblem(w, http.StatusNotFound, "not_found", "No such region")
 		return
 	}
-	region := d.regions[i]
+	region := d.cluster.Regions[i]
 	switch r.PathValue("what") {
 	case "cut":
-		region.setCut(true)
+		region.Cut(true)
 	case "heal":
-		region.setCut(false)
+		region.Cut(false)
 	case "refuse", "take":
-		ctx, cancel := context.WithTimeout(r.Context(), historyTimeout)
-		defer cancel()
-		if err := region.setFull(ctx, r.PathValue("what") == "refuse"); err != nil {
+		if err := region.RefuseEdits(r.Context(), r.PathValue("what") == "refuse"); err != nil {
 			writeProblem(w, http.StatusInternalServerError, "failed", err.Error())
 			return
 		}
@@ -222,22 +223,6 @@ func (d *dev) steerRegion(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func (r *devRegion) setCut(cut bool) {
-	r.cut.Store(cut)
-	for _, n := range r.nodes {
-		n.mu.Lock()
-		registry := n.registry
-		n.mu.Unlock()
-		switch {
-		case registry == nil:
-		case cut:
-			registry.cut()
-		default:
-			registry.heal()
-		}
-	}
 }
 
 // drop cuts the sessions that match all that is asked for.
@@ -254,8 +239,8 @@ func (d *dev) drop(w http.ResponseWriter, r *http.Request) {
 	is := func(key, value string) bool { return !q.Has(key) || q.Get(key) == value }
 	dropped := 0
 	for _, n := range d.nodes() {
-		node := n.current()
-		if node == nil || !is("node", string(n.id)) {
+		node := n.Current()
+		if node == nil || !is("node", string(n.ID)) {
 			continue
 		}
 		dropped += node.Cut(func(p relay.Presence) bool {

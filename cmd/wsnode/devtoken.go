@@ -17,7 +17,7 @@ import (
 
 func (d *dev) jwks(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	_, _ = w.Write(d.issuer.JWKS())
+	_, _ = w.Write(d.cluster.Issuer.JWKS())
 }
 
 // token issues a token to whoever asks.
@@ -25,7 +25,7 @@ func (d *dev) token(w http.ResponseWriter, r *http.Request) {
 	subject, err := devSubject(r.URL.Query())
 	if err == nil {
 		var token string
-		if token, err = d.issuer.Mint(subject); err == nil {
+		if token, err = d.cluster.Issuer.Mint(subject); err == nil {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			_, _ = w.Write([]byte(token))
 			return

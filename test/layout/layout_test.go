@@ -55,6 +55,8 @@ var mayImport = map[string][]string{
 	"relay/awareness": nil,
 	"relay/storage":   {"docid"},
 	"relay/natsd":     nil, // imported by cmd and tests only
+	// For the command and for tests of whoever embeds a node.
+	"relay/devcluster": {"authn", "docid", "kvpin", "relay", "relay/bus", "relay/history", "relay/natsd"},
 
 	"relay/closecode/tables":   {"relay/closecode"}, // for go generate only
 	"relay/closecode/generate": {"relay/closecode/tables"},

@@ -1,4 +1,4 @@
-package main
+package devcluster
 
 import (
 	"context"
@@ -17,16 +17,17 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 )
 
-// devNode is a node that can be stopped and started again. Its port stays open
-// all the time, since the playground must outlive what it does.
-type devNode struct {
-	dev    *dev
-	region *devRegion
-	id     docid.NodeID
-	addr   string // what it listens on
-	url    string
-	server *relay.Server
-	served chan error
+// Node is a node that can be stopped and started again. Its port stays open all the
+// time; while the node is stopped, connections are cut as if nobody listened.
+type Node struct {
+	ID     docid.NodeID
+	URL    string // under which clients reach it
+	Region *Region
+
+	cluster  *Cluster
+	listener net.Listener // until it is served
+	server   *relay.Server
+	served   chan error
 
 	changing sync.Mutex // held while the node is started or stopped
 
@@ -37,64 +38,79 @@ type devNode struct {
 	nats     *link // to the region
 }
 
-// listen serves the node's port until close.
-func (n *devNode) listen(l net.Listener) {
-	n.server, n.served = relay.NewServer(n.dev.endpoints(n), relay.ServerConfig{Log: n.dev.log}), make(chan error, 1)
-	go func() { n.served <- n.server.Serve(l, n.dev.tls) }()
+// serve serves the node's port until close.
+func (n *Node) serve() {
+	var h http.Handler = n
+	if n.cluster.options.Handler != nil {
+		h = n.cluster.options.Handler(n)
+	}
+	n.server, n.served = relay.NewServer(h, relay.ServerConfig{Log: n.cluster.log}), make(chan error, 1)
+	go func() { n.served <- n.server.Serve(n.listener, n.cluster.options.TLS) }()
 }
 
-// current returns the running node, nil while it is stopped.
-func (n *devNode) current() *relay.Node {
+// State is what a node does.
+type State string
+
+// The states of a node.
+const (
+	Up       State = "up"
+	Draining State = "draining" // or stopping
+	Down     State = "down"
+)
+
+// Current returns the running node, nil while it is stopped.
+func (n *Node) Current() *relay.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.node
 }
 
-func (n *devNode) state() string {
+func (n *Node) State() State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
 	case n.node == nil:
-		return "down"
+		return Down
 	case n.stopping || n.node.Draining(): // by us, or by wsctl
-		return "draining"
+		return Draining
 	}
-	return "up"
+	return Up
 }
 
-// start starts the node under a new lease, if it is stopped. One that wsctl has
+// Start starts the node under a new lease, if it is stopped. One that wsctl has
 // drained is stopped first.
-func (n *devNode) start(ctx context.Context) error {
+func (n *Node) Start(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	switch n.state() {
-	case "up":
+	switch n.State() {
+	case Up:
 		return nil
-	case "draining":
+	case Draining:
 		if err := n.end(ctx); err != nil {
 			return err
 		}
 	}
-	d := n.dev
-	verifier, err := authn.New(authn.Config{KeySet: d.issuer.JWKS(), Log: d.log})
+	c := n.cluster
+	verifier, err := authn.New(authn.Config{KeySet: c.Issuer.JWKS(), Log: c.log})
 	if err != nil {
 		return err
 	}
 	// The registries of all license regions are on the first region's NATS.
-	registry, region := newLink(d.regions[0].nats), newLink(n.region.nats)
-	if n.region.cut.Load() {
+	registry, region := newLink(c.Regions[0].NATS), newLink(n.Region.NATS)
+	if n.Region.cut.Load() {
 		registry.cut()
 	}
 	registries := map[docid.LicenseRegion]kvpin.Source{}
-	for _, license := range licenseRegions {
+	for _, license := range c.options.Licenses {
 		registries[license] = kvpin.Source{Create: true, Options: []nats.Option{nats.InProcessServer(registry)}}
 	}
-	o := d.options
-	o.Config.Region, o.Config.Node, o.Config.Log = n.region.name, n.id, d.log.With("node", n.id)
-	o.Config.Verifier, o.Config.Grace = verifier, d.flags.grace
-	o.Config.Metrics, o.Config.Tenants = newMetrics(d.admin, n.id, n.region.name), d.flags.admin.tenants
-	o.Config.Refused = func(doc docid.Document, code int, reason string) { d.events.refused(n, doc, code, reason) }
-	o.PublicURL, o.NATS, o.Registries = n.region.url, bus.ConnectConfig{InProcess: region}, registries
+	o := c.options.Node
+	o.Config.Region, o.Config.Node, o.Config.Log = n.Region.Name, n.ID, c.log.With("node", n.ID)
+	o.Config.Verifier = verifier
+	o.PublicURL, o.NATS, o.Registries = n.Region.URL, bus.ConnectConfig{InProcess: region}, registries
+	if c.options.Each != nil {
+		c.options.Each(n, &o)
+	}
 	node, err := relay.Start(ctx, o)
 	if err != nil {
 		return err
@@ -105,15 +121,15 @@ func (n *devNode) start(ctx context.Context) error {
 	return nil
 }
 
-// stop ends the node as SIGTERM does, and returns when it has ended.
-func (n *devNode) stop(ctx context.Context) error {
+// Stop ends the node as SIGTERM does, and returns when it has ended.
+func (n *Node) Stop(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	return n.end(ctx)
 }
 
-// end is stop for callers that hold changing.
-func (n *devNode) end(ctx context.Context) error {
+// end is Stop for callers that hold changing.
+func (n *Node) end(ctx context.Context) error {
 	n.mu.Lock()
 	node := n.node
 	n.stopping = node != nil
@@ -131,9 +147,9 @@ func (n *devNode) end(ctx context.Context) error {
 // killTimeout bounds the clearing up behind a killed node.
 const killTimeout = 200 * time.Millisecond
 
-// kill ends the node as SIGKILL does: its links are cut first, so that it can
+// Kill ends the node as SIGKILL does: its links are cut first, so that it can
 // give nothing back, and its sessions without a close frame.
-func (n *devNode) kill() {
+func (n *Node) Kill() {
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	n.mu.Lock()
@@ -154,18 +170,20 @@ func (n *devNode) kill() {
 }
 
 // close ends the node and its port.
-func (n *devNode) close(ctx context.Context) error {
+func (n *Node) close(ctx context.Context) error {
 	var errs []error
 	if n.server != nil {
 		errs = append(errs, n.server.Close(ctx), <-n.served)
+	} else {
+		errs = append(errs, n.listener.Close())
 	}
-	return errors.Join(append(errs, n.stop(ctx))...)
+	return errors.Join(append(errs, n.Stop(ctx))...)
 }
 
 // ServeHTTP passes on to the node; while it is stopped, connections are cut as if
 // nobody listened.
-func (n *devNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if node := n.current(); node != nil {
+func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if node := n.Current(); node != nil {
 		node.ServeHTTP(w, r)
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package devcluster
 
 import (
 	"context"
@@ -14,10 +14,12 @@ import (
 // historyTimeout bounds how long a region's streams may take to be changed.
 const historyTimeout = 5 * time.Second
 
-// setFull makes the region's history streams full, so that they refuse every append
+// RefuseEdits makes the region's history streams full, so that they refuse every append
 // as a full disk would, or takes their limit away again.
-func (r *devRegion) setFull(ctx context.Context, full bool) error {
-	nc, err := nats.Connect("", nats.InProcessServer(r.nats))
+func (r *Region) RefuseEdits(ctx context.Context, refuse bool) error {
+	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
+	defer cancel()
+	nc, err := nats.Connect("", nats.InProcessServer(r.NATS))
 	if err != nil {
 		return err
 	}
@@ -27,7 +29,7 @@ func (r *devRegion) setFull(ctx context.Context, full bool) error {
 		return err
 	}
 	limit := int64(-1)
-	if full {
+	if refuse {
 		limit = 1
 	}
 	var errs []error
@@ -37,7 +39,7 @@ func (r *devRegion) setFull(ctx context.Context, full bool) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	r.full.Store(full)
+	r.full.Store(refuse)
 	return nil
 }
 
@@ -59,3 +61,26 @@ func limitStreams(ctx context.Context, js jetstream.JetStream, name func(shard i
 		}
 	}
 }
+
+// RefusesEdits reports whether RefuseEdits has made it so.
+func (r *Region) RefusesEdits() bool { return r.full.Load() }
+
+// Cut cuts the region's nodes off from all registries, or connects them again.
+func (r *Region) Cut(cut bool) {
+	r.cut.Store(cut)
+	for _, n := range r.Nodes {
+		n.mu.Lock()
+		registry := n.registry
+		n.mu.Unlock()
+		switch {
+		case registry == nil:
+		case cut:
+			registry.cut()
+		default:
+			registry.heal()
+		}
+	}
+}
+
+// IsCut reports whether Cut has made it so.
+func (r *Region) IsCut() bool { return r.cut.Load() }
