@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wsnode/wsnode/test/load"
+	"github.com/wsnode/wsnode/clients/load"
 )
 
 // A benchScenario is one way to put a server under load.

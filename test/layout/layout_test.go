@@ -68,6 +68,8 @@ var mayImport = map[string][]string{
 	"relay/storage/open":        {"docid", "relay/storage", "relay/storage/file", "relay/storage/s3", "relay/storage/postgres", "relay/storage/http"},
 	"relay/storage/storagetest": {"docid", "relay/storage"},
 
+	// For commands and tests only.
+	"clients/load": nil,
 	// For commands and tests only: it looks at what a node would be made of.
 	"relay/preflight": {
 		"authn", "docid", "kvpin", "natsconn", "relay/bus", "relay/control", "relay/history", "relay/oplog", "relay/overload", "relay/storage",

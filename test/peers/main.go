@@ -21,7 +21,7 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/wsnode/wsnode/test/load"
+	"github.com/wsnode/wsnode/clients/load"
 )
 
 func main() {

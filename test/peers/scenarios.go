@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/wsnode/wsnode/test/load"
+	"github.com/wsnode/wsnode/clients/load"
 )
 
 // A scenario is measured against every server, or against those with one node only.

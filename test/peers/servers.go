@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wsnode/wsnode/test/load"
+	"github.com/wsnode/wsnode/clients/load"
 	"github.com/wsnode/wsnode/test/ports"
 )
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wsnode/wsnode/test/load"
+	"github.com/wsnode/wsnode/clients/load"
 )
 
 // patience bounds what must happen on a busy machine.

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/clients/load"
 	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
-	"github.com/wsnode/wsnode/test/load"
 )
 
 // TestUnfinishedDocumentsDoNotFillTheMemory is about clients with good tokens that send

@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/clients/load"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
-	"github.com/wsnode/wsnode/test/load"
 )
 
 // rollout is how large a rolling restart is.

@@ -7,11 +7,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/wsnode/wsnode/clients/load"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
-	"github.com/wsnode/wsnode/test/load"
 )
 
 // region is one whose nodes are replaced one by one.

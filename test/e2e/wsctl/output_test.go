@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wsnode/wsnode/clients/load"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
-	"github.com/wsnode/wsnode/test/load"
 )
 
 // figure is a number with its unit beside it: in tables and JSON the unit stands

@@ -1,5 +1,5 @@
 // Makes yjs.json: random concurrent typing by Yjs itself, for the tests of Text.
-// Run in test/peers, where Yjs is installed: node ../load/testdata/make.mjs > ../load/testdata/yjs.json
+// Run in test/peers, where Yjs is installed: node ../../clients/load/testdata/make.mjs > ../../clients/load/testdata/yjs.json
 import { createRequire } from 'node:module'
 const Y = createRequire(process.cwd() + '/')('yjs')
 
