@@ -68,16 +68,8 @@ func (c *cli) listDocsCommand() *cobra.Command {
 				return err
 			}
 			ctx := cmd.Context()
-			return c.withFleet(func(fl *fleet) error {
-				return c.repeat(ctx, &w, func() error {
-					nodes, err := fl.some(ctx, f.nodes)
-					if len(nodes) == 0 {
-						return err
-					}
-					return errors.Join(err, printRows(c, documentColumns, each(nodes, func(n node) iter.Seq2[control.DocumentRow, error] {
-						return n.Documents(ctx, n.Node, filter)
-					}, newDocumentRow)))
-				})
+			return listNodes(ctx, c, &w, f.nodes, documentColumns, func(nodes []node) iter.Seq2[documentRow, error] {
+				return each(nodes, func(n node) iter.Seq2[control.DocumentRow, error] { return n.Documents(ctx, n.Node, filter) }, newDocumentRow)
 			})
 		},
 	}

@@ -158,16 +158,7 @@ func (c *cli) listNodesCommand() *cobra.Command {
 					if len(rows) == 0 {
 						return err
 					}
-					return printRows(c, nodeColumns, func(yield func(nodeRow, error) bool) {
-						for _, row := range rows {
-							if !yield(row, nil) {
-								return
-							}
-						}
-						if err != nil {
-							yield(nodeRow{}, err)
-						}
-					})
+					return printRows(c, nodeColumns, inMemory(rows, err))
 				})
 			})
 		},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"strings"
 	"time"
@@ -85,23 +84,17 @@ remembers the last 1000 since its start.`,
 				return err
 			}
 			ctx := cmd.Context()
-			return c.withFleet(func(fl *fleet) error {
-				return c.repeat(ctx, &w, func() error {
-					nodes, err := fl.some(ctx, f.nodes)
-					if len(nodes) == 0 {
-						return err
-					}
-					return errors.Join(err, printRows(c, refusalColumns, func(yield func(refusalRow, error) bool) {
-						for row, err := range refusals(ctx, nodes, map[string]uint64{}) {
-							if err == nil && !f.takes(row) {
-								continue
-							}
-							if !yield(row, err) {
-								return
-							}
+			return listNodes(ctx, c, &w, f.nodes, refusalColumns, func(nodes []node) iter.Seq2[refusalRow, error] {
+				return func(yield func(refusalRow, error) bool) {
+					for row, err := range refusals(ctx, nodes, map[string]uint64{}) {
+						if err == nil && !f.takes(row) {
+							continue
 						}
-					}))
-				})
+						if !yield(row, err) {
+							return
+						}
+					}
+				}
 			})
 		},
 	}

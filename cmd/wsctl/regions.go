@@ -60,16 +60,7 @@ func (c *cli) listRegionsCommand() *cobra.Command {
 			err := c.withRegistries(ctx, func(r *registries) error {
 				return c.repeat(ctx, &w, func() error {
 					rows, err := r.regions(ctx)
-					return printRows(c, regionColumns, func(yield func(regionRow, error) bool) {
-						for _, row := range rows {
-							if !yield(row, nil) {
-								return
-							}
-						}
-						if err != nil {
-							yield(regionRow{}, err)
-						}
-					})
+					return printRows(c, regionColumns, inMemory(rows, err))
 				})
 			})
 			if w.watch {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -137,15 +136,7 @@ func (c *cli) listSessionsCommand() *cobra.Command {
 				return err
 			}
 			ctx := cmd.Context()
-			return c.withFleet(func(fl *fleet) error {
-				return c.repeat(ctx, &w, func() error {
-					nodes, err := fl.some(ctx, f.nodes)
-					if len(nodes) == 0 {
-						return err
-					}
-					return errors.Join(err, printRows(c, sessionColumns, sessionsOf(ctx, nodes, filter)))
-				})
-			})
+			return listNodes(ctx, c, &w, f.nodes, sessionColumns, func(nodes []node) iter.Seq2[sessionRow, error] { return sessionsOf(ctx, nodes, filter) })
 		},
 	}
 	f.register(c, cmd)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"time"
 
@@ -41,6 +42,35 @@ func (c *cli) repeat(ctx context.Context, f *watchFlags, list func() error) erro
 		first = false
 		return list()
 	})
+}
+
+// listNodes prints what the nodes of these names say, of all without names, once or again
+// and again.
+func listNodes[T any](ctx context.Context, c *cli, w *watchFlags, names []string, columns []column[T], rows func([]node) iter.Seq2[T, error]) error {
+	return c.withFleet(func(fl *fleet) error {
+		return c.repeat(ctx, w, func() error {
+			nodes, err := fl.some(ctx, names)
+			if len(nodes) == 0 {
+				return err
+			}
+			return errors.Join(err, printRows(c, columns, rows(nodes)))
+		})
+	})
+}
+
+// inMemory are rows that were collected, and what went wrong with others.
+func inMemory[T any](rows []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, row := range rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, err)
+		}
+	}
 }
 
 // clearScreen moves to the upper left corner of a terminal and clears it.
