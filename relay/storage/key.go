@@ -14,12 +14,12 @@ import (
 // times 64 of tenant and app, the name, slashes and extension. Object stores take
 // 1,024 bytes; the rest is left to the operator's prefix, which has at most
 // MaxPrefix bytes, and to what may stand around the key of an older version. A name
-// has 240 bytes, since many a store that speaks S3 keeps objects as files, whose names
+// has 200 bytes, since many a store that speaks S3 keeps objects as files, whose names
 // have 255.
 const (
 	MaxKey    = 64 + 2*3*64 + 3 + maxName + len(Extension)
 	MaxPrefix = 128
-	maxName   = 240
+	maxName   = 200
 )
 
 // Extension ends the key of a body.
@@ -31,7 +31,7 @@ const Extension = ".yjs"
 // and the SHA-256 of the whole name, which no name that was not cut can, since
 // '=' never follows '=' there.
 type Spelling struct {
-	MaxName   int  // bytes of an escaped name; 0 is 240
+	MaxName   int  // bytes of an escaped name; 0 is 200
 	LowerCase bool // escape upper-case letters, for file systems that fold case
 }
 
