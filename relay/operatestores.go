@@ -127,9 +127,15 @@ func (n *Node) Stored(ctx context.Context, d control.Document) (control.Stored, 
 	return s, nil
 }
 
-// Fetch returns the stored body of a document.
-func (n *Node) Fetch(ctx context.Context, d control.Document) ([]byte, error) {
-	stored, done, err := n.stored.Get(ctx, d.Docname())
+// Fetch returns the stored body of a document, or a former one.
+func (n *Node) Fetch(ctx context.Context, d control.Document, version string) ([]byte, error) {
+	get := n.stored.Get
+	if version != "" {
+		get = func(ctx context.Context, d docid.Document) (storage.Stored, func(), error) {
+			return n.stored.GetVersion(ctx, d, version)
+		}
+	}
+	stored, done, err := get(ctx, d.Docname())
 	if err != nil {
 		return nil, storeError(err)
 	}
@@ -197,6 +203,31 @@ func (n *Node) StoreDelete(ctx context.Context, d control.Document) (control.Sto
 	return control.StoreResult{Outcome: string(result.Outcome), Version: string(result.Version)}, nil
 }
 
+// StoreVersions lists the former bodies of a document.
+func (n *Node) StoreVersions(ctx context.Context, d control.Document) ([]control.StoreVersion, error) {
+	copies, err := n.stored.Versions(ctx, d.Docname())
+	if err != nil {
+		return nil, storeError(err)
+	}
+	versions := make([]control.StoreVersion, 0, len(copies))
+	for _, c := range copies {
+		versions = append(versions, control.StoreVersion{ID: c.ID, Time: c.Time, Replaced: c.Replaced, Size: c.Size})
+	}
+	return versions, nil
+}
+
+// StoreErase removes the former bodies of a document that is deleted.
+func (n *Node) StoreErase(ctx context.Context, d control.Document) (control.StoreErased, error) {
+	removed, err := n.stored.Erase(ctx, d.Docname())
+	if errors.Is(err, storage.ErrNoCopies) {
+		return control.StoreErased{Detail: err.Error()}, nil
+	}
+	if err != nil {
+		return control.StoreErased{}, storeError(err)
+	}
+	return control.StoreErased{Versions: removed}, nil
+}
+
 // storeError says to an operator what went wrong, and whether it can go well later.
 func storeError(err error) error {
 	code := control.CodeUnavailable
@@ -206,7 +237,7 @@ func storeError(err error) error {
 		code = control.CodeNotFound
 	case errors.Is(err, storage.ErrDeleted):
 		code = control.CodeGone
-	case errors.As(err, &live), errors.Is(err, docs.ErrExists), errors.Is(err, storage.ErrConflict):
+	case errors.As(err, &live), errors.Is(err, docs.ErrExists), errors.Is(err, docs.ErrNotDeleted), errors.Is(err, storage.ErrConflict):
 		code = control.CodeConflict
 	case errors.Is(err, docs.ErrNotUpdate), errors.Is(err, docs.ErrKeepsDeleted), errors.Is(err, errors.ErrUnsupported):
 		code = control.CodeWrong

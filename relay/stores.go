@@ -164,6 +164,7 @@ func (p *settling) run(ctx context.Context) {
 			p.settle(ctx, license, g)
 			g.Run(ctx)
 		})
+		tasks.Go(func() { expireVersions(ctx, license, g, p.log) })
 	}
 	tasks.Wait()
 }

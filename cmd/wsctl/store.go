@@ -19,7 +19,7 @@ import (
 
 func (c *cli) storeCommand() *cobra.Command {
 	return noun("store", "Where documents are kept after their last user", []*cobra.Command{
-		c.checkStoreCommand(), c.listStoreCommand(), c.getStoreCommand(), c.exportStoreCommand(),
+		c.checkStoreCommand(), c.listStoreCommand(), c.getStoreCommand(), c.versionsStoreCommand(), c.exportStoreCommand(),
 	}, []*cobra.Command{
 		c.initStoreCommand(), c.forgetStoreCommand(), c.putStoreCommand(), c.deleteStoreCommand(), c.importStoreCommand(),
 	})
@@ -318,13 +318,18 @@ func (c *cli) storeDocCommand(use, short string, args []string, run func(cmd *co
 func (c *cli) getStoreCommand() *cobra.Command {
 	var file string
 	var force bool
+	var v versionFlags
 	cmd := c.storeDocCommand("get DOCUMENT", "Write what is stored of a document to a file that Y.applyUpdate reads", []string{"DOCUMENT"},
 		func(cmd *cobra.Command, n storeNode, d control.Document, _ []string) error {
+			version, err := v.find(cmd.Context(), n, d)
+			if err != nil {
+				return err
+			}
 			fetch := func(w io.Writer) error {
 				p := c.progress("read", d.String())
 				defer p.end()
 				done := 0
-				return n.Fetch(cmd.Context(), n.Node, d, func(part []byte, size int) error {
+				return n.Fetch(cmd.Context(), n.Node, d, version, func(part []byte, size int) error {
 					done += len(part)
 					p.bytes(done, size)
 					_, err := w.Write(part)
@@ -332,7 +337,6 @@ func (c *cli) getStoreCommand() *cobra.Command {
 				})
 			}
 			var size int64
-			var err error
 			if file == "-" {
 				err = fetch(c.out)
 			} else if size, err = writeFile(file, force, fetch); err == nil {
@@ -345,6 +349,7 @@ func (c *cli) getStoreCommand() *cobra.Command {
 		})
 	cmd.Flags().StringVarP(&file, "file", "f", "-", "file to write; - is standard output")
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite the file if it exists")
+	v.register(cmd)
 	return cmd
 }
 
@@ -431,6 +436,7 @@ func (c *cli) printResult(d control.Document, r control.StoreResult, dry bool) e
 
 func (c *cli) deleteStoreCommand() *cobra.Command {
 	var sure confirmFlag
+	var erase bool
 	cmd := c.storeDocCommand("delete DOCUMENT", "Delete a stored document", []string{"DOCUMENT"},
 		func(cmd *cobra.Command, n storeNode, d control.Document, _ []string) error {
 			if err := c.confirm(&sure, "Delete %s? Clients that come back with it are told that it is deleted.", d); err != nil {
@@ -440,13 +446,17 @@ func (c *cli) deleteStoreCommand() *cobra.Command {
 			if err != nil {
 				return whatInstead(err, d)
 			}
-			return c.printResult(d, result, false)
+			if err := c.printResult(d, result, false); err != nil || !erase {
+				return err
+			}
+			return c.erase(cmd.Context(), n, d)
 		})
 	cmd.Long = `Put a tombstone in the place of a document that is not live. Clients that were away
 and still have it are not let in with it; wsctl store put --undelete brings the
-name back. Copies elsewhere, such as versions that the bucket keeps, backups, and
-those of browsers, are out of reach.`
+name back. Its former versions stay, with what was there last, unless --erase is
+given. Backups and copies in browsers are out of reach. It can be repeated.`
 	sure.register(cmd)
+	cmd.Flags().BoolVar(&erase, "erase", false, "remove its former versions, too")
 	return cmd
 }
 

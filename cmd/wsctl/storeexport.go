@@ -114,7 +114,7 @@ func (c *cli) export(ctx context.Context, nodes []storeNode, s *selectFlags, out
 			continue
 		}
 		var body bytes.Buffer
-		err := e.Fetch(ctx, e.Node, e.Document, func(part []byte, _ int) error { _, err := body.Write(part); return err })
+		err := e.Fetch(ctx, e.Node, e.Document, "", func(part []byte, _ int) error { _, err := body.Write(part); return err })
 		if isGone(err) { // deleted meanwhile
 			written--
 			continue

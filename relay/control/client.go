@@ -174,12 +174,11 @@ func (c *Client) Stat(ctx context.Context, node string, d Document) (DocumentSta
 // Export fetches the state of a document as one Yjs update, calling write with
 // part after part.
 func (c *Client) Export(ctx context.Context, node string, d Document, write func([]byte) error) error {
-	return c.parts(ctx, ExportVerb, node, d, func(part []byte, _ int) error { return write(part) })
+	return c.parts(ctx, ExportVerb, node, ExportRequest{Document: d}, func(part []byte, _ int) error { return write(part) })
 }
 
 // parts fetches what a node hands out part by part, and its size.
-func (c *Client) parts(ctx context.Context, verb, node string, d Document, write func([]byte, int) error) error {
-	r := ExportRequest{Document: d}
+func (c *Client) parts(ctx context.Context, verb, node string, r ExportRequest, write func([]byte, int) error) error {
 	for {
 		part, err := ask[Export](ctx, c, verb, node, r)
 		if err != nil {

@@ -27,9 +27,36 @@ func (c *Client) Stored(ctx context.Context, node string, d Document) (Stored, e
 	return ask[Stored](ctx, c.patient(), StoredVerb, node, StatRequest{d})
 }
 
-// Fetch reads the stored body of a document, calling write with part after part.
-func (c *Client) Fetch(ctx context.Context, node string, d Document, write func(part []byte, size int) error) error {
-	return c.patient().parts(ctx, FetchVerb, node, d, write)
+// Fetch reads the stored body of a document, or a former one, calling write with part
+// after part.
+func (c *Client) Fetch(ctx context.Context, node string, d Document, version string, write func(part []byte, size int) error) error {
+	return c.patient().parts(ctx, FetchVerb, node, ExportRequest{Document: d, Version: version}, write)
+}
+
+// StoreVersions lists the former bodies of a document, the newest first.
+func (c *Client) StoreVersions(ctx context.Context, node string, d Document) iter.Seq2[StoreVersion, error] {
+	return func(yield func(StoreVersion, error) bool) {
+		for from := 0; ; {
+			page, err := ask[StoreVersionsPage](ctx, c.patient(), VersionsVerb, node, StoreVersionsRequest{d, from})
+			if err != nil {
+				yield(StoreVersion{}, err)
+				return
+			}
+			for _, row := range page.Rows {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if from = page.Next; from == 0 {
+				return
+			}
+		}
+	}
+}
+
+// StoreErase removes the former bodies of a document that is deleted.
+func (c *Client) StoreErase(ctx context.Context, node string, d Document) (StoreErased, error) {
+	return ask[StoreErased](ctx, c.patient(), EraseVerb, node, StatRequest{d})
 }
 
 // StoreList streams what a node's store has.

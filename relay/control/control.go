@@ -49,7 +49,7 @@ const (
 func Subject(verb, node string) string {
 	prefix := ReadPrefix
 	switch verb {
-	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, StoreNameVerb:
+	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, EraseVerb, StoreNameVerb:
 		prefix = ChangePrefix
 	}
 	return prefix + "." + verb + "." + node
@@ -370,6 +370,7 @@ type ExportRequest struct {
 	Document Document `json:"document,omitzero"`
 	Export   uint64   `json:"export,omitempty"`
 	Offset   int      `json:"offset,omitempty"`
+	Version  string   `json:"version,omitempty"` // a former body of a store; empty: the present one
 }
 
 // Export is a part of a document's state as one Yjs update.

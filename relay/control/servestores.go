@@ -17,6 +17,14 @@ func (s *Server) storeEndpoints() map[string]endpoint {
 			r.Limit = min(clampRows(r.Limit), max(s.room()/longestEntry, 1))
 			return n.StoreList(ctx, r)
 		}),
+		VersionsVerb: with(s.versions),
+		EraseVerb: with(func(ctx context.Context, r StatRequest) (any, error) {
+			erased, err := n.StoreErase(ctx, r.Document)
+			if err == nil {
+				s.log.Warn("an operator erased the versions of a document", "document", r.Document.String(), "versions", erased.Versions)
+			}
+			return erased, err
+		}),
 		SaveVerb: with(func(ctx context.Context, r StatRequest) (any, error) {
 			kept, err := n.Save(ctx, r.Document)
 			if err == nil {
@@ -55,7 +63,27 @@ const (
 
 // fetch hands out a stored body part by part, as export does.
 func (s *Server) fetch(ctx context.Context, r ExportRequest) (any, error) {
-	return s.parts(r, func() ([]byte, error) { return s.node.Fetch(ctx, r.Document) })
+	return s.parts(r, func() ([]byte, error) { return s.node.Fetch(ctx, r.Document, r.Version) })
+}
+
+// longestVersion is more than a row of a listing of versions takes.
+const longestVersion = 1 << 9
+
+// versions lists former bodies, as many as an answer holds. They may change between two
+// pages: an operator sees one twice then, or misses one that was just made.
+func (s *Server) versions(ctx context.Context, r StoreVersionsRequest) (any, error) {
+	all, err := s.node.StoreVersions(ctx, r.Document)
+	if err != nil {
+		return nil, err
+	}
+	if r.From < 0 || r.From > len(all) {
+		return StoreVersionsPage{}, nil
+	}
+	p := StoreVersionsPage{Rows: all[r.From:]}
+	if most := max(s.room()/longestVersion, 1); len(p.Rows) > most {
+		p.Rows, p.Next = p.Rows[:most], r.From+most
+	}
+	return p, nil
 }
 
 // put takes an update part by part.

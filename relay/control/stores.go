@@ -7,15 +7,17 @@ import (
 	"github.com/wsnode/wsnode/docid"
 )
 
-// The endpoints of stores. Those after StoreListVerb change something.
+// The endpoints of stores. Those after VersionsVerb change something.
 const (
 	StoresVerb    = "stores"
 	StoredVerb    = "stored"
 	FetchVerb     = "fetch"
 	StoreListVerb = "storelist"
+	VersionsVerb  = "storeversions"
 	SaveVerb      = "save"
 	StorePutVerb  = "storeput"
 	StoreDelVerb  = "storedelete"
+	EraseVerb     = "storeerase"
 	StoreNameVerb = "storename"
 )
 
@@ -26,13 +28,18 @@ type Stores interface {
 	Stores(ctx context.Context, check bool) []StoreState
 	// Stored says what the store has of a document.
 	Stored(ctx context.Context, d Document) (Stored, error)
-	// Fetch returns the stored body of a document, which must not be changed.
-	Fetch(ctx context.Context, d Document) ([]byte, error)
+	// Fetch returns the stored body of a document, or a former one that StoreVersions
+	// has listed. It must not be changed.
+	Fetch(ctx context.Context, d Document, version string) ([]byte, error)
+	// StoreVersions lists the former bodies of a document, the newest first.
+	StoreVersions(ctx context.Context, d Document) ([]StoreVersion, error)
 	StoreList(ctx context.Context, r StoreListRequest) (StoreListPage, error)
 	// Save has the store keep a document that is open here now.
 	Save(ctx context.Context, d Document) (Kept, error)
 	StorePut(ctx context.Context, r StorePutRequest, update []byte) (StoreResult, error)
 	StoreDelete(ctx context.Context, d Document) (StoreResult, error)
+	// StoreErase removes the former bodies of a document that is deleted.
+	StoreErase(ctx context.Context, d Document) (StoreErased, error)
 	// StoreName makes the store of a license region this installation's.
 	StoreName(ctx context.Context, r StoreNameRequest) (StoreState, error)
 	// MaxPut is the largest update that StorePut takes.
@@ -138,6 +145,33 @@ type StoreResult struct {
 	Outcome string `json:"outcome"` // created, merged, unchanged, deleted
 	Version string `json:"version,omitempty"`
 	Size    int64  `json:"bytes,omitempty"`
+}
+
+// StoreVersion is a former body of a document.
+type StoreVersion struct {
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time,omitzero"`     // when it was written, by the writer's clock
+	Replaced time.Time `json:"replaced,omitzero"` // when another took its place
+	Size     int64     `json:"bytes"`
+}
+
+// StoreVersionsRequest asks for a document's former bodies, from one on.
+type StoreVersionsRequest struct {
+	Document Document `json:"document"`
+	From     int      `json:"from,omitempty"`
+}
+
+// StoreVersionsPage is a part of a listing. Next is where the next one begins; 0: this is
+// the last.
+type StoreVersionsPage struct {
+	Rows []StoreVersion `json:"rows"`
+	Next int            `json:"next,omitempty"`
+}
+
+// StoreErased is what became of a document's former bodies.
+type StoreErased struct {
+	Versions int    `json:"versions"`         // removed
+	Detail   string `json:"detail,omitempty"` // why there may be others
 }
 
 // StoreNameRequest names the store of a license region. Marker is the id that the

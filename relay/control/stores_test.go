@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wsnode/wsnode/relay/control"
 )
@@ -36,9 +37,12 @@ func (f *fakeStore) Stored(ctx context.Context, d control.Document) (control.Sto
 	return control.Stored{Document: d, State: control.StoredAbsent}, nil
 }
 
-func (f *fakeStore) Fetch(_ context.Context, d control.Document) ([]byte, error) {
+func (f *fakeStore) Fetch(_ context.Context, d control.Document, version string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if version != "" {
+		return []byte("was " + version), nil
+	}
 	if body, ok := f.bodies[d]; ok {
 		return body, nil
 	}
@@ -61,6 +65,17 @@ func (f *fakeStore) StoreList(_ context.Context, r control.StoreListRequest) (p 
 		p.Next = fmt.Sprint(next)
 	}
 	return p, nil
+}
+
+func (f *fakeStore) StoreVersions(context.Context, control.Document) (all []control.StoreVersion, err error) {
+	for i := range f.list {
+		all = append(all, control.StoreVersion{ID: strings.Repeat("v", 60), Time: time.Now(), Replaced: time.Now(), Size: int64(i)})
+	}
+	return all, nil
+}
+
+func (f *fakeStore) StoreErase(context.Context, control.Document) (control.StoreErased, error) {
+	return control.StoreErased{Versions: f.list}, nil
 }
 
 func (f *fakeStore) StorePut(_ context.Context, r control.StorePutRequest, update []byte) (control.StoreResult, error) {
@@ -99,7 +114,7 @@ func TestStoredDocumentsGoInAndOutInParts(t *testing.T) {
 			t.Fatalf("%d bytes: %+v, %v, %d sent", size, result, err, sent)
 		}
 		var got []byte
-		err = c.Fetch(t.Context(), "n1", document, func(part []byte, whole int) error {
+		err = c.Fetch(t.Context(), "n1", document, "", func(part []byte, whole int) error {
 			if got = append(got, part...); whole != size {
 				t.Errorf("%d bytes in all, expected %d", whole, size)
 			}
@@ -118,7 +133,7 @@ func TestStoredDocumentsGoInAndOutInParts(t *testing.T) {
 	}
 	other := document
 	other.Name = "other"
-	if err := c.Fetch(t.Context(), "n1", other, func([]byte, int) error { return nil }); !errors.As(err, &refused) || refused.Code != control.CodeNotFound {
+	if err := c.Fetch(t.Context(), "n1", other, "", func([]byte, int) error { return nil }); !errors.As(err, &refused) || refused.Code != control.CodeNotFound {
 		t.Errorf("a document that is not there: %v", err)
 	}
 }
@@ -162,5 +177,27 @@ func TestAStoreThatHangsHoldsUpNobodyElse(t *testing.T) {
 		if err := <-answer; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestVersionsAreListedReadAndErased(t *testing.T) {
+	const rows = 20_000 // more than an answer holds
+	c, _ := serve(t, &fake{name: "n1", fakeStore: &fakeStore{list: rows}})
+	n := 0
+	for v, err := range c.StoreVersions(t.Context(), "n1", document) {
+		if err != nil || v.Size != int64(n) {
+			t.Fatalf("row %d: %+v, %v", n, v, err)
+		}
+		n++
+	}
+	if n != rows {
+		t.Errorf("%d rows of %d", n, rows)
+	}
+	var got []byte
+	if err := c.Fetch(t.Context(), "n1", document, "v7", func(part []byte, _ int) error { got = append(got, part...); return nil }); err != nil || string(got) != "was v7" {
+		t.Errorf("fetched %q, %v", got, err)
+	}
+	if erased, err := c.StoreErase(t.Context(), "n1", document); err != nil || erased.Versions != rows {
+		t.Errorf("erased %+v, %v", erased, err)
 	}
 }

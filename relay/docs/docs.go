@@ -89,8 +89,13 @@ func (d *Docs) Get(ctx context.Context, doc docid.Document) (_ storage.Stored, d
 
 // load loads a document within the budget.
 func (d *Docs) load(ctx context.Context, s storage.Store, doc docid.Document) (storage.Stored, func(), error) {
+	return d.within(func(reserve storage.Reserve) (storage.Stored, error) { return s.Load(ctx, doc, reserve) })
+}
+
+// within has the budget bound the memory of what load loads.
+func (d *Docs) within(load func(storage.Reserve) (storage.Stored, error)) (storage.Stored, func(), error) {
 	release := func() {}
-	stored, err := s.Load(ctx, doc, func(ctx context.Context, bytes int64) error {
+	stored, err := load(func(ctx context.Context, bytes int64) error {
 		taken, err := d.cfg.Budget.Take(ctx, bytes)
 		if err == nil {
 			release = taken

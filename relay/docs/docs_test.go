@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -238,5 +239,39 @@ func TestALicenseRegionWithoutAStoreSaysSo(t *testing.T) {
 		if !errors.Is(err, docs.ErrNoStore) {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+func TestVersionsOfADocumentAreReadAndErased(t *testing.T) {
+	d, s, _ := open()
+	was := time.Now().Add(-24 * time.Hour)
+	if _, err := s.Save(t.Context(), todo, storage.Absent, storage.Meta{Time: was}, typedA); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Put(t.Context(), todo, typedB, docs.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	versions, err := d.Versions(t.Context(), todo)
+	if err != nil || len(versions) != 1 {
+		t.Fatalf("versions %+v, %v; expected that of yesterday", versions, err)
+	}
+	stored, done, err := d.GetVersion(t.Context(), todo, versions[0].ID)
+	if err != nil || string(stored.Body) != string(typedA) {
+		t.Fatalf("version: %q, %v", stored.Body, err)
+	}
+	done()
+	if _, err := d.Erase(t.Context(), todo); !errors.Is(err, docs.ErrNotDeleted) {
+		t.Errorf("erase what is there: %v, expected ErrNotDeleted", err)
+	}
+	if _, err := d.Delete(t.Context(), todo); err != nil {
+		t.Fatal(err)
+	}
+	for _, expected := range []int{2, 0} { // with what was there before the deletion
+		if n, err := d.Erase(t.Context(), todo); err != nil || n != expected {
+			t.Errorf("%d erased, %v; expected %d", n, err, expected)
+		}
+	}
+	if _, _, err := d.GetVersion(t.Context(), todo, versions[0].ID); !errors.Is(err, storage.ErrAbsent) {
+		t.Errorf("an erased version: %v, expected ErrAbsent", err)
 	}
 }

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -30,12 +31,15 @@ func run() error {
 	secret := flag.String("secret", "secret", "its secret access key")
 	flag.Parse()
 
-	buckets := filepath.Join(*dir, "buckets")
-	if err := os.MkdirAll(buckets, 0o750); err != nil {
+	buckets, versions := filepath.Join(*dir, "buckets"), filepath.Join(*dir, "versions")
+	if err := errors.Join(os.MkdirAll(buckets, 0o750), os.MkdirAll(versions, 0o750)); err != nil {
 		return err
 	}
 	// Metadata stands in attributes of the file, and so is atomic with its content.
-	store, err := posix.New(buckets, meta.XattrMeta{}, posix.PosixOpts{Concurrency: 64})
+	store, err := posix.New(buckets, meta.XattrMeta{}, posix.PosixOpts{
+		Concurrency: 64, CopyObjectThreshold: 5 << 30,
+		VersioningDir: versions, // of buckets for which it is switched on
+	})
 	if err != nil {
 		return err
 	}

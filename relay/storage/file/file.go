@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -26,13 +27,17 @@ import (
 // Config says where the documents are.
 type Config struct {
 	Dir string // made if it is not there
+	// Versions is how long former bodies are kept, see storage.Versioned; 0: none are.
+	Versions time.Duration
 }
 
-// Store is a directory. It implements storage.Store.
+// Store is a directory. It implements storage.Store and storage.Versioned.
 type Store struct {
 	dir  string
 	temp string
 	lock *os.File // nil where the system has no locks
+
+	keeps time.Duration
 
 	// A document's reads and writes take turns; documents that share a lock by
 	// chance wait for each other.
@@ -60,7 +65,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open file store: %w", err)
 	}
-	s := &Store{dir: dir, temp: filepath.Join(dir, own, "tmp"), seed: maphash.MakeSeed()}
+	s := &Store{dir: dir, temp: filepath.Join(dir, own, "tmp"), keeps: c.Versions, seed: maphash.MakeSeed()}
 	if err := makeDir(filepath.Join(dir, own)); err != nil {
 		return nil, fmt.Errorf("open file store: %w", classify(err))
 	}

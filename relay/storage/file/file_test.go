@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -47,7 +48,7 @@ func another(t *testing.T, variable, dir string) *exec.Cmd {
 
 func open(t *testing.T, dir string) *file.Store {
 	t.Helper()
-	s, err := file.Open(t.Context(), file.Config{Dir: dir})
+	s, err := file.Open(t.Context(), file.Config{Dir: dir, Versions: 24 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestADirectoryKeepsTheContract(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	storagetest.Run(t, &storagetest.Harness{
-		Store: s, Other: s,
+		Store: s, Other: s, Versioned: s,
 		Large: 100 << 20,
 		Plant: func(d docid.Document, body []byte) error {
 			path := pathOf(dir, d)

@@ -36,7 +36,7 @@ func (s *Store) List(ctx context.Context, q storage.Query) (storage.Page, error)
 		}
 		key := filepath.ToSlash(strings.TrimPrefix(path, s.dir+string(filepath.Separator)))
 		if entry.IsDir() {
-			if key == own || !leads(key+"/", prefix) || before(key, q.After) {
+			if key == own || key == storage.OwnDir || !leads(key+"/", prefix) || before(key, q.After) {
 				return fs.SkipDir
 			}
 			return nil

@@ -63,6 +63,11 @@ func (s *Store) write(ctx context.Context, d docid.Document, expect storage.Vers
 	if err != nil {
 		return storage.Absent, err
 	}
+	if s.keeps > 0 && storage.Due(d, before, next) {
+		if err := s.keep(d, path, before); err != nil {
+			return storage.Absent, err
+		}
+	}
 	// The body is on the disk before anything is renamed, so that what can fail
 	// for lack of space has failed by then.
 	temp, err := s.writeTemp(body)

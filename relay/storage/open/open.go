@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -20,9 +22,9 @@ import (
 
 // Open opens the store of a URL for the documents of a license region:
 //
-//	file:///var/lib/wsnode/documents
-//	s3://bucket/prefix?region=&endpoint=&profile=&role-arn=&path-style=1&sse=&kms-key=
-//	postgres://user@host/database?table=&passfile=, and what libpq knows
+//	file:///var/lib/wsnode/documents?versions=
+//	s3://bucket/prefix?region=&endpoint=&profile=&role-arn=&path-style=1&sse=&kms-key=&versions=
+//	postgres://user@host/database?table=&passfile=&versions=, and what libpq knows
 //	https://backend/{dbCode}/{tenantId}/{appId}/{document}?secret-file=
 //
 // Its errors show no secret of the URL.
@@ -74,22 +76,31 @@ func known(u *url.URL, names ...string) (url.Values, error) {
 var errSecret = errors.New("expected no user and no password: credentials come from the environment, files and roles")
 
 func openFile(ctx context.Context, u *url.URL) (storage.Store, error) {
-	if _, err := known(u); err != nil {
+	query, err := known(u, versions)
+	if err != nil {
+		return nil, err
+	}
+	keep, err := keepVersions(query)
+	if err != nil {
 		return nil, err
 	}
 	if u.Host != "" || !strings.HasPrefix(u.Path, "/") || u.Opaque != "" {
 		return nil, errors.New("expected file:/// and an absolute path")
 	}
-	return asStore(file.Open(ctx, file.Config{Dir: u.Path}))
+	return asStore(file.Open(ctx, file.Config{Dir: u.Path, Versions: keep}))
 }
 
 func openS3(ctx context.Context, u *url.URL) (storage.Store, error) {
-	query, err := known(u, "region", "endpoint", "profile", "role-arn", "path-style", "sse", "kms-key")
+	query, err := known(u, "region", "endpoint", "profile", "role-arn", "path-style", "sse", "kms-key", versions)
 	if err != nil {
 		return nil, err
 	}
 	if u.User != nil {
 		return nil, errSecret
+	}
+	keep, err := keepVersions(query)
+	if err != nil {
+		return nil, err
 	}
 	style := query.Get("path-style")
 	if style != "" && style != "0" && style != "1" {
@@ -98,6 +109,7 @@ func openS3(ctx context.Context, u *url.URL) (storage.Store, error) {
 	return asStore(s3.Open(ctx, s3.Config{
 		Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Endpoint: query.Get("endpoint"), Region: query.Get("region"),
 		Profile: query.Get("profile"), RoleARN: query.Get("role-arn"), PathStyle: style == "1", SSE: query.Get("sse"), KMSKey: query.Get("kms-key"),
+		Versions: keep,
 	}))
 }
 
@@ -107,9 +119,14 @@ func openPostgres(ctx context.Context, u *url.URL) (storage.Store, error) {
 	if err != nil {
 		return nil, errors.New("its parameters cannot be read")
 	}
-	c := postgres.Config{Table: query.Get("table"), PassFile: query.Get("passfile")}
+	keep, err := keepVersions(query)
+	if err != nil {
+		return nil, err
+	}
+	c := postgres.Config{Table: query.Get("table"), PassFile: query.Get("passfile"), Versions: keep}
 	query.Del("table")
 	query.Del("passfile")
+	query.Del(versions)
 	rest := *u
 	rest.RawQuery = query.Encode()
 	c.URL = rest.String()
@@ -117,6 +134,9 @@ func openPostgres(ctx context.Context, u *url.URL) (storage.Store, error) {
 }
 
 func openHTTP(ctx context.Context, u *url.URL, raw string, license docid.LicenseRegion) (storage.Store, error) {
+	if u.Query().Has(versions) {
+		return nil, errors.New("versions: expected none: which versions are kept is the affair of the backend that answers")
+	}
 	query, err := known(u, "secret-file")
 	if err != nil {
 		return nil, err
@@ -126,6 +146,27 @@ func openHTTP(ctx context.Context, u *url.URL, raw string, license docid.License
 	}
 	address, _, _ := strings.Cut(raw, "?")
 	return asStore(http.Open(ctx, http.Config{URL: address, License: license, SecretFile: query.Get("secret-file")}))
+}
+
+// versions is the parameter that says how long former bodies are kept.
+const versions = "versions"
+
+// keepVersions reads it: days, such as 30d, or what time.ParseDuration reads.
+func keepVersions(query url.Values) (time.Duration, error) {
+	text := query.Get(versions)
+	if text == "" {
+		return 0, nil
+	}
+	keep, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		keep = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || keep < storage.MinKeep {
+		return 0, fmt.Errorf("versions=%s: expected for how long, such as 30d, and at least %s", text, storage.MinKeep)
+	}
+	return keep, nil
 }
 
 // asStore keeps a nil pointer of a backend's from becoming a store.

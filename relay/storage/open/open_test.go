@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/open"
 )
 
@@ -22,6 +23,9 @@ func TestEachSchemeIsItsBackend(t *testing.T) {
 		"s3://bucket/a/prefix/?region=eu-central-1&sse=aws:kms&kms-key=k":              "*s3.Store",
 		"s3://bucket?endpoint=http://127.0.0.1:9000&path-style=1":                      "*s3.Store",
 		"postgres://wsnode@127.0.0.1:1/db?sslmode=disable&table=docs":                  "*postgres.Store",
+		"file://" + dir + "/versioned?versions=30d":                                    "*file.Store",
+		"s3://bucket?region=x&versions=12h":                                            "*s3.Store",
+		"postgres://wsnode@127.0.0.1:1/db?versions=1d":                                 "*postgres.Store",
 		"https://backend/{tenantId}/{appId}/{document}":                                "*http.Store",
 		"https://backend/{dbCode}/{tenantId}/{appId}/{document}?secret-file=" + secret: "*http.Store",
 	} {
@@ -29,6 +33,9 @@ func TestEachSchemeIsItsBackend(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", raw, err)
 			continue
+		}
+		if v, ok := s.(storage.Versioned); strings.Contains(raw, "versions=") && (!ok || v.Keeps() < storage.MinKeep) {
+			t.Errorf("%s keeps no versions", raw)
 		}
 		if got := fmt.Sprintf("%T", s); got != expected {
 			t.Errorf("%s: %s, expected %s", raw, got, expected)
@@ -48,6 +55,8 @@ func TestWrongURLsAreRefusedWithoutTheirSecrets(t *testing.T) {
 		"postgres://u:SECRET@h/db?sslmode=SOMETIMES", "postgres://u:SECRET@h:port/db", "postgres://u:SECRET@h/db?table=a;b", "postgres://u@h/db?passfile=/no/such/file",
 		"https://SECRET@h/{tenantId}/{appId}/{document}", "https://h/{tenantId}", "https://h/{tenantId}/{appId}/{document}?token=SECRET",
 		"https://h/{tenantId}/{appId}/{document}?secret-file=/no/such/file", "https://h/%zz?SECRET",
+		"file:///x?versions=0d", "file:///x?versions=30", "s3://b?region=x&versions=59m", "postgres://u@h/db?versions=-1d",
+		"https://h/{tenantId}/{appId}/{document}?versions=30d",
 	} {
 		s, err := open.Open(t.Context(), raw, "aws-eu-west-1")
 		if err == nil {

@@ -38,12 +38,15 @@ type Config struct {
 	URL      string // postgres://user@host/database, with the parameters of libpq
 	PassFile string // the password, in libpq's format; empty is PGPASSFILE or ~/.pgpass
 	Table    string // with or without a schema; empty is DefaultTable
+	// Versions is how long former bodies are kept, see storage.Versioned; 0: none are.
+	Versions time.Duration
 }
 
-// Store is a table. It implements storage.Store.
+// Store is a table. It implements storage.Store and storage.Versioned.
 type Store struct {
-	pool  *pgxpool.Pool
-	table string // quoted
+	pool            *pgxpool.Pool
+	table, versions string // quoted
+	keeps           time.Duration
 }
 
 //go:embed schema.sql
@@ -85,13 +88,25 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	config.MaxConns = connections
 	config.AfterConnect = accept
+	versions, err := quote(versionsTable(c.Table))
+	if err != nil {
+		return nil, fmt.Errorf("open PostgreSQL store: %w", err)
+	}
+	if c.Versions > 0 {
+		config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			if err := accept(ctx, conn); err != nil {
+				return err
+			}
+			return hasVersions(ctx, conn, versions)
+		}
+	}
 	// Of several hosts, the one that takes writes.
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open PostgreSQL store: %s", storage.RedactError(err, c.URL))
 	}
-	return &Store{pool: pool, table: table}, nil
+	return &Store{pool: pool, table: table, versions: versions, keeps: c.Versions}, nil
 }
 
 // Close closes all connections.
@@ -120,6 +135,12 @@ func accept(ctx context.Context, conn *pgx.Conn) error {
 		_, err = conn.Exec(ctx, `set synchronous_commit = on`)
 	}
 	return err
+}
+
+// hasVersions refuses a database that cannot keep versions before anything waits for it.
+func hasVersions(ctx context.Context, conn *pgx.Conn, table string) error {
+	_, err := conn.Exec(ctx, `select from `+table+` limit 0`)
+	return classify(err)
 }
 
 // columns are what is read of a row without its body, in the order of scan.
@@ -284,7 +305,7 @@ func (s *Store) write(ctx context.Context, d docid.Document, expect storage.Vers
 		if parseErr != nil {
 			expected = 0 // no version of ours
 		}
-		err = s.pool.QueryRow(ctx, `update `+s.table+` set generation = $5, deleted = $6, sha256 = $7, body = $8,
+		err = s.pool.QueryRow(ctx, s.keeping()+`update `+s.table+` set generation = $5, deleted = $6, sha256 = $7, body = $8,
 			epoch = $9, region = $10, revision = $11::text::numeric, keep_deleted = $12, written_at = $13, version = version + 1, stored_at = now()`+
 			where+` and version = $14 and (deleted or length(body) > 0) returning version`, append(args, expected)...).Scan(&version)
 	}

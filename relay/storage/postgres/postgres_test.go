@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -184,19 +185,27 @@ const role = "wsnode"
 // install makes the table and the role as an operator would.
 func (s *server) install(t *testing.T) {
 	t.Helper()
-	schema, err := postgres.Schema("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	grants, err := os.ReadFile("../../../deploy/store/postgres.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(grants), strings.ReplaceAll(schema, `"wsnode_documents"`, "wsnode_documents")) {
-		t.Error("deploy/store/postgres.sql does not contain the schema of the package")
-	}
-	if err := s.exec(string(grants)); err != nil {
-		t.Fatal(err)
+	for _, one := range []struct {
+		file, table string
+		schema      func(string) (string, error)
+	}{
+		{"postgres.sql", "wsnode_documents", postgres.Schema},
+		{"postgres-versions.sql", "wsnode_versions", postgres.VersionsSchema},
+	} {
+		schema, err := one.schema("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		grants, err := os.ReadFile("../../../deploy/store/" + one.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(grants), strings.ReplaceAll(schema, `"`+one.table+`"`, one.table)) {
+			t.Errorf("deploy/store/%s does not contain the schema of the package", one.file)
+		}
+		if err := s.exec(string(grants)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -215,8 +224,10 @@ func TestATable(t *testing.T) {
 	t.Run("keeps the contract", func(t *testing.T) {
 		p := s.proxy(t)
 		c := postgres.Config{URL: p.url(role)}
+		keeping := c
+		keeping.Versions = 24 * time.Hour
 		storagetest.Run(t, &storagetest.Harness{
-			Store: open(t, c), Other: open(t, c), Inject: s.inject(p), Large: postgres.MaxBody,
+			Store: open(t, c), Other: open(t, c), Versioned: open(t, keeping), Inject: s.inject(p), Large: postgres.MaxBody,
 			Plant: func(d docid.Document, body []byte) error {
 				sum := storage.Sum(body)
 				return s.exec(`insert into wsnode_documents (license, tenant, app, name, version, sha256, body) values ($1, $2, $3, $4, 7, $5, $6)`,
@@ -244,8 +255,10 @@ func (s *server) inject(p *proxy) func(storagetest.Fault) (func(), error) {
 	return func(f storagetest.Fault) (func(), error) {
 		switch f {
 		case storagetest.Refusal:
-			err := s.exec(`revoke all on wsnode_documents from ` + role)
-			return func() { _ = s.exec(`grant select, insert, update on wsnode_documents to ` + role) }, err
+			err := s.exec(`revoke all on wsnode_documents, wsnode_versions from ` + role)
+			return func() {
+				_ = s.exec(`grant select, insert, update on wsnode_documents to ` + role + `; grant select, insert, delete on wsnode_versions to ` + role)
+			}, err
 		case storagetest.Failing:
 			// No statement of the role is finished in time.
 			err := s.exec(`alter role ` + role + ` connection limit 0`)
@@ -285,6 +298,7 @@ func notThere(t *testing.T, s *server) {
 	for _, c := range []postgres.Config{
 		{URL: at + role, Table: "other"}, {URL: at + role, Table: "no_schema.other"}, {URL: at + "nobody"},
 		{URL: "host=" + s.socket + " dbname=other user=" + role},
+		{URL: at + "admin", Table: "information_schema.tables", Versions: time.Hour}, // has no table of versions
 	} {
 		store := open(t, c)
 		_, loadErr := store.Load(t.Context(), todo, nil)

@@ -27,7 +27,12 @@ func (s *Store) Load(ctx context.Context, d docid.Document, reserve storage.Rese
 }
 
 func (s *Store) get(ctx context.Context, d docid.Document, reserve storage.Reserve) (storage.Stored, error) {
-	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.c.Bucket, Key: s.key(storage.Key(d))})
+	return s.read(ctx, d, &s3.GetObjectInput{Bucket: &s.c.Bucket, Key: s.key(storage.Key(d))}, reserve)
+}
+
+// read reads a body of a document, the present one or a former one.
+func (s *Store) read(ctx context.Context, d docid.Document, in *s3.GetObjectInput, reserve storage.Reserve) (storage.Stored, error) {
+	out, err := s.client.GetObject(ctx, in)
 	if err != nil {
 		return storage.Stored{}, classify(err)
 	}

@@ -42,9 +42,12 @@ type Config struct {
 	PathStyle bool   // the bucket in the path instead of the host name
 	SSE       string // server-side encryption: "AES256", "aws:kms", "aws:kms:dsse"; empty is the bucket's
 	KMSKey    string // for SSE by a key of KMS
+	// Versions is how long former bodies are kept, see storage.Versioned; 0: none are,
+	// but by the bucket's own versioning.
+	Versions time.Duration
 }
 
-// Store is a bucket. It implements storage.Store.
+// Store is a bucket. It implements storage.Store and storage.Versioned.
 type Store struct {
 	client *s3.Client
 	http   *http.Client
@@ -163,6 +166,11 @@ func (s *Store) put(ctx context.Context, d docid.Document, expect storage.Versio
 		}
 		if current.Version != expect {
 			return storage.Absent, storage.Mismatch(d, current)
+		}
+		if s.c.Versions > 0 && storage.Due(d, current, info) {
+			if err := s.keep(ctx, d, current); err != nil {
+				return storage.Absent, fmt.Errorf("keep the version before: %w", err)
+			}
 		}
 		in.IfMatch = aws.String(etagOf(expect))
 	}

@@ -14,9 +14,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -78,8 +80,10 @@ var todo = docid.Document{License: storagetest.License, Tenant: "acme", App: "no
 func TestABucket(t *testing.T) {
 	s := start(t)
 	t.Run("keeps the contract", func(t *testing.T) {
+		keeping := s.config()
+		keeping.Versions = 24 * time.Hour
 		storagetest.Run(t, &storagetest.Harness{
-			Store: open(t, s.config()), Other: open(t, s.config()),
+			Store: open(t, s.config()), Other: open(t, s.config()), Versioned: open(t, keeping),
 			Inject: s.wire.Inject, Large: 100 << 20,
 			Plant: func(d docid.Document, body []byte) error {
 				return s.put(context.Background(), storage.Key(d), string(body), nil)
@@ -95,6 +99,7 @@ func TestABucket(t *testing.T) {
 		"is not absent because of a 404":      foreignAnswers,
 		"tells conflicts by all their names":  conflictAnswers,
 		"lists around what is not a document": foreignObjects,
+		"lists versions of its own":           bucketVersioning,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}
@@ -353,6 +358,81 @@ func TestShippedPoliciesAreRead(t *testing.T) {
 		var policy map[string]any
 		if err := json.Unmarshal(text, &policy); err != nil || !strings.Contains(string(text), "PREFIX") {
 			t.Errorf("%s: %v; expected a place for the prefix", file, err)
+		}
+	}
+}
+
+// Where the bucket keeps versions itself, they are listed, loaded and erased like ours.
+func bucketVersioning(t *testing.T, s *server) {
+	ctx, own := t.Context(), "versioned"
+	if _, err := s.raw().CreateBucket(ctx, &awss3.CreateBucketInput{Bucket: &own}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.raw().PutBucketVersioning(ctx, &awss3.PutBucketVersioningInput{
+		Bucket: &own, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, keep := range []time.Duration{0, time.Hour} {
+		c, d := s.config(), todo
+		c.Bucket, c.Versions, d.Name = own, keep, fmt.Sprint("kept for ", keep)
+		store := open(t, c)
+		v, beside := storage.Absent, d
+		beside.Name += " beside"
+		for i, body := range []string{"one", "two", "three"} {
+			var err error
+			at := time.Date(2026, 3, 1, 1+i/2, i, 0, 0, time.UTC) // the second is the last of its hour
+			if v, err = store.Save(ctx, d, v, storage.Meta{Epoch: body, Time: at}, []byte(body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := store.Save(ctx, beside, storage.Absent, storage.Meta{}, []byte("beside")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Delete(ctx, d, v, storage.Meta{Generation: 7, Time: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		bodies := func() map[string]int {
+			copies, err := store.Copies(ctx, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := map[string]int{}
+			for _, one := range copies {
+				stored, err := store.LoadCopy(ctx, d, one.ID, nil)
+				if err != nil || stored.Epoch != string(stored.Body) || one.Size != stored.Size || one.Replaced.IsZero() {
+					t.Fatalf("version %+v: %+v, %v", one, stored, err)
+				}
+				found[string(stored.Body)]++
+			}
+			return found
+		}
+		expected := map[string]int{"one": 1, "two": 1, "three": 1}
+		if keep > 0 {
+			expected["two"]++
+			expected["three"]++
+		}
+		if found := bodies(); !maps.Equal(found, expected) {
+			t.Errorf("kept for %s: versions %v, expected %v", keep, found, expected)
+		}
+		if _, err := store.LoadCopy(ctx, d, "bucket-01BX5ZZKBKACTAV9WEVGEMMVRZ", nil); !errors.Is(err, storage.ErrAbsent) {
+			t.Errorf("a version that is not there: %v, expected ErrAbsent", err)
+		}
+		if _, err := store.Erase(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		if found := bodies(); len(found) > 0 {
+			t.Errorf("after they were erased: %v", found)
+		}
+		all, err := s.raw().ListObjectVersions(ctx, &awss3.ListObjectVersionsInput{Bucket: &own, Prefix: aws.String("a/prefix/.versions/")})
+		if err != nil || len(all.Versions) > 0 {
+			t.Errorf("%d versions of copies are left, %v", len(all.Versions), err)
+		}
+		if _, err := store.Load(ctx, d, nil); !errors.Is(err, storage.ErrDeleted) {
+			t.Errorf("load: %v, expected the tombstone", err)
+		}
+		if got, err := store.Load(ctx, beside, nil); err != nil || string(got.Body) != "beside" {
+			t.Errorf("the document beside: %q, %v", got.Body, err)
 		}
 	}
 }

@@ -18,6 +18,7 @@ var failing = []Case{
 	{"a body that breaks off is no body", truncated},
 	{"a lost reply leaves the write open, and a conflict settles it", lostReply},
 	{"a lost reply to a deletion is settled by its generation", lostDeletion},
+	{"a store that fails loses no version", versioned(failingVersions)},
 }
 
 // patience is how long the suite waits for a store that is slower than that.

@@ -12,15 +12,19 @@ import (
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
-// Memory is a store in memory, for tests of what uses a store.
+// Memory is a store in memory, for tests of what uses a store. It keeps copies of former
+// bodies.
 type Memory struct {
 	mu      sync.Mutex // guards all below
 	bodies  map[docid.Document]storage.Stored
+	copies  map[docid.Document][]memoryCopy
 	version int
 }
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory { return &Memory{bodies: map[docid.Document]storage.Stored{}} }
+func NewMemory() *Memory {
+	return &Memory{bodies: map[docid.Document]storage.Stored{}, copies: map[docid.Document][]memoryCopy{}}
+}
 
 // Load implements storage.Store.
 func (m *Memory) Load(ctx context.Context, d docid.Document, reserve storage.Reserve) (storage.Stored, error) {
@@ -84,6 +88,9 @@ func (m *Memory) write(ctx context.Context, d docid.Document, expect storage.Ver
 	defer m.mu.Unlock()
 	if current := m.bodies[d].Info; current.Version != expect {
 		return storage.Absent, storage.Mismatch(d, current)
+	}
+	if before := m.bodies[d]; storage.Due(d, before.Info, info) {
+		m.keepLocked(d, before)
 	}
 	m.version++
 	info.Version = storage.Version(fmt.Sprint("v", m.version))

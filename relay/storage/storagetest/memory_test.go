@@ -26,6 +26,8 @@ func inMemory(wrap func(storage.Store) storage.Store) harness {
 		Plant:  func(d docid.Document, body []byte) error { memory.Plant(d, body); return nil },
 		Damage: func(d docid.Document) error { memory.Damage(d); return nil },
 		Large:  1 << 20,
+
+		Versioned: faulty,
 	}, faulty}
 }
 

@@ -39,6 +39,10 @@ type Harness struct {
 
 	// Unlisted says that the store cannot list.
 	Unlisted bool
+
+	// Versioned is a handle on the same store that keeps copies of former bodies. It is
+	// Store itself where only one process may use a store.
+	Versioned storage.Versioned
 }
 
 // License is the license region of all documents that the suite writes.
@@ -54,7 +58,7 @@ type Case struct {
 // not at the same time.
 func Cases() []Case {
 	var all []Case
-	for _, some := range [][]Case{writing, deleting, reading, failing} {
+	for _, some := range [][]Case{writing, deleting, reading, versioning, failing} {
 		all = append(all, some...)
 	}
 	return all

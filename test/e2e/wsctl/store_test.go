@@ -1,11 +1,13 @@
 package wsctl
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
@@ -77,6 +79,61 @@ func TestStoredDocumentsArePutTakenOutAndDeleted(t *testing.T) {
 	w.ctl("store", "get", doc, "-f", "back.yjs").must()
 	if back, err := os.ReadFile(filepath.Join(w.dir, "back.yjs")); err != nil || string(back) != typedB {
 		t.Errorf("it came back as %q, %v", back, err)
+	}
+}
+
+func TestFormerVersionsAreListedReadAndErased(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := cluster.DevConfig{
+		Regions: []string{"eu-central-1"}, Nodes: 1, Flags: []string{"--grace", "1s", "--store", "file://" + dir + "?versions=30d"},
+	}.Start(t)
+	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
+	w.write("b.yjs", []byte(typedB))
+	const doc = "aws-eu-west-1/acme/notes/todo"
+	// A body that was stored two days ago.
+	path, was := filepath.Join(dir, doc+".yjs"), time.Now().Add(-48*time.Hour)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(typedA), 0o644), os.Chtimes(path, was, was)); err != nil {
+		t.Fatal(err)
+	}
+	w.ctl("store", "versions", doc).must()
+	w.ctl("store", "put", doc, "b.yjs", "--yes").must()
+	var versions []struct{ ID string }
+	if w.ctl("store", "versions", doc, "-o", "json").json(&versions); len(versions) != 1 {
+		t.Fatalf("%d versions, expected that of two days ago", len(versions))
+	}
+	content := func(flags ...string) string {
+		w.ctl(append([]string{"store", "get", doc, "-f", "out.yjs", "--force"}, flags...)...).must()
+		read, err := os.ReadFile(filepath.Join(w.dir, "out.yjs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(read)
+	}
+	for _, flags := range [][]string{{"--at", "24h"}, {"--at", was.Add(time.Second).UTC().Format(time.RFC3339)}, {"--version", versions[0].ID}} {
+		if got := content(flags...); got != typedA {
+			t.Errorf("%v: %q, expected what was there two days ago", flags, got)
+		}
+	}
+	if now := content(); now == typedA || content("--at", "0s") != now {
+		t.Error("the present version is not what was put")
+	}
+	w.ctl("store", "get", doc, "--at", "72h").exits(3)
+	w.ctl("store", "get", doc, "--at", "tomorrow").exits(2)
+	w.ctl("store", "get", doc, "--version", "none").exits(3)
+
+	// Restored as a new document.
+	content("--at", "24h")
+	w.ctl("store", "put", "aws-eu-west-1/acme/notes/then", "out.yjs", "--create", "--yes").must()
+
+	w.ctl("store", "delete", doc, "--yes").must()
+	if got := content("--at", "24h"); got != typedA {
+		t.Errorf("after the deletion: %q", got)
+	}
+	w.ctl("store", "delete", doc, "--yes", "--erase").must().says("2 versions erased", "out of reach")
+	w.ctl("store", "get", doc, "--at", "24h").exits(3)
+	if left, err := os.ReadDir(filepath.Join(dir, ".versions", "aws-eu-west-1", "acme", "notes")); len(left) > 0 {
+		t.Errorf("left over: %v, %v", left, err)
 	}
 }
 
