@@ -153,3 +153,30 @@ func TestAQuestionDoesNotHurryWhatFails(t *testing.T) {
 		t.Error("the other node has no time although it has just stored")
 	}
 }
+
+// A document that others left unstored, and whose opening takes longer than it may rest, or
+// fails: a node once tried to store what was not there yet, and ended.
+func TestWhatIsBeingOpenedIsNotStored(t *testing.T) {
+	r, _ := storing(t)
+	r.options = func(o *Options) { o.StoreFirst, o.StoreInterval = time.Hour, time.Hour }
+	n := r.node("a")
+	v := n.visit(t)
+	s := &n.saves
+	k := &keeper{ds: n.Documents}
+	planned := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, planned := s.due[k]
+		delete(s.due, k)
+		return planned
+	}
+	s.changed(k)
+	if planned() {
+		t.Error("it is to be stored before it is open")
+	}
+	s.opened(k, v.d.room)
+	if !planned() {
+		t.Error("what it found is not to be stored")
+	}
+	v.leave()
+}

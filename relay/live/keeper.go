@@ -50,7 +50,7 @@ type keeper struct {
 	store storage.Store
 	id    string // of the store
 
-	room     *room.Room      // set by opened
+	room     *room.Room      // set by opened, under saves.mu
 	ctx      context.Context // ends with the keeper
 	stop     func()
 	reserved func() // gives back the memory of what was loaded; owned by who opens
@@ -132,12 +132,13 @@ func (k *keeper) opened(r *room.Room) {
 		return
 	}
 	k.giveBack()
-	k.room = r
 	switch {
 	case r == nil:
 		k.stop()
-	case !k.paying:
-		k.ds.saves.opened(k)
+	case k.paying:
+		k.room = r
+	default:
+		k.ds.saves.opened(k, r)
 	}
 }
 

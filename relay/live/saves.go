@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
@@ -69,16 +70,22 @@ func (s *saves) changed(k *keeper) {
 	if k.since.IsZero() {
 		k.since = time.Now()
 	}
-	s.plan(k)
+	if k.room != nil { // else it is being opened, and what it found is planned then
+		s.plan(k)
+	}
 }
 
-// opened takes a keeper whose room is open.
-func (s *saves) opened(k *keeper) {
+// opened takes a keeper's room, which is open.
+func (s *saves) opened(k *keeper, r *room.Room) {
+	version := r.Base().Version
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k.stored.Version = k.room.Base().Version
-	_, due := s.due[k]
-	k.stored.Clean = !due
+	k.room = r
+	k.stored.Version = version
+	k.stored.Clean = k.since.IsZero()
+	if !k.stored.Clean {
+		s.plan(k)
+	}
 }
 
 // plan sets when a document that has changed is stored. Callers hold mu.
