@@ -50,6 +50,19 @@ func (b *Backend) Change(path string, change func(*Object)) {
 	change(o)
 }
 
+// Bodies returns what there is that is not deleted, by escaped path.
+func (b *Backend) Bodies() map[string][]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bodies := map[string][]byte{}
+	for path, o := range b.objects {
+		if !o.Gone {
+			bodies[path] = o.Body
+		}
+	}
+	return bodies
+}
+
 func (b *Backend) put(path string, o *Object) *Object {
 	b.writes++
 	o.etag = fmt.Sprintf("%q", strconv.Itoa(b.writes))

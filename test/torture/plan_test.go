@@ -54,6 +54,12 @@ var faults = []fault{
 		func(r *region, _ *crowd, _ int) { each(r.doors, (*natstest.Proxy).Reset) }, nil},
 	{2, "client", 1000, 0, "replace client",
 		func(_ *region, c *crowd, i int) { c.replace(i/clientsPerDocument, i) }, nil},
+	{1, "node", nodes, 14 * time.Second, "SIGSTOP node",
+		func(r *region, _ *crowd, i int) { r.freezeNode(i) }, func(r *region, _ *crowd, i int) { r.thawNode(i) }},
+	{2, "store", 1, 5 * time.Second, "the store is away",
+		func(r *region, _ *crowd, _ int) { r.store.setAway(true) }, func(r *region, _ *crowd, _ int) { r.store.setAway(false) }},
+	{4, "document", fewDocuments, 9 * time.Second, "everybody leaves document",
+		func(_ *region, c *crowd, i int) { c.leave(i) }, func(_ *region, c *crowd, i int) { c.enter(i) }},
 }
 
 // newPlan draws faults until length is over. The same random numbers make the

@@ -18,6 +18,13 @@ const (
 	doors   = 4 // ways of the clients to the region
 )
 
+// The documents of one license region are kept in a store that fails, too; those of the
+// other end with their last user.
+const (
+	keptLicense  = "aws-eu-west-1"
+	plainLicense = "aws-us-east-1"
+)
+
 // region is a cluster of three nats-server processes and three nodes. Between
 // each node and each server, and between the clients and the balancer before the
 // nodes, are proxies that can fail.
@@ -28,16 +35,21 @@ type region struct {
 	links [][]*natstest.Proxy // by node, then server
 	nodes []*cluster.Node
 	doors []*natstest.Proxy
+	store *badStore
 
 	front   string // address of the balancer
 	natsOff [servers]bool
 	nodeOff [nodes]bool
 	paused  [servers]bool
+	frozen  [nodes]bool
 }
 
-func startRegion(t *testing.T) *region {
+func startRegion(t *testing.T, seed uint64) *region {
 	t.Helper()
-	r := &region{t: t, keys: issuer.New(t), nats: cluster.StartNATSServers(t, servers), front: cluster.FreeAddress(t)}
+	r := &region{
+		t: t, keys: issuer.New(t), store: startBadStore(t, seed),
+		nats: cluster.StartNATSServers(t, servers), front: cluster.FreeAddress(t),
+	}
 	var addresses []string
 	for i := range nodes {
 		var links []*natstest.Proxy
@@ -66,8 +78,9 @@ func (r *region) startNode(i int, address string) *cluster.Node {
 	return &cluster.Node{Addr: address, Process: cluster.RunWsnode(r.t, "serve",
 		"--region", "eu-central-1", "--node", fmt.Sprintf("node-%d-%d", i, time.Now().UnixMilli()),
 		"--listen", address, "--public-url", "ws://"+r.front, "--jwks-url", r.keys.JWKS,
-		"--nats-url", url, "--registry", "aws-eu-west-1="+url, "--replicas", "3", "--history-replicas", "3",
-		"--drain-spread", "0s", "--admin-listen", "off",
+		"--nats-url", url, "--registry", keptLicense+"="+url, "--registry", plainLicense+"="+url, "--replicas", "3", "--history-replicas", "3",
+		"--store", keptLicense+"="+r.store.url, "--store-interval", "1s", "--store-timeout", storeTimeout.String(),
+		"--grace", "2s", "--drain-spread", "0s", "--admin-listen", "off",
 		// All clients have one address here.
 		"--refused-per-minute", "0", "--admitted-per-minute", "0", "--health-per-minute", "0")}
 }
@@ -105,6 +118,17 @@ func (r *region) reviveNATS(i int) {
 func (r *region) pauseNATS(i int)  { r.nats[i].Pause(); r.paused[i] = true }
 func (r *region) resumeNATS(i int) { r.nats[i].Resume(); r.paused[i] = false }
 
+// freezeNode stops a node's clocks, perhaps for longer than its lease.
+func (r *region) freezeNode(i int) {
+	_ = syscall.Kill(r.nodes[i].PID(), syscall.SIGSTOP)
+	r.frozen[i] = true
+}
+
+func (r *region) thawNode(i int) {
+	_ = syscall.Kill(r.nodes[i].PID(), syscall.SIGCONT)
+	r.frozen[i] = false
+}
+
 func (r *region) resetLinks(node int) { each(r.links[node], (*natstest.Proxy).Reset) }
 func (r *region) cutLinks(node int)   { each(r.links[node], (*natstest.Proxy).Cut) }
 func (r *region) healLinks(node int)  { each(r.links[node], (*natstest.Proxy).Heal) }
@@ -126,8 +150,12 @@ func (r *region) heal() {
 			r.reviveNATS(i)
 		}
 	}
+	r.store.heal()
 	for i := range r.nodes {
 		r.healLinks(i)
+		if r.frozen[i] {
+			r.thawNode(i)
+		}
 		if r.nodeOff[i] {
 			r.reviveNode(i)
 		}
@@ -154,6 +182,7 @@ func (r *region) dump() {
 func (r *region) stop() {
 	for i, n := range r.nodes {
 		r.healLinks(i)
+		r.thawNode(i)
 		n.Stop()
 	}
 }

@@ -1,8 +1,10 @@
 // Package torture lets real Yjs clients type while everything under them fails
-// at random, and checks that nothing typed is missing in the end.
+// at random, and checks that nothing typed is missing in the end: from the clients that
+// are there, and of what those that are gone were told is saved, from the store.
 //
 // The faults are a plan that follows from a seed alone: a run prints its seed,
-// and WSNODE_TORTURE_SEED repeats its plan. WSNODE_TORTURE is how long the faults
+// and WSNODE_TORTURE_SEED repeats its plan. How requests to the store fail is drawn
+// as they come. WSNODE_TORTURE is how long the faults
 // go on; from ten minutes on there are 50 documents instead of 10.
 package torture
 
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
 )
 
@@ -31,12 +34,12 @@ const (
 
 func TestNothingTypedIsMissingAfterRandomFaults(t *testing.T) {
 	length, seed := settings(t)
-	documents, interval := 10, 100*time.Millisecond
+	documents, interval := fewDocuments, 100*time.Millisecond
 	if length >= longRun {
 		documents, interval = 50, 500*time.Millisecond
 	}
 	t.Logf("WSNODE_TORTURE=%s WSNODE_TORTURE_SEED=%d", length, seed)
-	r := startRegion(t)
+	r := startRegion(t, seed)
 	defer func() {
 		if t.Failed() {
 			r.dump()
@@ -54,6 +57,7 @@ func TestNothingTypedIsMissingAfterRandomFaults(t *testing.T) {
 	time.Sleep(time.Until(start.Add(length)))
 	r.heal()
 	c.check()
+	c.checkStore(length >= longRun)
 }
 
 func settings(t *testing.T) (length time.Duration, seed uint64) {
@@ -73,41 +77,68 @@ func settings(t *testing.T) (length time.Duration, seed uint64) {
 	return length, seed
 }
 
-// clientsPerDocument are spread over the nodes by the balancer.
-const clientsPerDocument = 3
+const (
+	// clientsPerDocument are spread over the nodes by the balancer.
+	clientsPerDocument = 3
+	fewDocuments       = 10
+)
 
 // crowd are the clients that type all the time. It changes while they do.
 type crowd struct {
 	t        *testing.T
 	region   *region
 	node     *yjs.Node
-	token    string
+	tokens   [2]string // of the license region without a store, and of that with one
 	interval time.Duration
-	groups   [][]*yjs.Client // by document
+	groups   [][]*yjs.Client // by document; nil: everybody has left
 }
 
 func startCrowd(t *testing.T, r *region, documents int, interval time.Duration) *crowd {
 	t.Helper()
-	c := &crowd{t: t, region: r, node: yjs.Start(t), token: r.keys.Token(nil), interval: interval}
+	c := &crowd{t: t, region: r, node: yjs.Start(t), interval: interval}
+	for i, license := range []string{plainLicense, keptLicense} {
+		c.tokens[i] = r.keys.Token(issuer.Claims{"dbCode": license})
+	}
 	c.groups = make([][]*yjs.Client, documents)
 	for d := range c.groups {
-		for i := range clientsPerDocument {
-			c.groups[d] = append(c.groups[d], c.join(d, i))
-		}
+		c.open(d)
 	}
 	for _, group := range c.groups {
 		for _, client := range group {
 			client.WaitSynced()
 		}
-		c.node.StartTyping(c.interval, group...)
+		c.node.StartAsking(c.interval, group...)
 	}
 	return c
 }
 
+// open opens the clients of a document.
+func (c *crowd) open(d int) {
+	for i := range clientsPerDocument {
+		c.groups[d] = append(c.groups[d], c.join(d, i))
+	}
+}
+
+// enter has new clients type into a document that everybody has left.
+func (c *crowd) enter(d int) {
+	c.open(d)
+	c.node.StartAsking(c.interval, c.groups[d]...)
+}
+
+// leave ends all clients of a document for good.
+func (c *crowd) leave(d int) {
+	for _, client := range c.groups[d] {
+		client.Destroy()
+	}
+	c.groups[d] = nil
+}
+
+func (c *crowd) token(d int) string { return c.tokens[d%2] }
+
 // join opens a client of a document; i chooses its way to the region.
 func (c *crowd) join(d, i int) *yjs.Client {
 	return c.node.Open(yjs.Options{
-		URL: c.region.door(i), Document: fmt.Sprintf("doc-%d", d), Token: c.token,
+		URL: c.region.door(i), Document: name(d), Token: c.token(d),
 		User: fmt.Sprintf("user %d.%d", d, i), Library: 2 + (d+i)%2,
 	})
 }
@@ -115,10 +146,15 @@ func (c *crowd) join(d, i int) *yjs.Client {
 // replace ends one client of a document for good and lets another begin.
 func (c *crowd) replace(d, i int) {
 	d, i = d%len(c.groups), i%clientsPerDocument
+	if c.groups[d] == nil {
+		return
+	}
 	c.groups[d][i].Destroy()
 	c.groups[d][i] = c.join(d, i)
-	c.node.StartTyping(c.interval, c.groups[d][i])
+	c.node.StartAsking(c.interval, c.groups[d][i])
 }
+
+func name(d int) string { return fmt.Sprintf("doc-%d", d) }
 
 // check ends the typing and compares all clients of each document, then a fresh
 // one on each node.
@@ -134,9 +170,10 @@ func (c *crowd) check() {
 	for d, group := range c.groups {
 		c.node.WaitSame(healing, group...)
 		for _, n := range c.region.nodes {
-			late := c.node.Join(yjs.Options{URL: n.WS(), Document: fmt.Sprintf("doc-%d", d), Token: c.token})
+			late := c.node.Join(yjs.Options{URL: n.WS(), Document: name(d), Token: c.token(d)})
 			group = append(group, late)
 		}
+		c.groups[d] = group
 		c.node.WaitSame(healing, group...)
 		for _, client := range group {
 			if s := client.State(); s.Pending {

@@ -3,6 +3,8 @@
 import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import WebSocket from 'ws'
+import * as decoding from 'lib0/decoding'
+import * as encoding from 'lib0/encoding'
 import * as Y from 'yjs'
 import { Awareness } from 'y-protocols/awareness'
 import { WebsocketProvider } from 'y-websocket'
@@ -10,6 +12,7 @@ import { WebsocketProvider as WebsocketProvider2 } from 'y-websocket-2'
 
 const providers = { 2: WebsocketProvider2, 3: WebsocketProvider }
 const redirect = 'REDIRECT:'
+const saved = 102 // asks whether all that was sent is saved, and is the answer
 
 // How a token travels: what each way adds to the provider's arguments.
 const ways = {
@@ -39,6 +42,7 @@ export class Client extends EventEmitter {
     this.text = this.doc.getText('text')
     this.log = this.doc.getArray('log')
     this.typed = [] // every edit made here, by its name in log
+    this.told = 0 // how many of them the server has said are saved
     this.closes = [] // {code, reason} of every close by the server
     this.errors = [] // handshakes that failed before a WebSocket was there
     this.subprotocol = null
@@ -75,6 +79,10 @@ export class Client extends EventEmitter {
     })
     restore()
     this.provider = provider
+    provider.messageHandlers[saved] = (_, decoder) => {
+      const answer = decoding.createDecoder(decoding.readVarUint8Array(decoder))
+      this.told = Math.max(this.told, decoding.readVarUint(answer))
+    }
     provider.on('sync', () => this.emit('change'))
     provider.on('status', ({ status }) => {
       if (status === 'connected') this.connects++
@@ -127,8 +135,23 @@ export class Client extends EventEmitter {
     this.typed.push(name)
   }
 
-  startTyping (interval, random) {
-    this.typing = setInterval(() => this.edit(random), interval)
+  // ask asks whether everything typed so far is saved. Before the server has asked for
+  // what it lacks, not all of it was sent.
+  ask () {
+    if (!this.provider.wsconnected || !this.provider.synced) return
+    const typed = encoding.createEncoder()
+    encoding.writeVarUint(typed, this.typed.length)
+    const question = encoding.createEncoder()
+    encoding.writeVarUint(question, saved)
+    encoding.writeVarUint8Array(question, encoding.toUint8Array(typed))
+    this.provider.ws.send(encoding.toUint8Array(question))
+  }
+
+  startTyping (interval, random, asks) {
+    this.typing = setInterval(() => {
+      this.edit(random)
+      if (asks) this.ask()
+    }, interval)
   }
 
   stopTyping () {

@@ -8,6 +8,7 @@ import { Client } from './client.mjs'
 
 process.setMaxListeners(0)
 const clients = new Map()
+const promised = new Map() // names of edits by document, of which clients that are gone were told that they are saved
 
 // Late is what a wait ends with when its time is over: its text says it all.
 class Late extends Error {}
@@ -64,7 +65,9 @@ const operations = {
     client(id).replace(options)
   },
   destroy ({ client: id }) {
-    client(id).destroy()
+    const c = client(id)
+    promised.set(c.options.name, [...promised.get(c.options.name) ?? [], ...c.typed.slice(0, c.told)])
+    c.destroy()
     clients.delete(id)
   },
   disconnect ({ client: id }) {
@@ -94,6 +97,17 @@ const operations = {
     return doc.getText('text').toString()
   },
 
+  // lacks applies an update to a new document, and says which edits it lacks although
+  // clients were told that they are saved, all of whom are gone by now.
+  lacks ({ document, update }) {
+    const doc = new Y.Doc()
+    Y.applyUpdate(doc, Buffer.from(update, 'base64'))
+    const log = new Set(doc.getArray('log').toArray())
+    const names = promised.get(document) ?? []
+    const pending = doc.store.pendingStructs !== null || doc.store.pendingDs !== null
+    return { told: names.length, lacks: names.filter(name => !log.has(name)), pending }
+  },
+
   // type lets all clients edit concurrently, each edits times, a few edits in
   // each turn of the event loop so that the network runs between them.
   async type ({ clients: ids, edits, seed }) {
@@ -106,8 +120,8 @@ const operations = {
       }
     }))
   },
-  startTyping ({ clients: ids, interval, seed }) {
-    ids.forEach((id, i) => client(id).startTyping(interval, random(seed + i)))
+  startTyping ({ clients: ids, interval, seed, asks }) {
+    ids.forEach((id, i) => client(id).startTyping(interval, random(seed + i), asks))
   },
   stopTyping ({ clients: ids }) {
     return ids.map(id => client(id).stopTyping())

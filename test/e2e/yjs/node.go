@@ -174,6 +174,28 @@ func (n *Node) StartTyping(interval time.Duration, clients ...*Client) {
 	n.must("startTyping", object{"clients": ids(clients), "interval": interval.Milliseconds(), "seed": 2}, nil)
 }
 
+// StartAsking is StartTyping in which each client asks after each edit whether all that
+// it typed is saved.
+func (n *Node) StartAsking(interval time.Duration, clients ...*Client) {
+	n.tb.Helper()
+	n.must("startTyping", object{"clients": ids(clients), "interval": interval.Milliseconds(), "seed": 2, "asks": true}, nil)
+}
+
+// Promises are what clients that were destroyed had been told about a document.
+type Promises struct {
+	Told    int      `json:"told"`    // edits that they were told are saved
+	Lacks   []string `json:"lacks"`   // names of those that are not in it
+	Pending bool     `json:"pending"` // it waits for updates that are not in it
+}
+
+// Promises compares a document that is one update, as Y.applyUpdate reads it, with what
+// clients that were destroyed had been told about the one of that name.
+func (n *Node) Promises(document string, update []byte) (p Promises) {
+	n.tb.Helper()
+	n.must("lacks", object{"document": document, "update": update}, &p)
+	return p
+}
+
 // StopTyping ends StartTyping and returns how many edits each client has made
 // in its life.
 func (n *Node) StopTyping(clients ...*Client) (edits []int) {
