@@ -26,11 +26,14 @@ type bucket struct {
 	docs     *documents
 	pins     *pins
 	sweeper  *sweeper
+
+	carrySecrets carrySecrets
 }
 
 func newBucket(cfg *Config, license docid.LicenseRegion, store kv.Store) *bucket {
 	b := &bucket{cfg: cfg, license: license, store: store, clock: new(bucketClock)}
 	b.requests = &requests{cfg: cfg, store: store, pace: newPace()}
+	b.carrySecrets.requests = b.requests
 	b.docs = newDocuments(cfg, &b.requests.fence)
 	b.regions = newRegions(cfg, license, b.requests, b.clock)
 	b.lease = newLease(cfg, license, b.requests, b.clock, b.docs, b.regions)

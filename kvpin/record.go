@@ -21,6 +21,8 @@ const (
 	sweepPrefix = "sweep."
 	// Keys below storePrefix say where documents are kept between their lives.
 	storePrefix = "store."
+	// Keys below carryPrefix are for nodes that carry clients to other regions.
+	carryPrefix = "carry."
 )
 
 // pinRecord is a pin as the bucket stores it.

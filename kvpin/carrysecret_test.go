@@ -1,0 +1,63 @@
+package kvpin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestNodesOfAllRegionsSignWithOneSecret(t *testing.T) {
+	worlds(t, func(w *world) {
+		ctx := context.Background()
+		a, b := w.node("eu-central-1", "a"), w.node("us-east-1", "b")
+		if _, err := a.CarrySecretOf(ctx, testLicense, "none"); !errors.Is(err, ErrNotFound) {
+			w.t.Errorf("one that nobody made: %v", err)
+		}
+		var wait sync.WaitGroup
+		made := make([]Secret, 2)
+		for i, n := range []*testNode{a, b} {
+			wait.Go(func() {
+				var err error
+				if made[i], err = n.CarrySecret(ctx, testLicense); err != nil {
+					w.t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+		if made[0].ID != made[1].ID || !bytes.Equal(made[0].Key, made[1].Key) || len(made[0].Key) < secretBytes {
+			w.t.Fatalf("two nodes sign with %q and %q", made[0].ID, made[1].ID)
+		}
+		if _, err := b.Keys(testLicense).Update(ctx, carrySecretKey, []byte("mine"), 0, 0); err == nil {
+			w.t.Error("others may write where the secret is")
+		}
+		// One that is old is replaced by who signs next, and still believed.
+		requests := b.buckets[testLicense].requests
+		e, err := requests.get(ctx, carrySecretKey)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		old := &secrets{Current: made[0]}
+		old.Current.Made = time.Now().Add(-secretRenewAge - time.Hour)
+		value, err := json.Marshal(old)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err = requests.put(ctx, carrySecretKey, value, e.Revision, 0); err != nil {
+			w.t.Fatal(err)
+		}
+		later := w.node("us-east-1", "c")
+		next, err := later.CarrySecret(ctx, testLicense)
+		if err != nil || next.ID == made[0].ID {
+			w.t.Fatalf("an old secret is followed by %q, %v", next.ID, err)
+		}
+		for _, id := range []string{made[0].ID, next.ID} {
+			if s, err := later.CarrySecretOf(ctx, testLicense, id); err != nil || s.ID != id {
+				w.t.Errorf("%q is not believed: %v", id, err)
+			}
+		}
+	})
+}
