@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/wsnode/wsnode/authn"
@@ -63,6 +64,9 @@ func (a *admission) qualify(ctx context.Context) (err error) {
 		return errDraining
 	case n.gate.gauge.Overloaded():
 		return errOverloaded
+	}
+	if err := n.resides(ctx, a.doc, docid.Region(a.grant.RegionCode)); err != nil {
+		return err
 	}
 	if err := a.look(ctx); err != nil {
 		return err
@@ -133,9 +137,12 @@ func (n *Node) verify(ctx context.Context, token string, by authn.Caller) (*auth
 
 // redirect is returned for a document that lives in another region.
 func (n *Node) redirect(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
+	if !n.settings(doc.AppID()).In(pin.Region) {
+		return fmt.Errorf("%w: it still lives in %s", errNoResidence, pin.Region)
+	}
 	url, err := n.cfg.Registry.RegionURL(ctx, pin.Region)
 	if err != nil {
 		return err
 	}
-	return &redirectError{url: url, name: doc.Name}
+	return &redirectError{region: pin.Region, url: url, name: doc.Name}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/carry"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/live"
@@ -22,7 +23,11 @@ var (
 )
 
 // redirectError says where the document lives.
-type redirectError struct{ url, name string }
+type redirectError struct {
+	region    docid.Region
+	url, name string
+	bound     bool // the app may not be here: the client is not carried
+}
 
 func (e *redirectError) Error() string { return "document lives at " + e.url }
 
@@ -61,7 +66,10 @@ func answer(err error) refusal {
 	var invalid *authn.InvalidError
 	var elsewhere *redirectError
 	var exceeded *quota.ExceededError
+	var ended *carry.EndedError
 	switch {
+	case errors.As(err, &ended) && ended.Final():
+		return refuse(ended.Code, ended.Reason)
 	case errors.Is(err, authn.ErrMissing):
 		return refuse(closecode.NoToken, closecode.ReasonNoToken)
 	case errors.As(err, &invalid):

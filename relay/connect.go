@@ -11,6 +11,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/carry"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/control"
@@ -40,7 +41,11 @@ type visit struct {
 }
 
 // client is who is at the other end of a connection, as far as the node can see.
-type client struct{ remote, userAgent, origin string }
+type client struct {
+	remote, userAgent, origin string
+
+	arrival *carry.Arrival // nil: no other region carries it here
+}
 
 // connect takes a WebSocket handshake from token to session. Looking precedes
 // reserving precedes claiming, so a refused client leaves nothing behind. A
@@ -52,9 +57,12 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	target, nameErr := docid.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
-	address := n.address(r)
+	arrival, address, ours := n.arrive(w, r, credentials.Token, n.address(r))
+	if !ours {
+		return
+	}
 	name := strings.Clone(target.Name) // the request line, of which it is a part, holds the token
-	v := n.newVisit(client{remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin")}, name)
+	v := n.newVisit(client{remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin"), arrival: arrival}, name)
 	met := n.standing(address, credentials.Token)
 	switch {
 	case met == blocked:
@@ -73,9 +81,9 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
 	switch {
-	case err != nil && n.mayBeShared(err):
+	case err != nil && n.mayBeShared(v, err):
 		if c, acceptErr := conn.Accept(w, r, credentials.Subprotocol); acceptErr == nil {
-			n.awaitFirst(c, v, err, address, credentials.Token)
+			n.awaitFirst(c, v, err, address, credentials.Token, v.elsewhere(err) != nil && n.wantsCarrying(v, target.Query))
 		}
 		return
 	case err == nil:
@@ -172,6 +180,9 @@ func (v *visit) join() (err error) {
 	n := v.node
 	if v.seat, err = v.live.Room().Join(v.session, v.grant.User); err != nil {
 		return err
+	}
+	if v.arrival != nil && v.arrival.Counts {
+		v.seat.Counts()
 	}
 	v.session.Sit(v.seat)
 	n.recent.count(admitted)

@@ -39,7 +39,7 @@ func (n *Node) figures() admin.Figures {
 			"clock_ahead": dropped.Ahead.Load(), "another_user": dropped.Foreign.Load(),
 		},
 		History: n.watched.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(), Kept: admin.KeptFigures(n.docs.Storing()),
-		Places: admin.PlaceFigures(n.gate.places.Stats()),
+		Places: admin.PlaceFigures(n.gate.places.Stats()), Carried: n.carriedFigures(),
 	}
 	if v, ok := n.cfg.Verifier.(interface{ Stats() authn.Stats }); ok {
 		s := v.Stats()

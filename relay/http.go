@@ -175,9 +175,12 @@ func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docid.Document) (
 		return "", false, err
 	case err != nil:
 		return "", false, err
+	case !n.settings(doc.AppID()).In(n.cfg.Region), state != kvpin.Free && !n.settings(doc.AppID()).In(pin.Region):
+		region, err = n.residence(r.Context(), doc, docid.Region(grant.RegionCode))
+		return region, state == kvpin.Free || region != pin.Region, err
 	case state == kvpin.Free || (state == kvpin.Orphaned || state == kvpin.Owed) && !n.live(r.Context(), pin.Region):
 		preferred := docid.Region(grant.RegionCode)
-		if preferred == "" || !n.live(r.Context(), preferred) {
+		if preferred == "" || !n.settings(doc.AppID()).In(preferred) || !n.live(r.Context(), preferred) {
 			preferred = n.cfg.Region
 		}
 		return preferred, true, nil

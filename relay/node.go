@@ -19,6 +19,7 @@ import (
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/carry"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/docs"
@@ -50,9 +51,10 @@ type Config struct {
 
 	Version string // of the software; Start takes this module's for "". For operators and in /health
 
-	Grace        time.Duration // 10 s: as in the registry's config
-	SweepEvery   time.Duration // 10 min: how often a region looks for histories that crashes left behind
-	NoQueryToken bool          // do not take tokens from the query
+	Grace        time.Duration  // 10 s: as in the registry's config
+	SweepEvery   time.Duration  // 10 min: how often a region looks for histories that crashes left behind
+	NoQueryToken bool           // do not take tokens from the query
+	Elsewhere    apps.Elsewhere // what becomes of clients of y-websocket whose document is elsewhere; "": apps.Redirect
 	Conns        conn.Config
 	Sessions     session.Config
 	Store        ystore.Limits
@@ -109,6 +111,8 @@ type Node struct {
 	sessions    roster.Roster[*visit]
 	recent      recent
 	traffic     traffic
+	carrier     *carry.Carrier
+	carried     carriedClients
 	watched     watched
 	aliveChecks aliveChecks
 }
@@ -164,6 +168,7 @@ func Open(cfg Config) (*Node, error) {
 		n.rooms.Close()
 		return nil, errors.Join(err, n.gate.close(n.ctx))
 	}
+	n.carrier = n.newCarrier()
 	n.docs = live.New(n.ctx, n.patience, n.liveOptions())
 	n.stored = n.openStored()
 	cfg.Registry.Attach(n.docs)
@@ -172,6 +177,10 @@ func Open(cfg Config) (*Node, error) {
 	n.done.Go(func() { n.meetStrangers(n.ctx) })
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
 	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
+	n.done.Go(func() { n.carrier.Run(n.ctx) })
+	if cfg.Apps != nil {
+		n.done.Go(func() { n.evict(n.ctx) })
+	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.Watch(cfg.Version, oplog.Version, n.figures)
 		n.done.Go(func() { n.watch(n.ctx) })
@@ -202,6 +211,9 @@ func (n *Node) liveOptions() live.Options {
 		Admit: func(app docid.AppID) error {
 			if n.gate.claims != nil && !n.gate.claims.Take(app) {
 				return errOverloaded
+			}
+			if !n.settings(app).In(n.cfg.Region) {
+				return errNoResidence
 			}
 			return nil
 		},
@@ -253,11 +265,11 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 	n.cfg.Registry.Drain()
 	pause(ctx, delay)
 	n.draining.Store(true)
-	sessions := n.sessions.All()
-	for i, v := range sessions {
-		v.session.Close(closecode.Restart, closecode.ReasonRestart)
-		if i < len(sessions)-1 {
-			pause(ctx, spread/time.Duration(len(sessions)))
+	ends := n.stays()
+	for i, s := range ends {
+		s.end(closecode.Restart, closecode.ReasonRestart)
+		if i < len(ends)-1 {
+			pause(ctx, spread/time.Duration(len(ends)))
 		}
 	}
 	return n.docs.Settle(ctx)
@@ -292,12 +304,12 @@ func (n *Node) Close(ctx context.Context) error {
 func (n *Node) end(ctx context.Context) error {
 	n.unready.Store(true)
 	n.draining.Store(true)
-	for _, v := range n.sessions.All() {
-		v.session.Close(closecode.Restart, closecode.ReasonRestart)
+	for _, s := range n.stays() {
+		s.end(closecode.Restart, closecode.ReasonRestart)
 	}
 	hurry := time.AfterFunc(closeLinger, func() {
-		for _, v := range n.sessions.All() {
-			v.session.End()
+		for _, s := range n.stays() {
+			s.cut()
 		}
 	})
 	defer hurry.Stop()

@@ -37,7 +37,7 @@ type recent struct {
 // outcomes are what a handshake can come to, so that metrics know them from the
 // start: a rate needs a first value.
 var outcomes = []string{
-	admitted, redirected, rateLimited, "missing_token", "invalid_token", "forbidden", "invalid_document_name", "limit_exceeded", "overloaded", "unavailable",
+	admitted, redirected, carriedAway, misdirected, rateLimited, "missing_token", "invalid_token", "forbidden", "invalid_document_name", "limit_exceeded", "overloaded", "unavailable",
 }
 
 // refusalKey makes two refusals one entry: nothing in it changes from one try of a

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/carry"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/mux"
@@ -20,24 +21,31 @@ import (
 // handshake. So a handshake that says neither, or only a token, is not refused before its
 // first message has come.
 const (
-	firstAtRoot    = 10 * time.Second // for the first message, where no document can be
-	firstElsewhere = 2 * time.Second
-	firstBytes     = 64 << 10
-	maxAwaitFirst  = 4096 // connections of the node; more are refused at once
-	maxAwaitOf     = 256  // of one address, so that it does not take the places of all
+	firstAtRoot     = 10 * time.Second // for the first message, where no document can be
+	firstElsewhere  = 2 * time.Second
+	firstRedirected = time.Second      // where the document is elsewhere, and y-websocket is to be told
+	firstCarried    = 30 * time.Second // where it is to be carried: as long as anybody may be silent at first
+	firstBytes      = 64 << 10
+	maxAwaitFirst   = 4096 // connections of the node; more are refused at once
+	maxAwaitOf      = 256  // of one address, so that it does not take the places of all
 )
 
 // mayBeShared reports whether a handshake that was refused may be one of a connection
 // that several documents share.
-func (n *Node) mayBeShared(err error) bool {
-	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName))
+func (n *Node) mayBeShared(v *visit, err error) bool {
+	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName) || v.elsewhere(err) != nil)
 }
 
 // awaitFirst waits for the first message of a connection whose handshake does not lead to
-// a document: it is refused unless that is a token.
-func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.Addr, token string) {
-	within := firstElsewhere
-	if v.doc.Name == "" && token == "" {
+// a document here: it is refused unless that is a token, or carried is set.
+func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.Addr, token string, carried bool) {
+	within, most := firstElsewhere, firstBytes
+	switch {
+	case carried:
+		within, most = firstCarried, n.cfg.Sessions.MaxMessageBytes
+	case v.elsewhere(refused) != nil:
+		within = firstRedirected
+	case v.doc.Name == "" && token == "":
 		within = firstAtRoot
 	}
 	n.done.Go(func() {
@@ -47,7 +55,7 @@ func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.A
 		err := errOverloaded
 		if n.gate.firsts.Enter(address) {
 			if n.awaiting.Add(1) <= maxAwaitFirst {
-				message, err = c.First(within, firstBytes)
+				message, err = c.First(within, most)
 			}
 			n.awaiting.Add(-1)
 			n.gate.firsts.Leave(address)
@@ -56,11 +64,12 @@ func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.A
 			n.share(c, &shared{node: n, client: v.client, address: address, token: token}, message)
 			return
 		}
-		if counts(refused) {
-			n.gate.rates.Refuse(address, token)
+		if err == nil && carried {
+			n.carryAlone(c, v, refused, address, token, message)
+			return
 		}
+		n.turnAway(v, address, token, refused)
 		told := answer(refused)
-		n.refused(v, told, refused)
 		c.Refuse(told.code, told.reason)
 	})
 }
@@ -169,25 +178,12 @@ func (s *shared) Admit(ctx context.Context, r mux.Request) (mux.Seat, error) {
 	v, err := s.visit(ctx, r)
 	n.cfg.Metrics.Handshake(time.Since(start))
 	v.endSpan(err)
+	seat, err := n.take(ctx, v, err, seating{conn: s.conn, address: s.address, token: s.tokenOf(r), channel: r.Channel, granted: r.Granted})
 	if err != nil {
-		if counts(err) {
-			n.gate.rates.Refuse(s.address, s.tokenOf(r))
-		}
-		n.refused(v, answer(err), err)
+		n.turnAway(v, s.address, s.tokenOf(r), err)
 		return nil, err
 	}
-	n.gate.admits(s.address)
-	n.done.Add(1)
-	n.gate.gauge.Enter()
-	v.guard = n.gate.guard(v.grant)
-	n.gate.shares.enter(v.grant.AppID())
-	v.session = session.NewShared(s.conn, &n.cfg.Sessions, v.guard, v.readOnly, r.Channel)
-	r.Granted(v.readOnly)
-	if err := v.join(); err != nil {
-		v.giveBack()
-		return nil, err
-	}
-	return (*seated)(v), nil
+	return seat, nil
 }
 
 // visit takes a client to a place in a document.
@@ -223,7 +219,7 @@ func (s *shared) tokenOf(r mux.Request) string {
 // Confirm judges another token for a document that the client is in: it must be as good
 // as the one before, for the same document.
 func (s *shared) Confirm(ctx context.Context, r mux.Request, seat mux.Seat) error {
-	v := (*visit)(seat.(*seated))
+	v := visitOf(seat)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	grant, err := s.node.verify(ctx, s.tokenOf(r), s.node.gate.caller(s.address, nil))
@@ -242,8 +238,11 @@ func (s *shared) Confirm(ctx context.Context, r mux.Request, seat mux.Seat) erro
 
 // Answer says what a client is told of an error.
 func (s *shared) Answer(err error) (code int, reason string) {
-	if errors.Is(err, errTooOften) {
+	switch {
+	case errors.Is(err, errTooOften):
 		return closecode.Rate, "Too many requests from this address; try again later"
+	case errors.Is(err, carry.ErrAstray): // providers know no pause, so it is for good
+		return closecode.Redirect, "The document's region cannot be reached from here; try again later"
 	}
 	told := answer(err)
 	return told.code, told.reason
@@ -260,9 +259,17 @@ func (s *shared) Dropped(name string, kind wire.Kind) {
 // seated is a visit as its connection sees it: mux.Seat.
 type seated visit
 
-func (s *seated) Session() *session.Session { return s.session }
-func (s *seated) ReadOnly() bool            { return s.readOnly }
-func (s *seated) Leave(how conn.Closed)     { (*visit)(s).end(how) }
+func (s *seated) Stream() session.Stream { return s.session }
+func (s *seated) ReadOnly() bool         { return s.readOnly }
+func (s *seated) Leave(how conn.Closed)  { (*visit)(s).end(how) }
+
+// visitOf is what is known of a client in a seat.
+func visitOf(seat mux.Seat) *visit {
+	if c, ok := seat.(*carried); ok {
+		return c.visit
+	}
+	return (*visit)(seat.(*seated))
+}
 
 // connGuard is what a connection of several documents may do besides what their sessions
 // may: conn.Guard.

@@ -61,6 +61,7 @@ type serveFlags struct {
 	admin                           adminFlags
 	logFormat, logLevel             string
 	check                           checkFlags
+	elsewhere                       string
 	set                             *pflag.FlagSet
 	reloads                         []reload // what SIGHUP has read again
 }
@@ -119,6 +120,7 @@ is.`,
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file, read again when it changes; clients then connect by wss")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
 	f.store.register(fl, "default: "+storeNone+"; with --standalone and --data: below that folder")
+	fl.StringVar(&f.elsewhere, "elsewhere", string(apps.Redirect), "what becomes of clients of y-websocket whose document is in another region: redirect, by code 4009, or carry: the node relays them there. A connection may choose by ?elsewhere=; Hocuspocus' providers are always carried")
 	fl.StringVar(&f.apps, "apps", "", "file with settings of single apps, in YAML; read again at SIGHUP")
 	fl.BoolVar(&f.limits.proxyProtocol, "proxy-protocol", false, "take connections of a --trusted-proxy only, which begin with a header of PROXY protocol version 2 that names the client")
 	f.limits.register(fl)
@@ -405,6 +407,10 @@ func (f *serveFlags) clients(c *relay.Options) error {
 		}
 		f.reloads = append(f.reloads, reload{"certificate", certificate.reload})
 		c.TLS = &tls.Config{GetCertificate: certificate.get, MinVersion: tls.VersionTLS12}
+	}
+	c.Config.Elsewhere = apps.Elsewhere(f.elsewhere)
+	if f.elsewhere != "" && !c.Config.Elsewhere.Valid() {
+		return wrongFlag("elsewhere", "%q: expected %s or %s", f.elsewhere, apps.Redirect, apps.Carry)
 	}
 	c.Config.Verifier, c.Config.NoQueryToken, c.Config.Grace = verifier, !f.queryToken, f.grace
 	return checkGrace(f.grace)

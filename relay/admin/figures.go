@@ -43,6 +43,8 @@ type Figures struct {
 	NATSWaiting    int // messages
 	Subscriptions  int
 
+	Carried CarriedFigures
+
 	Tokens TokenFigures
 	Places PlaceFigures
 
@@ -60,6 +62,14 @@ type RegistryFigures struct {
 	Up                                          bool
 	Reads, Writes, LeasesLost, Takeovers, Swept uint64
 	Held, Owed, Validating                      int
+}
+
+// CarriedFigures are those of clients that are relayed to another region, or from one.
+type CarriedFigures struct {
+	Sessions                             int
+	Carried, Refused, Failed, Misrouted  int64 // attempts to reach a home
+	BytesToClients, BytesToHomes         int64
+	Arrived, Unverified, AddressUnsigned int64
 }
 
 // TokenFigures are those of the verifier of tokens.
@@ -116,6 +126,13 @@ var metrics = []metric{
 	{"connections_declined_total", "Connections closed at once because the process has too many files open.", counter, func(f *Figures) float64 { return float64(f.Declined) }},
 	{"accept_errors_total", "Failed attempts to accept connections.", counter, func(f *Figures) float64 { return float64(f.AcceptErrors) }},
 	{"unheeded_forwards_total", "Requests with X-Forwarded-For from a peer that is no trusted proxy: if it is your proxy, its clients share one address and its limits.", counter, func(f *Figures) float64 { return float64(f.UnheededForwards) }},
+
+	{"carried_sessions", "Clients of this node whose document is in another region, and who are relayed there.", gauge, func(f *Figures) float64 { return float64(f.Carried.Sessions) }},
+	{"carried_to_clients_bytes_total", "Bytes relayed to them.", counter, func(f *Figures) float64 { return float64(f.Carried.BytesToClients) }},
+	{"carried_to_homes_bytes_total", "Bytes relayed from them.", counter, func(f *Figures) float64 { return float64(f.Carried.BytesToHomes) }},
+	{"carried_unsigned_total", "Clients that were carried without a signature, since the registry gave no secret: their homes count them for this node's address.", counter, func(f *Figures) float64 { return float64(f.Carried.AddressUnsigned) }},
+	{"carried_arrivals_total", "Handshakes of clients that another region carries here.", counter, func(f *Figures) float64 { return float64(f.Carried.Arrived) }},
+	{"carried_unverified_total", "Those of them whose mark was not believed, so that they count for the address that connects.", counter, func(f *Figures) float64 { return float64(f.Carried.Unverified) }},
 
 	{"tokens_remembered", "Verified tokens that need no signature check when they come again.", gauge, func(f *Figures) float64 { return float64(f.Tokens.Remembered) }},
 	{"tokens_recalled_total", "Tokens that needed none.", counter, func(f *Figures) float64 { return float64(f.Tokens.Recalled) }},
@@ -199,6 +216,7 @@ func truth(b bool) float64 {
 var (
 	handshakesDesc = desc("handshakes_total", "WebSocket handshakes by their outcome: admitted, redirect, or why not.", "outcome")
 	droppedDesc    = desc("awareness_dropped_total", "Awareness states of clients that were dropped, by why.", "reason")
+	dialsDesc      = desc("carried_dials_total", "Attempts to reach the home of a carried client, by outcome: carried, refused by the home, failed, or misrouted.", "outcome")
 	buildDesc      = desc("build_info", "1; the labels say what runs.", "version", "protocol", "go_version")
 
 	tenantConnectionsDesc = desc("tenant_connections", "WebSocket sessions by tenant, the busiest only.", "tenant")
@@ -240,7 +258,7 @@ func (c *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range c.registries {
 		ch <- d
 	}
-	for _, d := range []*prometheus.Desc{handshakesDesc, droppedDesc, buildDesc, storeUpDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
+	for _, d := range []*prometheus.Desc{handshakesDesc, droppedDesc, dialsDesc, buildDesc, storeUpDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
 		ch <- d
 	}
 }
@@ -267,6 +285,11 @@ func (c *figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	for reason, count := range f.AwarenessDropped {
 		send(droppedDesc, counter, float64(count), reason)
+	}
+	for outcome, count := range map[string]int64{
+		"carried": f.Carried.Carried, "refused": f.Carried.Refused, "failed": f.Carried.Failed, "misrouted": f.Carried.Misrouted,
+	} {
+		send(dialsDesc, counter, float64(count), outcome)
 	}
 	send(buildDesc, gauge, 1, c.version, c.protocol, runtime.Version())
 	for _, t := range f.Tenants {

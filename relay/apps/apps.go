@@ -33,6 +33,9 @@ type Settings struct {
 	Regions []string
 	// Ack says what an acknowledgement to a client means. Empty: AckDurable.
 	Ack Ack
+	// Elsewhere says what becomes of clients of y-websocket whose document is in another
+	// region. Empty: as the node is told.
+	Elsewhere Elsewhere
 }
 
 // In reports whether the app's documents may be in the region.
@@ -54,17 +57,32 @@ const (
 	AckStored  Ack = "stored"  // the document's store has it too
 )
 
+// Elsewhere is what becomes of a client of y-websocket whose document is in another region.
+type Elsewhere string
+
+// What becomes of it.
+const (
+	Redirect Elsewhere = "redirect" // it is told where, by code 4009
+	Carry    Elsewhere = "carry"    // the node relays it there
+)
+
+// Valid reports whether it is one of the two.
+func (e Elsewhere) Valid() bool { return e == Redirect || e == Carry }
+
 // Rule is one entry of the file: what it does not name is nil.
 type Rule struct {
 	App     string    `yaml:"app"` // pattern of tenant/app
 	Regions *[]string `yaml:"regions"`
 	Ack     *Ack      `yaml:"ack"`
+
+	Elsewhere *Elsewhere `yaml:"elsewhere"`
 }
 
 // fill sets what the rule names and no rule before it has named.
 func (r *Rule) fill(into *Rule) {
 	first(&into.Regions, r.Regions)
 	first(&into.Ack, r.Ack)
+	first(&into.Elsewhere, r.Elsewhere)
 }
 
 func first[T any](into **T, value *T) {
@@ -74,7 +92,7 @@ func first[T any](into **T, value *T) {
 }
 
 func (r *Rule) settings() Settings {
-	return Settings{Regions: orZero(r.Regions), Ack: orZero(r.Ack)}
+	return Settings{Regions: orZero(r.Regions), Ack: orZero(r.Ack), Elsewhere: orZero(r.Elsewhere)}
 }
 
 func orZero[T any](p *T) (value T) {
@@ -102,6 +120,9 @@ func (r *Rule) check() error {
 	}
 	if r.Ack != nil && *r.Ack != AckDurable && *r.Ack != AckStored {
 		return fmt.Errorf("ack: %q: expected %s or %s", *r.Ack, AckDurable, AckStored)
+	}
+	if r.Elsewhere != nil && !r.Elsewhere.Valid() {
+		return fmt.Errorf("elsewhere: %q: expected %s or %s", *r.Elsewhere, Redirect, Carry)
 	}
 	return nil
 }

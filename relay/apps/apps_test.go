@@ -93,6 +93,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		"apps: [{app: acme, ack: stored}]":              `rule 1: app: "acme": expected tenant/app`,
 		"apps: [{app: a/b}, {app: a/b/c}]":              `rule 2: app: "a/b/c": expected tenant/app`,
 		`apps: [{app: "a/[b]"}]`:                        `expected tenant/app`,
+		"apps: [{app: a/b, elsewhere: away}]":           `elsewhere: "away": expected redirect or carry`,
 		"apps: [{app: a/b, ack: soon}]":                 `ack: "soon": expected durable or stored`,
 		"apps: [{app: a/b, regions: []}]":               "regions: is empty",
 		`apps: [{app: a/b, regions: ["eu central"]}]`:   `regions: "eu central": expected the name of a region`,

@@ -52,7 +52,7 @@ type Request struct {
 
 // Seat is a client in a document.
 type Seat interface {
-	Session() *session.Session
+	Stream() session.Stream
 	ReadOnly() bool
 	// Leave gives it back, and may take a while.
 	Leave(how conn.Closed)
@@ -123,7 +123,7 @@ func (x *Mux) Message(message []byte) (pause time.Duration) {
 	p := x.places[string(address)]
 	switch {
 	case m.Kind == wire.Token:
-		x.authenticate(p, string(address), string(m.Payload))
+		x.authenticate(p, string(address), string(m.Payload), m.Versioned)
 	case p == nil:
 		x.mu.Unlock()
 		x.dropped.Add(1)
@@ -134,7 +134,7 @@ func (x *Mux) Message(message []byte) (pause time.Duration) {
 		x.mu.Unlock()
 		x.host.Dropped(wire.AddressedTo(p.address), m.Kind)
 	case p.open:
-		s := p.seat.Session()
+		s := p.seat.Stream()
 		p.taking.Lock()
 		x.mu.Unlock()
 		defer p.taking.Unlock()
@@ -154,7 +154,7 @@ func (x *Mux) Limit(head []byte) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if p := x.places[string(address)]; p != nil && p.open {
-		return p.seat.Session().LimitOf(kind) + len(address) + headSlack
+		return p.seat.Stream().LimitOf(kind) + len(address) + headSlack
 	}
 	return maxHeldBytes
 }
@@ -162,14 +162,14 @@ func (x *Mux) Limit(head []byte) int {
 // Drained is for conn.Handler: the documents are asked in turn, without a lock.
 func (x *Mux) Drained() (more bool) {
 	x.mu.Lock()
-	sessions := make([]*session.Session, 0, len(x.places))
+	streams := make([]session.Stream, 0, len(x.places))
 	for _, p := range x.places {
 		if p.seat != nil {
-			sessions = append(sessions, p.seat.Session())
+			streams = append(streams, p.seat.Stream())
 		}
 	}
 	x.mu.Unlock()
-	for _, s := range sessions {
+	for _, s := range streams {
 		if s.Drained() {
 			more = true
 		}
@@ -205,9 +205,15 @@ func (x *Mux) giveUp(code int, reason string) {
 	x.conn.Close(code, reason)
 }
 
-// hold keeps a message for a document that the client is not in yet. It is called with
-// mu, and unlocks it.
+// hold keeps a message for a document that the client is not in yet. One that it is not in
+// for the moment asks for all that it missed when it is back. It is called with mu, and
+// unlocks it.
 func (x *Mux) hold(p *place, m wire.Received) {
+	if p.resumes && !p.joins {
+		p.channel.Missed(m)
+		x.mu.Unlock()
+		return
+	}
 	x.heldBytes += len(m.Payload)
 	x.heldFrames++
 	full := x.heldBytes > maxHeldBytes || x.heldFrames > maxHeldFrames

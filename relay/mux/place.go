@@ -31,32 +31,36 @@ type place struct {
 
 	// Guarded by Mux.mu. One that is not in Mux.places any more has ended.
 	token   string
-	tokens  int  // that came
-	judging bool // another token is being judged; one at a time is, the latest
+	tokens  int           // that came
+	fresh   chan struct{} // closed when another token comes; nil: nobody waits for one
+	modern  bool          // the provider is of version 3 or later, and knows Leave
+	judging bool          // another token is being judged; one at a time is, the latest
 	since   time.Time
 	seat    Seat // nil: it is not in the document
 	open    bool // messages go to the seat's session; else they are held
 	held    []wire.Received
 	scope   string // that was granted; "": none
 	resumes bool   // it was open before
+	joins   bool   // it is being let in: what comes is for the stream that begins
 	ending  *ending
 }
 
 // ending is the end of a session that comes before its seat is known.
 type ending struct {
-	session *session.Session
-	how     conn.Closed
+	stream session.Stream
+	how    conn.Closed
 }
 
 // authenticate takes a token for a document. It is called with mu, and unlocks it.
-func (x *Mux) authenticate(p *place, address, token string) {
+func (x *Mux) authenticate(p *place, address, token string, versioned bool) {
 	defer x.mu.Unlock()
 	switch {
 	case x.ended != nil:
 	case p == nil && (x.pending >= maxPending || len(x.places) >= maxDocuments):
 		x.spawn(func() { x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain) })
 	case p == nil:
-		p = &place{mux: x, address: address, token: token, since: time.Now()}
+		// Version 2 sends no empty token.
+		p = &place{mux: x, address: address, token: token, since: time.Now(), modern: versioned || token == ""}
 		p.channel = session.Channel{Encoding: wire.Hocuspocus{Address: address}, End: p.end}
 		x.places[address] = p
 		x.pending++
@@ -65,6 +69,10 @@ func (x *Mux) authenticate(p *place, address, token string) {
 	default:
 		p.token = token
 		p.tokens++
+		if p.fresh != nil {
+			close(p.fresh)
+			p.fresh, p.modern = nil, true // as it did what it was asked for
+		}
 		if p.open && !p.judging {
 			p.judging = true
 			x.spawn(p.confirm)
@@ -88,7 +96,7 @@ func (p *place) granted(readOnly bool) {
 	x := p.mux
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.welcomed = true
+	x.welcomed, p.joins = true, true
 	if p.scope != scope && x.places[p.address] == p {
 		p.scope = scope
 		x.write(p.address, wire.Granted, []byte(scope))
@@ -105,6 +113,7 @@ func (p *place) enter() {
 			p.begin(seat)
 			return
 		}
+		p.failed()
 		code, reason := x.host.Answer(err)
 		switch {
 		case x.ctx.Err() != nil || p.over():
@@ -112,6 +121,9 @@ func (p *place) enter() {
 		case code == closecode.Restart && x.host.Draining():
 			x.giveUp(code, reason)
 			return
+		case code == closecode.Token && p.renew(tokens):
+			wait = retryFirst / 2
+			continue
 		case !passes(code):
 			if p.refuse(tokens, reason) {
 				return
@@ -134,6 +146,50 @@ func (p *place) enter() {
 // passes reports whether trying again can cure what has that code.
 func passes(code int) bool { return code == closecode.TryAgain || code == closecode.Restart }
 
+// failed has a place that was let in, and is not, go on as before.
+func (p *place) failed() {
+	x := p.mux
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p.joins = false
+	if p.resumes {
+		for _, m := range x.release(p) {
+			p.channel.Missed(m)
+		}
+	}
+}
+
+// renewWithin is how long a provider has to send another token.
+const renewWithin = 5 * time.Second
+
+// renew asks for another token in the place of one that was good before, and reports
+// whether one came. Version 2 does not hear it.
+func (p *place) renew(tokens int) bool {
+	x := p.mux
+	x.mu.Lock()
+	if x.places[p.address] != p || p.scope == "" || p.tokens != tokens {
+		came := p.tokens != tokens
+		x.mu.Unlock()
+		return came
+	}
+	fresh := make(chan struct{})
+	p.fresh = fresh
+	x.write(p.address, wire.Token, nil)
+	x.mu.Unlock()
+	timer := time.NewTimer(renewWithin)
+	defer timer.Stop()
+	select {
+	case <-fresh:
+		return true
+	case <-timer.C:
+	case <-x.ctx.Done():
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p.fresh = nil
+	return p.tokens != tokens
+}
+
 func (p *place) over() bool {
 	x := p.mux
 	x.mu.Lock()
@@ -153,8 +209,17 @@ func (p *place) refuse(tokens int, reason string) (refused bool) {
 		return false
 	}
 	x.remove(p)
-	x.write(p.address, wire.Denied, []byte(reason))
+	p.deny(reason)
 	return true
+}
+
+// deny tells the client that it is not in the document, or not any more. Callers hold mu.
+func (p *place) deny(reason string) {
+	x := p.mux
+	x.write(p.address, wire.Denied, []byte(reason))
+	if p.scope != "" && p.modern {
+		x.write(p.address, wire.Leave, []byte(reason))
+	}
 }
 
 // remove forgets a place. Callers hold mu.
@@ -169,7 +234,7 @@ func (x *Mux) remove(p *place) {
 
 // begin gives the session what was held for it, in order, and then what comes.
 func (p *place) begin(seat Seat) {
-	x, s := p.mux, seat.Session()
+	x, s := p.mux, seat.Stream()
 	x.mu.Lock()
 	if x.places[p.address] != p {
 		how := conn.Closed{Code: 1000, Reason: "left the document"}
@@ -187,7 +252,7 @@ func (p *place) begin(seat Seat) {
 	p.ending = nil
 	x.mu.Unlock()
 	s.Drain() // what was sent by joining may wait
-	if early != nil && early.session == s {
+	if early != nil && early.stream == s {
 		p.end(s, early.how.Code, early.how.Reason, early.how.Err)
 		return
 	}
@@ -225,10 +290,11 @@ func (p *place) settle() {
 	defer p.taking.Unlock()
 }
 
-// end is for session.Channel: the session's end, by whomever. For what passes, the client
-// is let in again without its knowing; else it hears that it is not in the document any
-// more, and nothing that it sends is taken or acknowledged until it authenticates anew.
-func (p *place) end(s *session.Session, code int, reason string, why error) {
+// end is for session.Channel: the stream's end, by whomever. For what passes, and when the
+// document is elsewhere now, the client is let in again without its knowing; else it hears
+// that it is not in the document any more, and nothing that it sends is taken or
+// acknowledged until it authenticates anew.
+func (p *place) end(s session.Stream, code int, reason string, why error) {
 	x := p.mux
 	how := conn.Closed{Code: code, Reason: reason, Ours: true, Err: why}
 	x.mu.Lock()
@@ -240,24 +306,24 @@ func (p *place) end(s *session.Session, code int, reason string, why error) {
 		p.ending = &ending{s, how} // begin will see it
 		return
 	}
-	if p.seat.Session() != s {
+	if p.seat.Stream() != s {
 		return
 	}
 	seat := p.seat
 	s.Detach()
-	again := passes(code) && !x.host.Draining()
-	if !again {
+	goesOn := passes(code) || code == closecode.Redirect
+	if !goesOn || x.host.Draining() {
 		p.seat = nil
 		x.remove(p)
-		if passes(code) {
-			x.spawn(func() { x.giveUp(code, reason) })
+		if goesOn {
+			x.spawn(func() { x.giveUp(closecode.Restart, closecode.ReasonRestart) })
 		} else {
-			x.write(p.address, wire.Denied, []byte(reason))
+			p.deny(reason)
 		}
 		x.spawn(func() { seat.Leave(how) })
 		return
 	}
-	p.seat, p.since = nil, time.Now()
+	p.seat, p.joins, p.since = nil, false, time.Now()
 	if p.open {
 		p.open = false
 		x.pending++
@@ -276,7 +342,7 @@ func (x *Mux) leave(p *place, how conn.Closed) {
 	x.remove(p)
 	x.mu.Unlock()
 	if seat != nil {
-		seat.Session().Detach()
+		seat.Stream().Detach()
 		x.spawn(func() { seat.Leave(how) })
 	}
 }
@@ -305,7 +371,7 @@ func (p *place) confirm() {
 		x.mu.Unlock()
 		if err != nil {
 			if code, reason := x.host.Answer(err); !passes(code) {
-				p.end(seat.Session(), code, reason, err)
+				p.end(seat.Stream(), code, reason, err)
 			}
 		}
 		if last {

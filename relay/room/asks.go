@@ -25,6 +25,10 @@ type ask struct {
 	at      int64  // by clock
 }
 
+// lenient reports whether the answer takes a history at its word that does not promise
+// durability.
+func (a ask) lenient() bool { return a.owed > 0 || a.seat != nil && a.seat.counts }
+
 const (
 	// maxAsks bounds the open questions of a session; one more takes the place of
 	// its latest.
@@ -42,7 +46,7 @@ const (
 // the store has everything; see stored.go.
 func (s *Seat) Ask(payload []byte) {
 	r := s.room
-	if len(payload) > maxAskBytes || r.rooms.cfg.Relaxed && !s.stored {
+	if len(payload) > maxAskBytes || r.rooms.cfg.Relaxed && !s.stored && !s.counts {
 		return
 	}
 	r.mu.Lock()
@@ -82,6 +86,14 @@ func (s *Seat) Acknowledge() {
 		return
 	}
 	s.acknowledge(1)
+}
+
+// Counts says that the member's questions stand for acknowledgements: it is a node that
+// carries a client which counts what it sent.
+func (s *Seat) Counts() {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	s.counts = true
 }
 
 func (s *Seat) acknowledge(owed int32) {
@@ -196,7 +208,7 @@ func (r *Room) answerAsks() {
 		own = r.log.water.own()
 	}
 	for _, a := range r.asks {
-		if a.number > durable && (a.owed == 0 || a.number > own) {
+		if a.number > durable && (!a.lenient() || a.number > own) {
 			break
 		}
 		answered++
@@ -211,7 +223,7 @@ func (r *Room) answerAsks() {
 	}
 	r.asks = slices.Delete(r.asks, 0, answered)
 	r.awaitStore()
-	if n := len(r.asks); n > 0 && !(r.rooms.cfg.Relaxed && r.asks[n-1].owed > 0) {
+	if n := len(r.asks); n > 0 && !(r.rooms.cfg.Relaxed && r.asks[n-1].lenient()) {
 		r.pursue(r.asks[n-1].number)
 	}
 }

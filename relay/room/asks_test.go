@@ -273,6 +273,23 @@ func TestARelaxedHistoryAndAClosedRoomSayNothing(t *testing.T) {
 	}
 }
 
+func TestARelaxedHistoryIsTakenAtItsWordForThoseWhoCount(t *testing.T) {
+	h := new(withheld)
+	pod := newPod(t, natstest.Server(t).URL, func(c *Config) { c.Relaxed = true }, withholding(h))
+	r := pod.open(t, "e1")
+	m, seat := join(t, r)
+	seat.Counts()
+	h.set(true, false)
+	apply(t, seat, (&writer{client: 7}).insert("one"))
+	seat.Ask([]byte("saved?"))
+	eventually(t, "the append is held back", func() bool { held, _, _ := h.count(); return held == 1 })
+	if got := m.answers(); got != "" {
+		t.Errorf("answer %q before the history has it", got)
+	}
+	h.release(-1)
+	eventually(t, "the question is answered", func() bool { return m.answers() == "saved?" })
+}
+
 func TestAMemberThatIsBehindHearsItsAnswersLater(t *testing.T) {
 	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
 	m, seat := join(t, r)

@@ -48,6 +48,7 @@ type Seat struct {
 	course    *course         // while it catches up: the pieces that others share, or nil
 	at, since int             // pieces of the course that were sent, and that progress knows of
 	questions int             // SyncStep1 that came while frozen, or wait for the end of the course
+	counts    bool            // questions stand for acknowledgements; see Counts
 	stored    bool            // answers wait for the store, too; see stored.go
 	asks      int32           // questions whether all is saved, unless their answers were sent
 	owed      int32           // acknowledgements that wait for a member that is behind

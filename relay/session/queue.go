@@ -27,7 +27,7 @@ func (s *Session) send(f wire.Frame) bool {
 		return true
 	}
 	if s.via != nil {
-		s.via.sent(f)
+		s.via.Sent(f)
 	}
 	if !s.behind {
 		s.behind = s.conn.Write(f.Bytes())
@@ -68,7 +68,7 @@ func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 		s.conn.Sent()
 		f := m.In(s.encoding())
 		if s.via != nil {
-			s.via.sent(f)
+			s.via.Sent(f)
 		}
 		s.behind = s.conn.Write(f.Bytes())
 		return

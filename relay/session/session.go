@@ -169,8 +169,7 @@ func (s *Session) Message(message []byte) (pause time.Duration) {
 // more is read.
 func (s *Session) Take(m wire.Received, size int) (pause time.Duration) {
 	if s.via != nil {
-		s.via.in.Add(1)
-		s.via.bytesIn.Add(int64(size))
+		s.via.Received(size)
 	}
 	var worked int
 	answered, taken, err := s.handle(m)

@@ -55,7 +55,8 @@ func DecodeHocuspocus(frame []byte) (address []byte, m Received, err error) {
 	}
 	switch m.Kind = kind; kind {
 	case Step1, Step2, Update, Awareness, Token, Stateless:
-		m.Payload, _, err = Bytes(rest)
+		m.Payload, rest, err = Bytes(rest)
+		m.Versioned = kind == Token && len(rest) > 0
 	}
 	return address, m, err
 }

@@ -9,23 +9,23 @@ import (
 
 func TestHocuspocusMessagesOfClients(t *testing.T) {
 	for frame, want := range map[string]Received{
-		"\x07minutes\x02\x00\x05token":     {Token, []byte("token")},
-		"\x07minutes\x02\x00\x00\x054.8.0": {Token, nil},
-		"\x07minutes\x00\x00\x01\x00":      {Step1, []byte{0}},
-		"\x07minutes\x00\x01\x02\x00\x00":  {Step2, []byte{0, 0}},
-		"\x07minutes\x00\x02\x02\x00\x00":  {Update, []byte{0, 0}},
-		"\x07minutes\x01\x01\x00":          {Awareness, []byte{0}},
-		"\x07minutes\x03":                  {QueryAwareness, nil},
-		"\x07minutes\x05\x02hi":            {Stateless, []byte("hi")},
-		"\x07minutes\x07":                  {Leave, nil},
-		"\x07minutes\x63":                  {Unknown, nil},
-		"\x07minutes\x02\x01\x00":          {Unknown, nil},
-		"\x09minutes\x00x\x01\x01\x00":     {Awareness, []byte{0}},
-		"\x09":                             {Ping, nil},
-		"\x0a":                             {Pong, nil},
+		"\x07minutes\x02\x00\x05token":     {Kind: Token, Payload: []byte("token")},
+		"\x07minutes\x02\x00\x00\x054.8.0": {Kind: Token, Versioned: true},
+		"\x07minutes\x00\x00\x01\x00":      {Kind: Step1, Payload: []byte{0}},
+		"\x07minutes\x00\x01\x02\x00\x00":  {Kind: Step2, Payload: []byte{0, 0}},
+		"\x07minutes\x00\x02\x02\x00\x00":  {Kind: Update, Payload: []byte{0, 0}},
+		"\x07minutes\x01\x01\x00":          {Kind: Awareness, Payload: []byte{0}},
+		"\x07minutes\x03":                  {Kind: QueryAwareness, Payload: nil},
+		"\x07minutes\x05\x02hi":            {Kind: Stateless, Payload: []byte("hi")},
+		"\x07minutes\x07":                  {Kind: Leave, Payload: nil},
+		"\x07minutes\x63":                  {Kind: Unknown, Payload: nil},
+		"\x07minutes\x02\x01\x00":          {Kind: Unknown, Payload: nil},
+		"\x09minutes\x00x\x01\x01\x00":     {Kind: Awareness, Payload: []byte{0}},
+		"\x09":                             {Kind: Ping, Payload: nil},
+		"\x0a":                             {Kind: Pong, Payload: nil},
 	} {
 		address, m, err := DecodeHocuspocus([]byte(frame))
-		if err != nil || m.Kind != want.Kind || !bytes.Equal(m.Payload, want.Payload) || len(frame) > 1 && AddressedTo(string(address)) != "minutes" {
+		if err != nil || m.Kind != want.Kind || m.Versioned != want.Versioned || !bytes.Equal(m.Payload, want.Payload) || len(frame) > 1 && AddressedTo(string(address)) != "minutes" {
 			t.Errorf("%q: %q %s %q, %v", frame, address, m.Kind, m.Payload, err)
 		}
 	}

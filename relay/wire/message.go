@@ -43,8 +43,9 @@ func (k Kind) String() string {
 
 // Received is a message of a client. Payload aliases the frame it came from.
 type Received struct {
-	Kind    Kind
-	Payload []byte
+	Kind      Kind
+	Versioned bool // a Token that says which provider sent it, as from version 4 on
+	Payload   []byte
 }
 
 // ErrMalformed is returned for a frame that ends inside a message or holds a

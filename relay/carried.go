@@ -1,0 +1,324 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/apps"
+	"github.com/wsnode/wsnode/relay/carry"
+	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
+	"github.com/wsnode/wsnode/relay/mux"
+	"github.com/wsnode/wsnode/relay/session"
+)
+
+// Clients whose document is at home in another region are carried there: those of
+// Hocuspocus, whose provider knows no redirect, always; those of y-websocket where they or
+// the operator want it. Who comes from another node that carries is never carried on.
+
+// carriedAway is the outcome of a handshake whose client is carried.
+const carriedAway = "carried"
+
+// misdirected is the outcome of a handshake that another region meant for a third one.
+const misdirected = "misdirected"
+
+// carrySecrets are the registries': carry.Secrets.
+type carrySecrets struct{ *kvpin.Registry }
+
+func (s carrySecrets) Secret(ctx context.Context, license docid.LicenseRegion) (carry.Secret, error) {
+	secret, err := s.CarrySecret(ctx, license)
+	return carry.Secret{ID: secret.ID, Key: secret.Key}, err
+}
+
+func (s carrySecrets) SecretOf(ctx context.Context, license docid.LicenseRegion, id string) (carry.Secret, error) {
+	secret, err := s.CarrySecretOf(ctx, license, id)
+	return carry.Secret{ID: secret.ID, Key: secret.Key}, err
+}
+
+// newCarrier makes the node's carrier.
+func (n *Node) newCarrier() *carry.Carrier {
+	return carry.New(carry.Config{
+		Region: n.cfg.Region, Secrets: carrySecrets{n.cfg.Registry}, Log: n.log,
+		MaxMessageBytes: n.cfg.Sessions.MaxMessageBytes, MaxDocumentBytes: n.cfg.Sessions.MaxDocumentBytes, QueueBytes: n.cfg.Sessions.QueueBytes,
+	})
+}
+
+// arrive looks whether another region carries the client here, and returns the address
+// that it counts for. ok is false if it was meant for a third region: that has been
+// answered.
+func (n *Node) arrive(w http.ResponseWriter, r *http.Request, token string, direct netip.Addr) (a *carry.Arrival, address netip.Addr, ok bool) {
+	a = n.carrier.Marked(r.Context(), r, token)
+	switch {
+	case a == nil:
+		return nil, direct, true
+	case a.To != "" && a.To != n.cfg.Region:
+		n.recent.count(misdirected)
+		writeError(w, http.StatusMisdirectedRequest, misdirected, "This is another region")
+		return a, direct, false
+	case a.Address.IsValid():
+		return a, a.Address, true
+	}
+	return a, direct, true
+}
+
+// wantsCarrying reports whether a client of y-websocket is to be carried rather than
+// redirected. The app's setting, which only a good token names, stands above the node's,
+// and what the client says above both.
+func (n *Node) wantsCarrying(v *visit, query url.Values) bool {
+	said := apps.Elsewhere(query.Get("elsewhere"))
+	if !said.Valid() {
+		said = n.cfg.Elsewhere
+		if v.grant != nil {
+			if s := n.settings(v.grant.AppID()).Elsewhere; s != "" {
+				said = s
+			}
+		}
+	}
+	return said == apps.Carry
+}
+
+// settings are those of an app.
+func (n *Node) settings(app docid.AppID) apps.Settings {
+	if n.cfg.Apps == nil {
+		return apps.Settings{}
+	}
+	return n.cfg.Apps(app)
+}
+
+// elsewhere is where the client may be carried, if err says that its document is elsewhere.
+func (v *visit) elsewhere(err error) *redirectError {
+	to := (*redirectError)(nil)
+	if errors.As(err, &to) && !to.bound && v.arrival == nil {
+		return to
+	}
+	return nil
+}
+
+// seating is a connection that goes on when a client's seat ends.
+type seating struct {
+	conn    *conn.Conn
+	address netip.Addr
+	token   string
+	channel *session.Channel
+	alone   bool // y-websocket's wire
+	granted func(readOnly bool)
+}
+
+// take seats a client whose admission came to err: here, or where its document is.
+func (n *Node) take(ctx context.Context, v *visit, err error, on seating) (mux.Seat, error) {
+	if to := v.elsewhere(err); to != nil {
+		return n.carry(ctx, v, to, on)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n.gate.admits(on.address)
+	n.done.Add(1)
+	n.gate.gauge.Enter()
+	v.guard = n.gate.guard(v.grant)
+	n.gate.shares.enter(v.grant.AppID())
+	if on.alone {
+		v.session = session.New(on.conn, &n.cfg.Sessions, v.guard, v.readOnly)
+	} else {
+		v.session = session.NewShared(on.conn, &n.cfg.Sessions, v.guard, v.readOnly, on.channel)
+	}
+	on.granted(v.readOnly)
+	if err := v.join(); err != nil {
+		v.giveBack()
+		return nil, err
+	}
+	return (*seated)(v), nil
+}
+
+// carried is a client that is carried: mux.Seat and carry.Seat. The node counts it for its
+// own load alone; users, documents and operations count at home.
+type carried struct {
+	node  *Node
+	visit *visit
+	home  docid.Region
+	link  *carry.Link
+	since time.Time
+}
+
+// carry takes a client to its document's home.
+func (n *Node) carry(ctx context.Context, v *visit, to *redirectError, on seating) (mux.Seat, error) {
+	link, err := n.carrier.Dial(ctx, carry.Request{
+		Home: to.region, URL: documentURL(to.url, to.name), License: v.doc.License, Token: on.token,
+		Address: on.address, Origin: v.origin, UserAgent: v.userAgent,
+		ReadOnly: v.readOnly, Conn: on.conn, Channel: on.channel,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.gate.admits(on.address)
+	n.done.Add(1)
+	n.gate.gauge.Enter()
+	n.gate.shares.enter(v.grant.AppID())
+	n.recent.count(carriedAway)
+	c := &carried{node: n, visit: v, home: to.region, link: link, since: time.Now()}
+	n.carried.add(c)
+	on.granted(v.readOnly)
+	link.Start(n.done.Go)
+	if n.draining.Load() { // since admission
+		c.end(closecode.Restart, closecode.ReasonRestart)
+	}
+	return c, nil
+}
+
+func (c *carried) Stream() session.Stream { return c.link }
+func (c *carried) ReadOnly() bool         { return c.visit.readOnly }
+
+// end ends the client's stay, soon.
+func (c *carried) end(code int, reason string) { c.link.End(code, reason) }
+
+// Leave is for mux.Seat.
+func (c *carried) Leave(how conn.Closed) {
+	n, v := c.node, c.visit
+	c.link.Leave()
+	n.carried.remove(c)
+	in, out, bytesIn, bytesOut := c.link.Traffic()
+	n.log.Info("carried session ended", append([]any{"document", v.doc.String(), "home", c.home, "code", how.Code, "reason", how.Reason, "by_node", how.Ours,
+		"remote", v.remote, "user_agent", clip(v.userAgent), "seconds", time.Since(c.since).Seconds(),
+		"frames_in", in, "frames_out", out, "bytes_in", bytesIn, "bytes_out", bytesOut}, because(how.Err)...)...)
+	n.gate.shares.leave(v.grant.AppID())
+	n.gate.gauge.Leave()
+	n.done.Done()
+}
+
+func (c *carried) cut() { c.link.Cut() }
+
+// stay is a client of this node, which has its document here or is carried.
+type stay interface {
+	end(code int, reason string) // soon
+	cut()                        // the connection, without waiting for the client
+}
+
+// stays are all clients of this node.
+func (n *Node) stays() []stay {
+	var all []stay
+	for _, v := range n.sessions.All() {
+		all = append(all, (*seated)(v))
+	}
+	for _, c := range n.carried.list() {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (s *seated) end(code int, reason string) { s.session.Close(code, reason) }
+func (s *seated) cut()                        { s.session.End() }
+
+// carriedClients are those of a node.
+type carriedClients struct {
+	mu  sync.Mutex
+	all map[*carried]struct{}
+}
+
+func (cs *carriedClients) add(c *carried) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.all == nil {
+		cs.all = map[*carried]struct{}{}
+	}
+	cs.all[c] = struct{}{}
+}
+
+func (cs *carriedClients) remove(c *carried) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.all, c)
+}
+
+func (cs *carriedClients) list() []*carried {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	list := make([]*carried, 0, len(cs.all))
+	for c := range cs.all {
+		list = append(list, c)
+	}
+	return list
+}
+
+func (n *Node) carriedFigures() admin.CarriedFigures {
+	s := n.carrier.Stats()
+	return admin.CarriedFigures{
+		Sessions: s.Links, Carried: s.Carried, Refused: s.Refused, Failed: s.Failed, Misrouted: s.Astray,
+		BytesToClients: s.BytesToClients, BytesToHomes: s.BytesToHomes,
+		Arrived: s.Arrived, Unverified: s.Unverified, AddressUnsigned: s.AddressUnsigned,
+	}
+}
+
+// passenger is a client of y-websocket that is carried, with its connection to itself:
+// carry.Host.
+type passenger struct {
+	*shared
+	name string // of the document
+
+	// Of the handshake, until the first Admit has used them.
+	came *visit
+	why  error
+}
+
+// carryAlone runs a connection of y-websocket whose document is elsewhere, from its first
+// message on.
+func (n *Node) carryAlone(c *conn.Conn, v *visit, why error, address netip.Addr, token string, message []byte) {
+	guard, share := n.gate.connGuard(), n.gate.shares.enter(v.grant.AppID())
+	app := v.grant.AppID()
+	p := &passenger{shared: &shared{node: n, client: v.client, address: address, token: token, conn: c}, name: v.doc.Name, came: v, why: why}
+	client := carry.NewClient(c, p, guard, n.done.Go)
+	c.Attach(&n.cfg.Conns, n.keepalive, client, guard, share)
+	if code, reason, ok := client.Enter(); !ok {
+		n.gate.shares.leave(app)
+		c.Refuse(code, reason)
+		return
+	}
+	client.Message(message)
+	n.done.Add(1)
+	stop := context.AfterFunc(n.ctx, c.End)
+	c.Run(func(how conn.Closed) {
+		stop()
+		client.End(how)
+		n.gate.shares.leave(app)
+		n.done.Done()
+	})
+}
+
+// Admit takes the client into its document, wherever that is now.
+func (p *passenger) Admit(ctx context.Context, via *session.Channel, granted func()) (carry.Seat, error) {
+	n, v, err := p.node, p.came, p.why
+	p.came = nil
+	if v == nil {
+		v, err = p.visit(ctx, mux.Request{Name: p.name})
+		v.endSpan(err)
+	}
+	seat, err := n.take(ctx, v, err, seating{
+		conn: p.conn, address: p.address, token: p.token, channel: via, alone: true, granted: func(bool) { granted() },
+	})
+	if err != nil {
+		n.turnAway(v, p.address, p.token, err)
+		return nil, err
+	}
+	return seat, nil
+}
+
+// Answer is for carry.Host.
+func (p *passenger) Answer(err error) (code int, reason string) {
+	told := answer(err)
+	return told.code, told.reason
+}
+
+// turnAway notes a client that is refused.
+func (n *Node) turnAway(v *visit, address netip.Addr, token string, err error) {
+	if counts(err) {
+		n.gate.rates.Refuse(address, token)
+	}
+	n.refused(v, answer(err), err)
+}
