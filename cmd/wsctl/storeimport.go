@@ -1,17 +1,11 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"iter"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +21,7 @@ import (
 type importFlags struct {
 	store       storeFlags
 	put         putFlags
-	from        string
+	from, query string
 	tenant, app string
 	parallel    int
 }
@@ -36,28 +30,49 @@ func (c *cli) importStoreCommand() *cobra.Command {
 	var f importFlags
 	var sure confirmFlag
 	cmd := &cobra.Command{
-		Use:   "import --from dir|tar PATH",
-		Short: "Merge the documents of a folder or a tar archive into the store",
-		Long: `Merge documents into the store: those of wsctl store export, or files
-dbCode/tenant/app/NAME.yjs or tenant/app/NAME.yjs, each a Yjs V1 update, with NAME
-spelled as docs/storage.md says. PATH is - for a tar archive on standard input.
+		Use:   "import --from KIND PATH",
+		Short: "Merge the documents of an export, or of another server, into the store",
+		Long: `Merge documents into the store, from one of
+
+  dir DIR, tar FILE         what wsctl store export wrote; - is standard input
+  hocuspocus-sqlite FILE    the database of Hocuspocus' SQLite extension
+  s3 s3://BUCKET/PREFIX     objects of Hocuspocus' S3 extension, or of y-sweet; URLs
+                            are those of --store, credentials of the environment
+  postgres postgres://...   the rows of --query: the name, and a Yjs V1 update
+
+In folders, archives and buckets these files are documents: dbCode/tenant/app/NAME.yjs
+and tenant/app/NAME.yjs, with NAME spelled as docs/storage.md says; NAME.bin, and
+NAME/data.ysweet of y-sweet, with the name as it is. Names of other servers have no
+tenant and no app: --tenant and --app say which. LevelDB of y-websocket:
+examples/leveldb writes an archive.
 
 Nothing is replaced, so it can be interrupted and run again, and over newer content:
 what is there already is left as it is. Documents that the export says are deleted
 are deleted first, unless --undelete is given. Names that nodes would refuse, or take
 for another document (x/x is x), are listed and not written; --dry-run lists them
 and writes nothing.`,
-		Args: exactly("PATH"),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			path := strings.Join(args, "")
+			if scheme, _, isURL := strings.Cut(f.from, "://"); isURL && path == "" {
+				path, f.from = f.from, strings.Replace(scheme, "postgresql", "postgres", 1)
+			}
 			read, ok := importers[f.from]
-			if !ok {
-				return wrongFlag("from", "%q: expected dir or tar", f.from)
+			switch {
+			case !ok:
+				return wrongFlag("from", "%q: expected one of %s", storage.Redact(f.from), strings.Join(slices.Sorted(maps.Keys(importers)), ", "))
+			case path == "":
+				return failed(exitUsage, "expected the path or URL that --from %s reads", f.from)
+			case (f.from == "postgres") != (f.query != ""):
+				return wrongFlag("query", "expected beside --from postgres, and only there: select the name and a Yjs V1 update")
+			case (f.from == "postgres" || f.from == "hocuspocus-sqlite") && (f.tenant == "" || f.app == ""):
+				return wrongFlag("tenant", "missing: expected --tenant and --app, whose documents these are to be")
 			}
 			if f.parallel < 1 || f.parallel > 64 {
 				return wrongFlag("parallel", "%d: expected 1 to 64", f.parallel)
 			}
 			if !f.put.dryRun {
-				if err := c.confirm(&sure, "Merge the documents of %s into the store?", args[0]); err != nil {
+				if err := c.confirm(&sure, "Merge the documents of %s into the store?", storage.Redact(path)); err != nil {
 					return err
 				}
 			}
@@ -67,149 +82,20 @@ and writes nothing.`,
 					return err
 				}
 				i := &importing{c: c, f: &f, nodes: nodes, seen: map[docid.Document]string{}}
-				return i.run(cmd.Context(), read(c, args[0]))
+				return i.run(cmd.Context(), read(cmd.Context(), c, &f, path))
 			})
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.from, "from", "", "what PATH is: dir or tar")
-	fl.StringVar(&f.tenant, "tenant", "", "tenant of files that name none")
-	fl.StringVar(&f.app, "app", "", "app of files that name none")
+	fl.StringVar(&f.from, "from", "", "what PATH is: dir, tar, hocuspocus-sqlite, s3 or postgres")
+	fl.StringVar(&f.query, "query", "", "what --from postgres selects: the name, and a Yjs V1 update of it")
+	fl.StringVar(&f.tenant, "tenant", "", "tenant of documents that name none")
+	fl.StringVar(&f.app, "app", "", "app of documents that name none")
 	fl.IntVar(&f.parallel, "parallel", 8, "documents that are sent at the same time")
 	f.store.register(c, cmd)
 	f.put.register(cmd)
 	sure.register(cmd)
 	return cmd
-}
-
-// source is a document of another place.
-type source struct {
-	file    string // for people
-	entry   *ledgerEntry
-	content []byte
-}
-
-// importers read what --from names. Each yields the ledger's entries of deleted
-// documents before the documents.
-var importers = map[string]func(c *cli, path string) iter.Seq2[source, error]{
-	"dir": func(_ *cli, path string) iter.Seq2[source, error] { return fromDir(path) },
-	"tar": func(c *cli, path string) iter.Seq2[source, error] { return c.fromTar(path) },
-}
-
-// readLedger returns the ledger's entries by file, and those of deleted documents.
-func readLedger(r io.Reader) (files map[string]*ledgerEntry, deleted []*ledgerEntry, err error) {
-	files = map[string]*ledgerEntry{}
-	d := json.NewDecoder(r)
-	for {
-		var e ledgerEntry
-		switch err := d.Decode(&e); {
-		case errors.Is(err, io.EOF):
-			return files, deleted, nil
-		case err != nil:
-			return nil, nil, fmt.Errorf("%s: %w", ledgerFile, err)
-		case e.Deleted:
-			deleted = append(deleted, &e)
-		default:
-			files[e.File] = &e
-		}
-	}
-}
-
-func fromDir(dir string) iter.Seq2[source, error] {
-	return func(yield func(source, error) bool) {
-		var files map[string]*ledgerEntry
-		if content, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(ledgerFile))); err == nil {
-			var deleted []*ledgerEntry
-			if files, deleted, err = readLedger(bytes.NewReader(content)); err != nil {
-				yield(source{}, err)
-				return
-			}
-			for _, e := range deleted {
-				if !yield(source{file: ledgerFile, entry: e}, nil) {
-					return
-				}
-			}
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			yield(source{}, err)
-			return
-		}
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || filepath.Ext(path) != storage.Extension {
-				return err
-			}
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			relative, err := filepath.Rel(dir, path)
-			if err != nil {
-				return err
-			}
-			file := filepath.ToSlash(relative)
-			if !yield(source{file, files[file], content}, nil) {
-				return fs.SkipAll
-			}
-			return nil
-		})
-		if err != nil {
-			yield(source{}, err)
-		}
-	}
-}
-
-// maxImported bounds a file of an archive, whose header could say anything.
-const maxImported = 1 << 30
-
-func (c *cli) fromTar(path string) iter.Seq2[source, error] {
-	return func(yield func(source, error) bool) {
-		r := io.Reader(c.in)
-		if path != "-" {
-			f, err := os.Open(path)
-			if err != nil {
-				yield(source{}, err)
-				return
-			}
-			defer f.Close()
-			r = f
-		}
-		var files map[string]*ledgerEntry
-		for t := tar.NewReader(r); ; {
-			h, err := t.Next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err == nil && h.Size > maxImported {
-				err = fmt.Errorf("%s: %s are too many", h.Name, bytesText(h.Size))
-			}
-			if err != nil {
-				yield(source{}, fmt.Errorf("read %s: %w", path, err))
-				return
-			}
-			file := strings.TrimPrefix(h.Name, "./")
-			switch {
-			case file == ledgerFile:
-				var deleted []*ledgerEntry
-				if files, deleted, err = readLedger(t); err != nil {
-					yield(source{}, err)
-					return
-				}
-				for _, e := range deleted {
-					if !yield(source{file: ledgerFile, entry: e}, nil) {
-						return
-					}
-				}
-			case h.Typeflag == tar.TypeReg && strings.HasSuffix(file, storage.Extension):
-				content, err := io.ReadAll(t)
-				if err != nil {
-					yield(source{}, fmt.Errorf("read %s: %w", path, err))
-					return
-				}
-				if !yield(source{file, files[file], content}, nil) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // importing is one run of an import.
@@ -227,8 +113,16 @@ type importing struct {
 
 // document says which document a file is. The error says why it is not taken.
 func (i *importing) document(s source) (d docid.Document, n storeNode, err error) {
+	if s.wrong != nil {
+		return d, n, s.wrong
+	}
 	if s.entry != nil {
 		d = s.entry.Document.Docname()
+	} else if s.name != "" {
+		if i.f.tenant == "" || i.f.app == "" {
+			return d, n, errors.New("it names no tenant and no app: say which by --tenant and --app")
+		}
+		d = docid.Document{Tenant: docid.Tenant(i.f.tenant), App: docid.App(i.f.app), Name: s.name}
 	} else if d, err = i.named(s.file); err != nil {
 		return d, n, err
 	}
@@ -331,7 +225,7 @@ func (i *importing) take(ctx context.Context, stop func(), n storeNode, d docid.
 	doc := control.NewDocument(d)
 	switch {
 	case s.entry == nil || !s.entry.Deleted:
-		result, err = n.StorePut(ctx, n.Node, i.f.put.request(doc), s.content, nil)
+		result, err = i.put(ctx, n, doc, s)
 	case i.f.put.undelete || i.f.put.dryRun:
 		return
 	default:
@@ -353,6 +247,20 @@ func (i *importing) take(ctx context.Context, stop func(), n storeNode, d docid.
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.outcomes[result.Outcome]++
+}
+
+// put merges a document. One that is there byte by byte, as after an import that was
+// interrupted, is not sent again.
+func (i *importing) put(ctx context.Context, n storeNode, d control.Document, s source) (control.StoreResult, error) {
+	content, err := s.content()
+	if err != nil {
+		return control.StoreResult{}, err
+	}
+	stored, err := n.Stored(ctx, n.Node, d)
+	if err == nil && stored.State == control.StoredBody && stored.SHA256 == storage.Sum(content).String() {
+		return control.StoreResult{Outcome: "unchanged", Version: stored.Version, Size: stored.Size}, nil
+	}
+	return n.StorePut(ctx, n.Node, i.f.put.request(d), content, nil)
 }
 
 func (i *importing) fail(file string, err error) {

@@ -91,26 +91,45 @@ func openFile(ctx context.Context, u *url.URL) (storage.Store, error) {
 }
 
 func openS3(ctx context.Context, u *url.URL) (storage.Store, error) {
+	c, err := readS3(u)
+	if err != nil {
+		return nil, err
+	}
+	return asStore(s3.Open(ctx, c))
+}
+
+// S3 reads the URL of a bucket, whether documents are kept in it or in another way. Its
+// errors show no secret of the URL.
+func S3(raw string) (s3.Config, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "s3" {
+		return s3.Config{}, fmt.Errorf("%s: expected s3://bucket/prefix", storage.Redact(raw))
+	}
+	c, err := readS3(u)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", storage.Redact(raw), err)
+	}
+	return c, err
+}
+
+func readS3(u *url.URL) (c s3.Config, err error) {
 	query, err := known(u, "region", "endpoint", "profile", "role-arn", "path-style", "sse", "kms-key", versions)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	if u.User != nil {
-		return nil, errSecret
-	}
-	keep, err := keepVersions(query)
-	if err != nil {
-		return nil, err
+		return c, errSecret
 	}
 	style := query.Get("path-style")
 	if style != "" && style != "0" && style != "1" {
-		return nil, fmt.Errorf("path-style %q: expected 0 or 1", style)
+		return c, fmt.Errorf("path-style %q: expected 0 or 1", style)
 	}
-	return asStore(s3.Open(ctx, s3.Config{
+	c = s3.Config{
 		Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Endpoint: query.Get("endpoint"), Region: query.Get("region"),
 		Profile: query.Get("profile"), RoleARN: query.Get("role-arn"), PathStyle: style == "1", SSE: query.Get("sse"), KMSKey: query.Get("kms-key"),
-		Versions: keep,
-	}))
+	}
+	c.Versions, err = keepVersions(query)
+	return c, err
 }
 
 // openPostgres takes its own parameters out of the URL; the others are libpq's.
