@@ -166,7 +166,11 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 		fresh.Epoch, err = ps.newEpoch(ctx)
 		return fresh, true, err
 	}
-	if p.Region == ps.cfg.Region {
+	switch {
+	case p.unused(): // what is true of lives that begin may be another than when it did not
+		fresh.Epoch, err = ps.newEpoch(ctx)
+		return fresh, true, err
+	case p.Region == ps.cfg.Region:
 		return p.with(me), !p.has(me) || d.doubted(e.Revision), nil
 	}
 	// Only a node that has seen a whole lease time may say that others' leases are

@@ -38,6 +38,10 @@ func (ps *pins) stores(ctx context.Context) (all bool, err error) {
 	return all, nil
 }
 
+// unused reports whether a life ended before it had a user: it could not be opened. The
+// pin of one whose nodes died says when that was found out.
+func (p Pin) unused() bool { return len(p.Holders) == 0 && p.Left.IsZero() && !p.Owed }
+
 // covered reports whether a life whose last holder leaves may end.
 func (ps *pins) covered(ctx context.Context, doc docid.Document, p Pin) bool {
 	if !docid.StoredEpoch(string(p.Epoch)) {

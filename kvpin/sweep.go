@@ -260,6 +260,9 @@ func (s *sweeper) unpinOrphan(ctx context.Context, doc docid.Document, silent ma
 		return false, err
 	}
 	p, ttl := p.without(func(Holder) bool { return true }), s.cfg.Grace
+	if p.Left.IsZero() {
+		p.Left = time.Now()
+	}
 	if docid.StoredEpoch(string(p.Epoch)) { // what its nodes had stored, nobody knows yet
 		p.Owed, ttl = true, s.cfg.Backstop
 	}

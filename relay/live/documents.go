@@ -150,7 +150,7 @@ func (ds *Documents) load(ctx context.Context, d *Document) (err error) {
 		d.keeper.opened(d.room)
 	}
 	if err != nil {
-		if _, releaseErr := d.hold.Release(ctx, time.Now()); releaseErr != nil {
+		if _, releaseErr := d.hold.Release(ctx, time.Time{}); releaseErr != nil {
 			err = errors.Join(err, releaseErr)
 		}
 		return err

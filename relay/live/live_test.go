@@ -34,11 +34,12 @@ type region struct {
 	url  string
 	name docid.Region // "": eu-central-1
 
-	store   storage.Store // nil: none
-	storeID string
-	pins    func(*kvpin.Config)
-	rooms   func(*room.Config) // nil: the defaults
-	options func(*Options)     // nil: those of the tests
+	registry string        // "": url
+	store    storage.Store // nil: none
+	storeID  string
+	pins     func(*kvpin.Config)
+	rooms    func(*room.Config) // nil: the defaults
+	options  func(*Options)     // nil: those of the tests
 }
 
 // node are the documents of a node, without the node.
@@ -84,7 +85,7 @@ func (r region) node(id docid.NodeID) *node {
 	name := cmp.Or(r.name, "eu-central-1")
 	pins := kvpin.Config{
 		Region: name, Node: id, URL: "ws://" + string(name) + ".example", Grace: time.Second,
-		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: r.url, Create: true}},
+		Registries: map[docid.LicenseRegion]kvpin.Source{license: {URL: cmp.Or(r.registry, r.url), Create: true}},
 	}
 	r.pinned(n, &pins)
 	registry, err := kvpin.Open(ctx, pins)

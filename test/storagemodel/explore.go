@@ -80,3 +80,13 @@ func shorten(f Finding, rules []Rule) Finding {
 	}
 	return f
 }
+
+// Draw returns the names of the steps of a random schedule, which the seed repeats, of
+// those that can is true for: to do the same with the real thing.
+func Draw(seed uint64, can func(name string) bool) (names []string) {
+	all := slices.DeleteFunc(steps(), func(s Step) bool { return !can(s.Name) })
+	for _, s := range draw(rand.New(rand.NewPCG(seed, 0)), all, Rules) {
+		names = append(names, s.Name)
+	}
+	return names
+}

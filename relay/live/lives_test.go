@@ -1,0 +1,99 @@
+package live
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+)
+
+// losePin takes the document's pin away, as a registry does that is restored from a copy.
+func (r region) losePin() {
+	r.t.Helper()
+	nc, err := nats.Connect(r.url)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	pins, err := js.KeyValue(r.t.Context(), "wsnode-"+string(license))
+	if err == nil {
+		err = pins.Purge(r.t.Context(), todo.PinKey())
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// Rule 12: a life whose pin is lost still holds what its store lacks.
+func TestWhatAFormerLifeOwesIsStoredBeforeTheNextBegins(t *testing.T) {
+	r, s := storing(t)
+	a := r.node("a")
+	v := a.visit(t)
+	s.Set(storagetest.Down)
+	v.types("one")
+	former := v.d.Room().Epoch()
+	a.kill()
+	r.losePin()
+	b := r.node("b")
+	if v, err := b.tryVisit(t); err == nil {
+		t.Fatalf("while the store is away it opened with %q", v.d.Room().Export())
+	}
+	r.losePin() // of the life that did not begin
+	s.Set(storagetest.None)
+	v = b.visit(t)
+	if v.d.Room().Epoch() == former {
+		t.Fatal("it is the former life: nothing is tested")
+	}
+	v.reads("one")
+	v.leave()
+	b.settle(t)
+	b.free(t)
+	if body := stored(t, s.Store).Body; !bytes.Contains(body, []byte("one")) {
+		t.Errorf("the store holds %q", body)
+	}
+}
+
+// Rule 10: while a region is given its store node by node, nothing is stored that some of
+// its nodes could not open, and nothing is opened empty that the store has.
+func TestWhileANodeHasNoStoreNoStoredLifeBegins(t *testing.T) {
+	r, s := storing(t)
+	without := r
+	without.store, without.storeID = nil, ""
+	old := without.node("old")
+	a := r.node("a")
+	v := a.visit(t)
+	if epoch := v.d.Room().Epoch(); docid.StoredEpoch(epoch) {
+		t.Errorf("the life %s began, which a node of the region cannot open", epoch)
+	}
+	v.types("ends with its users")
+	v.leave()
+	a.settle(t)
+	eventually(t, "its pin is gone", func() bool { _, state := a.state(t); return state == kvpin.Free })
+	if _, err := s.Store.Save(t.Context(), todo, storage.Absent, storage.Meta{}, insert("stored")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.tryVisit(t); !errors.Is(err, errMixed) {
+		t.Errorf("a document that the store has opens: %v", err)
+	}
+	old.end()
+	eventually(t, "a stored life begins once all nodes have the store", func() bool {
+		v, err := a.tryVisit(t)
+		if err != nil {
+			return false
+		}
+		defer v.leave()
+		v.reads("stored")
+		return docid.StoredEpoch(v.d.Room().Epoch())
+	})
+}
