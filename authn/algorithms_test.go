@@ -65,6 +65,14 @@ func rsaSign(key *rsa.PrivateKey, hash crypto.Hash, pss bool) func([]byte) []byt
 	}
 }
 
+func hmacSign(secret []byte) func([]byte) []byte {
+	return func(input []byte) []byte {
+		m := hmac.New(sha256.New, secret)
+		m.Write(input)
+		return m.Sum(nil)
+	}
+}
+
 func ecSign(key *ecdsa.PrivateKey) func([]byte) []byte {
 	return func(input []byte) []byte {
 		sum := sha256.Sum256(input)
@@ -135,13 +143,6 @@ func TestAlgorithmMustFitTheKey(t *testing.T) {
 		}
 	}
 	ec := jwk(t, issuerWith(t, ecKey))
-	hmacSign := func(secret []byte) func([]byte) []byte {
-		return func(input []byte) []byte {
-			m := hmac.New(sha256.New, secret)
-			m.Write(input)
-			return m.Sum(nil)
-		}
-	}
 	none := func([]byte) []byte { return nil }
 	rs256 := rsaSign(rsaKey, crypto.SHA256, false)
 
@@ -157,20 +158,20 @@ func TestAlgorithmMustFitTheKey(t *testing.T) {
 		"PS256, key for any":           {anyAlg, map[string]any{"alg": "PS256", "kid": kid}, rsaSign(rsaKey, crypto.SHA256, true), ""},
 		"PS256, key for RS256":         {published, map[string]any{"alg": "PS256", "kid": kid}, rsaSign(rsaKey, crypto.SHA256, true), "signature"},
 		"PS256 signed as RS256":        {anyAlg, map[string]any{"alg": "PS256", "kid": kid}, rs256, "signature"},
-		"none":                         {published, map[string]any{"alg": "none", "kid": kid}, none, "signature"},
-		"NONE":                         {published, map[string]any{"alg": "NONE"}, none, "signature"},
-		"empty":                        {published, map[string]any{"alg": ""}, none, "signature"},
-		"missing":                      {published, map[string]any{"kid": kid}, rs256, "signature"},
+		"none":                         {published, map[string]any{"alg": "none", "kid": kid}, none, "algorithm none"},
+		"NONE":                         {published, map[string]any{"alg": "NONE"}, none, "algorithm"},
+		"empty":                        {published, map[string]any{"alg": ""}, none, "algorithm"},
+		"missing":                      {published, map[string]any{"kid": kid}, rs256, "algorithm"},
 		"RS256 without signature":      {published, map[string]any{"alg": "RS256", "kid": kid}, none, "signature"},
-		"HS256 with the key set":       {published, map[string]any{"alg": "HS256", "kid": kid}, hmacSign(keySet(t, published)), "signature"},
-		"HS256 with the modulus":       {published, map[string]any{"alg": "HS256", "kid": kid}, hmacSign(rsaKey.N.Bytes()), "signature"},
-		"HS256, published secret":      {map[string]any{"kty": "oct", "k": b64([]byte("secret")), "kid": "s", "alg": "HS256"}, map[string]any{"alg": "HS256", "kid": "s"}, hmacSign([]byte("secret")), "signature"},
-		"rs256 in small letters":       {published, map[string]any{"alg": "rs256", "kid": kid}, rs256, "signature"},
+		"HS256 with the key set":       {published, map[string]any{"alg": "HS256", "kid": kid}, hmacSign(keySet(t, published)), "algorithm HS256"},
+		"HS256 with the modulus":       {published, map[string]any{"alg": "HS256", "kid": kid}, hmacSign(rsaKey.N.Bytes()), "algorithm HS256"},
+		"HS256, published secret":      {map[string]any{"kty": "oct", "k": b64([]byte("secret")), "kid": "s", "alg": "HS256"}, map[string]any{"alg": "HS256", "kid": "s"}, hmacSign([]byte("secret")), "algorithm HS256"},
+		"rs256 in small letters":       {published, map[string]any{"alg": "rs256", "kid": kid}, rs256, "algorithm"},
 		"ES256 with an RSA key's kid":  {published, map[string]any{"alg": "ES256", "kid": kid}, ecSign(ecKey), "signature"},
 		"ES256":                        {ec, map[string]any{"alg": "ES256", "kid": ec["kid"]}, ecSign(ecKey), ""},
 		"ES384 named, P-256 key":       {ec, map[string]any{"alg": "ES384", "kid": ec["kid"]}, ecSign(ecKey), "signature"},
 		"ES256 of zeros":               {ec, map[string]any{"alg": "ES256", "kid": ec["kid"]}, func([]byte) []byte { return make([]byte, 64) }, "signature"},
-		"ES256K":                       {ec, map[string]any{"alg": "ES256K", "kid": ec["kid"]}, ecSign(ecKey), "signature"},
+		"ES256K":                       {ec, map[string]any{"alg": "ES256K", "kid": ec["kid"]}, ecSign(ecKey), "algorithm ES256K"},
 		"another kid":                  {published, map[string]any{"alg": "RS256", "kid": "other"}, rs256, "signature"},
 		"another key, the same kid":    {published, map[string]any{"alg": "RS256", "kid": kid}, rsaSign(rsaKeys()[1], crypto.SHA256, false), "signature"},
 		"its own key in the header":    {ec, map[string]any{"alg": "RS256", "jwk": published}, rs256, "signature"},

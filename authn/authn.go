@@ -17,22 +17,29 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // DefaultAudience is the audience and the scope that tokens must have.
 const DefaultAudience = "WireSocket.API"
 
-// Config says whose tokens are accepted. One of JWKSURL, KeyFile and KeySet is
-// required; zero values of the rest mean the defaults given.
+// Config says whose tokens are accepted. One of JWKSURL, KeyFile, KeySet and
+// SecretFile is required; zero values of the rest mean the defaults given.
 type Config struct {
 	JWKSURL   string // where the keys are; may hold {tenantId}
 	KeyFile   string // a file that holds a JWKS document, read again when it changes
 	KeySet    []byte // a JWKS document to use instead of fetching one
 	PlainHTTP bool   // allow an http URL that is not loopback
 
+	// SecretFile holds the secret of HS256 tokens, which are then the only ones. Whoever
+	// checks such tokens can make them, so it speaks for Defaults.Tenant alone.
+	SecretFile string
+
 	Issuer   string // what iss must be; may hold {tenantId}; empty: not checked
-	Audience string // default DefaultAudience
-	Scope    string // default DefaultAudience
+	Audience string // default DefaultAudience; with SecretFile, Any: not checked
+	Scope    string // the same
+	Defaults Defaults
 
 	Refresh      time.Duration // after which fetched keys are not used unseen; default 5 min
 	MaxStale     time.Duration // for which they are while the issuer is down; default 24 h
@@ -44,6 +51,16 @@ type Config struct {
 
 	Transport http.RoundTripper // default: net/http's, with bounds
 	Log       *slog.Logger      // issuers that fail; default: nowhere
+}
+
+// Any is the audience or scope that is not looked at.
+const Any = "any"
+
+// Defaults stand in for claims that a token does not have. Empty: it must have them.
+type Defaults struct {
+	Tenant  docid.Tenant
+	App     docid.App
+	License docid.LicenseRegion
 }
 
 // withDefaults returns the config with its zero values filled in.
@@ -70,6 +87,7 @@ func setDefault[T comparable](setting *T, value T) {
 // Verifier checks tokens. It is safe for concurrent use.
 type Verifier struct {
 	maxToken int
+	accepts  map[string]algorithm // those of public keys, or those of a secret; never both
 	rules    rules
 	keys     *keyring
 
@@ -89,8 +107,8 @@ type verified struct {
 // New makes a Verifier. It does no I/O; keys are fetched when a token needs
 // them. Close it when done.
 func New(c Config) (*Verifier, error) {
-	if c.JWKSURL == "" && c.KeyFile == "" && c.KeySet == nil {
-		return nil, errors.New("authn: neither a JWKS URL nor a key set is configured")
+	if err := c.check(); err != nil {
+		return nil, err
 	}
 	c = c.withDefaults()
 	keys, err := newKeyring(c)
@@ -99,8 +117,12 @@ func New(c Config) (*Verifier, error) {
 	}
 	v := &Verifier{
 		maxToken: c.MaxTokenBytes,
-		rules:    rules{issuer: pattern{c.Issuer}, audience: c.Audience, scope: c.Scope},
+		accepts:  algorithms,
+		rules:    rules{issuer: pattern{c.Issuer}, audience: c.Audience, scope: c.Scope, defaults: c.Defaults},
 		keys:     keys,
+	}
+	if c.SecretFile != "" {
+		v.accepts, v.rules.only = secretAlgorithms, c.Defaults.Tenant
 	}
 	if c.CachedTokens > 0 {
 		v.known = newLRU[[sha256.Size]byte, verified](c.CachedTokens)
@@ -108,7 +130,24 @@ func New(c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Reload reads Config.KeyFile now. When it cannot be read, the keys that are known
+// check refuses what does not go together. A verifier has public keys or a secret, so
+// that no token can have the one taken for the other.
+func (c Config) check() error {
+	keys := c.JWKSURL != "" || c.KeyFile != "" || c.KeySet != nil
+	switch {
+	case !keys && c.SecretFile == "":
+		return errors.New("authn: neither a JWKS URL nor a key set nor a secret is configured")
+	case keys && c.SecretFile != "":
+		return errors.New("authn: a secret is configured beside a key set")
+	case c.SecretFile != "" && c.Defaults.Tenant == "":
+		return errors.New("authn: a secret is configured, but not the tenant that it speaks for")
+	case c.SecretFile == "" && (c.Audience == Any || c.Scope == Any):
+		return errors.New("authn: any audience or scope is for tokens of a secret")
+	}
+	return nil
+}
+
+// Reload reads Config.KeyFile or Config.SecretFile now. When it cannot be read, the keys that are known
 // stay in use.
 func (v *Verifier) Reload() error {
 	if v.keys.fixed == nil {
@@ -148,7 +187,7 @@ func (v *Verifier) VerifyFor(ctx context.Context, token string, by Caller) (*Gra
 			return known.grant, nil
 		}
 	}
-	t, err := parseToken(token)
+	t, err := parseToken(token, v.accepts)
 	if err != nil {
 		return nil, err
 	}

@@ -73,14 +73,17 @@ func (c claims) bad(name, expected string) error {
 	return badClaim(name, "expected %s", expected)
 }
 
-// alias reads a required claim that has two names; both and different is an error.
-func (c claims) alias(name, other string, valid func(string) bool, expected string) (string, error) {
+// alias reads a claim that has two names; both and different is an error. Without a
+// default it is required.
+func (c claims) alias(name, other, byDefault string, valid func(string) bool, expected string) (string, error) {
 	a, hasA, errA := c.text(name)
 	b, hasB, errB := c.text(other)
 	if !hasA {
 		a = b
 	}
 	switch {
+	case !hasA && !hasB && byDefault != "":
+		return byDefault, nil
 	case !hasA && !hasB:
 		return "", badClaim(name, "missing, expected %s", expected)
 	case errA != nil || errB != nil || !valid(a):
@@ -112,8 +115,10 @@ func (c claims) date(name string) (t time.Time, present bool, err error) {
 // rules are the parts of the claims table that an operator configures.
 type rules struct {
 	issuer   pattern // zero: not checked
-	audience string
-	scope    string
+	audience string  // Any: not checked
+	scope    string  // the same
+	defaults Defaults
+	only     docid.Tenant // the only one that may be named; empty: all
 }
 
 // judge reads the whole claims table into a Grant. It runs before the signature
@@ -123,7 +128,7 @@ func (r *rules) judge(c claims, now time.Time) (*Grant, error) {
 	g := &Grant{}
 	for _, step := range []func(*Grant, claims) error{
 		func(g *Grant, c claims) error { return readTimes(g, c, now) },
-		readIdentity,
+		r.readIdentity,
 		r.checkIssuer,
 		r.checkAudience,
 		readLimits,
@@ -174,16 +179,22 @@ func (g *Grant) checkTime(now time.Time) error {
 }
 
 // readIdentity reads who the token is for and where its app's pins live.
-func readIdentity(g *Grant, c claims) error {
-	tenant, err := c.alias("tenantId", "tenantid", docid.ValidID, anID)
+func (r *rules) readIdentity(g *Grant, c claims) error {
+	tenant, err := c.alias("tenantId", "tenantid", string(r.defaults.Tenant), docid.ValidID, anID)
 	if err != nil {
 		return err
 	}
-	app, _, err := c.text("appId")
+	if r.only != "" && tenant != string(r.only) {
+		return badClaim("tenantId", "expected %s, for which alone the secret speaks", r.only)
+	}
+	app, present, err := c.text("appId")
+	if !present {
+		app = string(r.defaults.App)
+	}
 	if err != nil || !docid.ValidID(app) {
 		return c.bad("appId", anID)
 	}
-	license, err := c.alias("dbCode", "licenseRegionCode", docid.ValidRegion, "a license region such as aws-eu-west-1")
+	license, err := c.alias("dbCode", "licenseRegionCode", string(r.defaults.License), docid.ValidRegion, "a license region such as aws-eu-west-1")
 	if err != nil {
 		return err
 	}
@@ -213,8 +224,11 @@ func (r *rules) checkIssuer(g *Grant, c claims) error {
 // checkAudience checks aud, and scope or scp.
 func (r *rules) checkAudience(_ *Grant, c claims) error {
 	audiences, err := c.texts("aud")
-	if err != nil || !contains(audiences, r.audience) {
+	if r.audience != Any && (err != nil || !contains(audiences, r.audience)) {
 		return invalid(Audience, "expected %s in aud", r.audience)
+	}
+	if r.scope == Any {
+		return nil
 	}
 	for _, name := range []string{"scope", "scp"} {
 		scopes, err := c.texts(name)
@@ -302,7 +316,12 @@ func readAccess(g *Grant, c claims) error {
 	g.ReadOnly = access == ReadOnly
 	raw, present := c["documents"]
 	if !present {
-		return nil
+		return readTiptap(g, c)
+	}
+	for _, name := range []string{tiptapAllowed, tiptapReadOnly, tiptapComment} {
+		if c.has(name) {
+			return badClaim(name, "expected no documents beside it")
+		}
 	}
 	var entries []json.RawMessage
 	if json.Unmarshal(raw, &entries) != nil || entries == nil {

@@ -30,7 +30,8 @@ const (
 	NotYetValid Reason = "not yet valid"
 	Malformed   Reason = "malformed" // not a JWS of JSON objects, duplicate members
 	TooLong     Reason = "too long"  // over Config.MaxTokenBytes
-	Signature   Reason = "signature" // algorithm refused, unknown key, wrong signature
+	Algorithm   Reason = "algorithm" // not accepted; its name follows if it is a known one
+	Signature   Reason = "signature" // unknown key, wrong signature
 	Issued      Reason = "issuer"    // iss is not the configured one
 	Audience    Reason = "audience"
 	Scope       Reason = "scope"

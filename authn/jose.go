@@ -10,7 +10,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -20,9 +22,7 @@ import (
 // This file is the only one that knows the JOSE library. The rest of the package
 // sees keys, and signatures over bytes.
 
-// algorithm is a signature algorithm that tokens may use. HMAC and "none" are
-// not among them: a verifier that accepts them takes a public key for a secret,
-// or anything for a signature.
+// algorithm is a signature algorithm that tokens may use.
 type algorithm struct {
 	name  string
 	kind  keyKind
@@ -35,9 +35,12 @@ const (
 	rsaKey keyKind = iota
 	ecdsaKey
 	ed25519Key
+	hmacKey
 )
 
-// algorithms has all that are accepted, by the name in a token's header.
+// algorithms has all that are accepted with public keys, by the name in a token's
+// header. HMAC and "none" are not among them: a verifier that accepts them takes a
+// public key for a secret, or anything for a signature.
 var algorithms = map[string]algorithm{
 	"RS256": {"RS256", rsaKey, nil},
 	"RS384": {"RS384", rsaKey, nil},
@@ -51,6 +54,24 @@ var algorithms = map[string]algorithm{
 	"EdDSA": {"EdDSA", ed25519Key, nil},
 }
 
+// secretAlgorithms has those that are accepted with a secret.
+var secretAlgorithms = map[string]algorithm{"HS256": {"HS256", hmacKey, nil}}
+
+// otherAlgorithms are names that tokens may have and that are never accepted.
+var otherAlgorithms = []string{"none", "HS384", "HS512", "ES256K"}
+
+// wrongAlgorithm refuses a token for its algorithm, which the client is told by its name
+// if it has one: who signs tokens has to know.
+func wrongAlgorithm(name string, accepted map[string]algorithm) error {
+	_, public := algorithms[name]
+	_, secret := secretAlgorithms[name]
+	expected := strings.Join(slices.Sorted(maps.Keys(accepted)), ", ")
+	if public || secret || slices.Contains(otherAlgorithms, name) {
+		return invalid(Algorithm+Reason(" "+name), "is not accepted, expected %s", expected)
+	}
+	return invalid(Algorithm, "%s is not accepted, expected %s", quoted(name), expected)
+}
+
 // Bounds of RSA keys in bits: RFC 7518 demands the lower, the upper keeps a
 // verification under a millisecond.
 const (
@@ -62,8 +83,11 @@ const (
 type publicKey struct {
 	id  string           // kid; may be empty
 	alg string           // the only algorithm it is for; empty: any that fits
-	raw crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	raw crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey; of a secret file, secret
 }
+
+// secret is the key of HS256 tokens. No key set has one: what is published is none.
+type secret []byte
 
 // fits reports whether the key can have made a signature of the algorithm.
 func (k *publicKey) fits(a algorithm) bool {
@@ -77,6 +101,8 @@ func (k *publicKey) fits(a algorithm) bool {
 		return a.kind == ecdsaKey && raw.Curve == a.curve
 	case ed25519.PublicKey:
 		return a.kind == ed25519Key
+	case secret:
+		return a.kind == hmacKey
 	}
 	return false
 }
@@ -86,6 +112,9 @@ func (k *publicKey) verify(a algorithm, signed, signature []byte) error {
 	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(a.name))
 	if err != nil {
 		return err
+	}
+	if s, ok := k.raw.(secret); ok {
+		return verifier.Verify(signed, signature, []byte(s))
 	}
 	return verifier.Verify(signed, signature, k.raw)
 }

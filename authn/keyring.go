@@ -59,10 +59,13 @@ func newKeyring(c Config) (*keyring, error) {
 		k.fixed.fetch = func(context.Context) ([]byte, []*publicKey, error) { return c.KeySet, keys, nil }
 		return k, nil
 	}
-	if c.KeyFile != "" {
+	if file, read := c.KeyFile, readKeyFile; file != "" || c.SecretFile != "" {
+		if file == "" {
+			file, read = c.SecretFile, readSecretFile
+		}
 		k.timing = timing{refresh: lookAtFile, stale: k.timing.stale, spacing: lookAtFile, patience: lookAtFile}
-		k.fixed = k.newSource("file://" + c.KeyFile)
-		k.fixed.fetch = func(context.Context) ([]byte, []*publicKey, error) { return readKeyFile(c.KeyFile) }
+		k.fixed = k.newSource("file://" + file)
+		k.fixed.fetch = func(context.Context) ([]byte, []*publicKey, error) { return read(file) }
 		return k, nil
 	}
 	var err error

@@ -29,8 +29,8 @@ type header struct {
 // base64url is strict: one token has one spelling.
 var base64url = base64.RawURLEncoding.Strict()
 
-// parseToken takes a compact JWS apart.
-func parseToken(token string) (*unverified, error) {
+// parseToken takes a compact JWS apart. It must have one of the algorithms accepted.
+func parseToken(token string, accepted map[string]algorithm) (*unverified, error) {
 	head, rest, ok1 := strings.Cut(token, ".")
 	body, signature, ok2 := strings.Cut(rest, ".")
 	// encoding/base64 skips line breaks.
@@ -41,9 +41,12 @@ func parseToken(token string) (*unverified, error) {
 	if err != nil {
 		return nil, err
 	}
-	alg, known := algorithms[h.alg]
+	alg, known := accepted[h.alg]
 	if !known {
-		return nil, invalid(Signature, "algorithm %s is not accepted", quoted(h.alg))
+		return nil, wrongAlgorithm(h.alg, accepted)
+	}
+	if alg.kind == hmacKey {
+		h.keyID = "" // there is one secret, whatever the token calls it
 	}
 	t := &unverified{alg: alg, keyID: h.keyID, signed: []byte(token[:len(head)+1+len(body)])}
 	if t.signature, err = base64url.DecodeString(signature); err != nil {

@@ -59,7 +59,7 @@ func (f *serveFlags) checked(c *relay.Options, log *slog.Logger) preflight.Node 
 	n := preflight.Node{
 		Member:     preflight.Member{Region: c.Config.Region, Node: c.Config.Node, PublicURL: c.PublicURL, Lease: c.Lease},
 		Registries: map[docid.LicenseRegion]kvpin.Source{},
-		Keys:       f.keys(log),
+		Keys:       f.keys.config(log),
 		Stores:     checkedStores(f.storeURLs),
 		Machine:    preflight.ThisMachine(),
 	}

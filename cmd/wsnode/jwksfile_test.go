@@ -24,7 +24,7 @@ func TestTheKeySetOfAFileIsCheckedAtTheStartAndReadAgainOnSIGHUP(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "jwks.json")
 	settings := func(more serveFlags) (*serveFlags, relay.Options, error) {
-		more.jwksFile, more.grace, more.audience, more.scope = file, time.Second, authn.DefaultAudience, authn.DefaultAudience
+		more.keys.jwksFile, more.keys.audience, more.keys.scope, more.grace = file, authn.DefaultAudience, authn.DefaultAudience, time.Second
 		c := relay.Options{Config: relay.Config{Log: slog.New(slog.DiscardHandler)}}
 		err := more.clients(&c)
 		return &more, c, err
@@ -37,7 +37,7 @@ func TestTheKeySetOfAFileIsCheckedAtTheStartAndReadAgainOnSIGHUP(t *testing.T) {
 		}
 	}
 	refused(serveFlags{}, "no such file")
-	refused(serveFlags{jwksURL: "https://issuer.example/jwks"}, "no --jwks-url")
+	refused(serveFlags{keys: keyFlags{jwksURL: "https://issuer.example/jwks"}}, "no --jwks-url")
 	write := func(text []byte) {
 		t.Helper()
 		if err := os.WriteFile(file, text, 0o600); err != nil {

@@ -19,7 +19,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/cmd/natsflags"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
@@ -48,9 +47,8 @@ type serveFlags struct {
 	registries, registryDomains     []string
 	createBuckets                   bool
 	replicas, historyReplicas       int
-	jwksURL, jwksFile               string
-	issuer, audience, scope         string
-	queryToken, plainHTTP           bool
+	keys                            keyFlags
+	queryToken                      bool
 	grace, lease, registryWait      time.Duration
 	drainDelay, drainSpread         time.Duration
 	tlsCert, tlsKey                 string
@@ -77,7 +75,7 @@ A node needs the region's NATS (--nats-url, or --standalone for an embedded
 server and a region of one node), the registries of the license regions that it
 serves (--registry for each, or --single-region to keep all of them on the
 region's own NATS), and the keys that tokens are signed with (--jwks-url, or
---jwks-file). With --check it looks whether a node with these settings would find
+--jwks-file, or the secret of one tenant by --hs256-secret-file). With --check it looks whether a node with these settings would find
 all of that, says how to mend what is wrong, and ends: with exit code 6 if something
 is.`,
 		Args: cobra.NoArgs,
@@ -106,12 +104,7 @@ is.`,
 	fl.BoolVar(&f.createBuckets, "create-buckets", true, "create missing registry buckets; otherwise they are only checked")
 	fl.IntVar(&f.replicas, "replicas", 1, "replicas of registry buckets that are created; 3 in production")
 	fl.IntVar(&f.historyReplicas, "history-replicas", 1, "replicas of history streams that are created; 3 in production")
-	fl.StringVar(&f.jwksURL, "jwks-url", "", "URL of the key set that tokens are signed with; may hold {tenantId}")
-	fl.StringVar(&f.jwksFile, "jwks-file", "", "file with the key set instead, for all tenants; read again when it changes")
-	fl.BoolVar(&f.plainHTTP, "jwks-plain-http", false, "take a --jwks-url with http that is not loopback: only in a network where nobody else can answer")
-	fl.StringVar(&f.issuer, "issuer", "", "required issuer of tokens; may hold {tenantId}")
-	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "required audience of tokens")
-	fl.StringVar(&f.scope, "scope", authn.DefaultAudience, "required scope of tokens")
+	f.keys.register(fl)
 	fl.BoolVar(&f.queryToken, "query-token", true, "take tokens from the query of the URL too")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
 	fl.DurationVar(&f.lease, "lease", 10*time.Second, "how long a node counts as alive after its last word to a registry; whole seconds, the same on all nodes")
@@ -376,26 +369,12 @@ func (f *serveFlags) stores(c *relay.Options) (err error) {
 }
 
 func (f *serveFlags) clients(c *relay.Options) error {
-	switch {
-	case f.jwksURL == "" && f.jwksFile == "":
-		return wrongFlag("jwks-url", "missing: expected the URL of the key set that tokens are signed with, or --jwks-file")
-	case f.jwksURL != "" && f.jwksFile != "":
-		return wrongFlag("jwks-file", "expected no --jwks-url beside it")
-	}
-	for flag, value := range map[string]string{"jwks-url": f.jwksURL, "issuer": f.issuer} {
-		if strings.ContainsAny(strings.ReplaceAll(value, "{tenantId}", ""), "{}") {
-			return wrongFlag(flag, "expected no braces but those of {tenantId}")
-		}
-	}
-	verifier, err := authn.New(f.keys(c.Config.Log))
+	verifier, err := f.keys.verifier(c)
 	if err != nil {
-		return wrongFlag("jwks-url", "%v", err)
+		return err
 	}
-	if f.jwksFile != "" {
-		if err := verifier.Reload(); err != nil {
-			return wrongFlag("jwks-file", "%s: %v", f.jwksFile, err)
-		}
-		f.reloads = append(f.reloads, reload{"key set", verifier.Reload})
+	if again := f.keys.reload(verifier); again != nil {
+		f.reloads = append(f.reloads, *again)
 	}
 	if (f.tlsCert == "") != (f.tlsKey == "") {
 		return wrongFlag("tls-cert", "expected together with --tls-key")
@@ -442,11 +421,6 @@ func (f *serveFlags) canDo(r apps.Rule, served []docid.LicenseRegion) error {
 		}
 	}
 	return nil
-}
-
-// keys say whose tokens are taken.
-func (f *serveFlags) keys(log *slog.Logger) authn.Config {
-	return authn.Config{JWKSURL: f.jwksURL, KeyFile: f.jwksFile, PlainHTTP: f.plainHTTP, Issuer: f.issuer, Audience: f.audience, Scope: f.scope, Log: log}
 }
 
 // nodeName is the host's name, made to fit and unique.

@@ -78,10 +78,10 @@ var Table = []Entry{
 		Operator: "the application sends no token: `wsctl token inspect` shows what a good one holds",
 	},
 	{
-		Code: Token, Reason: "`Invalid token: ` and `expired`, `not yet valid`, `malformed`, `too long`, `signature`, `issuer`, `audience`, `scope` or `claims: NAME`", When: "the token is refused",
+		Code: Token, Reason: "`Invalid token: ` and `expired`, `not yet valid`, `malformed`, `too long`, `algorithm` and its name, `signature`, `issuer`, `audience`, `scope` or `claims: NAME`", When: "the token is refused",
 		Action: Renew, Client: "gets a new token and comes back, once",
 		Status: 401, Kind: "invalid_token",
-		Operator: "the application's token: `wsctl token inspect --jwks-url …`. `signature: no … key …`: the issuer rotated its key, or `--jwks-url` is another issuer's; `signature: wrong`: it put another key under a `kid` that the nodes know, which they fetch again within 5 minutes",
+		Operator: "the application's token: `wsctl token inspect --jwks-url …`. `algorithm …`: it is signed in a way that the nodes do not take: by a secret where they have a key set, or the other way round; `signature: no … key …`: the issuer rotated its key, or `--jwks-url` is another issuer's; `signature: wrong`: it put another key under a `kid` that the nodes know, which they fetch again within 5 minutes",
 	},
 	{
 		Code: Forbidden, Reason: "`Forbidden: origin`, `: license region`, `: document`", When: "the token does not reach so far",

@@ -24,10 +24,15 @@ func (k Keys) Check(ctx context.Context) []Finding {
 	sent := k.Now.now()
 	probe, err := authn.Ask(ctx, k.Config)
 	half := k.Now.now().Sub(sent) / 2
-	name := "JWKS"
+	name, many := "JWKS", "key"
+	if k.Config.SecretFile != "" {
+		name, many = "HS256 secret", "secret"
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		r.add(name, Wrong, "see whether the network allows it, and --jwks-url", "no answer in time: %v", err)
+	case err != nil && k.Config.SecretFile != "":
+		r.add(name, Wrong, "see --hs256-secret-file: no token is taken without it", "%v", err)
 	case err != nil:
 		r.add(name, Wrong, "see --jwks-url or --jwks-file, whether the issuer runs, and whether the network allows it: no token is taken without its keys", "%v", err)
 	case probe.Keys < 0:
@@ -35,7 +40,7 @@ func (k Keys) Check(ctx context.Context) []Finding {
 	case probe.Keys == 0:
 		r.add(name, Wrong, "publish the issuer's keys there", "it holds no key that tokens can be verified with")
 	default:
-		r.add(name, OK, "", "%s", plural(probe.Keys, "key"))
+		r.add(name, OK, "", "%s", plural(probe.Keys, many))
 	}
 	if err == nil && !probe.Date.IsZero() {
 		// The issuer tells whole seconds, of which the middle is the best guess.

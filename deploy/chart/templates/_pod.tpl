@@ -97,6 +97,9 @@ spec:
 {{- if or .Values.jwks.keySet .Values.jwks.existingConfigMap }}
 - {name: jwks, configMap: {name: {{ default (printf "%s-jwks" (include "wsnode.fullname" .)) .Values.jwks.existingConfigMap }}}}
 {{- end }}
+{{- with .Values.hs256.existingSecret }}
+- {name: hs256, secret: {secretName: {{ . }}, defaultMode: 0440}}
+{{- end }}
 {{- with .Values.tls.existingSecret }}
 - {name: tls, secret: {secretName: {{ . }}, defaultMode: 0440}}
 {{- end }}
@@ -134,6 +137,9 @@ envFrom:
 {{- end }}
 {{- if hasPrefix "/etc/wsnode/jwks/" (default "" (get $settings "jwksFile")) }}
 - {name: jwks, mountPath: /etc/wsnode/jwks, readOnly: true}
+{{- end }}
+{{- if .Values.hs256.existingSecret }}
+- {name: hs256, mountPath: /etc/wsnode/hs256, readOnly: true}
 {{- end }}
 {{- if .Values.tls.existingSecret }}
 - {name: tls, mountPath: /etc/wsnode/tls, readOnly: true}

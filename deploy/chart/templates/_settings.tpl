@@ -18,6 +18,9 @@ values, then the operator's own.
 {{- if or .Values.jwks.keySet .Values.jwks.existingConfigMap .Values.jwks.existingSecret }}
 {{- $_ := set $derived "jwksFile" (printf "/etc/wsnode/jwks/%s" .Values.jwks.key) }}
 {{- end }}
+{{- if .Values.hs256.existingSecret }}
+{{- $_ := set $derived "hs256SecretFile" (printf "/etc/wsnode/hs256/%s" .Values.hs256.key) }}
+{{- end }}
 {{- if .Values.tls.existingSecret }}
 {{- $derived = merge $derived (dict "tlsCert" "/etc/wsnode/tls/tls.crt" "tlsKey" "/etc/wsnode/tls/tls.key") }}
 {{- end }}
@@ -34,7 +37,7 @@ values, then the operator's own.
 
 {{- define "wsnode.env" -}}
 {{- range $name, $value := include "wsnode.settings" . | fromYaml }}
-- name: WSNODE_{{ $name | snakecase | upper }}
+- name: WSNODE_{{ regexReplaceAll "[A-Z]" $name "_${0}" | upper }}
   value: {{ include "wsnode.text" (dict "name" $name "value" $value) | quote }}
 {{- end }}
 {{- end }}
@@ -45,11 +48,13 @@ values, then the operator's own.
 {{- if not (or .Values.existingSecret .Values.extraEnv .Values.extraEnvFrom) }}
 {{- if not (get $s "region") }}{{ fail "\n\nsettings.region: expected the name of this WebSocket region, such as eu-central-1" }}{{ end }}
 {{- if not (get $s "publicUrl") }}{{ fail "\n\nsettings.publicUrl: expected the URL under which clients reach this region, such as wss://eu-central-1.example.com" }}{{ end }}
-{{- if not (or (get $s "jwksUrl") (get $s "jwksFile")) }}{{ fail "\n\nsettings.jwksUrl: expected where your key set is; or jwks.keySet: the set itself" }}{{ end }}
+{{- if not (or (get $s "jwksUrl") (get $s "jwksFile") (get $s "hs256SecretFile")) }}{{ fail "\n\nsettings.jwksUrl: expected where your key set is; or jwks.keySet: the set itself; or hs256.existingSecret" }}{{ end }}
+{{- if and (get $s "hs256SecretFile") (not (get $s "defaultTenant")) }}{{ fail "\n\nsettings.defaultTenant: expected the tenant that the secret of hs256 speaks for" }}{{ end }}
 {{- if not (or (get $s "natsUrl") (get $s "standalone")) }}{{ fail "\n\nsettings.natsUrl: expected the region's NATS; or existingSecret with WSNODE_NATS_URL; or standalone.enabled" }}{{ end }}
 {{- if not (or (get $s "registry") (get $s "singleRegion")) }}{{ fail "\n\nsettings.registry: expected dbCode=natsURL for each license region; or settings.singleRegion, if there is no other region" }}{{ end }}
 {{- end }}
 {{- if and (get $s "jwksUrl") (get $s "jwksFile") }}{{ fail "\n\nsettings.jwksUrl: expected either this or jwks" }}{{ end }}
+{{- if and (get $s "hs256SecretFile") (or (get $s "jwksUrl") (get $s "jwksFile")) }}{{ fail "\n\nhs256: expected neither settings.jwksUrl nor jwks beside it" }}{{ end }}
 {{- if and (get $s "standalone") (get $s "natsUrl") }}{{ fail "\n\nstandalone.enabled: runs NATS in the node: expected no settings.natsUrl beside it" }}{{ end }}
 {{- if and .Values.standalone.enabled .Values.autoscaling.enabled }}{{ fail "\n\nautoscaling.enabled: a standalone region has one node" }}{{ end }}
 {{- if and (get $s "node") (not (get $s "standalone")) }}{{ fail "\n\nsettings.node: expected none: each pod has an id of its own" }}{{ end }}

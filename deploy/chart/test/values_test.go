@@ -79,7 +79,7 @@ func TestEachSettingOfANodeIsAValueThatReachesIt(t *testing.T) {
 			continue
 		case name == "listen" || name == "adminListen":
 			value = [2]any{"127.0.0.1:7070", "127.0.0.1:7070"}
-		case name == "node" || name == "jwksFile":
+		case name == "node" || name == "jwksFile" || name == "hs256SecretFile":
 			value = [2]any{"", ""}
 		case name == "otlpHeader":
 			value[1] = "a=1\nb=2"
@@ -137,31 +137,33 @@ func TestNodesTakeTheEnvironmentOfEachExample(t *testing.T) {
 
 func TestMisspelledAndImpossibleValuesAreRefused(t *testing.T) {
 	for more, says := range map[string]string{
-		"settings: {drainDelays: 10s}":            "drainDelays",
-		"settings: {drainDelay: 10}":              "drainDelay",
-		"settings: {drainDelay: ten seconds}":     "drainDelay",
-		"settings: {maxConnections: many}":        "maxConnections",
-		"settings: {maxConnections: -1}":          "maxConnections",
-		"settings: {trustedProxy: 10.0.0.0/8}":    "trustedProxy",
-		"settings: {pprof: 'yes'}":                "pprof",
-		"replica: 3":                              "replica",
-		"image: {repo: a}":                        "repo",
-		"image: {digest: latest}":                 "digest",
-		"networkPolicy: {natsPorts: ['4222']}":    "natsPorts",
-		"image: {repository: ''}":                 "image.repository",
-		"settings: {region: ''}":                  "settings.region",
-		"settings: {publicUrl: ''}":               "settings.publicUrl",
-		"settings: {registry: []}":                "settings.registry",
-		"settings: {jwksUrl: ''}":                 "settings.jwksUrl",
-		"nats: {keys: {natsUrl: ''}}":             "settings.natsUrl",
-		"settings: {standalone: true}":            "standalone.enabled",
-		"settings: {node: a}":                     "settings.node",
-		"settings: {adminListen: 'off'}":          "expected an address with a port",
-		"jwks: {keySet: '{}'}":                    "settings.jwksUrl",
-		"standalone: {enabled: true}":             "standalone.enabled",
-		"terminationGracePeriodSeconds: 39":       "40 s together",
-		"httpRoute: {enabled: true}":              "httpRoute.parentRefs",
-		"jwks: {existingSecret: a, keySet: '{}'}": "jwks",
+		"settings: {drainDelays: 10s}":                                  "drainDelays",
+		"settings: {drainDelay: 10}":                                    "drainDelay",
+		"settings: {drainDelay: ten seconds}":                           "drainDelay",
+		"settings: {maxConnections: many}":                              "maxConnections",
+		"settings: {maxConnections: -1}":                                "maxConnections",
+		"settings: {trustedProxy: 10.0.0.0/8}":                          "trustedProxy",
+		"settings: {pprof: 'yes'}":                                      "pprof",
+		"replica: 3":                                                    "replica",
+		"image: {repo: a}":                                              "repo",
+		"image: {digest: latest}":                                       "digest",
+		"networkPolicy: {natsPorts: ['4222']}":                          "natsPorts",
+		"image: {repository: ''}":                                       "image.repository",
+		"settings: {region: ''}":                                        "settings.region",
+		"settings: {publicUrl: ''}":                                     "settings.publicUrl",
+		"settings: {registry: []}":                                      "settings.registry",
+		"settings: {jwksUrl: ''}":                                       "settings.jwksUrl",
+		"nats: {keys: {natsUrl: ''}}":                                   "settings.natsUrl",
+		"settings: {standalone: true}":                                  "standalone.enabled",
+		"settings: {node: a}":                                           "settings.node",
+		"settings: {adminListen: 'off'}":                                "expected an address with a port",
+		"jwks: {keySet: '{}'}":                                          "settings.jwksUrl",
+		"standalone: {enabled: true}":                                   "standalone.enabled",
+		"terminationGracePeriodSeconds: 39":                             "40 s together",
+		"httpRoute: {enabled: true}":                                    "httpRoute.parentRefs",
+		"jwks: {existingSecret: a, keySet: '{}'}":                       "jwks",
+		"hs256: {existingSecret: a}":                                    "settings.defaultTenant",
+		"{hs256: {existingSecret: a}, settings: {defaultTenant: acme}}": "hs256: expected neither",
 	} {
 		if said := refused(t, with(t, "region", more)); !strings.Contains(said, says) {
 			t.Errorf("%s: refused with %q, expected %q in it", more, said, says)
@@ -169,6 +171,13 @@ func TestMisspelledAndImpossibleValuesAreRefused(t *testing.T) {
 	}
 	if said := refused(t, with(t, "standalone", "autoscaling: {enabled: true}")); !strings.Contains(said, "autoscaling") {
 		t.Error(said)
+	}
+}
+
+func TestTheSecretOfTokensIsMountedFromASecret(t *testing.T) {
+	o := render(t, with(t, "region", "{hs256: {existingSecret: tiptap, key: jwt}, settings: {jwksUrl: '', defaultTenant: acme}}"))
+	if env := o.env(); env["WSNODE_HS256_SECRET_FILE"] != "/etc/wsnode/hs256/jwt" || env["WSNODE_DEFAULT_TENANT"] != "acme" {
+		t.Errorf("the node has %v", env)
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 type Serve struct {
 	Name   string // of the process in logs
 	Region string
-	Listen string // empty: a free address
-	URL    string // the region's public URL; empty: that of Listen
-	NATS   string // empty: --standalone
-	JWKS   string
+	Listen string   // empty: a free address
+	URL    string   // the region's public URL; empty: that of Listen
+	NATS   string   // empty: --standalone
+	JWKS   string   // empty: Flags say whose tokens are taken
 	Flags  []string // more of them
 	Under  []string // a command that replaces itself by wsnode, such as env or taskset
 
@@ -45,7 +45,10 @@ func (s Serve) Start(tb testing.TB) *Node {
 	if s.Name == "" {
 		s.Name = "wsnode"
 	}
-	args := []string{"serve", "--region", s.Region, "--listen", s.Listen, "--public-url", s.URL, "--jwks-url", s.JWKS, "--single-region", "--drain-spread", "0s"}
+	args := []string{"serve", "--region", s.Region, "--listen", s.Listen, "--public-url", s.URL, "--single-region", "--drain-spread", "0s"}
+	if s.JWKS != "" {
+		args = append(args, "--jwks-url", s.JWKS)
+	}
 	if s.NATS == "" {
 		args = append(args, "--standalone")
 	} else {

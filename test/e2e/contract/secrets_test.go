@@ -107,7 +107,7 @@ func (s *secrets) attempts(stranger *issuer.Issuer, app string) []attempt {
 		{"scope", s.token("scope", issuer.Claims{"scope": "other"}), "doc", "", 4002, "Invalid token: scope"},
 		{"claim", s.token("claim", issuer.Claims{"tenantId": "not/one"}), "doc", "", 4002, "Invalid token: claims: tenantId"},
 		{"stranger", s.keep("stranger", stranger.Token(s.mark(nil))), "doc", "", 4002, "Invalid token: signature"},
-		{"HMAC", s.keep("HMAC", s.keys.Sign("HS256", issuer.Valid(s.mark(nil)))), "doc", "", 4002, "Invalid token: signature"},
+		{"HMAC", s.keep("HMAC", s.keys.Sign("HS256", issuer.Valid(s.mark(nil)))), "doc", "", 4002, "Invalid token: algorithm HS256"},
 		{"garbage around it", broken, "doc", "", 4002, "Invalid token: malformed"},
 		{"quoted", `"` + good + `"`, "doc", "", 4002, "Invalid token: malformed"},
 		{"cut", good[:len(good)-22], "doc", "", 4002, "Invalid token: signature"},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -160,8 +162,8 @@ func TestTokensThatAreNoneOrNotSigned(t *testing.T) {
 		{"ES256", good, 0, ""},
 		{"EdDSA", keys.Sign("EdDSA", claims(nil)), 0, ""},
 		{"no token", "", 4001, "Missing token"},
-		{"HMAC with the public key", keys.Sign("HS256", claims(nil)), 4002, signature},
-		{"alg none", keys.Sign("none", claims(nil)), 4002, signature},
+		{"HMAC with the public key", keys.Sign("HS256", claims(nil)), 4002, "Invalid token: algorithm HS256"},
+		{"alg none", keys.Sign("none", claims(nil)), 4002, "Invalid token: algorithm none"},
 		{"a stranger's key", stranger.Token(nil), 4002, signature},
 		{"changed claims", parts[0] + "." + other[1] + "." + parts[2], 4002, signature},
 		{"no signature", parts[0] + "." + parts[1] + ".", 4002, signature},
@@ -177,6 +179,33 @@ func TestTokensThatAreNoneOrNotSigned(t *testing.T) {
 		{"8 KiB and more", keys.Token(issuer.Claims{"pad": strings.Repeat("x", 8<<10)}), 4002, "Invalid token: too long"},
 		{"a license region that is not served", keys.Token(issuer.Claims{"dbCode": "aws-mars-1"}), 4003, "Forbidden: license region"},
 		{"a document that is not granted", keys.Token(issuer.Claims{"documents": []string{"other"}}), 4003, "Forbidden: document"},
+	} {
+		r.check(t, n)
+	}
+}
+
+func TestTokensOfASecretAreTakenWhereThatIsConfigured(t *testing.T) {
+	t.Parallel()
+	keys := issuer.New(t)
+	secret := []byte("a secret of the application's backend")
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := cluster.Serve{Region: "eu-central-1", Flags: append([]string{
+		"--admin-listen", "off", "--hs256-secret-file", file, "--audience", "any", "--scope", "any",
+		"--default-tenant", "acme", "--default-app", "notes", "--default-dbcode", "aws-eu-west-1"}, anyRate...)}.StartHealthy(t)
+	ends := time.Now().Add(time.Hour).Unix()
+	for _, r := range []row{
+		{"all claims", issuer.HS256(secret, claims(nil)), 0, ""},
+		{"only the end", issuer.HS256(secret, issuer.Claims{"exp": ends}), 0, ""},
+		{"TipTap's", issuer.HS256(secret, issuer.Claims{"exp": ends, "sub": "ada", "allowedDocumentNames": []string{"do*"}}), 0, ""},
+		{"TipTap's for others", issuer.HS256(secret, issuer.Claims{"exp": ends, "sub": "ada", "allowedDocumentNames": []string{"other"}}), 4003, "Forbidden: document"},
+		{"no end", issuer.HS256(secret, issuer.Claims{"sub": "ada"}), 4002, "Invalid token: claims: exp"},
+		{"another tenant", issuer.HS256(secret, claims(issuer.Claims{"tenantId": "evil"})), 4002, "Invalid token: claims: tenantId"},
+		{"another secret", issuer.HS256(append(secret, '!'), claims(nil)), 4002, "Invalid token: signature"},
+		{"a public key", keys.Sign("ES256", claims(nil)), 4002, "Invalid token: algorithm ES256"},
+		{"none", keys.Sign("none", claims(nil)), 4002, "Invalid token: algorithm none"},
 	} {
 		r.check(t, n)
 	}
