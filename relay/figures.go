@@ -21,6 +21,7 @@ import (
 func (n *Node) figures() admin.Figures {
 	counters, traffic, nats := &n.rooms.Counters, n.traffic.sum(n), n.cfg.Bus.Stats()
 	server, dropped := n.cfg.Server.Stats(), &n.rooms.Counters.Dropped
+	stateless := &n.rooms.Counters.Stateless
 	f := admin.Figures{
 		Connections: n.sessions.Len(), Documents: n.docs.Len(),
 		Draining: n.unready.Load(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
@@ -37,6 +38,10 @@ func (n *Node) figures() admin.Figures {
 		AwarenessDropped: map[string]int64{
 			"too_large": dropped.Large.Load(), "invalid": dropped.Invalid.Load(), "too_many": dropped.Many.Load(),
 			"clock_ahead": dropped.Ahead.Load(), "another_user": dropped.Foreign.Load(),
+		},
+		Stateless: map[string]int64{
+			"passed": stateless.Passed.Load(), "off": stateless.Off.Load(), "too_large": stateless.Large.Load(),
+			"invalid": stateless.Invalid.Load(), "readonly": stateless.ReadOnly.Load(),
 		},
 		History: n.watched.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(), Kept: admin.KeptFigures(n.docs.Storing()),
 		Places: admin.PlaceFigures(n.gate.places.Stats()), Carried: n.carriedFigures(),

@@ -65,6 +65,9 @@ type Config struct {
 	// the defaults, for all. Is called at each connect.
 	Apps func(docid.AppID) apps.Settings
 
+	// Stateless is for apps of which Apps says nothing about that. Empty: off.
+	Stateless apps.Stateless
+
 	// Of documents in stores: see live.Options.
 	StoreInterval time.Duration // 60 s
 	StoreFirst    time.Duration // 5 s
@@ -146,6 +149,7 @@ func Open(cfg Config) (*Node, error) {
 	rooms := cfg.Compact
 	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
 	rooms.MaxClients, rooms.MaxAppBytes = cfg.Limits.AwarenessClients, cfg.Limits.AppBytes
+	rooms.Stateless = func(app docid.AppID) bool { return cfg.stateless(app) == apps.StatelessBroadcast }
 	if of := cfg.Apps; of != nil {
 		rooms.AckStored = func(app docid.AppID) bool { return of(app).Ack == apps.AckStored }
 	}
@@ -192,6 +196,16 @@ func Open(cfg Config) (*Node, error) {
 type histories interface {
 	room.History
 	live.History
+}
+
+// stateless is what becomes of the app's stateless messages.
+func (cfg *Config) stateless(app docid.AppID) apps.Stateless {
+	if cfg.Apps != nil {
+		if s := cfg.Apps(app).Stateless; s != "" {
+			return s
+		}
+	}
+	return cfg.Stateless
 }
 
 // lives are the histories of the node's documents.

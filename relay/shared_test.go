@@ -31,6 +31,7 @@ type providerDoc struct {
 	store              *ystore.Store
 	granted, denied    []string
 	left               []string // reasons for which the server had it leave
+	stateless          []string
 	taken, notTaken    int
 	step1, awarenesses int
 }
@@ -171,6 +172,8 @@ func (p *provider) take(frame []byte) {
 		d.denied = append(d.denied, string(payload(rest[2:])))
 	case rest[0] == 2 && rest[1] == 2:
 		d.granted = append(d.granted, string(payload(rest[2:])))
+	case rest[0] == 5:
+		d.stateless = append(d.stateless, string(payload(rest[1:])))
 	case rest[0] == 8 && rest[1] == 1:
 		d.taken++
 	case rest[0] == 8:

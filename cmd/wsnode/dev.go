@@ -25,6 +25,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/admin"
+	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/devcluster"
 	"github.com/wsnode/wsnode/relay/natsd"
 	"github.com/wsnode/wsnode/relay/version"
@@ -41,6 +42,7 @@ type devFlags struct {
 	tls                 bool
 	store               storeFlags
 	admin               adminFlags
+	stateless           string
 	logFormat, logLevel string
 }
 
@@ -65,6 +67,7 @@ to the devices of your own network.`,
 	fl.BoolVar(&f.tls, "tls", false, "serve https and wss with a certificate made on the spot")
 	fl.StringVar(&f.data, "data", "", "folder to keep documents and registries in (default: a temporary one, removed at the end)")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
+	registerStateless(fl, &f.stateless)
 	f.store.register(fl, "default: below --data")
 	f.admin.register(fl, adminOff)
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -123,6 +126,9 @@ func (f *devFlags) check() error {
 		return wrongFlag("nats-port", "%d: expected the ports of %d regions to lie below 65536", f.natsPort, len(f.regions))
 	case f.port < 1 || last > 65535:
 		return wrongFlag("port", "%d: expected the ports up to %d to lie between 1 and 65535", f.port, last)
+	}
+	if err := applyStateless(f.stateless, new(relay.Config)); err != nil {
+		return err
 	}
 	// Browsers write host names in lower case.
 	f.host = strings.ToLower(f.host)
@@ -214,7 +220,7 @@ func (d *dev) start(ctx context.Context) error {
 
 // settings are those of one node.
 func (d *dev) settings(n *devcluster.Node, o *relay.Options) {
-	o.Config.Grace = d.flags.grace
+	o.Config.Grace, o.Config.Stateless = d.flags.grace, apps.Stateless(d.flags.stateless)
 	o.Config.Metrics, o.Config.Tenants = newMetrics(d.admin, n.ID, n.Region.Name), d.flags.admin.tenants
 	o.Config.Refused = func(doc docid.Document, code int, reason string) { d.events.refused(n, doc, code, reason) }
 }

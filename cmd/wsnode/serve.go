@@ -49,6 +49,7 @@ type serveFlags struct {
 	replicas, historyReplicas       int
 	keys                            keyFlags
 	queryToken                      bool
+	stateless                       string
 	grace, lease, registryWait      time.Duration
 	drainDelay, drainSpread         time.Duration
 	tlsCert, tlsKey                 string
@@ -114,6 +115,7 @@ is.`,
 	fl.StringVar(&f.tlsKey, "tls-key", "", "key file of the certificate")
 	f.store.register(fl, "default: "+storeNone+"; with --standalone and --data: below that folder")
 	fl.StringVar(&f.elsewhere, "elsewhere", string(apps.Redirect), "what becomes of clients of y-websocket whose document is in another region: redirect, by code 4009, or carry: the node relays them there. A connection may choose by ?elsewhere=; Hocuspocus' providers are always carried")
+	registerStateless(fl, &f.stateless)
 	fl.StringVar(&f.apps, "apps", "", "file with settings of single apps, in YAML; read again at SIGHUP")
 	fl.BoolVar(&f.limits.proxyProtocol, "proxy-protocol", false, "take connections of a --trusted-proxy only, which begin with a header of PROXY protocol version 2 that names the client")
 	f.limits.register(fl)
@@ -397,6 +399,9 @@ func (f *serveFlags) clients(c *relay.Options) error {
 
 // perApp reads the settings of single apps.
 func (f *serveFlags) perApp(c *relay.Options) error {
+	if err := applyStateless(f.stateless, &c.Config); err != nil {
+		return err
+	}
 	if f.apps == "" {
 		return nil
 	}

@@ -19,6 +19,7 @@ type Figures struct {
 
 	Handshakes       map[string]int64 // by outcome; a small, fixed set
 	AwarenessDropped map[string]int64 // by reason; a small, fixed set
+	Stateless        map[string]int64 // by outcome; a small, fixed set
 
 	Arriving                            int   // connections that have not brought a request
 	ArrivalsCut, Declined, AcceptErrors int64 // of connections
@@ -217,6 +218,7 @@ var (
 	handshakesDesc = desc("handshakes_total", "WebSocket handshakes by their outcome: admitted, redirect, or why not.", "outcome")
 	droppedDesc    = desc("awareness_dropped_total", "Awareness states of clients that were dropped, by why.", "reason")
 	dialsDesc      = desc("carried_dials_total", "Attempts to reach the home of a carried client, by outcome: carried, refused by the home, failed, or misrouted.", "outcome")
+	statelessDesc  = desc("stateless_total", "Stateless messages of clients: passed on, or why not.", "outcome")
 	buildDesc      = desc("build_info", "1; the labels say what runs.", "version", "protocol", "go_version")
 
 	tenantConnectionsDesc = desc("tenant_connections", "WebSocket sessions by tenant, the busiest only.", "tenant")
@@ -258,7 +260,7 @@ func (c *figures) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range c.registries {
 		ch <- d
 	}
-	for _, d := range []*prometheus.Desc{handshakesDesc, droppedDesc, dialsDesc, buildDesc, storeUpDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
+	for _, d := range []*prometheus.Desc{handshakesDesc, droppedDesc, statelessDesc, dialsDesc, buildDesc, storeUpDesc, tenantConnectionsDesc, tenantDocumentsDesc} {
 		ch <- d
 	}
 }
@@ -290,6 +292,9 @@ func (c *figures) Collect(ch chan<- prometheus.Metric) {
 		"carried": f.Carried.Carried, "refused": f.Carried.Refused, "failed": f.Carried.Failed, "misrouted": f.Carried.Misrouted,
 	} {
 		send(dialsDesc, counter, float64(count), outcome)
+	}
+	for outcome, count := range f.Stateless {
+		send(statelessDesc, counter, float64(count), outcome)
 	}
 	send(buildDesc, gauge, 1, c.version, c.protocol, runtime.Version())
 	for _, t := range f.Tenants {

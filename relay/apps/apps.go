@@ -36,6 +36,9 @@ type Settings struct {
 	// Elsewhere says what becomes of clients of y-websocket whose document is in another
 	// region. Empty: as the node is told.
 	Elsewhere Elsewhere
+	// Stateless says what becomes of stateless messages of Hocuspocus' clients. Empty: what
+	// the node does by default.
+	Stateless Stateless
 }
 
 // In reports whether the app's documents may be in the region.
@@ -69,6 +72,18 @@ const (
 // Valid reports whether it is one of the two.
 func (e Elsewhere) Valid() bool { return e == Redirect || e == Carry }
 
+// Stateless is what becomes of a stateless message.
+type Stateless string
+
+// What may become of it.
+const (
+	StatelessOff       Stateless = "off"       // it is dropped
+	StatelessBroadcast Stateless = "broadcast" // all other clients of the document get it
+)
+
+// Valid reports whether it is one of them.
+func (s Stateless) Valid() bool { return s == StatelessOff || s == StatelessBroadcast }
+
 // Rule is one entry of the file: what it does not name is nil.
 type Rule struct {
 	App     string    `yaml:"app"` // pattern of tenant/app
@@ -76,6 +91,7 @@ type Rule struct {
 	Ack     *Ack      `yaml:"ack"`
 
 	Elsewhere *Elsewhere `yaml:"elsewhere"`
+	Stateless *Stateless `yaml:"stateless"`
 }
 
 // fill sets what the rule names and no rule before it has named.
@@ -83,6 +99,7 @@ func (r *Rule) fill(into *Rule) {
 	first(&into.Regions, r.Regions)
 	first(&into.Ack, r.Ack)
 	first(&into.Elsewhere, r.Elsewhere)
+	first(&into.Stateless, r.Stateless)
 }
 
 func first[T any](into **T, value *T) {
@@ -92,7 +109,7 @@ func first[T any](into **T, value *T) {
 }
 
 func (r *Rule) settings() Settings {
-	return Settings{Regions: orZero(r.Regions), Ack: orZero(r.Ack), Elsewhere: orZero(r.Elsewhere)}
+	return Settings{Regions: orZero(r.Regions), Ack: orZero(r.Ack), Elsewhere: orZero(r.Elsewhere), Stateless: orZero(r.Stateless)}
 }
 
 func orZero[T any](p *T) (value T) {
@@ -123,6 +140,9 @@ func (r *Rule) check() error {
 	}
 	if r.Elsewhere != nil && !r.Elsewhere.Valid() {
 		return fmt.Errorf("elsewhere: %q: expected %s or %s", *r.Elsewhere, Redirect, Carry)
+	}
+	if r.Stateless != nil && !r.Stateless.Valid() {
+		return fmt.Errorf("stateless: %q: expected %s or %s", *r.Stateless, StatelessOff, StatelessBroadcast)
 	}
 	return nil
 }

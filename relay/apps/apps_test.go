@@ -33,6 +33,7 @@ apps:
     regions: [ap-1]
   - app: "*/*"
     ack: durable
+    stateless: broadcast
 `)
 	f, err := Open(path, nil)
 	if err != nil {
@@ -52,6 +53,9 @@ apps:
 		if drafts.In(region) != in {
 			t.Errorf("acme/drafts may be in %s: %t", region, !in)
 		}
+	}
+	if foreign.Stateless != StatelessBroadcast || drafts.Stateless != StatelessBroadcast {
+		t.Errorf("stateless: %+v, %+v", foreign, drafts)
 	}
 	if !foreign.In("anywhere") {
 		t.Error("an app without regions is refused in one")

@@ -130,9 +130,6 @@ func (x *Mux) Message(message []byte) (pause time.Duration) {
 		x.host.Dropped(wire.AddressedTo(string(address)), m.Kind)
 	case m.Kind == wire.Leave:
 		x.leave(p, conn.Closed{Code: 1000, Reason: "left the document"})
-	case m.Kind == wire.Stateless:
-		x.mu.Unlock()
-		x.host.Dropped(wire.AddressedTo(p.address), m.Kind)
 	case p.open:
 		s := p.seat.Stream()
 		p.taking.Lock()

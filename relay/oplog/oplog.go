@@ -29,6 +29,7 @@ import (
 //	who:                0 uint64
 //	ask:                room addressed uint64, pod subject, question uvarint
 //	saved:              room addressed uint64, question uvarint
+//	stateless:          epoch uint64, text
 //
 // An epoch stands as the FNV-1a hash of its name: signals of another life of the
 // document are not for this one.
@@ -79,6 +80,7 @@ const (
 	Saved
 	Seed
 	Stored
+	Stateless
 )
 
 // headerSize is the length of version, kind and room id.

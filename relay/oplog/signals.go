@@ -67,6 +67,11 @@ func AppendStates(dst []byte, from ID, to uint64, entries []awareness.Entry) []b
 	return awareness.AppendAll(AppendTo(dst, States, from, to), entries)
 }
 
+// AppendStateless appends a text that clients of the document are told.
+func AppendStateless(dst []byte, from ID, to uint64, text []byte) []byte {
+	return append(AppendTo(dst, Stateless, from, to), text...)
+}
+
 // AppendAsk appends the question whether everything that a room's own clients wrote
 // is durable, which that room answers once it is.
 func AppendAsk(dst []byte, id, to ID, pod string, question uint64) []byte {

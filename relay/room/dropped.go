@@ -7,7 +7,7 @@ import (
 	"github.com/wsnode/wsnode/relay/awareness"
 )
 
-// told remembers the apps whose large awareness states were logged.
+// told remembers the apps about which something was logged.
 type told struct {
 	mu   sync.Mutex
 	apps map[docid.AppID]struct{}

@@ -109,6 +109,8 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 		r.receiveDigest(k, from, &rd)
 	case oplog.States:
 		r.receiveStates(from, &rd)
+	case oplog.Stateless:
+		r.receiveStateless(rd.Rest)
 	case oplog.Recall:
 		r.mu.Lock()
 		r.recall()

@@ -77,6 +77,10 @@ type Config struct {
 	// the store has them. It is called at each join and must not block. Nil: of none.
 	AckStored func(docid.AppID) bool
 
+	// Stateless says of which apps stateless messages are passed on; see Seat.Stateless. It
+	// is called at each join and must not block. Nil: of none.
+	Stateless func(docid.AppID) bool
+
 	Answered func(time.Duration) // called with the time from a client's question whether all is saved to its answer
 	Durable  func(time.Duration) // called with the time from publish to acknowledgement of each append
 }
@@ -121,6 +125,9 @@ type Counters struct {
 	Dropped                 struct {     // awareness of clients; see awareness.Drops
 		Large, Invalid, Many, Ahead, Foreign atomic.Int64
 	}
+	Stateless struct { // messages of clients: passed on; dropped, by why
+		Passed, Off, Large, Invalid, ReadOnly atomic.Int64
+	}
 }
 
 // Rooms are the rooms of one node. It owns the goroutines that publish, that
@@ -137,7 +144,8 @@ type Rooms struct {
 	outbox   outbox
 	pace     pace
 	apps     appBytes
-	told     told
+	told     told        // of awareness that is too large
+	unheard  told        // of stateless messages that are dropped
 	spreader []*spreader // a room has one by its id
 
 	mu   sync.Mutex

@@ -40,6 +40,8 @@ type Seat struct {
 	member Member
 	worked int // see Worked; owned by who calls Apply, Answer and Brings
 
+	stateless bool // the app wants stateless messages; static after Join
+
 	// Guarded by room.mu.
 	index     int // in room.seats; -1 once left
 	aware     awareness.Session
@@ -70,6 +72,9 @@ type Seat struct {
 func (r *Room) Join(m Member, user uint64) (*Seat, error) {
 	asks := r.rooms.cfg.AckStored
 	s := &Seat{room: r, member: m, aware: awareness.Session{User: user}, stored: asks != nil && asks(r.doc.AppID())}
+	if wants := r.rooms.cfg.Stateless; wants != nil {
+		s.stateless = wants(r.doc.AppID())
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {

@@ -9,7 +9,12 @@ import (
 // Send writes a message, or queues it while the socket is behind. false: the queue
 // is full with this message; nothing more may be sent until the session calls
 // Seat.Thaw. It never blocks.
-func (s *Session) Send(m *wire.Message) bool { return s.send(m.In(s.encoding())) }
+func (s *Session) Send(m *wire.Message) bool {
+	if s.via == nil && m.Kind() == wire.Stateless {
+		return true // y-websocket has no such message
+	}
+	return s.send(m.In(s.encoding()))
+}
 
 // encoding is that of the session's wire; nil is y-websocket's.
 func (s *Session) encoding() wire.Encoding {

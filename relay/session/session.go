@@ -21,6 +21,7 @@ type Seat interface {
 	Awareness(update []byte) error
 	QueryAwareness()
 	Ask(payload []byte)
+	Stateless(text []byte, readOnly bool) (passed bool)
 	Acknowledge()
 	Greet()
 	Newest(seen map[uint64]uint64) (update []byte)
@@ -61,8 +62,8 @@ func (c *Config) SetDefaults() {
 type Guard interface {
 	conn.Guard                        // Received is also told of messages, by their bytes and the work that they were
 	Answered(bytes int) time.Duration // a SyncStep2, in answer to a SyncStep1
-	// Operation counts an update that brought something new; a reason other than
-	// "" ends the session with code 4006.
+	// Operation counts an update that brought something new, or a stateless message that
+	// was passed on; a reason other than "" ends the session with code 4006.
 	Operation() (reason string)
 }
 
@@ -205,6 +206,10 @@ func (s *Session) handle(m wire.Received) (answered int, taken bool, err error) 
 		return 0, false, s.seat.Awareness(m.Payload)
 	case wire.QueryAwareness:
 		s.seat.QueryAwareness()
+	case wire.Stateless:
+		if s.seat.Stateless(m.Payload, s.readOnly) {
+			s.operation()
+		}
 	case wire.SyncStatus:
 		if !s.dropped { // else something that it sent will never be saved
 			s.seat.Ask(m.Payload)
@@ -243,10 +248,15 @@ func (s *Session) edit(m wire.Received) (taken bool, err error) {
 	if sampled {
 		s.cfg.Applied(time.Since(start))
 	}
+	s.operation()
+	return true, nil
+}
+
+// operation counts what goes on to the other clients of the document.
+func (s *Session) operation() {
 	if reason := s.guard.Operation(); reason != "" {
 		s.refuse(closecode.Rate, reason, errRate)
 	}
-	return true, nil
 }
 
 // sampleEvery is how many messages share a look at the clock.

@@ -60,6 +60,7 @@ func (s *seat) Brings([]byte) (bool, error) { return true, nil }
 func (s *seat) Awareness([]byte) error      { return nil }
 func (s *seat) QueryAwareness()             {}
 func (s *seat) Acknowledge()                { s.acknowledged.Add(1) }
+func (s *seat) Stateless([]byte, bool) bool { return false }
 func (s *seat) Greet()                      { s.greeted.Add(1) }
 func (s *seat) Worked() int                 { return s.worked }
 func (s *seat) Ask(question []byte)         { s.questions = append(s.questions, string(question)) }

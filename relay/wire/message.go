@@ -30,7 +30,7 @@ const (
 	Granted   // to a client: the token is good, for "readonly" or "read-write"
 	Denied    // to a client: it is not in the document, and why
 	Leave     // a client leaves the document, or is to, and why
-	Stateless // a text that is passed on and not kept
+	Stateless // a text that is passed on and not kept; see NewStateless
 	Ping
 	Pong
 )

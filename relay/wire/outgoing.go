@@ -88,6 +88,12 @@ func NewMessage(kind Kind, payload []byte) *Message {
 	return m
 }
 
+// NewStateless makes a stateless message, for which y-websocket has no frame: it must not
+// be sent there.
+func NewStateless(text []byte) *Message {
+	return &Message{frame: NewFrame(Stateless, nil, text)}
+}
+
 // Set makes the message one with a copy of the payload.
 func (m *Message) Set(kind Kind, payload []byte) { *m = Message{frame: Encode(kind, payload)} }
 

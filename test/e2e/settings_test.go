@@ -97,7 +97,7 @@ func TestTheDeployingSectionNamesSettingsThatExist(t *testing.T) {
 	help := cluster.RunWsnode(t, "serve", "--help")
 	help.Wait()
 	known := help.Output() + cluster.Wsctl(t, "check", "--help") + cluster.Wsctl(t, "token", "jwks", "--help")
-	settings := regexp.MustCompile(`--[a-z][a-z-]+|WSNODE_[A-Z_]+`)
+	settings := regexp.MustCompile(`--[a-z][a-z0-9-]+|WSNODE_[A-Z0-9_]+`)
 	exist := map[string]bool{}
 	for _, name := range settings.FindAllString(known, -1) {
 		exist[name] = true

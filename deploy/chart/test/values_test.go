@@ -29,7 +29,7 @@ func variables(t *testing.T) []string {
 		if err != nil {
 			t.Error(err)
 		}
-		for _, m := range regexp.MustCompile(`\[\$(WSNODE_[A-Z_]+)`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`\[\$(WSNODE_[A-Z0-9_]+)`).FindAllStringSubmatch(string(text), -1) {
 			help.names = append(help.names, m[1])
 		}
 	})

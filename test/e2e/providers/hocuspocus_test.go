@@ -13,7 +13,7 @@ import (
 )
 
 func TestProvidersOfHocuspocusWorkUnmodified(t *testing.T) {
-	dev := cluster.StartDev(t)
+	dev := cluster.DevConfig{Flags: []string{"--stateless", "broadcast"}}.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "--test", "--test-force-exit", "hocuspocus.mjs")

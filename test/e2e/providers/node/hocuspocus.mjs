@@ -47,6 +47,9 @@ const scenarios = {
     e.provider.setAwarenessField('user', 'eve')
     other.provider.awareness.setLocalStateField('user', 'bob')
     const all = 'ann,bob,eve'
+    d.provider.sendStateless('hello')
+    await until('the other provider gets what is not kept', () => e.stateless.join() === 'hello')
+    assert.deepEqual(d.stateless, [])
     await until('all see each other', () => d.users === all && e.users === all && other.users === all)
     for (let i = 0; i < 20; i++) d.type('x')
     d.provider.forceSync()
