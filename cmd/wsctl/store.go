@@ -434,32 +434,6 @@ func (c *cli) printResult(d control.Document, r control.StoreResult, dry bool) e
 	return nil
 }
 
-func (c *cli) deleteStoreCommand() *cobra.Command {
-	var sure confirmFlag
-	var erase bool
-	cmd := c.storeDocCommand("delete DOCUMENT", "Delete a stored document", []string{"DOCUMENT"},
-		func(cmd *cobra.Command, n storeNode, d control.Document, _ []string) error {
-			if err := c.confirm(&sure, "Delete %s? Clients that come back with it are told that it is deleted.", d); err != nil {
-				return err
-			}
-			result, err := n.StoreDelete(cmd.Context(), n.Node, d)
-			if err != nil {
-				return whatInstead(err, d)
-			}
-			if err := c.printResult(d, result, false); err != nil || !erase {
-				return err
-			}
-			return c.erase(cmd.Context(), n, d)
-		})
-	cmd.Long = `Put a tombstone in the place of a document that is not live. Clients that were away
-and still have it are not let in with it; wsctl store put --undelete brings the
-name back. Its former versions stay, with what was there last, unless --erase is
-given. Backups and copies in browsers are out of reach. It can be repeated.`
-	sure.register(cmd)
-	cmd.Flags().BoolVar(&erase, "erase", false, "remove its former versions, too")
-	return cmd
-}
-
 // entries streams what the stores of nodes have.
 func entries(ctx context.Context, nodes []storeNode, s *selectFlags) iter.Seq2[storedAt, error] {
 	return func(yield func(storedAt, error) bool) {

@@ -1,7 +1,10 @@
 package wsctl
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -134,6 +137,63 @@ func TestFormerVersionsAreListedReadAndErased(t *testing.T) {
 	w.ctl("store", "get", doc, "--at", "24h").exits(3)
 	if left, err := os.ReadDir(filepath.Join(dir, ".versions", "aws-eu-west-1", "acme", "notes")); len(left) > 0 {
 		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+// Everything of a tenant goes, and nothing else; what cannot be deleted is told, and goes
+// when the command is repeated.
+func TestATenantIsErased(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := cluster.DevConfig{
+		Regions: []string{"eu-central-1"}, Nodes: 1, Flags: []string{"--grace", "1s", "--store", "file://" + dir + "?versions=30d"},
+	}.Start(t)
+	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
+	plant := func(doc string, content string, ago time.Duration) {
+		path, was := filepath.Join(dir, "aws-eu-west-1", doc+".yjs"), time.Now().Add(-ago)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644), os.Chtimes(path, was, was)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write("b.yjs", []byte(typedB))
+	for i := range 12 {
+		plant(fmt.Sprint("acme/notes/n", i), typedA, time.Hour)
+	}
+	plant("acme/drafts/kept", typedA, 48*time.Hour)
+	plant("acme2/notes/theirs", typedA, time.Hour)
+	plant("acme/notes/corrupt", "", time.Hour)
+	w.ctl("store", "put", "aws-eu-west-1/acme/drafts/kept", "b.yjs", "--yes").must() // has a version, too
+	w.ctl("store", "put", "aws-eu-west-1/acme/notes/n1", "b.yjs", "--yes").must()
+	w.ctl("store", "delete", "aws-eu-west-1/acme/notes/n1", "--yes").must()
+
+	w.ctl("store", "delete", "--app", "notes", "--yes").exits(2)
+	w.ctl("store", "delete", "aws-eu-west-1/acme/notes/n2", "--tenant", "acme", "--yes").exits(2)
+	w.ctlWith("n\n", "store", "delete", "--tenant", "acme").exits(5)
+	first := w.ctl("store", "delete", "--tenant", "acme", "--app", "notes", "--erase", "--yes", "-o", "json").exits(6)
+	var rows []struct{ Document, Outcome string }
+	if err := json.Unmarshal([]byte(first.out), &rows); err != nil || len(rows) != 13 {
+		t.Fatalf("%d rows, %v; expected one for each document\n%s", len(rows), err, first.out)
+	}
+	for _, r := range rows {
+		expected := map[string]string{"aws-eu-west-1/acme/notes/corrupt": "kept", "aws-eu-west-1/acme/notes/n1": "unchanged"}[r.Document]
+		if r.Outcome != cmp.Or(expected, "deleted") {
+			t.Errorf("%+v", r)
+		}
+	}
+	w.ctl("store", "get", "aws-eu-west-1/acme/drafts/kept").must()
+	if err := os.Remove(filepath.Join(dir, "aws-eu-west-1", "acme", "notes", "corrupt.yjs")); err != nil {
+		t.Fatal(err)
+	}
+	w.ctl("store", "delete", "--tenant", "acme", "--erase", "--yes").must().says("1 document deleted", "2 versions erased", "0 kept")
+	w.ctl("store", "delete", "--tenant", "acme", "--erase", "--yes").must().says("0 documents deleted, 0 versions erased")
+	w.ctl("store", "get", "aws-eu-west-1/acme2/notes/theirs").must()
+	left := w.ctl("store", "list", "--license", "aws-eu-west-1", "--tenant", "acme", "-o", "json").must().out
+	if strings.Contains(left, `"bytes":4`) || strings.Count(left, `"deleted":true`) != 13 {
+		t.Errorf("left: %s", left)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, ".versions", "aws-eu-west-1", "acme", "*", "*"))
+	if err != nil || len(files) > 0 {
+		t.Errorf("versions are left: %v, %v", files, err)
 	}
 }
 

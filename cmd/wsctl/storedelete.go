@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/control"
+)
+
+// deleteFlags say what is deleted of the store.
+type deleteFlags struct {
+	store       storeFlags
+	sure        confirmFlag
+	erase       bool
+	tenant, app string
+}
+
+func (c *cli) deleteStoreCommand() *cobra.Command {
+	var f deleteFlags
+	cmd := &cobra.Command{
+		Use:   "delete DOCUMENT | --tenant TENANT [--app APP]",
+		Short: "Delete a stored document, or all of a tenant",
+		Long: `Put a tombstone in the place of a document, or of all documents of a tenant or of
+one of its apps. Clients that were away and still have it are not let in with it;
+wsctl store put --undelete brings the name back. Its former versions stay, with what
+was there last, unless --erase is given. Backups and copies in browsers are out of
+reach.
+
+With --tenant it says of each document what was removed (-o json to keep it). It can
+be interrupted, and repeated until nothing is left.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case (len(args) == 0) == (f.tenant == ""):
+				return failed(exitUsage, "expected a document, or --tenant")
+			case f.app != "" && f.tenant == "":
+				return wrongFlag("app", "expected --tenant beside it")
+			}
+			return c.withFleet(func(fl *fleet) error {
+				if f.tenant != "" {
+					return c.deleteTenant(cmd.Context(), fl, &f)
+				}
+				n, d, err := c.storedDocument(cmd.Context(), fl, &f.store, args[0])
+				if err != nil {
+					return err
+				}
+				return c.deleteStored(cmd.Context(), n, d, &f)
+			})
+		},
+	}
+	f.store.register(c, cmd)
+	f.sure.register(cmd)
+	cmd.Flags().BoolVar(&f.erase, "erase", false, "remove former versions, too")
+	cmd.Flags().StringVar(&f.tenant, "tenant", "", "all documents of this tenant")
+	cmd.Flags().StringVar(&f.app, "app", "", "only those of this app of the tenant")
+	return cmd
+}
+
+// deleteStored deletes one document.
+func (c *cli) deleteStored(ctx context.Context, n storeNode, d control.Document, f *deleteFlags) error {
+	if err := c.confirm(&f.sure, "Delete %s? Clients that come back with it are told that it is deleted.", d); err != nil {
+		return err
+	}
+	result, err := n.StoreDelete(ctx, n.Node, d)
+	if err != nil {
+		return whatInstead(err, d)
+	}
+	if err := c.printResult(d, result, false); err != nil || !f.erase {
+		return err
+	}
+	return c.erase(ctx, n, d)
+}
+
+// removedRow is what was removed of a document.
+type removedRow struct {
+	Document string `json:"document"`
+	Outcome  string `json:"outcome"` // deleted, unchanged: it was already, kept: it could not be
+	Versions int    `json:"versions,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+const outcomeKept = "kept"
+
+var removedColumns = []column[removedRow]{
+	{"DOCUMENT", false, func(r removedRow) string { return r.Document }},
+	{"OUTCOME", false, func(r removedRow) string { return r.Outcome }},
+	{"VERSIONS", false, func(r removedRow) string { return fmt.Sprint(r.Versions) }},
+	{"DETAIL", false, func(r removedRow) string { return r.Detail }},
+}
+
+// doomed is a document that is to be deleted.
+type doomed struct {
+	node     storeNode
+	document control.Document
+	deleted  bool // it is; what is left are its versions
+}
+
+// doomedOf lists what the stores have of a tenant, and what is live of it.
+func (c *cli) doomedOf(ctx context.Context, fl *fleet, f *deleteFlags) ([]doomed, error) {
+	nodes, err := c.storeNodes(ctx, fl, &f.store, docid.LicenseRegion(f.store.license))
+	if err != nil {
+		return nil, err
+	}
+	s := selectFlags{tenant: f.tenant, app: f.app}
+	var all []doomed
+	seen := map[docid.Document]bool{}
+	listing := c.progress("listed", "documents")
+	defer listing.end()
+	for e, err := range entries(ctx, nodes, &s) {
+		if err != nil {
+			return nil, err
+		}
+		seen[e.Document.Docname()] = true
+		all = append(all, doomed{e.storeNode, e.Document, e.Deleted})
+		listing.count(len(all), 0)
+	}
+	for d := range c.livePins(ctx, nodes, &s) { // what nobody has stored yet
+		at := slices.IndexFunc(nodes, func(n storeNode) bool { return n.license == d.License })
+		if !seen[d] && at >= 0 {
+			all = append(all, doomed{nodes[at], control.NewDocument(d), false})
+		}
+	}
+	return all, nil
+}
+
+// deletedAtOnce is how many documents are deleted at the same time.
+const deletedAtOnce = 8
+
+// deleteTenant deletes all documents of a tenant, or of one of its apps.
+func (c *cli) deleteTenant(ctx context.Context, fl *fleet, f *deleteFlags) error {
+	all, err := c.doomedOf(ctx, fl, f)
+	if err != nil {
+		return err
+	}
+	there := len(slices.DeleteFunc(slices.Clone(all), func(d doomed) bool { return d.deleted }))
+	of := f.tenant
+	if f.app != "" {
+		of += "/" + f.app
+	}
+	if there == 0 && (!f.erase || len(all) == 0) {
+		c.done("nothing is stored of %s", of)
+		return nil
+	}
+	versions := ""
+	if f.erase {
+		versions = ", and all former versions"
+	}
+	if err := c.confirm(&f.sure, "Delete %s of %s%s?", plural(there, "document"), of, versions); err != nil {
+		return err
+	}
+	var sum removedSum
+	err = printRows(c, removedColumns, func(yield func(removedRow, error) bool) {
+		going := true // to the end: what is removed is counted, whether it can be printed or not
+		for r := range c.removeAll(ctx, all, f.erase) {
+			if sum.add(r); going && (r.Outcome != "unchanged" || r.Versions > 0) {
+				going = yield(r, nil)
+			}
+		}
+	})
+	c.done("%s deleted, %s erased, %d kept", plural(sum.deleted, "document"), plural(sum.versions, "version"), sum.kept)
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted; run it again to go on: %w", ctx.Err())
+	case sum.kept > 0:
+		return failed(exitUnhealthy, "%s could not be deleted: run it again once what the list says is mended", plural(sum.kept, "document"))
+	}
+	return nil
+}
+
+type removedSum struct{ deleted, versions, kept int }
+
+func (s *removedSum) add(r removedRow) {
+	s.versions += r.Versions
+	switch r.Outcome {
+	case "deleted":
+		s.deleted++
+	case outcomeKept:
+		s.kept++
+	}
+}
+
+// removeAll deletes documents, a few at a time, and tells of each. It ends early with
+// ctx; its reader reads to the end.
+func (c *cli) removeAll(ctx context.Context, all []doomed, erase bool) <-chan removedRow {
+	rows := make(chan removedRow)
+	go func() {
+		defer close(rows)
+		p := c.progress("deleted", "documents")
+		defer p.end()
+		places := make(chan struct{}, deletedAtOnce)
+		var tasks sync.WaitGroup
+		for i, d := range all {
+			if d.deleted && !erase {
+				continue
+			}
+			places <- struct{}{}
+			if ctx.Err() != nil {
+				break
+			}
+			p.count(i, len(all))
+			tasks.Go(func() {
+				defer func() { <-places }()
+				rows <- removeOne(ctx, d, erase)
+			})
+		}
+		tasks.Wait()
+	}()
+	return rows
+}
+
+// removeOne deletes one document.
+func removeOne(ctx context.Context, d doomed, erase bool) removedRow {
+	r := removedRow{Document: d.document.String(), Outcome: "unchanged"}
+	if !d.deleted {
+		result, err := d.node.StoreDelete(ctx, d.node.Node, d.document)
+		if err != nil {
+			r.Outcome, r.Detail = outcomeKept, errorText(err)
+			return r
+		}
+		r.Outcome = result.Outcome
+	}
+	if !erase {
+		return r
+	}
+	erased, err := d.node.StoreErase(ctx, d.node.Node, d.document)
+	r.Versions, r.Detail = erased.Versions, erased.Detail
+	if err != nil {
+		r.Outcome, r.Detail = outcomeKept, "it is deleted, and its versions are not: "+errorText(err)
+	}
+	return r
+}
