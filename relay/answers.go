@@ -31,6 +31,12 @@ type redirectError struct {
 
 func (e *redirectError) Error() string { return "document lives at " + e.url }
 
+// redirects reports whether a client hears where its document is, or may be.
+func redirects(err error) bool {
+	to := (*redirectError)(nil)
+	return errors.As(err, &to)
+}
+
 // reason is the close reason. When the URL with the document's name is too long
 // for a close frame, it goes without: the client appends the name itself.
 func (e *redirectError) reason() string {

@@ -250,7 +250,7 @@ func (cs *carriedClients) list() []*carried {
 func (n *Node) carriedFigures() admin.CarriedFigures {
 	s := n.carrier.Stats()
 	return admin.CarriedFigures{
-		Sessions: s.Links, Carried: s.Carried, Refused: s.Refused, Failed: s.Failed, Misrouted: s.Astray,
+		Sessions: s.Links, Queued: s.Queued, Carried: s.Carried, Refused: s.Refused, Failed: s.Failed, Misrouted: s.Astray,
 		BytesToClients: s.BytesToClients, BytesToHomes: s.BytesToHomes,
 		Arrived: s.Arrived, Unverified: s.Unverified, AddressUnsigned: s.AddressUnsigned,
 	}

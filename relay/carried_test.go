@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,7 +34,7 @@ type regionFront struct {
 	running  sync.WaitGroup
 }
 
-func newFront(t *testing.T) *regionFront {
+func newFront(t testing.TB) *regionFront {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +111,7 @@ type regions struct {
 	fronts map[docid.Region]*regionFront
 }
 
-func newRegions(t *testing.T) *regions {
+func newRegions(t testing.TB) *regions {
 	r := &regions{world: newWorld(t), fronts: map[docid.Region]*regionFront{}}
 	r.pins = func(c *kvpin.Config) { c.URL = "ws://" + r.front(c.Region).listener.Addr().String() }
 	return r
@@ -288,7 +289,7 @@ func TestAHomesRefusalIsTheClients(t *testing.T) {
 }
 
 // carriedClient connects a client of y-websocket that begins as one does.
-func carriedClient(t *testing.T, n *testNode, target, token string) *websocket.Conn {
+func carriedClient(t testing.TB, n *testNode, target, token string) *websocket.Conn {
 	t.Helper()
 	c, _, err := dial(t, n.addr, "/"+target, token, nil)
 	if err != nil {
@@ -678,4 +679,37 @@ func TestDocumentsLeaveARegionWhereTheyMayNotBeAnyMore(t *testing.T) {
 		_, first, err := c.Read(t.Context())
 		return err == nil && len(first) > 0
 	})
+}
+
+// written is an update of a text at the end of the root text "text".
+func written(client, clock uint64, text []byte) []byte {
+	u := typedBy(client, clock)
+	u = wire.AppendBytes(u[:len(u)-3], text)
+	return append(u, 0)
+}
+
+func TestASlowCarriedClientSlowsNobodyAndIsBounded(t *testing.T) {
+	const size, messages, bound = 64 << 10, 300, 256 << 10
+	w := newRegions(t)
+	small := func(c *Config) { c.Sessions.QueueBytes = bound }
+	home, away := w.node(eu, "a", small), w.node(us, "b", small, carrying)
+	token := w.token(authn.Subject{})
+	author, reader := open(t, home, "minutes", token), open(t, home, "minutes", token)
+	reader.SetReadLimit(-1)
+	slow := carriedClient(t, away, "minutes", token)
+	slow.SetReadLimit(-1)
+	eventually(t, "it is carried", func() bool { return len(home.sessions.All()) == 3 })
+	text := bytes.Repeat([]byte("x"), size)
+	for i := range uint64(messages) {
+		if err := author.Write(t.Context(), websocket.MessageBinary, wire.Encode(wire.Update, written(7, i*size, text)).Content()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := written(7, (messages-1)*size, text)
+	has(t, reader, last)
+	eventually(t, "the node that carries has as much as it takes", func() bool { return away.carrier.Stats().Queued > bound })
+	if s := away.carrier.Stats(); s.Queued > bound+2*size {
+		t.Errorf("%d bytes wait at the node that carries, with a bound of %d", s.Queued, bound)
+	}
+	has(t, slow, last)
 }

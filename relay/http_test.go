@@ -43,7 +43,7 @@ func (w *world) close(r *kvpin.Registry) {
 }
 
 // eventually waits for what offers no event.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {

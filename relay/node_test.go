@@ -37,14 +37,14 @@ const patience = time.Minute
 // world is a registry, an issuer and the nodes that use them. The regions share
 // one NATS server under different accounts of subjects: their epochs differ.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	nats   *natstest.Instance
 	issuer *authn.Issuer
 	pins   func(*kvpin.Config) // changes the configuration of registries; may be nil
 	bus    string              // URL of the regions' NATS; empty: that of nats
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	issuer, err := authn.NewIssuer(nil, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func (w *world) token(s authn.Subject) string {
 }
 
 // dial opens a WebSocket on a raw request target.
-func dial(t *testing.T, addr, target, token string, header http.Header) (*websocket.Conn, *http.Response, error) {
+func dial(t testing.TB, addr, target, token string, header http.Header) (*websocket.Conn, *http.Response, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -187,7 +187,7 @@ func closeOf(t *testing.T, c *websocket.Conn) (code int, reason string) {
 }
 
 // open connects a client that stays.
-func open(t *testing.T, n *testNode, name, token string) *websocket.Conn {
+func open(t testing.TB, n *testNode, name, token string) *websocket.Conn {
 	t.Helper()
 	c, _, err := dial(t, n.addr, "/"+name, token, nil)
 	if err != nil {

@@ -33,7 +33,7 @@ const (
 // mayBeShared reports whether a handshake that was refused may be one of a connection
 // that several documents share.
 func (n *Node) mayBeShared(v *visit, err error) bool {
-	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName) || v.elsewhere(err) != nil)
+	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName) || v.arrival == nil && redirects(err))
 }
 
 // awaitFirst waits for the first message of a connection whose handshake does not lead to
@@ -43,7 +43,7 @@ func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.A
 	switch {
 	case carried:
 		within, most = firstCarried, n.cfg.Sessions.MaxMessageBytes
-	case v.elsewhere(refused) != nil:
+	case redirects(refused):
 		within = firstRedirected
 	case v.doc.Name == "" && token == "":
 		within = firstAtRoot

@@ -68,6 +68,7 @@ type RegistryFigures struct {
 // CarriedFigures are those of clients that are relayed to another region, or from one.
 type CarriedFigures struct {
 	Sessions                             int
+	Queued                               int   // bytes that wait for clients
 	Carried, Refused, Failed, Misrouted  int64 // attempts to reach a home
 	BytesToClients, BytesToHomes         int64
 	Arrived, Unverified, AddressUnsigned int64
@@ -129,6 +130,7 @@ var metrics = []metric{
 	{"unheeded_forwards_total", "Requests with X-Forwarded-For from a peer that is no trusted proxy: if it is your proxy, its clients share one address and its limits.", counter, func(f *Figures) float64 { return float64(f.UnheededForwards) }},
 
 	{"carried_sessions", "Clients of this node whose document is in another region, and who are relayed there.", gauge, func(f *Figures) float64 { return float64(f.Carried.Sessions) }},
+	{"carried_waiting_bytes", "Bytes that wait for those of them who are slow.", gauge, func(f *Figures) float64 { return float64(f.Carried.Queued) }},
 	{"carried_to_clients_bytes_total", "Bytes relayed to them.", counter, func(f *Figures) float64 { return float64(f.Carried.BytesToClients) }},
 	{"carried_to_homes_bytes_total", "Bytes relayed from them.", counter, func(f *Figures) float64 { return float64(f.Carried.BytesToHomes) }},
 	{"carried_unsigned_total", "Clients that were carried without a signature, since the registry gave no secret: their homes count them for this node's address.", counter, func(f *Figures) float64 { return float64(f.Carried.AddressUnsigned) }},

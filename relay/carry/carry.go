@@ -223,6 +223,7 @@ const (
 // Stats are a carrier's figures for operators.
 type Stats struct {
 	Links                                int // clients that are carried now
+	Queued                               int // bytes from homes that wait for them
 	Carried, Refused, Failed, Astray     int64
 	BytesToClients, BytesToHomes         int64
 	Arrived, Unverified, AddressUnsigned int64
@@ -230,8 +231,12 @@ type Stats struct {
 
 // Stats returns the figures as they are now.
 func (c *Carrier) Stats() Stats {
+	links, queued := c.links.list(), 0
+	for _, l := range links {
+		queued += l.down.size()
+	}
 	return Stats{
-		Links:   c.links.len(),
+		Links: len(links), Queued: queued,
 		Carried: c.dials[dialCarried].Load(), Refused: c.dials[dialRefused].Load(), Failed: c.dials[dialFailed].Load(), Astray: c.dials[dialAstray].Load(),
 		BytesToClients: c.toClients.Load(), BytesToHomes: c.toHomes.Load(),
 		Arrived: c.arrived.Load(), Unverified: c.unverified.Load(), AddressUnsigned: c.marks.unsigned.Load(),

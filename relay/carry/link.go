@@ -242,12 +242,6 @@ func (ls *links) remove(l *Link) {
 	delete(ls.all, l)
 }
 
-func (ls *links) len() int {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	return len(ls.all)
-}
-
 func (ls *links) list() []*Link {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

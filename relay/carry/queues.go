@@ -166,6 +166,12 @@ func (q *toClient) waits() bool {
 	return q.behind
 }
 
+func (q *toClient) size() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.queued
+}
+
 // drained is session.Stream's.
 func (q *toClient) drained(c *conn.Conn) (more bool) {
 	q.mu.Lock()
