@@ -43,6 +43,8 @@ export class Client extends EventEmitter {
     this.log = this.doc.getArray('log')
     this.typed = [] // every edit made here, by its name in log
     this.told = 0 // how many of them the server has said are saved
+    this.clocks = new Map() // what the clock of the doc's client was when so many were typed, of questions that are open
+    this.toldClock = 0
     this.closes = [] // {code, reason} of every close by the server
     this.errors = [] // handshakes that failed before a WebSocket was there
     this.subprotocol = null
@@ -81,7 +83,10 @@ export class Client extends EventEmitter {
     this.provider = provider
     provider.messageHandlers[saved] = (_, decoder) => {
       const answer = decoding.createDecoder(decoding.readVarUint8Array(decoder))
-      this.told = Math.max(this.told, decoding.readVarUint(answer))
+      const typed = decoding.readVarUint(answer)
+      this.told = Math.max(this.told, typed)
+      this.toldClock = Math.max(this.toldClock, this.clocks.get(typed) ?? 0)
+      this.clocks.delete(typed)
     }
     provider.on('sync', () => this.emit('change'))
     provider.on('status', ({ status }) => {
@@ -141,6 +146,7 @@ export class Client extends EventEmitter {
     if (!this.provider.wsconnected || !this.provider.synced) return
     const typed = encoding.createEncoder()
     encoding.writeVarUint(typed, this.typed.length)
+    this.clocks.set(this.typed.length, Y.getState(this.doc.store, this.doc.clientID))
     const question = encoding.createEncoder()
     encoding.writeVarUint(question, saved)
     encoding.writeVarUint8Array(question, encoding.toUint8Array(typed))

@@ -8,7 +8,11 @@ import { Client } from './client.mjs'
 
 process.setMaxListeners(0)
 const clients = new Map()
-const promised = new Map() // names of edits by document, of which clients that are gone were told that they are saved
+const promised = new Map() // by document, what clients that are gone were told is saved: names of edits, and clocks by Yjs client
+const promisesOf = name => {
+  if (!promised.has(name)) promised.set(name, { names: [], clocks: new Map(), holes: false })
+  return promised.get(name)
+}
 
 // Late is what a wait ends with when its time is over: its text says it all.
 class Late extends Error {}
@@ -66,7 +70,10 @@ const operations = {
   },
   destroy ({ client: id }) {
     const c = client(id)
-    promised.set(c.options.name, [...promised.get(c.options.name) ?? [], ...c.typed.slice(0, c.told)])
+    const promises = promisesOf(c.options.name)
+    promises.names.push(...c.typed.slice(0, c.told))
+    promises.clocks.set(c.doc.clientID, c.toldClock)
+    promises.holes ||= c.told < c.typed.length
     c.destroy()
     clients.delete(id)
   },
@@ -103,9 +110,15 @@ const operations = {
     const doc = new Y.Doc()
     Y.applyUpdate(doc, Buffer.from(update, 'base64'))
     const log = new Set(doc.getArray('log').toArray())
-    const names = promised.get(document) ?? []
-    const pending = doc.store.pendingStructs !== null || doc.store.pendingDs !== null
-    return { told: names.length, lacks: names.filter(name => !log.has(name)), pending }
+    const { names, clocks } = promisesOf(document)
+    const behind = [...clocks].filter(([id, clock]) => Y.getState(doc.store, id) < clock)
+    return { told: names.length, lacks: names.filter(name => !log.has(name)), behind: behind.length }
+  },
+  // holes says whether a client is gone that was not told that all of its edits are saved:
+  // of two, only the later may have arrived, since y-websocket sends new edits before it
+  // sends what it typed while it was offline.
+  holes ({ document }) {
+    return promisesOf(document).holes
   },
 
   // type lets all clients edit concurrently, each edits times, a few edits in

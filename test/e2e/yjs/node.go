@@ -183,9 +183,9 @@ func (n *Node) StartAsking(interval time.Duration, clients ...*Client) {
 
 // Promises are what clients that were destroyed had been told about a document.
 type Promises struct {
-	Told    int      `json:"told"`    // edits that they were told are saved
-	Lacks   []string `json:"lacks"`   // names of those that are not in it
-	Pending bool     `json:"pending"` // it waits for updates that are not in it
+	Told   int      `json:"told"`   // edits that they were told are saved
+	Lacks  []string `json:"lacks"`  // names of those that are not in it
+	Behind int      `json:"behind"` // how many of them, as Yjs clients, it has not up to what they were told
 }
 
 // Promises compares a document that is one update, as Y.applyUpdate reads it, with what
@@ -194,6 +194,14 @@ func (n *Node) Promises(document string, update []byte) (p Promises) {
 	n.tb.Helper()
 	n.must("lacks", object{"document": document, "update": update}, &p)
 	return p
+}
+
+// Holes reports whether a client of a document was destroyed that had not been told that
+// all of its edits are saved. Others may wait for them for ever.
+func (n *Node) Holes(document string) (are bool) {
+	n.tb.Helper()
+	n.must("holes", object{"document": document}, &are)
+	return are
 }
 
 // StopTyping ends StartTyping and returns how many edits each client has made
