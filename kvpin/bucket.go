@@ -25,6 +25,7 @@ type bucket struct {
 	regions  *regions
 	docs     *documents
 	pins     *pins
+	notices  *notices
 	sweeper  *sweeper
 
 	carrySecrets carrySecrets
@@ -45,6 +46,7 @@ func newBucket(cfg *Config, license docid.LicenseRegion, store kv.Store) *bucket
 		sweep: b.sweeper.ask,
 	}
 	b.sweeper.peers, b.sweeper.pins = b.peers, b.pins
+	b.notices = newNotices(cfg, license, b.requests, b.peers, b.pins)
 	return b
 }
 
@@ -55,6 +57,7 @@ func (b *bucket) run(ctx context.Context) {
 	tasks.Go(func() { b.store.Watch(ctx, b.watched(), b.notice) })
 	tasks.Go(func() { b.pins.run(ctx) })
 	tasks.Go(func() { b.pins.renewPins(ctx) })
+	tasks.Go(func() { b.notices.run(ctx) })
 	tasks.Go(func() { b.sweeper.run(ctx) })
 	tasks.Wait()
 }
@@ -82,9 +85,12 @@ func (b *bucket) notice(c kv.Change) {
 		b.peers.notice(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.Entry)
 	case strings.HasPrefix(c.Key, regionPrefix):
 		b.regions.take(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.Entry)
-	case strings.HasPrefix(c.Key, noticePrefix) && c.Present:
-		if doc, err := docid.ParsePinKey(b.license, string(c.Value)); err == nil {
+	case strings.HasPrefix(c.Key, noticePrefix):
+		doc, err := docid.ParsePinKey(b.license, string(c.Value))
+		if c.Present && err == nil {
 			b.docs.lookAgain(doc)
+		} else {
+			b.notices.take(c.Entry)
 		}
 	}
 }

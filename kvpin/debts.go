@@ -135,6 +135,8 @@ func (ps *pins) tellRooms(d *document, h *Hold, p Pin, what news) {
 		(*rooms).Moved(d.name, p)
 	case ended:
 		(*rooms).Ended(d.name, p)
+	case renewed:
+		(*rooms).Renewed(d.name)
 	case restored:
 		err = (*rooms).Restored(h.ctx, d.name, p)
 	case rebased:

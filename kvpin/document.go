@@ -30,6 +30,7 @@ type document struct {
 
 	// owned by whoever has the turn
 	lastLeft time.Time // when its last session ended; zero if it had none
+	void     bool      // who leaves last removes the pin
 	was      Pin       // of the last hold
 	doubts   []doubt
 	attempts int  // failed ones, in a row
@@ -41,6 +42,7 @@ type news int
 
 const (
 	nothing news = iota
+	renewed
 	moved
 	ended
 	restored

@@ -27,6 +27,7 @@ type Hold struct {
 	renewAt  time.Time // when the pin's expiry wants renewing
 	left     bool      // Release was called
 	lastLeft time.Time
+	void     bool // see Void
 }
 
 // Pin returns the pin as this node last wrote or read it. An adopted hold has the
@@ -87,7 +88,7 @@ func (ps *pins) claim(ctx context.Context, doc docid.Document) (h *Hold, err err
 	}
 	p, err := ps.enter(ctx, d)
 	if err != nil {
-		d.lastLeft, d.was = time.Time{}, Pin{}
+		d.lastLeft, d.void, d.was = time.Time{}, false, Pin{}
 		ps.docs.linger(d)
 		var pinned *PinnedError
 		if errors.As(err, &pinned) {

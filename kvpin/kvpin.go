@@ -154,4 +154,12 @@ type Rooms interface {
 	// content into the epoch of the pin and go on there. An error has the call
 	// repeated; ctx ends with the hold.
 	Rebased(context.Context, docid.Document, Pin) error
+	// Renewed: the pin was looked at because it has seen no write for hours, and is as it was. It is the
+	// time to look whether the store holds what others have stored.
+	Renewed(docid.Document)
+	// Told: somebody has deleted the document, or has stored what the life of the given
+	// epoch does not have; see Registry.Tell. Look at what the store holds, follow it, and
+	// return then. This node may have the document open, in whatever epoch, or not. An error has the call
+	// repeated. Unlike the others, it may come beside other calls, and before Hold has returned.
+	Told(context.Context, docid.Document, Epoch) error
 }

@@ -301,6 +301,10 @@ func (n *modelNode) Rebased(_ context.Context, doc docid.Document, p Pin) error 
 	return n.follow(doc, p, "rebased")
 }
 
+func (n *modelNode) Renewed(docid.Document) {}
+
+func (n *modelNode) Told(context.Context, docid.Document, Epoch) error { return nil }
+
 func (n *modelNode) follow(doc docid.Document, p Pin, how string) error {
 	if n.h.rng.Float64() < n.h.flaky {
 		return errors.New("the room is not ready")

@@ -51,17 +51,25 @@ func (h *Hold) Release(ctx context.Context, lastLeft time.Time) (last bool, err 
 	return last, nil
 }
 
+// Void has Release remove the pin if this node was the last holder: the life is over, since
+// its document was deleted, and nobody is to take it up in its grace period.
+func (h *Hold) Void() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.void = true
+}
+
 // drop ends a hold. The caller has the turn.
 func (ps *pins) drop(d *document, h *Hold) {
 	h.end()
 	h.mu.Lock()
-	lastLeft := h.lastLeft
+	lastLeft, void := h.lastLeft, h.void
 	h.mu.Unlock()
 	ps.docs.mu.Lock()
 	d.hold, d.backstop = nil, false
 	delete(ps.docs.validating, d)
 	ps.docs.mu.Unlock()
-	d.lastLeft, d.was, d.tell, d.attempts = lastLeft, h.Pin(), nothing, 0
+	d.lastLeft, d.void, d.was, d.tell, d.attempts = lastLeft, void, h.Pin(), nothing, 0
 }
 
 // trusted returns a pin that was written or read under the current lease, and a
@@ -108,13 +116,7 @@ func (ps *pins) leave(ctx context.Context, d *document, p Pin) (last bool, left 
 		if d.lastLeft.After(next.Left) {
 			next.Left = d.lastLeft
 		}
-		ttl := ps.cfg.Backstop
-		if len(next.Holders) == 0 && !ps.covered(ctx, d.name, next) {
-			next.Owed = true
-		} else if len(next.Holders) == 0 {
-			ttl = ps.restOfGrace(next.Left)
-		}
-		next, err = ps.writePin(ctx, d, next, p.Revision, ttl)
+		next, err = ps.writeLeft(ctx, d, next, p.Revision)
 		if err == nil || !errors.Is(err, ErrConflict) {
 			return err == nil && len(next.Holders) == 0, next, err
 		}
@@ -123,6 +125,21 @@ func (ps *pins) leave(ctx context.Context, d *document, p Pin) (last bool, left 
 			return false, Pin{}, err
 		}
 	}
+}
+
+// writeLeft writes a pin that this node has left. If nobody holds it any more, its grace
+// period begins, or it is owed, or it ends.
+func (ps *pins) writeLeft(ctx context.Context, d *document, next Pin, expect uint64) (Pin, error) {
+	switch {
+	case len(next.Holders) > 0:
+	case d.void:
+		return next, ps.requests.remove(ctx, d.key, expect)
+	case ps.covered(ctx, d.name, next):
+		return ps.writePin(ctx, d, next, expect, ps.restOfGrace(next.Left))
+	default:
+		next.Owed = true
+	}
+	return ps.writePin(ctx, d, next, expect, ps.cfg.Backstop)
 }
 
 // withoutDead leaves out holders whose leases are gone: theirs is not to keep the

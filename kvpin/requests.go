@@ -112,3 +112,34 @@ func (r *requests) sawHighest(revision uint64) {
 func (r *requests) observe(op string, start time.Time, err error) {
 	r.cfg.Observe(op, time.Since(start), err)
 }
+
+// remove deletes a key. Like write, it is not interrupted by a context that is canceled.
+// That it gets no answer says nothing about the registry: permissions of earlier versions
+// may forbid it, which looks the same.
+func (r *requests) remove(ctx context.Context, key string, expect uint64) error {
+	return r.aside(ctx, "delete "+key, func(ctx context.Context) error { return r.store.Delete(ctx, key, expect) })
+}
+
+// leave writes a key as remove deletes one.
+func (r *requests) leave(ctx context.Context, key string, value []byte, expect uint64, ttl time.Duration) error {
+	return r.aside(ctx, "write "+key, func(ctx context.Context) error {
+		_, err := r.store.Put(ctx, key, value, expect, ttl)
+		return err
+	})
+}
+
+func (r *requests) aside(ctx context.Context, what string, write func(context.Context) error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w: no time left", what, ErrUnavailable)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
+	defer cancel()
+	start := time.Now()
+	err := write(ctx)
+	r.writes.Add(1)
+	r.observe("write", start, err)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}

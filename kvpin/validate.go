@@ -133,6 +133,7 @@ func (ps *pins) renewPin(ctx context.Context, d *document) (Pin, error) {
 	if me, _, lost := ps.lease.me(); err != nil || lost != nil || !ok || p.Region != known.Region || p.Epoch != known.Epoch || !p.has(me) {
 		return ps.validate(ctx, d)
 	}
+	d.tell = max(d.tell, renewed)
 	if p.Revision == known.Revision {
 		if p, err = ps.writePin(ctx, d, p, e.Revision, ps.cfg.Backstop); err != nil {
 			return Pin{}, err

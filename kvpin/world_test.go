@@ -50,7 +50,9 @@ type testNode struct {
 	rebased  map[docid.Document]Pin
 	ended    map[docid.Document]Pin
 	unpinned []docid.Document
-	failures int // Restored and Rebased fail that often
+	renewed  []docid.Document
+	told     []docid.Document
+	failures int // Restored, Rebased and Told fail that often
 }
 
 // worlds runs a test in virtual time on the fake, and on real servers.
@@ -178,6 +180,23 @@ func (n *testNode) Restored(_ context.Context, doc docid.Document, p Pin) error 
 
 func (n *testNode) Rebased(_ context.Context, doc docid.Document, p Pin) error {
 	return n.hear(n.rebased, doc, p)
+}
+
+func (n *testNode) Renewed(doc docid.Document) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.renewed = append(n.renewed, doc)
+}
+
+func (n *testNode) Told(_ context.Context, doc docid.Document, _ Epoch) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failures > 0 {
+		n.failures--
+		return fmt.Errorf("the store does not answer")
+	}
+	n.told = append(n.told, doc)
+	return nil
 }
 
 func (n *testNode) hear(m map[docid.Document]Pin, doc docid.Document, p Pin) error {

@@ -26,10 +26,14 @@ func (c *cli) deleteStoreCommand() *cobra.Command {
 		Use:   "delete DOCUMENT | --tenant TENANT [--app APP]",
 		Short: "Delete a stored document, or all of a tenant",
 		Long: `Put a tombstone in the place of a document, or of all documents of a tenant or of
-one of its apps. Clients that were away and still have it are not let in with it;
-wsctl store put --undelete brings the name back. Its former versions stay, with what
-was there last, unless --erase is given. Backups and copies in browsers are out of
-reach.
+one of its apps. If it is live, in whatever region, its sessions end for good (4404),
+and its history is purged: it is done when every node that has it open has closed
+it, or is dead. Exit code 4 says that it is deleted, and that some node has not
+said so yet.
+
+Clients that were away and still have it are not let in with it; wsctl store put
+--undelete brings the name back. Its former versions stay, with what was there last,
+unless --erase is given. Backups and copies in browsers are out of reach.
 
 With --tenant it says of each document what was removed (-o json to keep it). It can
 be interrupted, and repeated until nothing is left.`,
@@ -63,7 +67,7 @@ be interrupted, and repeated until nothing is left.`,
 
 // deleteStored deletes one document.
 func (c *cli) deleteStored(ctx context.Context, n storeNode, d control.Document, f *deleteFlags) error {
-	if err := c.confirm(&f.sure, "Delete %s? Clients that come back with it are told that it is deleted.", d); err != nil {
+	if err := c.confirm(&f.sure, "Delete %s? Who has it open is thrown out, and clients that come back with it are told that it is deleted.", d); err != nil {
 		return err
 	}
 	result, err := n.StoreDelete(ctx, n.Node, d)

@@ -18,6 +18,8 @@ import (
 // Pins says where documents are live; *kvpin.Registry does.
 type Pins interface {
 	Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error)
+	Evict(context.Context, docid.Document) ([]kvpin.Pin, error)
+	Tell(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
 }
 
 // Config says on which documents Docs works.
@@ -161,10 +163,26 @@ func (d *Docs) Put(ctx context.Context, doc docid.Document, update []byte, o Put
 	}
 	for attempt := 1; ; attempt++ {
 		result, err := d.put(ctx, s, doc, update, o)
+		if err == nil && !o.DryRun && result.Outcome != Unchanged {
+			err = d.tellOpened(ctx, doc)
+		}
 		if attempt == putAttempts || !errors.Is(err, storage.ErrConflict) {
 			return result, err
 		}
 	}
+}
+
+// tellOpened tells those of what was put into the store who have opened the document
+// meanwhile.
+func (d *Docs) tellOpened(ctx context.Context, doc docid.Document) error {
+	pin, state, err := d.cfg.Pins.Lookup(ctx, doc)
+	if err == nil && state == kvpin.Live {
+		_, err = d.cfg.Pins.Tell(ctx, doc, pin, false)
+	}
+	if err != nil {
+		return fmt.Errorf("it is stored; whether those who have just opened it see it is not known: %w", err)
+	}
+	return nil
 }
 
 // storable refuses what no client could read, and what holds nothing.
@@ -245,41 +263,4 @@ func (d *Docs) save(ctx context.Context, s storage.Store, doc docid.Document, ex
 	version, err := s.Save(ctx, doc, expect, m, body)
 	result.Version = version
 	return result, err
-}
-
-// Delete puts a tombstone in the place of a document that is not live, also of one that
-// the store does not have: clients that were away do not bring it back then.
-func (d *Docs) Delete(ctx context.Context, doc docid.Document) (PutResult, error) {
-	s, err := d.store(doc)
-	if err != nil {
-		return PutResult{}, err
-	}
-	if err := d.notLive(ctx, doc); err != nil {
-		return PutResult{}, err
-	}
-	for attempt := 1; ; attempt++ {
-		result, err := d.delete(ctx, s, doc)
-		if attempt == putAttempts || !errors.Is(err, storage.ErrConflict) {
-			return result, err
-		}
-	}
-}
-
-func (d *Docs) delete(ctx context.Context, s storage.Store, doc docid.Document) (PutResult, error) {
-	info, err := s.Stat(ctx, doc)
-	var tombstone *storage.DeletedError
-	switch {
-	case errors.As(err, &tombstone):
-		return PutResult{Unchanged, tombstone.Tombstone.Version, 0}, nil
-	case errors.Is(err, storage.ErrAbsent):
-		info = storage.Info{}
-	case err != nil:
-		return PutResult{}, err
-	}
-	m := storage.Meta{Generation: storage.NewGeneration(), Region: d.cfg.Region, Time: time.Now()}
-	version, err := s.Delete(ctx, doc, info.Version, m)
-	if errors.Is(err, storage.ErrDeleted) { // somebody else was faster
-		return PutResult{Outcome: Unchanged}, nil
-	}
-	return PutResult{Deleted, version, 0}, err
 }

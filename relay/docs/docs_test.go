@@ -3,6 +3,7 @@ package docs_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,12 +32,36 @@ var (
 
 // pins is a registry with one answer.
 type pins struct {
-	state kvpin.State
-	err   error
+	state  kvpin.State
+	err    error
+	holder docid.NodeID // of the pin that is there; "": there is none
+	silent error        // why it does not answer
+	told   []docid.NodeID
+}
+
+func (p *pins) pin() kvpin.Pin {
+	return kvpin.Pin{Region: "us-east-1", Holders: []kvpin.Holder{{Node: p.holder}}}
+}
+
+func (p *pins) Evict(context.Context, docid.Document) (removed []kvpin.Pin, err error) {
+	if p.err == nil && p.holder != "" {
+		removed = append(removed, p.pin())
+		p.state = kvpin.Free
+	}
+	return removed, p.err
+}
+
+func (p *pins) Tell(_ context.Context, _ docid.Document, pin kvpin.Pin, _ bool) ([]docid.NodeID, error) {
+	node := pin.Holders[0].Node
+	if p.silent != nil {
+		return []docid.NodeID{node}, p.silent
+	}
+	p.told = append(p.told, node)
+	return nil, nil
 }
 
 func (p *pins) Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error) {
-	return kvpin.Pin{Region: "us-east-1"}, p.state, p.err
+	return p.pin(), p.state, p.err
 }
 
 func open() (*docs.Docs, *storagetest.Faulty, *pins) {
@@ -137,9 +162,6 @@ func TestALiveDocumentIsNotChangedBehindItsUsers(t *testing.T) {
 		if _, err := d.Put(t.Context(), todo, typedA, docs.PutOptions{}); !errors.As(err, &live) || live.Region != "us-east-1" {
 			t.Errorf("put over a document that is %s: %v", state, err)
 		}
-		if _, err := d.Delete(t.Context(), todo); !errors.As(err, &live) {
-			t.Errorf("deleted while it was %s: %v", state, err)
-		}
 		if s.Calls() != 0 {
 			t.Error("the store was asked")
 		}
@@ -174,6 +196,45 @@ func TestADeletedDocumentComesBackOnlyWhenToldTo(t *testing.T) {
 	info, err := s.Stat(t.Context(), todo)
 	if err != nil || info.Generation != tombstone.Tombstone.Generation {
 		t.Errorf("generation %s, expected the tombstone's %s, %v", info.Generation, tombstone.Tombstone.Generation, err)
+	}
+}
+
+// The tombstone comes first: whoever opens the document after its pin has gone finds it.
+func TestALiveDocumentIsDeletedAndThoseWhoHaveItOpenAreTold(t *testing.T) {
+	d, s, p := open()
+	if _, err := d.Put(t.Context(), todo, typedA, docs.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.state, p.holder, p.silent = kvpin.Live, "a", context.DeadlineExceeded
+	var silent *docs.SilentError
+	if _, err := d.Delete(t.Context(), todo); !errors.As(err, &silent) || !slices.Equal(silent.Nodes, []docid.NodeID{"a"}) {
+		t.Errorf("it is deleted although a node has not closed it: %v", err)
+	}
+	if _, err := s.Stat(t.Context(), todo); !errors.Is(err, storage.ErrDeleted) || p.state != kvpin.Free {
+		t.Errorf("the pin is %s: %v", p.state, err)
+	}
+	p.state, p.silent = kvpin.Live, nil
+	if result, err := d.Delete(t.Context(), todo); err != nil || result.Outcome != docs.Unchanged || !slices.Equal(p.told, []docid.NodeID{"a"}) {
+		t.Errorf("told are %v: %+v, %v", p.told, result, err)
+	}
+	p.err = kvpin.ErrUnavailable
+	if _, err := d.Delete(t.Context(), todo); !errors.Is(err, kvpin.ErrUnavailable) {
+		t.Errorf("it is deleted although nobody knows who has it: %v", err)
+	}
+}
+
+// Who has opened the document between the look and the write is told.
+func TestWhoHasJustOpenedADocumentSeesWhatIsPutIntoItsStore(t *testing.T) {
+	d, s, p := open()
+	p.holder = "a"
+	s.Choose = func(operation string, _ docid.Document) storagetest.Fault {
+		if operation == "save" {
+			p.state = kvpin.Live
+		}
+		return storagetest.None
+	}
+	if _, err := d.Put(t.Context(), todo, typedA, docs.PutOptions{}); err != nil || !slices.Equal(p.told, []docid.NodeID{"a"}) {
+		t.Errorf("told are %v: %v", p.told, err)
 	}
 }
 

@@ -140,6 +140,19 @@ func (ds *Documents) load(ctx context.Context, d *Document) (err error) {
 	if err := ds.o.Admit(d.doc.AppID()); err != nil {
 		return err
 	}
+	if err = ds.loadOnce(ctx, d); !errors.Is(err, errOtherLife) {
+		return err
+	}
+	// The pin of a former life was still there, or a node that had been frozen had brought it
+	// back. It has gone with this node, unless others are yet to find out.
+	if err = ds.loadOnce(ctx, d); errors.Is(err, errOtherLife) {
+		return errAgain
+	}
+	return err
+}
+
+// loadOnce claims and opens the document, or leaves nothing.
+func (ds *Documents) loadOnce(ctx context.Context, d *Document) (err error) {
 	if d.hold, err = ds.claim(ctx, d.doc); err != nil {
 		return err
 	}
@@ -149,13 +162,20 @@ func (ds *Documents) load(ctx context.Context, d *Document) (err error) {
 		d.room, err = ds.o.Rooms.Open(ctx, d.doc, string(pin.Epoch), fresh, d.keeper.kept())
 		d.keeper.opened(d.room)
 	}
-	if err != nil {
-		if _, releaseErr := d.hold.Release(ctx, time.Time{}); releaseErr != nil {
-			err = errors.Join(err, releaseErr)
-		}
-		return err
+	if err == nil {
+		return nil
 	}
-	return nil
+	if errors.Is(err, ErrDeleted) {
+		d.hold.Void()
+	}
+	last, releaseErr := d.hold.Release(ctx, time.Time{})
+	if releaseErr != nil {
+		err = errors.Join(err, releaseErr)
+	}
+	if last { // it may have had a history before
+		ds.purges.owe(d.doc, string(pin.Epoch), time.Now().Add(ds.o.Grace))
+	}
+	return err
 }
 
 // IsOpen reports whether the document has been opened.
@@ -202,7 +222,7 @@ func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(ds.patience, durableWait)
 	defer cancel()
-	if err := d.room.Durable(ctx); err != nil {
+	if err := d.room.Durable(ctx); err != nil && !ds.isDeleted(d) {
 		ds.o.Log.Error("a document is given up with edits that the history has not acknowledged; its clients bring them back", "document", d.doc.String(), "err", err)
 	}
 	ds.storeLast(d)
@@ -232,12 +252,15 @@ func (ds *Documents) close(d *Document) {
 	if d.keeper != nil {
 		ds.saves.end(ctx, d.keeper)
 	}
+	if ds.isDeleted(d) {
+		d.hold.Void()
+	}
 	last, err := d.hold.Release(ctx, d.lastLeft)
 	if err != nil {
 		ds.o.Log.Warn("the registry will be told later that a document was left", "document", d.doc.String(), "err", err)
 	}
 	d.room.Close()
-	if last {
+	if last || err != nil && d.keeper != nil {
 		// The pin lives for a second at least, however late it was left.
 		expiry := d.lastLeft.Add(ds.o.Grace)
 		if soon := time.Now().Add(time.Second); expiry.Before(soon) {

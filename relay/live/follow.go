@@ -18,7 +18,10 @@ import (
 func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	err := ds.o.Redirect(ds.ctx, doc, pin)
 	d := ds.Get(doc)
-	if d == nil || !d.hasMoved() {
+	if d == nil || !d.hasMoved() || ds.endedDeleted(d) {
+		return
+	}
+	if ds.saveMoved(d); ds.isDeleted(d) {
 		return
 	}
 	ds.mu.Lock()
@@ -31,13 +34,24 @@ func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	}
 }
 
+// saveMoved has the store keep what a document that has moved holds, before its clients
+// follow. What does not succeed in time is owed.
+func (ds *Documents) saveMoved(d *Document) {
+	if d.keeper == nil || !d.room.Changed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ds.ctx, lastStore)
+	defer cancel()
+	_ = ds.follow(d, d.keeper.save(ctx))
+}
+
 // Ended implements kvpin.Rooms: the document ended while this node had no lease, and
 // lives anew in this region. What the room holds must not come back in that life, so
 // the room is given up as it is. Its members come back at once, to any node of the
 // region, and bring what they have themselves.
 func (ds *Documents) Ended(doc docid.Document, _ kvpin.Pin) {
 	d := ds.Get(doc)
-	if d == nil || !d.hasMoved() {
+	if d == nil || !d.hasMoved() || ds.endedDeleted(d) {
 		return
 	}
 	ds.mu.Lock()
@@ -89,7 +103,11 @@ func (ds *Documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.
 		if err := ds.stillLives(ctx, d); err != nil {
 			return over(err)
 		}
-		return over(ds.follow(d, d.room.Rebase(ctx, string(pin.Epoch))))
+		err := ds.follow(d, d.room.Rebase(ctx, string(pin.Epoch)))
+		if err == nil && d.keeper != nil {
+			ds.saves.look(d.keeper)
+		}
+		return over(err)
 	})
 }
 
@@ -126,6 +144,19 @@ func (ds *Documents) stillLives(ctx context.Context, d *Document) error {
 	return ds.follow(d, err)
 }
 
+// endedDeleted reports whether a document whose hold is over was deleted; then it is given
+// up. Its clients must not take it along to another life. While the store is away, that
+// cannot be told.
+func (ds *Documents) endedDeleted(d *Document) bool {
+	ctx, cancel := context.WithTimeout(ds.ctx, openTimeout)
+	defer cancel()
+	if err := ds.stillLives(ctx, d); !errors.Is(err, ErrDeleted) {
+		return false
+	}
+	ds.purges.owe(d.doc, d.room.Epoch(), time.Now().Add(absorb))
+	return true
+}
+
 // follow passes an error on, and gives the document up if it is ErrDeleted.
 func (ds *Documents) follow(d *Document, err error) error {
 	if errors.Is(err, ErrDeleted) {
@@ -138,7 +169,7 @@ func (ds *Documents) follow(d *Document, err error) error {
 // of it is stored any more.
 func (ds *Documents) deleted(doc docid.Document) {
 	d := ds.Get(doc)
-	if d == nil || d.keeper == nil {
+	if d == nil {
 		return
 	}
 	ds.mu.Lock()

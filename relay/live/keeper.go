@@ -19,6 +19,9 @@ var (
 	// a former life.
 	ErrDeleted = errors.New("the document was deleted")
 
+	// errOtherLife: and another document has its name by now.
+	errOtherLife = fmt.Errorf("%w, and lives anew", ErrDeleted)
+
 	errNoStore    = errors.New("the document is kept in a store, and this node has none for it")
 	errOtherStore = errors.New("the document is kept in another store than this node's")
 	errMixed      = errors.New("the document is in this node's store, and not all nodes of the region have that")
@@ -57,9 +60,11 @@ type keeper struct {
 	turn     chan struct{}
 	owes     atomic.Bool // the life ends with a pin that is owed
 	paying   bool        // there are no users, and former lives are not looked for
+	alone    bool        // the room opened from its history, without the store; owned by who opens
 
 	// Guarded by saves.mu.
 	ended   bool
+	looks   bool          // what is due is a look at the store
 	since   time.Time     // of the oldest change that the store does not have; zero: it has all
 	last    time.Time     // when it was stored
 	took    time.Duration // to store it
@@ -162,6 +167,7 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 		return room.Brought{}, fmt.Errorf("%w: %s, expected %s", errOtherStore, base.Store, k.id)
 	}
 	if has && (found.Whole() || base.Version == "") {
+		k.alone = true
 		return room.Brought{Base: base}, nil // the history stands alone
 	}
 	if !has && !k.paying {
@@ -181,7 +187,7 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 	case err != nil:
 		return room.Brought{}, fmt.Errorf("load: %w", err)
 	case has && uint64(stored.Generation) != base.Generation:
-		return room.Brought{}, ErrDeleted // the history is of a former life
+		return room.Brought{}, errOtherLife // the history is of a former one
 	}
 	if !has {
 		base = k.baseOf(stored.Info)
@@ -264,25 +270,36 @@ func (k *keeper) put(ctx context.Context, d room.Draft, release *func()) (versio
 
 // merge takes what the store holds into the room.
 func (k *keeper) merge(ctx context.Context, d room.Draft) (room.Draft, error) {
-	var release func()
-	stored, err := k.store.Load(ctx, k.doc, func(ctx context.Context, bytes int64) (err error) {
-		release, err = k.ds.saves.budget.Take(ctx, bytes)
-		return err
-	})
-	if release != nil {
-		defer release()
-	}
-	switch {
-	case errors.Is(err, storage.ErrDeleted), err == nil && uint64(stored.Generation) != d.Base.Generation:
-		return d, ErrDeleted
-	case errors.Is(err, storage.ErrAbsent):
-		return d, fmt.Errorf("%w: version %s", errVanished, d.Base.Version)
-	case err != nil:
-		return d, fmt.Errorf("load what others stored: %w", err)
+	stored, release, err := k.loadOthers(ctx, d.Base.Version, d.Base.Generation)
+	defer release()
+	if err != nil {
+		return d, err
 	}
 	base := k.baseOf(stored.Info)
 	base.KeepDeleted = base.KeepDeleted || d.Base.KeepDeleted
 	return k.room.Merge(d, base, stored.Body)
+}
+
+// loadOthers loads what others have stored since a version, of the same generation.
+// release gives its memory back; it is never nil.
+func (k *keeper) loadOthers(ctx context.Context, version string, generation uint64) (_ storage.Stored, release func(), err error) {
+	release = func() {}
+	stored, err := k.store.Load(ctx, k.doc, func(ctx context.Context, bytes int64) error {
+		taken, err := k.ds.saves.budget.Take(ctx, bytes)
+		if err == nil {
+			release = taken
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, storage.ErrDeleted), err == nil && uint64(stored.Generation) != generation:
+		err = ErrDeleted
+	case errors.Is(err, storage.ErrAbsent):
+		err = fmt.Errorf("%w: version %s", errVanished, version)
+	case err != nil:
+		err = fmt.Errorf("load what others stored: %w", err)
+	}
+	return stored, release, err
 }
 
 func (k *keeper) meta(d room.Draft) storage.Meta {

@@ -40,6 +40,7 @@ type Pins interface {
 	LeaseCurrent(context.Context, docid.LicenseRegion, docid.NodeID, kvpin.LeaseID) (bool, error)
 	Paid(context.Context, docid.Document, kvpin.Epoch) error
 	StillOwed(context.Context, docid.Document, kvpin.Epoch) error
+	Tell(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
 }
 
 // Rooms opens rooms; *room.Rooms does.

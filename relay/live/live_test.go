@@ -40,6 +40,7 @@ type region struct {
 	pins     func(*kvpin.Config)
 	rooms    func(*room.Config) // nil: the defaults
 	options  func(*Options)     // nil: those of the tests
+	opens    func(Rooms) Rooms  // nil: as they are
 }
 
 // node are the documents of a node, without the node.
@@ -54,6 +55,10 @@ type node struct {
 	dismissed atomic.Int64
 	killed    atomic.Bool // nothing is given up
 	end       func()
+
+	mu      sync.Mutex
+	visits  map[*visit]struct{}
+	reasons map[docid.Document]error // why sessions were ended
 }
 
 func (r region) node(id docid.NodeID) *node {
@@ -73,7 +78,7 @@ func (r region) node(id docid.NodeID) *node {
 	must(err)
 	h, err := history.Open(ctx, nc, history.Config{Publisher: b})
 	must(err)
-	n := &node{bus: b}
+	n := &node{bus: b, visits: map[*visit]struct{}{}, reasons: map[docid.Document]error{}}
 	histories := r.histories(n, nc, h)
 	settings := room.Config{Bus: b, History: histories}
 	if r.rooms != nil {
@@ -98,13 +103,16 @@ func (r region) node(id docid.NodeID) *node {
 		Node: id, Started: time.Now(), Grace: time.Second, SweepEvery: time.Hour,
 		Admit:    func(docid.AppID) error { return nil },
 		Redirect: func(context.Context, docid.Document, kvpin.Pin) error { return errors.New("elsewhere") },
-		Dismiss:  func(_ *room.Room, why error) { n.dismissed.Add(1) },
+		Dismiss:  n.dismiss,
 		Draining: func() bool { return false },
 		Go:       done.Go,
 	}
 	r.stores(&o)
 	if r.options != nil {
 		r.options(&o)
+	}
+	if r.opens != nil {
+		o.Rooms = r.opens(rooms)
 	}
 	n.Documents = New(life, life, o)
 	n.started.Store(true)

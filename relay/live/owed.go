@@ -160,7 +160,7 @@ func (p *purges) settle(ctx context.Context, o owed) (next time.Duration, err er
 	if wait := p.rest(o, time.Now()); wait > 0 {
 		return wait, nil
 	}
-	pin, lives, err := p.pinOf(ctx, o)
+	pin, other, lives, err := p.pinOf(ctx, o)
 	if err != nil || lives {
 		return 0, err
 	}
@@ -191,38 +191,57 @@ func (p *purges) settle(ctx context.Context, o owed) (next time.Duration, err er
 	if found.Last == 0 || found.Ended {
 		return 0, nil
 	}
+	if other != nil {
+		if err := ds.tellOther(ctx, o, *other); err != nil {
+			return lookAgain, err
+		}
+	}
 	return 0, ds.leaveMarker(ctx, o, found)
 }
 
-// pinOf returns the pin of a life; nil if it is not pinned any more. lives says that
+// tellOther has the holders of the life that is pinned look at what another life has
+// stored beside it: two regions may both have had the document. Until they have, the
+// other life's history is not purged, so that this is not forgotten.
+func (ds *Documents) tellOther(ctx context.Context, o owed, pin kvpin.Pin) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	_, err := ds.o.Registry.Tell(ctx, o.doc, pin, false)
+	return err
+}
+
+// pinOf returns the pin of a life, nil if it is not pinned any more; other is then the
+// pin of another life, if there is one. lives says that
 // somebody has it open, or will take it up: then nothing is owed here.
-func (p *purges) pinOf(ctx context.Context, o owed) (_ *kvpin.Pin, lives bool, err error) {
+func (p *purges) pinOf(ctx context.Context, o owed) (_, other *kvpin.Pin, lives bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	ds := p.docs
 	pin, state, err := ds.o.Registry.Lookup(ctx, o.doc)
 	if err != nil {
 		if errors.Is(err, kvpin.ErrNotServed) {
-			return nil, true, nil
+			return nil, nil, true, nil
 		}
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	mine := state != kvpin.Free && string(pin.Epoch) == o.epoch
 	if mine && len(pin.Holders) > 0 { // of an orphan the registry's sweep tells
-		return nil, true, nil
+		return nil, nil, true, nil
 	}
 	epoch, ok, err := ds.Who(ctx, o.doc)
 	switch {
 	case errors.Is(err, bus.ErrNobody):
 	case err != nil:
-		return nil, false, fmt.Errorf("%w: %w", errNoWord, err)
+		return nil, nil, false, fmt.Errorf("%w: %w", errNoWord, err)
 	case ok && epoch == o.epoch:
-		return nil, false, errAgain // perhaps it is being opened, or paid by another node
+		return nil, nil, false, errAgain // perhaps it is being opened, or paid by another node
 	}
-	if mine {
-		return &pin, false, nil
+	switch {
+	case mine:
+		return &pin, nil, false, nil
+	case state != kvpin.Free:
+		return nil, &pin, false, nil
 	}
-	return nil, false, nil
+	return nil, nil, false, nil
 }
 
 // pay stores what a life holds, and returns when to look at it again.
@@ -240,8 +259,8 @@ func (p *purges) pay(ctx context.Context, o owed, found oplog.Loaded, pinned boo
 		return wait, nil
 	}
 	err = ds.payOnce(ctx, o, found)
-	if errors.Is(err, ErrDeleted) {
-		err = ds.o.History.PurgeBelow(ctx, ds.subject(o), found.Last+1)
+	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
+		err = ds.leaveMarker(ctx, o, found)
 	}
 	next = p.paid(err)
 	if err != nil {

@@ -83,7 +83,10 @@ func (s *saves) opened(k *keeper, r *room.Room) {
 	k.room = r
 	k.stored.Version = version
 	k.stored.Clean = k.since.IsZero()
-	if !k.stored.Clean {
+	switch {
+	case k.alone: // others may have stored since its history began
+		s.lookLocked(k, time.Now())
+	case !k.stored.Clean:
 		s.plan(k)
 	}
 }
@@ -169,9 +172,8 @@ func (s *saves) saved(k *keeper, version string, took time.Duration, clean bool)
 		k.since = time.Now()
 		s.plan(k)
 	}
-	_, due := s.due[k]
-	k.stored.Clean = !due
-	if !due && k.awaited && !k.ended { // for what the history has yet to say
+	k.stored.Clean = k.since.IsZero()
+	if _, due := s.due[k]; !due && k.awaited && !k.ended { // for what the history has yet to say
 		s.at(k, time.Now().Add(s.docs.o.StoreInterval/awaitedShare))
 	}
 }
@@ -268,6 +270,10 @@ func (s *saves) take(now time.Time) (due []*keeper, wait time.Duration) {
 }
 
 func (s *saves) work(ctx context.Context, k *keeper) {
+	if s.takeLook(k) {
+		s.workLook(ctx, k)
+		return
+	}
 	if !k.room.First() {
 		s.ask(ctx, k)
 		if !s.wait(k) {

@@ -116,16 +116,55 @@ func (n *node) visit(t *testing.T) *visit {
 	return v
 }
 
-func (n *node) tryVisit(t *testing.T) (*visit, error) {
+func (n *node) tryVisit(t *testing.T) (*visit, error) { return n.tryVisitOf(t, todo) }
+
+func (n *node) tryVisitOf(t *testing.T, doc docid.Document) (*visit, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	d, err := n.Enter(ctx, todo)
+	d, err := n.Enter(ctx, doc)
 	if err != nil {
 		return nil, err
 	}
 	v := &visit{t: t, n: n, d: d}
 	v.seat, err = d.Room().Join(client{}, 1)
 	return v, err
+}
+
+// obeys has the visit end when its session is ended, or the test is.
+func (v *visit) obeys() {
+	v.n.mu.Lock()
+	defer v.n.mu.Unlock()
+	v.n.visits[v] = struct{}{}
+	v.t.Cleanup(func() {
+		v.n.mu.Lock()
+		_, there := v.n.visits[v]
+		delete(v.n.visits, v)
+		v.n.mu.Unlock()
+		if there {
+			v.leave()
+		}
+	})
+}
+
+// dismiss ends the sessions of a room.
+func (n *node) dismiss(r *room.Room, why error) {
+	n.dismissed.Add(1)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reasons[r.Document()] = why
+	for v := range n.visits {
+		if v.d.Name() == r.Document() {
+			delete(n.visits, v)
+			go v.leave()
+		}
+	}
+}
+
+// reason is why the sessions of a document were ended.
+func (n *node) reason(doc docid.Document) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.reasons[doc]
 }
 
 // types has the text acknowledged by the history.

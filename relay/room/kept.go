@@ -242,9 +242,31 @@ func (r *Room) Merge(d Draft, base oplog.Base, update []byte) (Draft, error) {
 	if !r.same(d) {
 		return Draft{}, errLost
 	}
+	if err := r.takeStored(base, update); err != nil {
+		return Draft{}, err
+	}
+	r.fill(&d)
+	return d, nil
+}
+
+// Take takes what the store holds besides, as Merge does: somebody has stored what the
+// room does not have.
+func (r *Room) Take(base oplog.Base, update []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	base.KeepDeleted = base.KeepDeleted || r.log.base.KeepDeleted
+	return r.takeStored(base, update)
+}
+
+// takeStored merges a body of the store, which the room stands on from then on. Callers
+// hold mu.
+func (r *Room) takeStored(base oplog.Base, update []byte) error {
 	changes, err := r.apply(update, nil, ystore.Terms{})
 	if err != nil {
-		return Draft{}, fmt.Errorf("merge what the store holds: %w", err)
+		return fmt.Errorf("merge what the store holds: %w", err)
 	}
 	if changes != nil {
 		r.out.updates = append(r.out.updates, changes)
@@ -252,8 +274,7 @@ func (r *Room) Merge(d Draft, base oplog.Base, update []byte) (Draft, error) {
 		r.scheduleLocked(true)
 	}
 	r.log.base = base
-	r.fill(&d)
-	return d, nil
+	return nil
 }
 
 // Stored says in the history that the store has what a draft holds, as version. All

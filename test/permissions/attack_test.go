@@ -250,7 +250,7 @@ var registryReads = []message{
 func registryRole(user string, may ...string) role {
 	plant := message{subject: "$JS.registry.API." + bucket + "pin.acme.notes.evil", data: evil}
 	return role{
-		user: user, may: append(may, bucket+"pin.", bucket+"limit."), plant: plant,
+		user: user, may: append(may, bucket+"pin.", bucket+"limit.", bucket+"notice."), plant: plant,
 		carriers: append([]message{plant, {subject: "wsn.usage.aws-eu-west-1." + doc.AppID().LimitKey("app")}}, registryReads...),
 		fence:    registryReads,
 	}

@@ -269,11 +269,26 @@ func TestNodesOfOtherRegionsNeedTheRegistryOnly(t *testing.T) {
 	if answers != 1 {
 		t.Errorf("%d answers about usage", answers)
 	}
+	// A deletion here ends the document there.
+	here.Attach(looked{})
+	there.Attach(looked{})
+	removed, err := here.Evict(ctx, doc)
+	if err != nil || len(removed) != 1 {
+		t.Fatalf("evicted %v: %v", removed, err)
+	}
+	if silent, err := here.Tell(ctx, doc, removed[0], true); err != nil {
+		t.Errorf("%v were not told: %v", silent, err)
+	}
 	if _, err := hold.Release(ctx, time.Now()); err != nil {
 		t.Error(err)
 	}
 	v.check(t)
 }
+
+// looked is a node that looks at stores whenever it is told to.
+type looked struct{ kvpin.Rooms }
+
+func (looked) Told(context.Context, docid.Document, kvpin.Epoch) error { return nil }
 
 func TestOperatorsSeePinsAndReadersToo(t *testing.T) {
 	s := ship(t)

@@ -64,14 +64,15 @@ func TestStoredDocumentsArePutTakenOutAndDeleted(t *testing.T) {
 		t.Errorf("Yjs reads %q", text)
 	}
 
-	// A live one is left alone.
+	// Nothing is put under a live one, and it is deleted under its users.
 	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 0), Document: "live", Token: d.Token("tenant", "dev", "app", "demo")})
 	client.Insert(-1, "typed")
 	refused := w.ctl("store", "put", "aws-eu-west-1/dev/demo/live", "a.yjs", "--yes").exits(5)
 	if !strings.Contains(refused.err, "have a client apply the update") {
 		t.Errorf("it does not say what to do instead: %s", refused.err)
 	}
-	w.ctl("store", "delete", "aws-eu-west-1/dev/demo/live", "--yes").exits(5)
+	w.ctl("store", "delete", "aws-eu-west-1/dev/demo/live", "--yes").must()
+	client.WaitClosed(4404)
 	w.ctl("store", "list").must()
 
 	w.ctl("store", "delete", doc, "--yes").must()

@@ -1,0 +1,122 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/storage"
+)
+
+// What others do to a document in its store, open ones are told of: that it was deleted,
+// and that a life was stored beside the pinned one.
+
+// Told implements kvpin.Rooms. When it returns nil, this node shows what the store
+// holds, or, of a deleted document, nothing: its sessions have ended, it is closed, and
+// its history is purged.
+func (ds *Documents) Told(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) error {
+	for {
+		d, gone := ds.entry(doc)
+		if d == nil {
+			return ds.purgeDeleted(ctx, owed{doc, string(epoch)})
+		}
+		var wait <-chan struct{} = d.opened // one that is being opened may have read what it opens with before
+		if d.IsOpen() {
+			err := ds.look(ctx, d)
+			if !errors.Is(err, ErrDeleted) {
+				return err
+			}
+			wait = gone
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not given up yet: %w", doc, ctx.Err())
+		}
+		if !d.IsOpen() { // it did not open, and is about to leave the map
+			select {
+			case <-gone:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// entry returns the document's entry, in whatever state, and what is closed when it has
+// left the map.
+func (ds *Documents) entry(doc docid.Document) (*Document, <-chan struct{}) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d := ds.live[doc]
+	if d == nil {
+		return nil, nil
+	}
+	if d.gone == nil {
+		d.gone = make(chan struct{})
+	}
+	return d, d.gone
+}
+
+// look has an open document follow its store now. ErrDeleted says that it is being given
+// up.
+func (ds *Documents) look(ctx context.Context, d *Document) error {
+	if d.keeper != nil {
+		return ds.follow(d, d.keeper.look(ctx))
+	}
+	// It began while nodes of the region had no store, which may have its deletion.
+	deleted, err := ds.deletedInStore(ctx, d.doc)
+	if deleted {
+		err = ErrDeleted
+	}
+	return ds.follow(d, err)
+}
+
+func (ds *Documents) deletedInStore(ctx context.Context, doc docid.Document) (bool, error) {
+	s, _ := ds.storeOf(doc.License)
+	if s == nil {
+		return false, nil
+	}
+	_, err := s.Stat(ctx, doc)
+	switch {
+	case errors.Is(err, storage.ErrDeleted):
+		return true, nil
+	case errors.Is(err, storage.ErrAbsent):
+		return false, nil
+	}
+	return false, err
+}
+
+// purgeDeleted removes the history of a life that nobody has open here, if its document
+// was deleted. Others are not asked whether they have it open: they are told as well, and
+// one that is frozen must not keep what was deleted.
+func (ds *Documents) purgeDeleted(ctx context.Context, o owed) error {
+	if o.epoch == "" {
+		return nil // of a pin that could not be read
+	}
+	deleted, err := ds.deletedInStore(ctx, o.doc)
+	if err != nil || !deleted {
+		return err
+	}
+	if !docid.StoredEpoch(o.epoch) {
+		return ds.purges.remove(ctx, o)
+	}
+	found, err := ds.found(ctx, o)
+	if errors.Is(err, history.ErrStreamMissing) {
+		return nil
+	}
+	if err != nil || found.Last == 0 || found.Ended {
+		return err
+	}
+	return ds.leaveMarker(ctx, o, found)
+}
+
+// Renewed implements kvpin.Rooms.
+func (ds *Documents) Renewed(doc docid.Document) {
+	if d := ds.Get(doc); d != nil && d.keeper != nil {
+		ds.saves.look(d.keeper)
+	}
+}

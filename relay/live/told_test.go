@@ -1,0 +1,133 @@
+package live
+
+import (
+	"bytes"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+// sees waits until the room shows a text, without anybody editing.
+func (v *visit) sees(text string) {
+	v.t.Helper()
+	eventually(v.t, text+" is seen", func() bool { return bytes.Contains(v.d.Room().Export(), []byte(text)) })
+}
+
+// Two regions cut from each other have a document that neither has stored before, and
+// both store it. Whose region keeps it see what the others typed, although they do
+// nothing.
+func TestUsersSeeWhatTheOtherRegionHasStored(t *testing.T) {
+	for name, usersLeave := range map[string]bool{"while its users stay": false, "after its users left": true} {
+		t.Run(name, func(t *testing.T) {
+			eu, s := storing(t)
+			eu.brief()
+			us := eu.apart("us-east-1")
+			way := natstest.NewProxy(t, eu.url)
+			eu.registryAt(way.URL)
+			var up atomic.Bool
+			s.Choose = func(operation string, _ docid.Document) storagetest.Fault {
+				if operation == "save" && !up.Load() {
+					return storagetest.Down
+				}
+				return storagetest.None
+			}
+			a, c := eu.node("a"), us.node("c")
+			europe := a.visit(t)
+			europe.types("europe")
+			way.Cut()
+			var america *visit
+			eventually(t, "the other region takes it over", func() bool {
+				var err error
+				america, err = c.tryVisit(t)
+				return err == nil
+			})
+			defer america.leave()
+			america.types("america")
+			up.Store(true)
+			eventually(t, "both have stored", func() bool {
+				return a.saves.kept(europe.d.keeper).Clean && c.saves.kept(america.d.keeper).Clean
+			})
+			europe.types("more")
+			eventually(t, "it is stored", func() bool { return a.saves.kept(europe.d.keeper).Clean })
+			if usersLeave {
+				europe.leave()
+				a.settle(t)
+			} else {
+				europe.obeys()
+			}
+			way.Heal()
+			america.sees("more")
+			america.reads("europe")
+			eventually(t, "the union is stored", func() bool {
+				body := stored(t, s.Store).Body
+				return bytes.Contains(body, []byte("more")) && bytes.Contains(body, []byte("america"))
+			})
+			eventually(t, "nothing is left where it was", func() bool { return len(a.leftOf(t, todo)) == 0 })
+		})
+	}
+}
+
+// A life that ended before it was stored is stored after another began: what was owed is
+// seen there.
+func TestUsersSeeWhatAFormerLifeOwed(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	s.Set(storagetest.Down)
+	v := n.visit2(t, s)
+	v.types("owed")
+	v.leave()
+	n.settle(t)
+	pin, state := n.state(t)
+	if state != kvpin.Owed {
+		t.Fatalf("the pin is %s", state)
+	}
+	// The registry loses the pin, and another region knows of nothing.
+	if _, err := n.registry.Evict(t.Context(), todo); err != nil {
+		t.Fatal(err)
+	}
+	other := r.apart("us-east-1").node("c")
+	later := other.visit2(t, s)
+	defer later.leave()
+	s.Set(storagetest.None)
+	n.purges.suspect(owed{todo, string(pin.Epoch)}, time.Now())
+	later.sees("owed")
+}
+
+// A history may be older than what is in the store, and stands alone: who opens it
+// compares the two.
+func TestWhoOpensFromTheHistoryAloneLooksAtTheStore(t *testing.T) {
+	r, s := storing(t)
+	a, b := r.node("a"), r.node("b")
+	one := a.visit(t)
+	defer one.leave()
+	one.types("one")
+	eventually(t, "it is stored", func() bool { return a.saves.kept(one.d.keeper).Clean })
+	if _, err := s.Store.Save(t.Context(), todo, stored(t, s.Store).Version, storage.Meta{}, insert("theirs")); err != nil {
+		t.Fatal(err)
+	}
+	two := b.visit(t)
+	defer two.leave()
+	two.sees("theirs")
+	one.sees("theirs")
+}
+
+// So is a document whose pin is renewed, every few hours.
+func TestADocumentIsComparedWithItsStoreWhenItsPinIsRenewed(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	defer v.leave()
+	v.types("one")
+	eventually(t, "it is stored", func() bool { return n.saves.kept(v.d.keeper).Clean })
+	if _, err := s.Store.Save(t.Context(), todo, stored(t, s.Store).Version, storage.Meta{}, insert("theirs")); err != nil {
+		t.Fatal(err)
+	}
+	n.Renewed(todo)
+	v.sees("theirs")
+}
