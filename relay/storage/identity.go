@@ -59,6 +59,32 @@ func Init(ctx context.Context, s Store, id Identity) error {
 	return nil
 }
 
+// Adopt makes a store the one of an identity, whatever it was before: a copy in the place
+// of a store that is lost. was is the id that its marker is to have now, "" for none;
+// ErrConflict says that it has another one, or that somebody else was faster. Nothing
+// else may use the store meanwhile.
+func Adopt(ctx context.Context, s Store, was string, id Identity) error {
+	now, stored, err := identify(ctx, s)
+	switch {
+	case errors.Is(err, ErrAbsent) && was == "":
+		return Init(ctx, s, id)
+	case err != nil:
+		return err
+	case now.ID != was:
+		return fmt.Errorf("adopt store: %w: its id is %s, expected %q", ErrConflict, now.ID, was)
+	case now == id:
+		return nil
+	}
+	body, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Save(ctx, MarkerDocument, stored.Version, stored.Meta, body); err != nil {
+		return fmt.Errorf("adopt store: %w", err)
+	}
+	return nil
+}
+
 // Identify returns the store's identity. ErrAbsent says that it has none: whoever
 // is not sure that the store is new must not use it.
 func Identify(ctx context.Context, s Store) (Identity, error) {

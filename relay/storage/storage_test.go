@@ -154,6 +154,28 @@ func (r replacing) Save(ctx context.Context, d docid.Document, expect storage.Ve
 	return r.unconditional.Save(ctx, d, expect, m, body)
 }
 
+func TestACopyTakesTheIdentityOfALostStore(t *testing.T) {
+	id := storage.Identity{ID: "LOST", License: "aws-eu-west-1", KeyFormat: storage.KeyFormat}
+	for _, marker := range []string{"", "COPY", "LOST"} {
+		s, ctx := storagetest.NewMemory(), t.Context()
+		if marker != "" {
+			if err := storage.Init(ctx, s, storage.Identity{ID: marker, License: id.License, KeyFormat: storage.KeyFormat}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, was := range []string{"OTHER", marker, "LOST"} { // the last one: again
+			err := storage.Adopt(ctx, s, was, id)
+			if was == "OTHER" {
+				if marker != "" && !errors.Is(err, storage.ErrConflict) || err == nil {
+					t.Errorf("marker %q, expected to be %q: %v", marker, was, err)
+				}
+			} else if got, idErr := storage.Identify(ctx, s); err != nil || idErr != nil || got != id {
+				t.Errorf("marker %q: %+v, %v, %v", marker, got, idErr, err)
+			}
+		}
+	}
+}
+
 func TestCheckFindsAStoreThatIgnoresConditions(t *testing.T) {
 	id := storage.Identity{ID: storage.NewStoreID(), License: "eu", KeyFormat: storage.KeyFormat}
 	for _, s := range []storage.Store{unconditional{storagetest.NewMemory()}, replacing{unconditional{storagetest.NewMemory()}}} {
