@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 
@@ -69,17 +70,18 @@ func (f *keyFlags) verifier(c *relay.Options) (*authn.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := authn.New(f.config(c.Config.Log))
-	if err != nil {
-		return nil, wrongFlag("jwks-url", "%v", err)
-	}
 	for flag, file := range map[string]string{"jwks-file": f.jwksFile, "hs256-secret-file": f.secretFile} {
 		if file == "" {
 			continue
 		}
-		if err := verifier.Reload(); err != nil {
+		// Without the log, which is for files that go wrong later.
+		if _, err := authn.Ask(context.Background(), f.config(nil)); err != nil {
 			return nil, wrongFlag(flag, "%s: %v", file, err)
 		}
+	}
+	verifier, err := authn.New(f.config(c.Config.Log))
+	if err != nil {
+		return nil, wrongFlag("jwks-url", "%v", err)
 	}
 	return verifier, nil
 }
