@@ -51,6 +51,14 @@ func (n *Node) newCarrier() *carry.Carrier {
 	})
 }
 
+// runElsewhere runs what looks after documents that are elsewhere, or should be.
+func (n *Node) runElsewhere() {
+	n.done.Go(func() { n.carrier.Run(n.ctx) })
+	if n.cfg.Apps != nil {
+		n.done.Go(func() { n.evict(n.ctx) })
+	}
+}
+
 // arrive looks whether another region carries the client here, and returns the address
 // that it counts for. ok is false if it was meant for a third region: that has been
 // answered.

@@ -2,14 +2,9 @@ package relay
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,127 +12,11 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
-
-// regionFront is the address of a region: it leads to one of its nodes.
-type regionFront struct {
-	listener net.Listener
-	mu       sync.Mutex
-	to       string // "": nowhere
-	conns    map[net.Conn]struct{}
-	dialled  int
-	running  sync.WaitGroup
-}
-
-func newFront(t testing.TB) *regionFront {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &regionFront{listener: l, conns: map[net.Conn]struct{}{}}
-	f.running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f.running.Go(func() { f.forward(c) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		f.cut()
-		f.running.Wait()
-	})
-	return f
-}
-
-func (f *regionFront) forward(c net.Conn) {
-	f.mu.Lock()
-	to := f.to
-	f.dialled++
-	f.mu.Unlock()
-	node, err := net.Dial("tcp", to)
-	if err != nil {
-		_ = c.Close()
-		return
-	}
-	f.mu.Lock()
-	f.conns[c], f.conns[node] = struct{}{}, struct{}{}
-	f.mu.Unlock()
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{c, node}, {node, c}} {
-		both.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
-			_, _ = c.Close(), node.Close()
-		})
-	}
-	both.Wait()
-	f.mu.Lock()
-	delete(f.conns, c)
-	delete(f.conns, node)
-	f.mu.Unlock()
-}
-
-func (f *regionFront) lead(to string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.to = to
-}
-
-// cut ends all connections, as a node that dies does.
-func (f *regionFront) cut() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for c := range f.conns {
-		_ = c.Close()
-	}
-}
-
-func (f *regionFront) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.dialled
-}
-
-// regions are regions of a world whose URLs lead to their nodes.
-type regions struct {
-	*world
-	fronts map[docid.Region]*regionFront
-}
-
-func newRegions(t testing.TB) *regions {
-	r := &regions{world: newWorld(t), fronts: map[docid.Region]*regionFront{}}
-	r.pins = func(c *kvpin.Config) { c.URL = "ws://" + r.front(c.Region).listener.Addr().String() }
-	return r
-}
-
-func (r *regions) front(region docid.Region) *regionFront {
-	if r.fronts[region] == nil {
-		r.fronts[region] = newFront(r.t)
-	}
-	return r.fronts[region]
-}
-
-// node starts a node, to which its region's URL leads from then on.
-func (r *regions) node(region docid.Region, id docid.NodeID, configure ...func(*Config)) *testNode {
-	r.t.Helper()
-	n := r.world.node(region, id, configure...)
-	r.front(region).lead(n.addr)
-	return n
-}
-
-const (
-	eu = docid.Region("eu-central-1")
-	us = docid.Region("us-east-1")
-)
-
-func carrying(c *Config) { c.Elsewhere = apps.Carry }
 
 func TestADocumentElsewhereIsCarriedOnHocuspocusWire(t *testing.T) {
 	w := newRegions(t)
@@ -288,20 +167,6 @@ func TestAHomesRefusalIsTheClients(t *testing.T) {
 	}
 }
 
-// carriedClient connects a client of y-websocket that begins as one does.
-func carriedClient(t testing.TB, n *testNode, target, token string) *websocket.Conn {
-	t.Helper()
-	c, _, err := dial(t, n.addr, "/"+target, token, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.CloseNow() })
-	if err := c.Write(t.Context(), websocket.MessageBinary, wire.Encode(wire.Step1, []byte{0}).Content()); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func TestYWebsocketIsRedirectedOrCarriedAsItIsTold(t *testing.T) {
 	w := newRegions(t)
 	home, redirecting := w.node(eu, "a"), w.node(us, "b")
@@ -387,69 +252,6 @@ func TestYWebsocketIsCarriedAfterItsHome(t *testing.T) {
 	has(t, open(t, away, "minutes", token), typedBy(7, 2))
 }
 
-// plain is a client of y-websocket's wire, which answers as one does.
-type plain struct {
-	t       *testing.T
-	conn    *websocket.Conn
-	store   *ystore.Store
-	step1   int
-	answers map[string]int
-}
-
-func (p *plain) send(message []byte) {
-	p.t.Helper()
-	if err := p.conn.Write(p.t.Context(), websocket.MessageBinary, message); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-func (p *plain) ask(question string) {
-	p.send(append([]byte{102}, wire.AppendBytes(nil, []byte(question))...))
-}
-
-func (p *plain) edit(client, clock uint64) {
-	p.t.Helper()
-	u := typedBy(client, clock)
-	if _, err := p.store.Apply(u); err != nil {
-		p.t.Fatal(err)
-	}
-	p.send(wire.Encode(wire.Update, u).Content())
-}
-
-func (p *plain) until(what string, holds func() bool) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
-	defer cancel()
-	if p.answers == nil {
-		p.answers = map[string]int{}
-	}
-	for !holds() {
-		_, frame, err := p.conn.Read(ctx)
-		if err != nil {
-			p.t.Fatalf("%s: %v; %d SyncStep1, answers %v", what, err, p.step1, p.answers)
-		}
-		m, err := wire.Decode(frame)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		switch m.Kind {
-		case wire.Step1:
-			p.step1++
-			theirs, err := ystore.ReadProgress(m.Payload)
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			p.send(wire.Encode(wire.Step2, p.store.Rest(theirs, 0)).Content())
-		case wire.Step2, wire.Update:
-			if _, err := p.store.Apply(m.Payload); err != nil {
-				p.t.Fatal(err)
-			}
-		case wire.SyncStatus:
-			p.answers[string(m.Payload)]++
-		}
-	}
-}
-
 func TestATokenThatHasExpiredMeanwhileIsAskedForAgain(t *testing.T) {
 	w := newRegions(t)
 	home := w.node(eu, "a")
@@ -480,28 +282,6 @@ func TestATokenThatHasExpiredMeanwhileIsAskedForAgain(t *testing.T) {
 	if d := silent.doc("minutes").denied[0]; d != "Invalid token: expired" || len(minutes.denied) > 0 {
 		t.Error(d, p)
 	}
-}
-
-// forgetful is a verifier to which tokens expire at once.
-type forgetful struct {
-	Verifier
-	mu      sync.Mutex
-	expired map[string]bool
-}
-
-func (f *forgetful) forget(token string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.expired = map[string]bool{token: true}
-}
-
-func (f *forgetful) VerifyFor(ctx context.Context, token string, by authn.Caller) (*authn.Grant, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.expired[token] {
-		return nil, &authn.InvalidError{Reason: authn.Expired}
-	}
-	return f.Verifier.VerifyFor(ctx, token, by)
 }
 
 func TestNobodyIsCarriedOn(t *testing.T) {
@@ -593,99 +373,6 @@ func TestAHomeCountsThoseWhoAreCarriedForThemselves(t *testing.T) {
 	if s := home.carrier.Stats(); s.Unverified != 1 {
 		t.Errorf("%+v", s)
 	}
-}
-
-func TestAnAppIsBoundToRegions(t *testing.T) {
-	w := newRegions(t)
-	bound := func(c *Config) {
-		c.Apps = func(app docid.AppID) apps.Settings {
-			if app.App == "notes" {
-				return apps.Settings{Regions: []string{"eu-*"}}
-			}
-			return apps.Settings{}
-		}
-	}
-	away := w.node(us, "b", bound, carrying)
-	token := w.token(authn.Subject{})
-	p := connectProvider(t, away, "/")
-	free := w.token(authn.Subject{Tenant: "acme", App: "other", License: license})
-	p.open("minutes", token)
-	p.open("plans", free)
-	minutes, plans := p.doc("minutes"), p.doc("plans")
-	p.until("another app is here", func() bool { return plans.taken == 1 })
-	c := carriedClient(t, away, "minutes", token)
-	if code, _ := closeOf(t, c); code != 1013 {
-		t.Errorf("with no region to go to: %d", code)
-	}
-	home := w.node(eu, "a", bound)
-	url := "REDIRECT:ws://" + w.front(eu).listener.Addr().String() + "/minutes"
-	p.until("it is told where it may be", func() bool { return len(minutes.denied) == 1 })
-	if minutes.denied[0] != url || len(minutes.granted) > 0 {
-		t.Error(p)
-	}
-	c = carriedClient(t, away, "minutes", token)
-	if code, reason := closeOf(t, c); code != 4009 || reason != url {
-		t.Errorf("%d %q", code, reason)
-	}
-	if away.docs.Len() != 1 || away.carrier.Stats().Carried > 0 {
-		t.Errorf("%d documents, %+v", away.docs.Len(), away.carrier.Stats())
-	}
-	if region, isNew := bestRegion(t, away, token); region != eu || !isNew {
-		t.Errorf("it is best opened in %s, %t", region, isNew)
-	}
-	open(t, home, "minutes", token)
-}
-
-func bestRegion(t *testing.T, n *testNode, token string) (docid.Region, bool) {
-	t.Helper()
-	var found struct {
-		Region docid.Region
-		IsNew  bool
-	}
-	status, _, body := get(t, n, "/discovery?documentName=minutes", token)
-	if err := json.Unmarshal(body, &found); err != nil || status != http.StatusOK {
-		t.Fatal(status, err)
-	}
-	return found.Region, found.IsNew
-}
-
-func TestDocumentsLeaveARegionWhereTheyMayNotBeAnyMore(t *testing.T) {
-	w := newRegions(t)
-	var mu sync.Mutex
-	var settings apps.Settings
-	changing := func(c *Config) {
-		c.Apps = func(docid.AppID) apps.Settings {
-			mu.Lock()
-			defer mu.Unlock()
-			return settings
-		}
-	}
-	home, away := w.node(eu, "a", changing), w.node(us, "b", changing)
-	token := w.token(authn.Subject{})
-	p := connectProvider(t, away, "/")
-	p.open("minutes", token)
-	minutes := p.doc("minutes")
-	p.until("it is here", func() bool { return minutes.taken == 1 })
-	mu.Lock()
-	settings.Regions = []string{"eu-*"}
-	mu.Unlock()
-	p.until("it is sent away", func() bool { return len(minutes.denied) == 1 })
-	eventually(t, "it may be opened where it is sent", func() bool {
-		c, _, err := dial(t, home.addr, "/minutes", token, nil)
-		if err != nil {
-			return false
-		}
-		defer func() { _ = c.CloseNow() }()
-		_, first, err := c.Read(t.Context())
-		return err == nil && len(first) > 0
-	})
-}
-
-// written is an update of a text at the end of the root text "text".
-func written(client, clock uint64, text []byte) []byte {
-	u := typedBy(client, clock)
-	u = wire.AppendBytes(u[:len(u)-3], text)
-	return append(u, 0)
 }
 
 func TestASlowCarriedClientSlowsNobodyAndIsBounded(t *testing.T) {

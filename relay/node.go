@@ -181,10 +181,7 @@ func Open(cfg Config) (*Node, error) {
 	n.done.Go(func() { n.meetStrangers(n.ctx) })
 	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
 	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
-	n.done.Go(func() { n.carrier.Run(n.ctx) })
-	if cfg.Apps != nil {
-		n.done.Go(func() { n.evict(n.ctx) })
-	}
+	n.runElsewhere()
 	if cfg.Metrics != nil {
 		cfg.Metrics.Watch(cfg.Version, oplog.Version, n.figures)
 		n.done.Go(func() { n.watch(n.ctx) })
