@@ -35,7 +35,7 @@ type visit struct {
 	session  *session.Session
 	seat     *room.Seat // set before the visit is on the roster
 	client
-	span  span   // of the connect
+	span  *span  // of the connect; nil once that is over
 	id    uint64 // in the node's roster; owned by run
 	first atomic.Pointer[first]
 }
@@ -157,6 +157,7 @@ func (v *visit) endSpan(err error) {
 		err = nil
 	}
 	v.span.end(err)
+	v.span = nil
 }
 
 // run is the session. It may rest without a goroutine, so that its end comes by

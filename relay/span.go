@@ -17,9 +17,8 @@ const ConnectSpan = "connect"
 // scope is by which name the node's spans are known to a tracer provider.
 const scope = "github.com/wsnode/wsnode/relay"
 
-// span is a stretch of a connect in a trace. The zero span does nothing and costs
-// nothing: it stands for a connect that is not traced. A span is used by one goroutine
-// at a time.
+// span is a stretch of a connect in a trace. The nil span does nothing and costs nothing:
+// it stands for a connect that is not traced. A span is used by one goroutine at a time.
 type span struct {
 	tracer trace.Tracer
 	ctx    context.Context // of which children are children
@@ -36,9 +35,9 @@ func newTracer(p trace.TracerProvider) trace.Tracer {
 
 // startSpan begins the span of a connect, in the trace that the request's header names if
 // the header is to be believed.
-func (n *Node) startSpan(h http.Header, believed bool) span {
+func (n *Node) startSpan(h http.Header, believed bool) *span {
 	if n.cfg.tracer == nil {
-		return span{}
+		return nil
 	}
 	ctx := n.ctx
 	if believed {
@@ -47,33 +46,33 @@ func (n *Node) startSpan(h http.Header, believed bool) span {
 	return newSpan(ctx, n.cfg.tracer, ConnectSpan, trace.SpanKindServer)
 }
 
-func newSpan(ctx context.Context, tracer trace.Tracer, name string, kind trace.SpanKind) span {
+func newSpan(ctx context.Context, tracer trace.Tracer, name string, kind trace.SpanKind) *span {
 	ctx, s := tracer.Start(ctx, name, trace.WithSpanKind(kind))
 	if !s.IsRecording() {
 		s.End()
-		return span{}
+		return nil
 	}
-	return span{tracer, ctx, s}
+	return &span{tracer, ctx, s}
 }
 
 // child begins a span within this one.
-func (s span) child(name string) span {
-	if s.tracer == nil {
-		return span{}
+func (s *span) child(name string) *span {
+	if s == nil {
+		return nil
 	}
 	return newSpan(s.ctx, s.tracer, name, trace.SpanKindInternal)
 }
 
 // set notes something about the span. Values must hold no secrets.
-func (s span) set(key, value string) {
-	if s.tracer != nil {
+func (s *span) set(key, value string) {
+	if s != nil {
 		s.span.SetAttributes(attribute.String(key, value))
 	}
 }
 
 // end ends the span. err says what went wrong; nil: nothing.
-func (s span) end(err error) {
-	if s.tracer == nil {
+func (s *span) end(err error) {
+	if s == nil {
 		return
 	}
 	if err != nil {

@@ -38,8 +38,8 @@ type Conn struct {
 	transfer atomic.Pointer[transfer] // the message being read, if it has not come whole; set by the reader
 	lastData atomic.Int64             // when a message was sent, by clock and the second
 	messages struct{ in, out atomic.Int64 }
-	queued   atomic.Int64 // bytes that wait for the socket at the handler
-	refusal  refusal
+	queued   atomic.Int64            // bytes that wait for the socket at the handler
+	refusal  atomic.Pointer[refusal] // once set, nothing is taken any more
 	closed   atomic.Pointer[Closed]
 }
 
@@ -105,7 +105,7 @@ func (c *Conn) Attach(cfg *Config, keepalive *Keepalive, handler Handler, guard 
 	c.cfg, c.keepalive, c.handler, c.guard, c.share = cfg, keepalive, handler, guard, share
 	c.since = clock(time.Now())
 	c.lastData.Store(keepalive.now.Load())
-	c.socket.direct(handler.Drained, cfg.WriteTimeout)
+	c.socket.direct(c, cfg.WriteTimeout)
 }
 
 // Run reads until the connection ends, and then calls ended with how, once. It may

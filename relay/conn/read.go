@@ -32,7 +32,7 @@ func (c *Conn) proceed() {
 	}
 	c.closed.CompareAndSwap(nil, &peer)
 	closed := *c.closed.Load()
-	closed.Err = c.refusal.end(c.cfg)
+	closed.Err = c.endRefusal()
 	c.ended(closed)
 }
 
@@ -47,7 +47,7 @@ func (c *Conn) read() error {
 		case err != nil:
 		case c.closed.Load() != nil: // only the peer's close frame is awaited
 			_, err = io.Copy(io.Discard, in)
-		case c.refusal.pending():
+		case c.refusal.Load() != nil:
 			var n int64
 			n, err = io.Copy(io.Discard, in)
 			c.slow(c.guard.Received(int(n)))

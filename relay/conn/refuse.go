@@ -2,7 +2,6 @@ package conn
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -11,28 +10,32 @@ import (
 // that it has; so the connection stops taking anything at once, and is closed some
 // seconds later.
 type refusal struct {
-	set atomic.Bool // nothing is taken any more
-
 	mu    sync.Mutex
 	why   error
 	timer *time.Timer // nil: it is not kept, or was closed
 	ended bool
 }
 
+// over stands for the refusal of connections that ended without one.
+var over = new(refusal)
+
 // maxRefused bounds the connections of a node that are kept so; more are closed at once.
 const maxRefused = 4096
 
-func (r *refusal) pending() bool { return r.set.Load() }
-
-// end is called when the connection has ended, by whomever, and returns why it was to.
-func (r *refusal) end(c *Config) error {
+// endRefusal is called when the connection has ended, by whomever, and returns why it was
+// to.
+func (c *Conn) endRefusal() error {
+	if c.refusal.CompareAndSwap(nil, over) {
+		return nil
+	}
+	r := c.refusal.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
 	if r.timer != nil {
 		r.timer.Stop()
 		r.timer = nil
-		c.refused.Add(-1)
+		c.cfg.refused.Add(-1)
 	}
 	return r.why
 }
@@ -40,13 +43,12 @@ func (r *refusal) end(c *Config) error {
 // Reject ends the connection for what its peer has sent: after a while, unless the peer
 // stays away by itself. It does not block.
 func (c *Conn) Reject(code int, reason string, why error, staysAway bool) {
-	r := &c.refusal
+	r := &refusal{why: why}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || !r.set.CompareAndSwap(false, true) {
+	if !c.refusal.CompareAndSwap(nil, r) {
 		return
 	}
-	r.why = why
 	if staysAway || c.cfg.RefuseAfter < 0 {
 		c.Close(code, reason)
 		return

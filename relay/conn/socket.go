@@ -43,7 +43,7 @@ type socket struct {
 	closed   bool
 	parking  *parking // where its session is parked, or was
 	ticket   uint64
-	drained  func() (more bool)
+	owner    *Conn // whose handler is told when the socket has taken everything; nil: nobody's
 	timeout  time.Duration
 
 	attempt func(fd uintptr) bool // made once: a closure per write would allocate
@@ -90,13 +90,13 @@ func (c *socket) Close() error {
 	return err
 }
 
-// direct switches Write to never blocking. drained is called by the draining
+// direct switches Write to never blocking. The owner's handler is called by the draining
 // goroutine each time the socket has taken everything, to hand over more; false
 // ends it. A write that makes no progress for timeout ends the connection.
-func (c *socket) direct(drained func() bool, timeout time.Duration) {
+func (c *socket) direct(owner *Conn, timeout time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.nonblock, c.drained, c.timeout = true, drained, timeout
+	c.nonblock, c.owner, c.timeout = true, owner, timeout
 }
 
 // Write hands p over. In direct mode it copies what the socket does not take at
@@ -120,7 +120,7 @@ func (c *socket) Write(p []byte) (int, error) {
 }
 
 // writeShared is Write for bytes that nobody will change: they are not copied.
-// It reports whether the socket is behind, in which case drained will be called.
+// It reports whether the socket is behind, in which case Handler.Drained will be called.
 func (c *socket) writeShared(p []byte) (behind bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *socket) finish() {
 	c.closing = true
 }
 
-// behind reports whether bytes wait for the socket, in which case drained will
+// behind reports whether bytes wait for the socket, in which case Handler.Drained will
 // be called.
 func (c *socket) behind() bool {
 	c.mu.Lock()
@@ -224,7 +224,7 @@ func (c *socket) drain() {
 			continue
 		}
 		// The queue is asked outside the lock, since it writes to this Conn.
-		if err == nil && c.drained != nil && c.drained() {
+		if err == nil && c.owner != nil && c.owner.handler.Drained() {
 			continue
 		}
 		c.mu.Lock()
@@ -241,7 +241,7 @@ func (c *socket) drain() {
 	}
 }
 
-// startDrain has drained called when the socket has taken everything, though nothing may
+// startDrain has Handler.Drained called when the socket has taken everything, though nothing may
 // be waiting for it.
 func (c *socket) startDrain() {
 	c.mu.Lock()

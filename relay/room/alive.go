@@ -36,8 +36,8 @@ func (r *Room) contest(client uint64, now time.Time) {
 		return
 	}
 	for _, s := range r.seats {
-		if s.aware.Owner == owner && s.contestedAt.IsZero() {
-			s.contestedAt = now
+		if s.aware.Owner == owner && s.contestedAt == nil {
+			s.contestedAt = &now
 			r.contested = true
 			s.member.Ping()
 		}
@@ -52,19 +52,20 @@ func (r *Room) settleContests(now time.Time) {
 	}
 	r.contested = false
 	for _, s := range r.seats {
-		waited := now.Sub(s.contestedAt)
-		switch {
-		case s.contestedAt.IsZero():
-		case waited < contestFor:
-			r.contested = true
-		default:
-			s.contestedAt = time.Time{}
-			if s.member.Silent() < waited {
-				continue
-			}
-			removed := r.aware.RemoveSession(s.aware.Owner, now)
-			r.spreadAwareness(removed, nil)
-			r.publishAwareness(removed)
+		if s.contestedAt == nil {
+			continue
 		}
+		waited := now.Sub(*s.contestedAt)
+		if waited < contestFor {
+			r.contested = true
+			continue
+		}
+		s.contestedAt = nil
+		if s.member.Silent() < waited {
+			continue
+		}
+		removed := r.aware.RemoveSession(s.aware.Owner, now)
+		r.spreadAwareness(removed, nil)
+		r.publishAwareness(removed)
 	}
 }

@@ -81,8 +81,8 @@ func (s *Seat) Acknowledge() {
 	if s.index < 0 {
 		return
 	}
-	if len(s.held.updates) > 0 {
-		s.heldAcks++
+	if s.held != nil {
+		s.held.acks++
 		return
 	}
 	s.acknowledge(1)
@@ -155,9 +155,9 @@ func (s *Seat) answer(a ask) {
 	case a.owed > 0:
 		s.asks--
 		s.owed += a.owed
-		s.sendAnswers()
-	case s.frozen:
-		s.answers = append(s.answers, a.payload)
+		s.sendAnswers(nil)
+	case s.behind != nil:
+		s.behind.answers = append(s.behind.answers, a.payload)
 	default:
 		s.asks--
 		s.sendNew(wire.SyncStatus, a.payload)
@@ -170,17 +170,19 @@ func (r *Room) tell(a ask) {
 	r.rooms.cfg.Answered(time.Duration(clock() - a.at))
 }
 
-// sendAnswers sends what waited for a member that was behind.
-func (s *Seat) sendAnswers() {
-	for s.owed > 0 && !s.frozen {
+// sendAnswers sends what waited for a member that was behind: acknowledgements, and
+// answers to questions.
+func (s *Seat) sendAnswers(answers [][]byte) {
+	for s.owed > 0 && s.behind == nil {
 		s.owed--
 		s.sendNew(wire.SyncStatus, nil)
 	}
-	for len(s.answers) > 0 && !s.frozen {
-		payload := s.answers[0]
-		s.answers = s.answers[1:]
+	for ; len(answers) > 0 && s.behind == nil; answers = answers[1:] {
 		s.asks--
-		s.sendNew(wire.SyncStatus, payload)
+		s.sendNew(wire.SyncStatus, answers[0])
+	}
+	if len(answers) > 0 {
+		s.behind.answers = answers
 	}
 }
 

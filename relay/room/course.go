@@ -41,54 +41,62 @@ func (c *course) kill() {
 // catchUp begins to send the member what it lacks, in pieces. c is the course that begins
 // there, if there is one.
 func (s *Seat) catchUp(from ystore.Progress, c *course) {
-	s.frozen, s.progress, s.course, s.at = true, from, c, 0
+	if s.behind == nil {
+		s.behind = new(behind)
+	}
+	s.behind.begin(from, c)
 	s.member.Await()
+}
+
+func (b *behind) begin(from ystore.Progress, c *course) {
+	b.progress, b.course, b.at, b.since = from, c, 0, 0
 }
 
 // nextPiece returns the next piece; ok is false when the rest is one message.
 func (s *Seat) nextPiece() (m *wire.Message, ok bool) {
-	c := s.course
-	if c != nil && !c.dead && s.at < len(c.parts) {
-		s.at++
-		return c.parts[s.at-1].message, true
+	b := s.behind
+	c := b.course
+	if c != nil && !c.dead && b.at < len(c.parts) {
+		b.at++
+		return c.parts[b.at-1].message, true
 	}
-	from := s.progressNow()
+	from := b.progressNow()
 	piece, ok := s.room.store.Next(from)
 	if !ok {
 		return nil, false
 	}
 	m = wire.NewMessage(wire.Update, piece.Update)
 	piece.Update = nil
-	s.progress = from.Past(piece)
+	b.progress = from.Past(piece)
 	if c != nil && !c.dead {
 		c.parts = append(c.parts, stage{m, piece})
-		s.at++
-		s.since = s.at
+		b.at++
+		b.since = b.at
 	}
 	return m, true
 }
 
 // progressNow is how far the pieces that were sent have brought the member. One that
 // left its course, because it is dead, does not come back to it.
-func (s *Seat) progressNow() ystore.Progress {
-	if c := s.course; c != nil {
-		for ; s.since < s.at; s.since++ {
-			s.progress = s.progress.Past(c.parts[s.since].piece)
+func (b *behind) progressNow() ystore.Progress {
+	if c := b.course; c != nil {
+		for ; b.since < b.at; b.since++ {
+			b.progress = b.progress.Past(c.parts[b.since].piece)
 		}
 		if c.dead {
-			s.course = nil
+			b.course = nil
 		}
 	}
-	return s.progress
+	return b.progress
 }
 
 // restMessage is the last message of a difference.
 func (s *Seat) restMessage() *wire.Message {
-	store, from := s.room.store, s.progressNow()
-	if s.questions == 0 {
+	store, from := s.room.store, s.behind.progressNow()
+	if s.behind.questions == 0 {
 		return around(wire.Update, store.Rest(from, wire.Headroom))
 	}
-	c := s.course
+	c := s.behind.course
 	if c == nil && from.None() && store.Stats().Bytes <= ystore.MaxMessage {
 		return s.room.whole() // as others may have it already
 	}
@@ -115,7 +123,7 @@ func (r *Room) spreadLarge(before ystore.Progress, author *Seat) {
 	r.live.kill()
 	r.live, r.liveAt = new(course), time.Now()
 	for _, s := range r.seats {
-		if s != author && !s.frozen {
+		if s != author && s.behind == nil {
 			s.catchUp(before, r.live)
 		}
 	}

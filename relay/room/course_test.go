@@ -20,7 +20,7 @@ func slowly(t *testing.T, r *Room) (m *member, s *Seat, thaw func() (more bool))
 		s.Thaw()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return s.frozen
+		return s.behind != nil
 	}
 }
 

@@ -23,11 +23,12 @@ const (
 	step1Gap  = time.Second // between two SyncStep1 for one session
 )
 
-// held is what waits of one source. The zero value holds nothing.
+// held is what waits of one source.
 type held struct {
 	updates [][]byte
 	size    int
 	since   time.Time
+	acks    int32 // acknowledgements that wait for it
 }
 
 func (h *held) add(update []byte) {
@@ -42,7 +43,7 @@ func (h *held) due(now time.Time) bool { return len(h.updates) > 0 && now.Sub(h.
 
 // take applies an update of the member, or holds it. Callers hold mu.
 func (s *Seat) take(update []byte) (fresh bool, err error) {
-	if len(s.held.updates) > 0 { // in the order in which they came
+	if s.held != nil { // in the order in which they came
 		if _, err := s.room.store.Growth(update); err != nil {
 			return false, err
 		}
@@ -52,7 +53,7 @@ func (s *Seat) take(update []byte) (fresh bool, err error) {
 	if !errors.Is(err, ystore.ErrGap) {
 		return fresh, err
 	}
-	if !s.awaited && !s.sendStep1(time.Now()) {
+	if !s.awaited && !s.sendStep1() {
 		s.step1Due, s.room.step1s = true, true
 		return s.apply(update, ystore.Terms{Limited: true})
 	}
@@ -63,7 +64,8 @@ func (s *Seat) take(update []byte) (fresh bool, err error) {
 }
 
 func (s *Seat) hold(update []byte) (fresh bool, err error) {
-	if len(s.held.updates) == 0 {
+	if s.held == nil {
+		s.held = new(held)
 		s.room.holding++
 	}
 	s.held.add(update)
@@ -74,8 +76,9 @@ func (s *Seat) hold(update []byte) (fresh bool, err error) {
 }
 
 // sendStep1 asks the member for what the room lacks, unless it was asked a moment ago.
-func (s *Seat) sendStep1(now time.Time) bool {
-	if now.Sub(s.step1At) < step1Gap {
+func (s *Seat) sendStep1() bool {
+	now := clock()
+	if now-s.step1At < int64(step1Gap) {
 		return false
 	}
 	s.awaited, s.step1Due, s.step1At = true, false, now
@@ -85,20 +88,19 @@ func (s *Seat) sendStep1(now time.Time) bool {
 
 // release applies what is held of the member. It returns the first error.
 func (s *Seat) release() (err error) {
-	updates := s.held.updates
-	if len(updates) == 0 {
+	was := s.held
+	if was == nil {
 		return nil
 	}
-	s.held = held{}
+	s.held = nil
 	s.room.holding--
-	for _, u := range updates {
+	for _, u := range was.updates {
 		if _, e := s.apply(u, ystore.Terms{Limited: true}); err == nil {
 			err = e
 		}
 	}
-	if owed := s.heldAcks; owed > 0 && err == nil {
-		s.heldAcks = 0
-		s.acknowledge(owed)
+	if was.acks > 0 && err == nil {
+		s.acknowledge(was.acks)
 	}
 	return err
 }
@@ -182,7 +184,7 @@ func (r *Room) releaseDue(now time.Time) {
 	if r.step1s {
 		r.step1s = false
 		for _, s := range r.seats {
-			if s.step1Due && !s.sendStep1(now) {
+			if s.step1Due && !s.sendStep1() {
 				r.step1s = true
 			}
 		}
@@ -196,7 +198,7 @@ func (r *Room) releaseDue(now time.Time) {
 		}
 	}
 	for _, s := range r.seats {
-		if !s.held.due(now) {
+		if s.held == nil || !s.held.due(now) {
 			continue
 		}
 		s.awaited = false

@@ -43,27 +43,28 @@ type Seat struct {
 	stateless bool // the app wants stateless messages; static after Join
 
 	// Guarded by room.mu.
-	index     int // in room.seats; -1 once left
-	aware     awareness.Session
-	frozen    bool
-	progress  ystore.Progress // while frozen: what the member's queue leads up to
-	course    *course         // while it catches up: the pieces that others share, or nil
+	index       int // in room.seats; -1 once left
+	aware       awareness.Session
+	contestedAt *time.Time // when another user claimed a client of this session's; nil: nobody does
+	behind      *behind    // nil: the member is sent everything at once
+	held        *held      // of the member's updates; nil: nothing is
+	step1At     int64      // when the last SyncStep1 but the first was sent, by clock
+	asks        int32      // questions whether all is saved, unless their answers were sent
+	owed        int32      // acknowledgements that wait for a member that is behind
+	counts      bool       // questions stand for acknowledgements; see Counts
+	stored      bool       // answers wait for the store, too; see stored.go
+	awaited     bool       // a SyncStep1 was sent, and the answer has not come
+	step1Due    bool       // another is to be sent
+}
+
+// behind is what a member is owed whose socket does not keep up, or that gets a difference
+// in pieces: nothing is sent to it until its queue is empty. Idle members have none.
+type behind struct {
+	progress  ystore.Progress // what the member's queue leads up to
+	course    *course         // the pieces that others share, or nil
 	at, since int             // pieces of the course that were sent, and that progress knows of
-	questions int             // SyncStep1 that came while frozen, or wait for the end of the course
-	counts    bool            // questions stand for acknowledgements; see Counts
-	stored    bool            // answers wait for the store, too; see stored.go
-	asks      int32           // questions whether all is saved, unless their answers were sent
-	owed      int32           // acknowledgements that wait for a member that is behind
-	answers   [][]byte        // to questions, which wait for a member that is behind
-
-	// Of the member's updates; see held.
-	held     held
-	heldAcks int32 // acknowledgements that wait for what is held
-	awaited  bool  // a SyncStep1 was sent, and the answer has not come
-	step1Due bool  // another is to be sent
-	step1At  time.Time
-
-	contestedAt time.Time // when another user claimed a client of this session's; zero: nobody does
+	questions int             // SyncStep1 that came meanwhile, or wait for the end of the course
+	answers   [][]byte        // to questions whether all is saved
 }
 
 // Join admits a member. It is sent the room's SyncStep1, so that edits made offline are
@@ -99,9 +100,12 @@ func (s *Seat) Greet() {
 	if s.index < 0 {
 		return
 	}
-	s.owed, s.heldAcks = 0, 0
+	s.owed = 0
+	if s.held != nil {
+		s.held.acks = 0
+	}
 	s.forgetAsks(func(a ask) bool { return a.owed > 0 })
-	s.awaited, s.step1Due, s.step1At = true, false, time.Now()
+	s.awaited, s.step1Due, s.step1At = true, false, clock()
 	s.sendNew(wire.Step1, r.store.StateVector())
 }
 
@@ -169,11 +173,11 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		return 0, err
 	}
 	switch {
-	case s.frozen:
+	case s.behind != nil:
 		// The first may ask for more than what the queue leads up to; the others are older
 		// than its answer.
-		if s.questions++; s.questions == 1 {
-			s.progress, s.course, s.at, s.since = p, nil, 0, 0
+		if s.behind.questions++; s.behind.questions == 1 {
+			s.behind.begin(p, nil)
 		}
 		return 0, nil
 	case p.None() && r.store.Stats().Bytes <= ystore.MaxMessage:
@@ -184,14 +188,14 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		if r.start == nil {
 			r.start = new(course)
 		}
-		s.questions = 1
 		s.catchUp(p, r.start)
+		s.behind.questions = 1
 		return r.store.Stats().Bytes, nil
 	}
 	stats := r.store.Stats()
 	if stats.Bytes > ystore.MaxMessage && r.store.Lacks(p, ystore.MaxMessage) >= ystore.MaxMessage {
-		s.questions = 1
 		s.catchUp(p, nil)
+		s.behind.questions = 1
 		return r.store.Lacks(p, math.MaxInt), nil
 	}
 	answer := &r.message
@@ -321,7 +325,7 @@ func (s *Seat) Thaw() {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !s.frozen || s.index < 0 {
+	if s.behind == nil || s.index < 0 {
 		return
 	}
 	r.writeGathered() // the difference holds it
@@ -330,18 +334,17 @@ func (s *Seat) Thaw() {
 		s.member.Await()
 		return
 	}
-	rest, questions := s.restMessage(), s.questions
-	s.frozen, s.questions = false, 0
-	s.progress, s.course, s.at, s.since = ystore.Progress{}, nil, 0, 0
+	rest, was := s.restMessage(), s.behind
+	s.behind = nil
 	s.send(rest)
-	for ; questions > 1; questions-- { // each has its answer
-		if s.frozen {
-			s.questions = questions - 1
+	for questions := was.questions; questions > 1; questions-- { // each has its answer
+		if s.behind != nil {
+			s.behind.questions, s.behind.answers = questions-1, was.answers
 			return
 		}
 		s.sendNew(wire.Step2, nothing)
 	}
-	s.sendAnswers()
+	s.sendAnswers(was.answers)
 }
 
 // nothing is an update without content.
@@ -349,7 +352,7 @@ var nothing = []byte{0, 0}
 
 // sendNew sends the member a message of its own.
 func (s *Seat) sendNew(kind wire.Kind, payload []byte) {
-	if s.frozen {
+	if s.behind != nil {
 		return
 	}
 	m := &s.room.message
@@ -359,11 +362,11 @@ func (s *Seat) sendNew(kind wire.Kind, payload []byte) {
 }
 
 func (s *Seat) send(m *wire.Message) {
-	if s.frozen {
+	if s.behind != nil {
 		return
 	}
 	if !s.member.Send(m) {
-		s.frozen, s.progress = true, s.room.store.Progress()
+		s.behind = &behind{progress: s.room.store.Progress()}
 		s.room.rooms.Counters.Frozen.Add(1)
 	}
 }

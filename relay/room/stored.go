@@ -64,13 +64,15 @@ func (r *Room) Reached(ctx context.Context) error {
 	if r.closed || r.at.updates != subject || r.log.water.life != now.life || found.Last == 0 {
 		return nil // another history, or a lost one, says nothing of this one's numbers
 	}
+	now.seq = found.Changed
 	switch before := r.noted; {
 	case found.Clean():
 		r.hasStored(now.number)
-	case before.life == now.life && before.seq <= found.Stored:
+	case before.life == now.life && before.seq > found.Stored:
+		return nil // the note stays until the store has it: later ones would always be ahead of it
+	case before.life == now.life:
 		r.hasStored(before.number)
 	}
-	now.seq = found.Changed
 	r.noted = now
 	return nil
 }

@@ -82,10 +82,10 @@ type Session struct {
 	dropped bool // an update was, since the session is read-only
 
 	mu      sync.Mutex
-	seat    Seat // set once by Sit, before the reader begins
 	behind  bool // the socket does not keep up: everything is queued
 	gone    bool // nothing more is sent
 	full    bool // the queue overflowed, or the room has more: it sends a difference later
+	seat    Seat // set once by Sit, before the reader begins
 	queue   []wire.Frame
 	queued  int               // bytes in it
 	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
