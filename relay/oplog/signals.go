@@ -35,6 +35,7 @@ type Digest struct {
 	Pod         string // where the room's pod takes messages
 	Counter     uint64 // of the room's latest log message
 	Deletions   uint64
+	Pending     uint64 // of structs behind gaps; 0: none, or of a version that does not say
 	StateVector []byte
 }
 
@@ -43,13 +44,27 @@ func AppendDigest(dst []byte, d Digest) []byte {
 	dst = appendString(dst, d.Pod)
 	dst = binary.AppendUvarint(dst, d.Counter)
 	dst = binary.LittleEndian.AppendUint64(dst, d.Deletions)
-	return append(dst, d.StateVector...)
+	dst = append(dst, d.StateVector...)
+	if d.Pending != 0 { // versions before read no further than the state vector
+		dst = binary.LittleEndian.AppendUint64(dst, d.Pending)
+	}
+	return dst
 }
 
-// ReadDigest takes a digest, which is all the rest. Its state vector aliases it.
+// ReadDigest takes a digest, which is all the rest. Its state vector aliases it; whether it
+// makes sense is for who reads that.
 func ReadDigest(r *Reader) Digest {
 	d := Digest{Pod: r.String(), Counter: r.Uvarint(), Deletions: r.Uint64()}
 	d.StateVector = r.Rest
+	behind := Reader{Rest: r.Rest}
+	for n := behind.Uvarint(); n > 0 && behind.Err == nil; n-- {
+		behind.Uvarint()
+		behind.Uvarint()
+	}
+	if behind.Err == nil && len(behind.Rest) == 8 {
+		d.StateVector = r.Rest[:len(r.Rest)-8]
+		d.Pending = behind.Uint64()
+	}
 	return d
 }
 

@@ -178,16 +178,16 @@ func (r *Room) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 		r.rooms.refuse(err)
 		return
 	}
-	deletions := d.Deletions != r.store.DeleteDigest()
+	hidden := d.Deletions != r.store.DeleteDigest() || d.Pending != 0 && d.Pending != r.store.PendingDigest()
 	var missing bool
 	if k == oplog.Beacon && !isNew {
-		missing = r.missedSince(p) || same && deletions
+		missing = r.missedSince(p) || same && hidden
 		p.ahead = nil
 		if lacks {
 			p.ahead = bytes.Clone(d.StateVector)
 		}
 	} else {
-		missing = lacks || deletions
+		missing = lacks || hidden
 	}
 	var answer []byte
 	var states []awareness.Entry

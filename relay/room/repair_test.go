@@ -117,6 +117,26 @@ func TestRoomsThatLostEachOtherFindEachOtherAgain(t *testing.T) {
 	eventually(t, "the far room has what was typed meanwhile", p.equal)
 }
 
+// What waits behind a gap is in no state vector, and nothing is typed after it.
+func TestAnEditBehindAGapThatWasLostIsRepaired(t *testing.T) {
+	p := newApart(t)
+	p.drops(func(subject string) bool { return strings.HasPrefix(subject, "wsn.u.") })
+	ahead := writer{client: 7}
+	ahead.insert("a") // which nobody gets
+	p.send(t, ahead.insert("b"))
+	if got := p.near.Brief().Store.Pending; got == 0 {
+		t.Fatal("nothing waits behind a gap")
+	}
+	p.drops(nil)
+	far := p.far.all()[0]
+	eventually(t, "the far room has what waits", func() bool { return far.Brief().Store.Pending == p.near.Brief().Store.Pending })
+	far.mu.Lock()
+	defer far.mu.Unlock()
+	if mine, theirs := far.store.PendingDigest(), p.near.digest().Pending; mine != theirs {
+		t.Errorf("rooms that know the same say %x and %x, and would ask for ever", mine, theirs)
+	}
+}
+
 // Nothing is typed after the way between them is mended: only a call can cross it.
 func TestRoomsThatNeverMetFindEachOther(t *testing.T) {
 	url := natstest.Server(t).URL

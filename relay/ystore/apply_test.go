@@ -129,7 +129,7 @@ func TestEveryOrderOfUpdatesGivesTheSameDocument(t *testing.T) {
 					t.Fatal(err)
 				}
 				must(t, s, back)
-				if !bytes.Equal(o.StateVector(), s.StateVector()) || o.DeleteDigest() != s.DeleteDigest() {
+				if !bytes.Equal(o.StateVector(), s.StateVector()) || o.DeleteDigest() != s.DeleteDigest() || o.PendingDigest() != s.PendingDigest() {
 					t.Fatal("peer differs after the exchange")
 				}
 			}
@@ -156,6 +156,9 @@ func same(t *testing.T, what string, a, b *Store) {
 	}
 	if a.DeleteDigest() != b.DeleteDigest() {
 		t.Fatalf("%s: other deletions", what)
+	}
+	if a.PendingDigest() != b.PendingDigest() {
+		t.Fatalf("%s: others wait behind gaps", what)
 	}
 	a.Encode()
 	b.Encode()
@@ -209,4 +212,27 @@ func live(s *Store) string {
 		b = b[n:]
 	}
 	return out.String()
+}
+
+// Whatever waits behind a gap, in whatever pieces it came.
+func TestThePendingDigestTellsWhatWaitsBehindGaps(t *testing.T) {
+	typed := func(client, clock byte, text string) []byte { // behind what the client typed before
+		return append(append([]byte{1, 1, client, clock, 0x84, client, clock - 1, byte(len(text))}, text...), 0)
+	}
+	whole, pieces, none, other := New(Limits{}), New(Limits{}), New(Limits{}), New(Limits{})
+	must(t, whole, typed(1, 5, "abcd"))
+	must(t, whole, typed(2, 9, "x"))
+	for _, u := range [][]byte{typed(2, 9, "x"), typed(1, 8, "d"), typed(1, 5, "ab"), typed(1, 6, "bc")} {
+		must(t, pieces, u)
+	}
+	must(t, other, typed(1, 5, "abc"))
+	must(t, other, typed(2, 9, "x"))
+	if d := whole.PendingDigest(); d == 0 || d != pieces.PendingDigest() || d == other.PendingDigest() || none.PendingDigest() != 0 {
+		t.Errorf("%x, in pieces %x, of others %x, of none %x", d, pieces.PendingDigest(), other.PendingDigest(), none.PendingDigest())
+	}
+	fill := []byte{1, 1, 1, 0, 4, 1, 1, 't', 5, '0', '1', '2', '3', '4', 0}
+	must(t, whole, fill)
+	if d := whole.PendingDigest(); d == 0 || d == pieces.PendingDigest() {
+		t.Errorf("after one gap was filled: %x", d)
+	}
 }
