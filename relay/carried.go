@@ -132,12 +132,13 @@ func (n *Node) take(ctx context.Context, v *visit, err error, on seating) (mux.S
 	n.done.Add(1)
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
-	n.gate.shares.enter(v.grant.AppID())
+	share := n.gate.shares.enter(v.grant.AppID())
 	if on.alone {
 		v.session = session.New(on.conn, &n.cfg.Sessions, v.guard, v.readOnly)
 	} else {
 		v.session = session.NewShared(on.conn, &n.cfg.Sessions, v.guard, v.readOnly, on.channel)
 	}
+	v.session.Charge(share)
 	on.granted(v.readOnly)
 	if err := v.join(); err != nil {
 		v.giveBack()

@@ -167,7 +167,9 @@ func (v *visit) run(c *conn.Conn) {
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
 	v.session = session.New(c, &n.cfg.Sessions, v.guard, v.readOnly)
-	c.Attach(&n.cfg.Conns, n.keepalive, (*alone)(v), v.guard, n.gate.shares.enter(v.grant.AppID()))
+	share := n.gate.shares.enter(v.grant.AppID())
+	v.session.Charge(share)
+	c.Attach(&n.cfg.Conns, n.keepalive, (*alone)(v), v.guard, share)
 	if err := v.join(); err != nil {
 		c.Refuse(closecode.TryAgain, closecode.ReasonTryAgain)
 		v.giveBack()
@@ -204,6 +206,7 @@ func (v *visit) end(closed conn.Closed) {
 	v.node.traffic.leave(v.node, v)
 	v.seat.Leave()
 	v.ended(closed)
+	v.session.Detach() // what waited is counted no more
 	v.giveBack()
 }
 

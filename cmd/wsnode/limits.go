@@ -56,7 +56,7 @@ func (f *limitFlags) register(fl *pflag.FlagSet) {
 	fl.IntVar(&f.maxMessageBytes, "max-message-bytes", 16<<20, "largest update that a client may send")
 	fl.IntVar(&f.maxDocumentBytes, "max-document-bytes", 256<<20, "largest document, and largest SyncStep2 that a client may send")
 	fl.IntVar(&f.maxAppBytes, "max-app-bytes", 0, "memory of all documents of one app that are open on this node, in bytes, whatever its tokens say: client ids and structs count for what they take; 0: any amount")
-	fl.IntVar(&f.maxIncomingBytes, "max-incoming-bytes", 1<<30, "unfinished large messages of all clients of this node together, of which one app may have a quarter; at least twice --max-document-bytes; 0: any number")
+	fl.IntVar(&f.maxIncomingBytes, "max-incoming-bytes", 1<<30, "unfinished large messages of all clients of this node together, of which one app may have a quarter, and as much of answers that they do not read; at least twice --max-document-bytes; 0: any number")
 	fl.IntVar(&f.store.MaxClients, "max-document-clients", 1<<17, "Yjs client ids in one document; 0: any number")
 	fl.IntVar(&f.store.MaxDeleteRanges, "max-update-delete-ranges", 1<<19, "new delete ranges in one update; 0: any number")
 	fl.IntVar(&f.store.MaxPendingStructs, "max-pending-structs", 1<<19, "structs of one document that wait for others; 0: any number")

@@ -46,13 +46,14 @@ type Conn struct {
 // Config holds what is the same for all connections of a node. Zero values mean the
 // defaults written beside them.
 type Config struct {
-	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all connections together, of which an app gets a share; negative: any number
+	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all connections together, of which an app gets a share, and as much of answers that wait for their peers; negative: any number
 	LargestMessage   int           // 256 MiB: the share of an app holds one of these
 	Unmeasured       int           // 64 KiB: a message up to this is never too large; of others Handler.Limit says
 	WriteTimeout     time.Duration // 30 s without any progress ends the connection
 	RefuseAfter      time.Duration // 3 s: how long a client that would come back with the same is kept first; negative: not at all
 
 	incoming *atomic.Int64 // bytes that unfinished large messages take
+	answers  *atomic.Int64 // bytes that were made for one peer and wait for its socket
 	refused  *atomic.Int64 // connections that are kept before they are closed
 }
 
@@ -73,7 +74,7 @@ func (c *Config) SetDefaults() {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = 30 * time.Second
 	}
-	c.incoming, c.refused = new(atomic.Int64), new(atomic.Int64)
+	c.incoming, c.answers, c.refused = new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)
 }
 
 // Handler is what a connection is for.

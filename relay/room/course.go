@@ -66,6 +66,7 @@ func (s *Seat) nextPiece() (m *wire.Message, ok bool) {
 		return nil, false
 	}
 	m = wire.NewMessage(wire.Update, piece.Update)
+	m.Own = c == nil
 	piece.Update = nil
 	b.progress = from.Past(piece)
 	if c != nil && !c.dead {
@@ -94,19 +95,26 @@ func (b *behind) progressNow() ystore.Progress {
 func (s *Seat) restMessage() *wire.Message {
 	store, from := s.room.store, s.behind.progressNow()
 	if s.behind.questions == 0 {
-		return around(wire.Update, store.Rest(from, wire.Headroom))
+		return own(wire.Update, store.Rest(from, wire.Headroom))
 	}
 	c := s.behind.course
 	if c == nil && from.None() && store.Stats().Bytes <= ystore.MaxMessage {
 		return s.room.whole() // as others may have it already
 	}
 	if c == nil || c != s.room.start {
-		return around(wire.Step2, store.Rest(from, wire.Headroom))
+		return own(wire.Step2, store.Rest(from, wire.Headroom))
 	}
 	if c.rest == nil {
 		c.rest = around(wire.Step2, store.Rest(from, wire.Headroom))
 	}
 	return c.rest
+}
+
+// own is around for a message to one member.
+func own(kind wire.Kind, buf []byte) *wire.Message {
+	m := around(kind, buf)
+	m.Own = true
+	return m
 }
 
 // around makes a message of a payload behind a wire.Headroom, in place.

@@ -200,6 +200,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	}
 	answer := &r.message
 	answer.SetAround(wire.Step2, r.store.Rest(p, wire.Headroom))
+	answer.Own = true
 	answered = len(answer.Payload())
 	s.send(answer)
 	*answer = wire.Message{}

@@ -2,18 +2,25 @@ package session
 
 import (
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // Send writes a message, or queues it while the socket is behind. false: the queue
 // is full with this message; nothing more may be sent until the session calls
-// Seat.Thaw. It never blocks.
+// Seat.Thaw. It never blocks. Who does not read what it alone asked for, when its app has
+// too much of that waiting, is told to come again.
 func (s *Session) Send(m *wire.Message) bool {
 	if s.via == nil && m.Kind() == wire.Stateless {
 		return true // y-websocket has no such message
 	}
-	return s.send(m.In(s.encoding()))
+	f := m.In(s.encoding())
+	ok := s.send(f)
+	if m.Own && !s.owe(len(f.Bytes())) {
+		s.Close(closecode.TryAgain, closecode.ReasonTryAgain)
+	}
+	return ok
 }
 
 // encoding is that of the session's wire; nil is y-websocket's.
@@ -93,6 +100,7 @@ func (s *Session) KeepAlive() { s.send(wire.KeepAlive) }
 // newest awareness, then the difference if the queue had overflowed.
 func (s *Session) Drained() (more bool) {
 	s.mu.Lock()
+	s.settleOwed(false)
 	switch {
 	case len(s.queue) > 0:
 		frames := s.merge(s.queue)
@@ -121,6 +129,7 @@ func (s *Session) Drained() (more bool) {
 		s.seat.Thaw() // comes back by Send, which still queues
 	default:
 		s.behind = false
+		s.settleOwed(true)
 		s.mu.Unlock()
 		return false
 	}

@@ -77,6 +77,7 @@ type Session struct {
 	guard    Guard
 	via      *Channel // nil: the connection is its own, and the wire y-websocket's
 	readOnly bool
+	share    *conn.Share // of the app; nil: none
 
 	// Owned by the reader.
 	dropped bool // an update was, since the session is read-only
@@ -87,7 +88,8 @@ type Session struct {
 	full    bool // the queue overflowed, or the room has more: it sends a difference later
 	seat    Seat // set once by Sit, before the reader begins
 	queue   []wire.Frame
-	queued  int               // bytes in it
+	queued  int // bytes in it
+	owed    owed
 	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
 }
 
@@ -96,6 +98,10 @@ type Session struct {
 func New(c *conn.Conn, cfg *Config, guard Guard, readOnly bool) *Session {
 	return &Session{cfg: cfg, conn: c, guard: guard, readOnly: readOnly}
 }
+
+// Charge has what waits for the client alone counted for its app as well. It is called
+// before Sit.
+func (s *Session) Charge(share *conn.Share) { s.share = share }
 
 // Sit tells the session its seat, by which it may have been sent something already.
 func (s *Session) Sit(seat Seat) {

@@ -126,6 +126,7 @@ type setup struct {
 	guard    Guard
 	readOnly bool
 	unseated bool // its seat comes later
+	share    *conn.Share
 	tls      bool
 }
 
@@ -150,6 +151,7 @@ func serve(t testing.TB, c setup) *served {
 		}
 		session := New(accepted, &c.cfg, c.guard, c.readOnly)
 		accepted.Attach(&c.conns, conn.NewKeepalive(t.Context()), session, c.guard, nil)
+		session.Charge(c.share)
 		if !c.unseated {
 			session.Sit(s.seat)
 		}

@@ -74,6 +74,10 @@ type Encoding interface {
 // that they speak, when the first of them asks. It is used by one goroutine at a time; a
 // member that it is handed to keeps frames of it, never the message.
 type Message struct {
+	// Own says that the message was made for one member, so that its bytes are in memory
+	// for nobody else.
+	Own bool
+
 	frame Frame // of y-websocket, which holds the payload
 
 	// What the first who asked for another encoding that is shared was given.
