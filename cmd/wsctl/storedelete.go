@@ -101,7 +101,7 @@ var removedColumns = []column[removedRow]{
 type doomed struct {
 	node     storeNode
 	document control.Document
-	deleted  bool // it is; what is left are its versions
+	deleted  bool // it is; what may be left are nodes that have not closed it yet, and versions
 }
 
 // doomedOf lists what the stores have of a tenant, and what is live of it.
@@ -146,7 +146,7 @@ func (c *cli) deleteTenant(ctx context.Context, fl *fleet, f *deleteFlags) error
 	if f.app != "" {
 		of += "/" + f.app
 	}
-	if there == 0 && (!f.erase || len(all) == 0) {
+	if len(all) == 0 {
 		c.done("nothing is stored of %s", of)
 		return nil
 	}
@@ -201,9 +201,6 @@ func (c *cli) removeAll(ctx context.Context, all []doomed, erase bool) <-chan re
 		places := make(chan struct{}, deletedAtOnce)
 		var tasks sync.WaitGroup
 		for i, d := range all {
-			if d.deleted && !erase {
-				continue
-			}
 			places <- struct{}{}
 			if ctx.Err() != nil {
 				break
@@ -222,15 +219,14 @@ func (c *cli) removeAll(ctx context.Context, all []doomed, erase bool) <-chan re
 // removeOne deletes one document.
 func removeOne(ctx context.Context, d doomed, erase bool) removedRow {
 	r := removedRow{Document: d.document.String(), Outcome: "unchanged"}
-	if !d.deleted {
-		result, err := d.node.StoreDelete(ctx, d.node.Node, d.document)
-		if err != nil {
-			r.Outcome, r.Detail = outcomeKept, errorText(err)
-			return r
-		}
-		r.Outcome = result.Outcome
+	// Also where a tombstone is: the deletion may have ended before every node had
+	// closed the document.
+	result, err := d.node.StoreDelete(ctx, d.node.Node, d.document)
+	if err != nil {
+		r.Outcome, r.Detail = outcomeKept, errorText(err)
+		return r
 	}
-	if !erase {
+	if r.Outcome = result.Outcome; !erase {
 		return r
 	}
 	erased, err := d.node.StoreErase(ctx, d.node.Node, d.document)

@@ -170,6 +170,8 @@ func TestATenantIsErased(t *testing.T) {
 	w.ctl("store", "delete", "--app", "notes", "--yes").exits(2)
 	w.ctl("store", "delete", "aws-eu-west-1/acme/notes/n2", "--tenant", "acme", "--yes").exits(2)
 	w.ctlWith("n\n", "store", "delete", "--tenant", "acme").exits(5)
+	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 0), Document: "n3", Token: d.Token("tenant", "acme", "app", "notes")})
+	client.WaitText("a")
 	first := w.ctl("store", "delete", "--tenant", "acme", "--app", "notes", "--erase", "--yes", "-o", "json").exits(6)
 	var rows []struct{ Document, Outcome string }
 	if err := json.Unmarshal([]byte(first.out), &rows); err != nil || len(rows) != 13 {
@@ -181,6 +183,7 @@ func TestATenantIsErased(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
+	client.WaitClosed(4404)
 	w.ctl("store", "get", "aws-eu-west-1/acme/drafts/kept").must()
 	if err := os.Remove(filepath.Join(dir, "aws-eu-west-1", "acme", "notes", "corrupt.yjs")); err != nil {
 		t.Fatal(err)
