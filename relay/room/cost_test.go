@@ -141,6 +141,7 @@ func BenchmarkWhatAnswersCost(b *testing.B) {
 	p := newPod(b, natstest.Server(b).URL, func(c *Config) {
 		h.History, c.History = c.History, h
 		c.CompactMessages, c.CompactBytes = math.MaxInt32, math.MaxInt32
+		c.BatchWindow = time.Millisecond // many short batches, as of a document whose edits come one by one
 	})
 	go h.run()
 	b.Cleanup(func() { close(h.done) })
