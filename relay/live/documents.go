@@ -107,6 +107,10 @@ func (ds *Documents) take(doc docid.Document) (d *Document, wait <-chan struct{}
 		}
 		return nil, d.gone
 	}
+	if p := ds.paying[doc]; d == nil && p != nil {
+		p.giveWay(errTaken)
+		return nil, p.done
+	}
 	if d == nil {
 		d = &Document{doc: doc, opened: make(chan struct{})}
 		ds.live[doc] = d

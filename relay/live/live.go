@@ -135,6 +135,7 @@ type Documents struct {
 
 	mu      sync.Mutex
 	live    map[docid.Document]*Document
+	paying  map[docid.Document]*payment
 	list    roster.Roster[*Document] // the same, for operators
 	settled chan struct{}            // closed when live becomes empty; nil while nothing waits for that
 }
@@ -144,7 +145,7 @@ var _ kvpin.Rooms = (*Documents)(nil)
 // New makes the documents of a node. ctx ends with the node: nothing is opened any
 // more, and nobody is waited for. What is given up then may take until patience ends.
 func New(ctx, patience context.Context, o Options) *Documents {
-	ds := &Documents{o: o, ctx: ctx, patience: patience, live: map[docid.Document]*Document{}}
+	ds := &Documents{o: o, ctx: ctx, patience: patience, live: map[docid.Document]*Document{}, paying: map[docid.Document]*payment{}}
 	ds.list.Init(o.Started)
 	ds.purges.init(ds)
 	ds.saves.init(ds)

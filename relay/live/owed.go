@@ -258,7 +258,10 @@ func (p *purges) pay(ctx context.Context, o owed, found oplog.Loaded, pinned boo
 	if wait := p.mayPay(time.Now()); wait > 0 {
 		return wait, nil
 	}
-	err = ds.payOnce(ctx, o, found)
+	err = ds.payAlone(ctx, o, found)
+	if errors.Is(err, errTaken) {
+		return 0, errAgain
+	}
 	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
 		err = ds.leaveMarker(ctx, o, found)
 	}
@@ -267,6 +270,43 @@ func (p *purges) pay(ctx context.Context, o owed, found oplog.Loaded, pinned boo
 		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", o.doc.String(), "epoch", o.epoch, "err", err)
 	}
 	return next, err
+}
+
+// errTaken ends a payment: somebody opens the document here, or has it open.
+var errTaken = errors.New("the document is taken up here")
+
+// payment is a debt that is being paid.
+type payment struct {
+	giveWay context.CancelCauseFunc
+	done    chan struct{} // closed when its room is
+}
+
+// payAlone pays a debt, unless this node has a room of the life. It never has two of them,
+// since a node does not hear itself. Whoever wants to open the document has the payment
+// give way.
+func (ds *Documents) payAlone(ctx context.Context, o owed, found oplog.Loaded) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := &payment{cancel, make(chan struct{})}
+	ds.mu.Lock()
+	d := ds.live[o.doc]
+	if ds.paying[o.doc] != nil || d != nil && (d.closing || !d.IsOpen() || d.room.Epoch() == o.epoch) {
+		ds.mu.Unlock()
+		return errTaken
+	}
+	ds.paying[o.doc] = p
+	ds.mu.Unlock()
+	defer func() {
+		ds.mu.Lock()
+		defer ds.mu.Unlock()
+		delete(ds.paying, o.doc)
+		close(p.done)
+	}()
+	err := ds.payOnce(ctx, o, found)
+	if err != nil && errors.Is(context.Cause(ctx), errTaken) {
+		return errTaken
+	}
+	return err
 }
 
 // payOnce opens a room without users and stores it.

@@ -131,3 +131,56 @@ func TestADocumentIsComparedWithItsStoreWhenItsPinIsRenewed(t *testing.T) {
 	n.Renewed(todo)
 	v.sees("theirs")
 }
+
+// A node has one room of a life: what is owed waits for whoever opens the document, and
+// he does not wait for a store that hangs.
+func TestAPaymentGivesWayToWhoOpensTheDocument(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	var fault atomic.Value
+	fault.Store(storagetest.Down)
+	hangs := make(chan struct{}, 1)
+	s.Choose = func(operation string, _ docid.Document) storagetest.Fault {
+		if operation != "save" {
+			return storagetest.None
+		}
+		f := fault.Load().(storagetest.Fault)
+		if f == storagetest.Slow {
+			select {
+			case hangs <- struct{}{}:
+			default:
+			}
+		}
+		return f
+	}
+	v := n.visit(t)
+	v.types("owed")
+	v.leave()
+	n.settle(t)
+	pin, state := n.state(t)
+	if state != kvpin.Owed {
+		t.Fatalf("the pin is %s", state)
+	}
+	fault.Store(storagetest.Slow) // it never answers
+	eventually(t, "it is being paid", func() bool {
+		n.purges.at(owed{todo, string(pin.Epoch)}, time.Now())
+		select {
+		case <-hangs:
+			return true
+		default:
+			return false
+		}
+	})
+	again := n.visit(t)
+	again.reads("owed")
+	if rooms := n.rooms.Counters.OpenRooms.Load(); rooms != 1 {
+		t.Errorf("there are %d rooms of it", rooms)
+	}
+	fault.Store(storagetest.None)
+	again.leave()
+	n.settle(t)
+	n.free(t)
+	if body := stored(t, s.Store).Body; !bytes.Contains(body, []byte("owed")) {
+		t.Errorf("the store holds %q", body)
+	}
+}
