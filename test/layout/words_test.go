@@ -38,7 +38,8 @@ func TestRetiredWordsAreNoLongerUsed(t *testing.T) {
 		t.Fatalf("only %d files were found", len(files))
 	}
 	for _, file := range files {
-		if file == "CHANGELOG.md" || file == "test/layout/words_test.go" {
+		switch file {
+		case "CHANGELOG.md", "test/layout/words_test.go", "test/bench/main.go": // which knows what packages of an earlier commit are called
 			continue
 		}
 		text, err := os.ReadFile("../../" + file)
