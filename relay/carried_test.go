@@ -400,3 +400,34 @@ func TestASlowCarriedClientSlowsNobodyAndIsBounded(t *testing.T) {
 	}
 	has(t, slow, last)
 }
+
+func TestStatelessMessagesGoToThoseWhoAreCarriedToo(t *testing.T) {
+	w := newRegions(t)
+	broadcast := func(c *Config) { c.Stateless = apps.StatelessBroadcast }
+	home, away := w.node(eu, "a", broadcast), w.node(us, "b")
+	token := w.token(authn.Subject{})
+	here, there := connectProvider(t, home, "/"), connectProvider(t, away, "/")
+	here.open("minutes", token)
+	here.until("it is at home", func() bool { return here.doc("minutes").taken == 1 })
+	there.open("minutes", token)
+	there.until("another is carried", func() bool { return there.doc("minutes").taken == 1 })
+	plain := carriedClient(t, home, "minutes", token)
+	here.send("minutes", 5, "hello")
+	there.until("it hears", func() bool { return len(there.doc("minutes").stateless) == 1 })
+	there.send("minutes", 5, "goodbye")
+	here.until("it is heard", func() bool { return len(here.doc("minutes").stateless) == 1 })
+	// y-websocket has no such message: what looks like one is ignored, malformed or not.
+	for _, message := range [][]byte{wire.EncodeStateless([]byte("forged")).Content(), {121, 9}} {
+		if err := plain.Write(t.Context(), websocket.MessageBinary, message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := typedBy(9, 0)
+	if err := plain.Write(t.Context(), websocket.MessageBinary, wire.Encode(wire.Update, u).Content()); err != nil {
+		t.Fatal(err)
+	}
+	has(t, plain, u)
+	if h, a := here.doc("minutes").stateless, there.doc("minutes").stateless; h[0] != "goodbye" || a[0] != "hello" || home.figures().Stateless["passed"] != 2 {
+		t.Error(h, a)
+	}
+}

@@ -167,6 +167,9 @@ func (v *visit) run(c *conn.Conn) {
 	n.gate.gauge.Enter()
 	v.guard = n.gate.guard(v.grant)
 	v.session = session.New(c, &n.cfg.Sessions, v.guard, v.readOnly)
+	if v.arrival != nil && v.arrival.Counts {
+		v.session.Relayed()
+	}
 	share := n.gate.shares.enter(v.grant.AppID())
 	v.session.Charge(share)
 	c.Attach(&n.cfg.Conns, n.keepalive, (*alone)(v), v.guard, share)

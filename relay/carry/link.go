@@ -143,7 +143,7 @@ func (l *Link) Take(m wire.Received, size int) (pause time.Duration) {
 		if l.plain() {
 			l.asking.note(m.Payload)
 		}
-	case wire.Step1, wire.Step2, wire.Update, wire.QueryAwareness:
+	case wire.Step1, wire.Step2, wire.Update, wire.QueryAwareness, wire.Stateless:
 	default:
 		return 0
 	}
@@ -169,8 +169,11 @@ func (l *Link) Take(m wire.Received, size int) (pause time.Duration) {
 
 // encode is a message as y-websocket's clients send it.
 func encode(m wire.Received) []byte {
-	if m.Kind == wire.QueryAwareness {
+	switch m.Kind {
+	case wire.QueryAwareness:
 		return []byte{typeQueryAwareness}
+	case wire.Stateless:
+		return wire.EncodeStateless(m.Payload).Content()
 	}
 	return wire.Encode(m.Kind, m.Payload).Content()
 }

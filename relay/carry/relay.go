@@ -120,6 +120,10 @@ func (l *Link) deliver(message []byte) error {
 		l.write(m.Kind, m.Payload)
 	case wire.Step2, wire.Update, wire.Awareness:
 		l.write(m.Kind, m.Payload)
+	case wire.Stateless:
+		if !l.plain() {
+			l.write(m.Kind, m.Payload)
+		}
 	case wire.SyncStatus:
 		if l.plain() {
 			l.asking.noted(m.Payload)

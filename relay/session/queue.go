@@ -13,6 +13,9 @@ import (
 // too much of that waiting, is told to come again.
 func (s *Session) Send(m *wire.Message) bool {
 	if s.via == nil && m.Kind() == wire.Stateless {
+		if s.relayed {
+			return s.send(wire.EncodeStateless(m.Payload()))
+		}
 		return true // y-websocket has no such message
 	}
 	f := m.In(s.encoding())

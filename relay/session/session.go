@@ -77,6 +77,7 @@ type Session struct {
 	guard    Guard
 	via      *Channel // nil: the connection is its own, and the wire y-websocket's
 	readOnly bool
+	relayed  bool        // by another node, for a client of Hocuspocus' wire; static after Relayed
 	share    *conn.Share // of the app; nil: none
 
 	// Owned by the reader.
@@ -98,6 +99,10 @@ type Session struct {
 func New(c *conn.Conn, cfg *Config, guard Guard, readOnly bool) *Session {
 	return &Session{cfg: cfg, conn: c, guard: guard, readOnly: readOnly}
 }
+
+// Relayed says that the client is another node, which carries one of Hocuspocus' wire: it
+// has stateless messages, too. It is called before the session joins a room.
+func (s *Session) Relayed() { s.relayed = true }
 
 // Charge has what waits for the client alone counted for its app as well. It is called
 // before Sit.
@@ -213,6 +218,9 @@ func (s *Session) handle(m wire.Received) (answered int, taken bool, err error) 
 	case wire.QueryAwareness:
 		s.seat.QueryAwareness()
 	case wire.Stateless:
+		if s.via == nil && !s.relayed {
+			break
+		}
 		if s.seat.Stateless(m.Payload, s.readOnly) {
 			s.operation()
 		}

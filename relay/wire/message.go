@@ -57,6 +57,7 @@ const (
 	typeAwareness      = 1
 	typeAuth           = 2
 	typeQueryAwareness = 3
+	typeStateless      = 121 // between nodes only: of a client of Hocuspocus whom one carries to the other
 	typeSyncStatus     = 102 // of y-sweet: https://github.com/jamsocket/y-sweet, js-pkg/client/src/provider.ts
 
 	authPermissionDenied = 0
@@ -86,6 +87,11 @@ func Decode(frame []byte) (Received, error) {
 		return Received{Kind: QueryAwareness}, nil
 	case typeSyncStatus:
 		m.Kind = SyncStatus
+	case typeStateless:
+		if text, _, err := Bytes(rest); err == nil {
+			return Received{Kind: Stateless, Payload: text}, nil
+		}
+		return Received{}, nil
 	default:
 		return Received{}, nil
 	}

@@ -98,6 +98,12 @@ func NewStateless(text []byte) *Message {
 	return &Message{frame: NewFrame(Stateless, nil, text)}
 }
 
+// EncodeStateless is a stateless message between nodes, of which one carries the client
+// to the other. Clients of y-websocket ignore it.
+func EncodeStateless(text []byte) Frame {
+	return NewFrame(Stateless, appendUvarint([]byte{typeStateless}, len(text)), text)
+}
+
 // Set makes the message one with a copy of the payload.
 func (m *Message) Set(kind Kind, payload []byte) { *m = Message{frame: Encode(kind, payload)} }
 
