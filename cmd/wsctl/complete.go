@@ -117,7 +117,7 @@ func (c *cli) completeFlags(cmd *cobra.Command) {
 		"app":     pinned(func(r pinRow) string { return string(r.App) }),
 		"region":  pinned(func(r pinRow) string { return string(r.Region) }),
 		"license": c.names(c.licenseNames),
-		"state":   cobra.FixedCompletions([]string{"live", "grace", "orphaned"}, cobra.ShellCompDirectiveNoFileComp),
+		"state":   cobra.FixedCompletions([]string{"live", "grace", "orphaned", "owed"}, cobra.ShellCompDirectiveNoFileComp),
 	} {
 		if cmd.Flags().Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that has one

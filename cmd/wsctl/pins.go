@@ -71,12 +71,12 @@ func (f *pinFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.app, "app", "", "only this app")
 	fl.StringVar(&f.region, "region", "", "only this WebSocket region")
 	fl.StringVar(&f.license, "license", "", "only this license region (dbCode)")
-	fl.StringVar(&f.state, "state", "", "only this state: live, grace or orphaned")
+	fl.StringVar(&f.state, "state", "", "only this state: live, grace, orphaned or owed")
 }
 
 func (f *pinFlags) check() error {
-	if f.state != "" && !slices.Contains([]string{"live", "grace", "orphaned"}, f.state) {
-		return wrongFlag("state", "%q: expected live, grace or orphaned", f.state)
+	if f.state != "" && !slices.Contains([]string{"live", "grace", "orphaned", "owed"}, f.state) {
+		return wrongFlag("state", "%q: expected live, grace, orphaned or owed", f.state)
 	}
 	return nil
 }

@@ -182,6 +182,7 @@ var metrics = []metric{
 	{"store_dirty_documents", "Documents of this node with edits that their store does not have yet.", gauge, func(f *Figures) float64 { return float64(f.Kept.Dirty) }},
 	{"store_oldest_seconds", "Age of the oldest edit that its store does not have, as far as this node knows.", gauge, func(f *Figures) float64 { return f.Kept.Oldest.Seconds() }},
 	{"store_debts", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Debts) }},
+	{"store_waiting", "Loads and saves that wait for memory of --store-bytes.", gauge, func(f *Figures) float64 { return float64(f.Kept.Waiting) }},
 
 	{"region_strangers", "Nodes of the region that do not belong together with this one, such as those on another NATS cluster.", gauge, func(f *Figures) float64 { return float64(f.Strangers) }},
 	{"unheard_documents", "Documents that another node of the region has open by their pins, which is not heard.", gauge, func(f *Figures) float64 { return float64(f.Unheard) }},

@@ -332,12 +332,15 @@ type Storing struct {
 	Dirty  int           // documents with edits that the store does not have
 	Oldest time.Duration // the age of the oldest of these edits, or of the oldest debt
 	Debts  int           // lives that ended before they were stored, and whose debt this node pays
+	// Waiting are loads and saves that wait for memory: Options.StoreBytes.
+	Waiting int
 }
 
 // Storing says what is yet to be stored.
 func (ds *Documents) Storing() (found Storing) {
 	oldest := ds.purges.owing(&found)
 	s := &ds.saves
+	found.Waiting = s.budget.Waiting()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := range s.due {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -10,8 +11,9 @@ import (
 // time on a node. Who does not fit waits, and nobody is overtaken: a large body
 // gets its turn.
 type Budget struct {
-	limit int64
-	free  *semaphore.Weighted
+	limit   int64
+	free    *semaphore.Weighted
+	waiting atomic.Int64
 }
 
 // NewBudget returns a budget of so many bytes, at least one.
@@ -25,8 +27,16 @@ func NewBudget(bytes int64) *Budget {
 // of it, and so is alone.
 func (b *Budget) Take(ctx context.Context, bytes int64) (release func(), err error) {
 	bytes = min(max(bytes, 0), b.limit)
-	if err := b.free.Acquire(ctx, bytes); err != nil {
-		return nil, err
+	if !b.free.TryAcquire(bytes) {
+		b.waiting.Add(1)
+		err := b.free.Acquire(ctx, bytes)
+		b.waiting.Add(-1)
+		if err != nil {
+			return nil, err
+		}
 	}
 	return func() { b.free.Release(bytes) }, nil
 }
+
+// Waiting is how many wait.
+func (b *Budget) Waiting() int { return int(b.waiting.Load()) }

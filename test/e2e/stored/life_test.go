@@ -124,11 +124,21 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	second.Insert(-1, ", meanwhile")
 	second.WaitSynced()
 	second.Destroy()
+	debts := func() string { return cluster.Wsctl(t, "store", "debts", "--nats-url", d.NATS) }
+	eventually(t, "it is owed", func() error {
+		if listed := debts(); !strings.Contains(listed, "aws-eu-west-1/dev/demo/todo") {
+			return errors.New(listed)
+		}
+		return nil
+	})
 	// From either region, whoever comes before it is stored finds it.
 	third := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: token})
 	third.WaitText("before, meanwhile")
 	b.Fail(false)
 	leave(t, d, third, "todo")
+	if listed := debts(); strings.Contains(listed, "todo") {
+		t.Errorf("it is still owed: %s", listed)
+	}
 	if text := clients.Read(body(t, d, "todo")); text != "before, meanwhile" {
 		t.Errorf("Yjs reads %q from the store", text)
 	}
