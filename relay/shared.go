@@ -216,8 +216,8 @@ func (s *shared) tokenOf(r mux.Request) string {
 	return r.Token
 }
 
-// Confirm judges another token for a document that the client is in: it must be as good
-// as the one before, for the same document.
+// Confirm judges another token for a document that the client is in: it must be for the
+// same document, but may give other rights.
 func (s *shared) Confirm(ctx context.Context, r mux.Request, seat mux.Seat) error {
 	v := visitOf(seat)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
@@ -230,8 +230,10 @@ func (s *shared) Confirm(ctx context.Context, r mux.Request, seat mux.Seat) erro
 	switch {
 	case !grant.AllowsOrigin(s.origin):
 		return errOrigin
-	case !granted || grant.Document(v.doc.Name) != v.doc || (access == authn.ReadOnly) != v.readOnly:
+	case !granted || grant.Document(v.doc.Name) != v.doc:
 		return errDocument
+	case (access == authn.ReadOnly) != v.readOnly:
+		return mux.ErrRights
 	}
 	return nil
 }

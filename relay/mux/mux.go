@@ -6,6 +6,7 @@ package mux
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,8 @@ type Host interface {
 	// Admit takes a client into a document. Before the client is sent anything else, it
 	// calls Granted. The context ends with the connection.
 	Admit(ctx context.Context, r Request) (Seat, error)
-	// Confirm judges another token of a client that is in the document.
+	// Confirm judges another token of a client that is in the document. ErrRights: it is
+	// good, and gives other rights, by which the client is let in again.
 	Confirm(ctx context.Context, r Request, s Seat) error
 	// Answer says what a client is told of an error.
 	Answer(err error) (code int, reason string)
@@ -42,6 +44,10 @@ type Host interface {
 	// Dropped is told of a message that goes nowhere.
 	Dropped(name string, kind wire.Kind)
 }
+
+// ErrRights is returned by Host.Confirm for a token that gives other rights than the
+// client has.
+var ErrRights = errors.New("the token gives other rights")
 
 // Request is a client's wish to be let into a document.
 type Request struct {

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -369,7 +370,10 @@ func (p *place) confirm() {
 		last := p.tokens == tokens
 		p.judging = !last
 		x.mu.Unlock()
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrRights): // enter takes the latest token, and tells of the rights
+			p.end(seat.Stream(), closecode.TryAgain, "Other rights", err)
+		case err != nil:
 			if code, reason := x.host.Answer(err); !passes(code) {
 				p.end(seat.Stream(), code, reason, err)
 			}

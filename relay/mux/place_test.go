@@ -1,0 +1,156 @@
+package mux
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/wsnode/wsnode/relay/wire"
+)
+
+func TestWhatComesBehindATokenIsGivenToTheSeatInOrder(t *testing.T) {
+	hold := make(chan struct{})
+	h := &host{admit: func(Request) error { <-hold; return nil }}
+	c := connect(t, h)
+	c.token("a", "t")
+	c.update("a", "one")
+	c.update("a", "two")
+	c.update("b", "for a document without a token")
+	close(hold)
+	c.expect("a granted read-write")
+	c.update("a", "three")
+	s, _ := h.latest()
+	eventually(t, "all was given", func() bool { return s.all() == "one two three" })
+	eventually(t, "what has no token is dropped", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return slices.Equal(h.dropped, []wire.Kind{wire.Update})
+	})
+}
+
+func TestARefusalEndsOneDocumentOnly(t *testing.T) {
+	h := &host{admit: func(r Request) error {
+		if r.Token == "bad" {
+			return &refusal{4003, "Forbidden: document"}
+		}
+		return nil
+	}}
+	c := connect(t, h)
+	c.token("a", "good")
+	c.expect("a granted read-write")
+	c.token("b", "bad")
+	c.expect("b denied Forbidden: document")
+	c.update("b", "unheard")
+	c.update("a", "heard")
+	s, taken := h.latest()
+	eventually(t, "the other goes on", func() bool { return s.all() == "heard" })
+	c.token("b", "good")
+	c.expect("b granted read-write")
+	if taken != 1 {
+		t.Errorf("%d seats", taken)
+	}
+}
+
+func TestWhatPassesIsTriedAgainUnseen(t *testing.T) {
+	tries := 0
+	h := &host{admit: func(Request) error {
+		if tries++; tries < 3 {
+			return &refusal{1013, "Try again later"}
+		}
+		return nil
+	}}
+	c := connect(t, h)
+	c.token("a", "t")
+	c.update("a", "typed meanwhile")
+	c.expect("a granted read-write")
+	first, _ := h.latest()
+	eventually(t, "what was typed has come", func() bool { return first.all() == "typed meanwhile" })
+	first.channel.End(first, 1013, "Try again later", nil)
+	if how := left(t, first); how.Code != 1013 {
+		t.Errorf("left with %d", how.Code)
+	}
+	c.update("a", "and later")
+	eventually(t, "it is in another seat, and brought up to date", func() bool {
+		s, taken := h.latest()
+		return taken == 2 && s.all() == "and later" && s.resumed == 1
+	})
+	c.send("a", 7)
+	second, _ := h.latest()
+	left(t, second) // and the client was told nothing, or expect would have seen it
+	c.token("a", "t")
+	c.expect("a granted read-write")
+}
+
+func TestTheEndOfASeatIsToldAndNothingIsTakenAfterwards(t *testing.T) {
+	h := new(host)
+	c := connect(t, h)
+	c.token("a", "t")
+	c.expect("a granted read-write")
+	s, _ := h.latest()
+	s.channel.End(s, 4403, "enough", nil)
+	s.channel.End(s, 4403, "twice", nil)
+	c.expect("a denied enough")
+	left(t, s)
+	c.update("a", "unheard")
+	c.token("a", "t")
+	c.expect("a granted read-write")
+	again, _ := h.latest()
+	c.update("a", "heard")
+	eventually(t, "the next seat has what came behind its token", func() bool { return again.all() == "heard" })
+	if s.all() != "" {
+		t.Errorf("the seat that had ended was given %q", s.all())
+	}
+}
+
+func TestATokenWithOtherRightsChangesThem(t *testing.T) {
+	h := new(host)
+	h.confirm = func(r Request) error {
+		seat := h.seats[len(h.seats)-1]
+		if r.Token == "evil" {
+			return &refusal{4003, "Forbidden: document"}
+		}
+		if r.Token != seat.token {
+			return ErrRights
+		}
+		return nil
+	}
+	c := connect(t, h)
+	c.token("a", "write")
+	c.expect("a granted read-write")
+	first, _ := h.latest()
+	c.token("a", "write")
+	c.expect("a granted read-write") // the same rights: confirmed, in the same seat
+	c.update("a", "one")
+	eventually(t, "an edit is given", func() bool { return first.all() == "one" })
+	c.token("a", "read")
+	c.expect("a granted readonly")
+	left(t, first)
+	c.update("a", "two")
+	second, taken := h.latest()
+	eventually(t, "the next edit is the new seat's", func() bool { return second.all() == "two" })
+	if taken != 2 || second.resumed != 1 || first.all() != "one" {
+		t.Errorf("%d seats; %d times brought up to date; the first was given %q", taken, second.resumed, first.all())
+	}
+	c.token("a", "write")
+	c.expect("a granted read-write")
+	left(t, second)
+	c.token("a", "evil")
+	c.expect("a denied Forbidden: document")
+	third, _ := h.latest()
+	left(t, third)
+}
+
+func TestTheEndOfTheConnectionGivesAllSeatsBack(t *testing.T) {
+	h := new(host)
+	c := connect(t, h)
+	for _, address := range []string{"a", "b", "b\x00twice"} {
+		c.token(address, "t")
+		c.expect(address + " granted read-write")
+	}
+	_ = c.conn.CloseNow()
+	h.mu.Lock()
+	seats := slices.Clone(h.seats)
+	h.mu.Unlock()
+	for _, s := range seats {
+		left(t, s)
+	}
+}
