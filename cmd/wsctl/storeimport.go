@@ -63,6 +63,8 @@ and writes nothing.`,
 				return wrongFlag("from", "%q: expected one of %s", storage.Redact(f.from), strings.Join(slices.Sorted(maps.Keys(importers)), ", "))
 			case path == "":
 				return failed(exitUsage, "expected the path or URL that --from %s reads", f.from)
+			case path == "-" && !sure.yes && !f.put.dryRun:
+				return wrongFlag("yes", "missing: nobody can answer where the archive is on standard input")
 			case (f.from == "postgres") != (f.query != ""):
 				return wrongFlag("query", "expected beside --from postgres, and only there: select the name and a Yjs V1 update")
 			case (f.from == "postgres" || f.from == "hocuspocus-sqlite") && (f.tenant == "" || f.app == ""):

@@ -2,7 +2,7 @@
 // wsctl store import. Run it where the server ran, whose y-leveldb it uses; the server must
 // not be running:
 //
-//   node dump.mjs ./dbDir | wsctl store import --from tar - --tenant acme --app notes
+//   node dump.mjs ./dbDir | wsctl store import --from tar - --tenant acme --app notes --yes
 //
 // Each document is NAME.bin, a Yjs V1 update, with the name as it is.
 import { createRequire } from 'node:module'
