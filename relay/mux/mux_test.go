@@ -84,13 +84,6 @@ func (h *host) latest() (s *seat, taken int) {
 	return s, len(h.seats)
 }
 
-// set changes what the host does.
-func (h *host) set(change func(*host)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	change(h)
-}
-
 // seat is a place that records what it was given; it is its own stream.
 type seat struct {
 	name, token string
