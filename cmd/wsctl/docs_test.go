@@ -14,9 +14,10 @@ func TestEveryCommandHasAnExampleInOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Those of the blocks that test/e2e/wsctl runs, with a store or without.
+	// Those of the blocks that test/e2e/wsctl runs, with a store or without, and those of
+	// shell blocks, which need what a test does not have, such as a store that is lost.
 	var examples strings.Builder
-	for _, block := range regexp.MustCompile("(?ms)^ *```sh(?: stored)?\n(.*?)^ *```$").FindAllSubmatch(text, -1) {
+	for _, block := range regexp.MustCompile("(?ms)^ *```(?:sh|sh stored|shell)\n(.*?)^ *```$").FindAllSubmatch(text, -1) {
 		for line := range strings.Lines(string(block[1])) {
 			examples.WriteString("\n" + strings.TrimSpace(line) + " ")
 		}
