@@ -376,14 +376,16 @@ func TestAHomeCountsThoseWhoAreCarriedForThemselves(t *testing.T) {
 }
 
 func TestASlowCarriedClientSlowsNobodyAndIsBounded(t *testing.T) {
-	const size, messages, bound = 64 << 10, 300, 256 << 10
+	const size, messages, bound = 64 << 10, 96, 256 << 10
 	w := newRegions(t)
-	small := func(c *Config) { c.Sessions.QueueBytes = bound }
+	small := func(c *Config) { c.Sessions.QueueBytes, c.Conns.WriteTimeout = bound, 10*time.Minute }
 	home, away := w.node(eu, "a", small), w.node(us, "b", small, carrying)
 	token := w.token(authn.Subject{})
 	author, reader := open(t, home, "minutes", token), open(t, home, "minutes", token)
 	reader.SetReadLimit(-1)
+	shortWindow = true // so that little is on the way to who does not read
 	slow := carriedClient(t, away, "minutes", token)
+	shortWindow = false
 	slow.SetReadLimit(-1)
 	eventually(t, "it is carried", func() bool { return len(home.sessions.All()) == 3 })
 	text := bytes.Repeat([]byte("x"), size)

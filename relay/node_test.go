@@ -146,10 +146,16 @@ func dial(t testing.TB, addr, target, token string, header http.Header) (*websoc
 	// The target goes out as it stands, as browsers send it.
 	opts.HTTPClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if tcp, ok := c.(*net.TCPConn); ok && shortWindow {
+			_ = tcp.SetReadBuffer(128 << 10)
+		}
 		return &retarget{Conn: c, target: target}, err
 	}}}
 	return websocket.Dial(ctx, "ws://"+addr+"/", opts)
 }
+
+// shortWindow has the next clients take little before they read.
+var shortWindow bool
 
 // retarget replaces the request target of the first request.
 type retarget struct {
