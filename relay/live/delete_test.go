@@ -306,7 +306,7 @@ func (o *ordered) happens(a, c *node, s storage.Store, what string) {
 			}
 			opener := []*node{a, c}[slices.Index(orders("DCRT"), o.order)%2]
 			var err error
-			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 				var v *visit
 				if v, err = opener.tryVisitOf(t, o.doc); err == nil {
 					v.obeys()
