@@ -52,7 +52,10 @@ type client struct {
 // client that is refused is accepted and then closed with a code, because
 // browsers see nothing else.
 func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
-	n.done.Add(1) // from here on: once hijacked, a connection is not its server's to wait for
+	if !n.enter() { // from here on: once hijacked, a connection is not its server's to wait for
+		writeError(w, http.StatusServiceUnavailable, "unavailable", "The node has ended")
+		return
+	}
 	defer n.done.Done()
 	start := time.Now()
 	target, nameErr := docid.ParseTarget(r.RequestURI)

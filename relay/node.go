@@ -110,6 +110,8 @@ type Node struct {
 	patience context.Context // for what is being given up when the node ends; ends when Close is out of time
 	hurry    context.CancelFunc
 	done     sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
+	ending   sync.RWMutex   // no client enters any more once it was held for writing
+	ended    bool           // guarded by ending
 
 	sessions    roster.Roster[*visit]
 	recent      recent
@@ -286,6 +288,18 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 	return n.docs.Settle(ctx)
 }
 
+// enter counts a client among what Close waits for, until done.Done. It reports false when
+// the node has ended: whoever passes requests to it may not know yet.
+func (n *Node) enter() bool {
+	n.ending.RLock()
+	defer n.ending.RUnlock()
+	if n.ended {
+		return false
+	}
+	n.done.Add(1)
+	return true
+}
+
 func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
@@ -330,6 +344,9 @@ func (n *Node) end(ctx context.Context) error {
 	err := n.docs.Settle(ctx)
 	n.aliveChecks.asked.Unsubscribe()
 	n.cancel()
+	n.ending.Lock()
+	n.ended = true
+	n.ending.Unlock()
 	n.done.Wait()
 	n.rooms.Close()
 	return errors.Join(err, n.gate.close(ctx))

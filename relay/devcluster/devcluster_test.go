@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,4 +126,36 @@ func TestFaultsAreMadeAndMended(t *testing.T) {
 			t.Fatalf("after it was mended: %v", err)
 		}
 	}
+}
+
+// Requests are passed to the node until it has ended, and must not meet its end halfway:
+// the race detector sees it.
+func TestClientsKnockWhileANodeEnds(t *testing.T) {
+	c := devcluster.ForTest(t)
+	url, token := c.Client(authn.Subject{Tenant: "acme", App: "notes"})
+	n := c.Regions[0].Nodes[0]
+	stop := make(chan struct{})
+	var knocking sync.WaitGroup
+	for range 4 {
+		knocking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if c, _, err := websocket.Dial(t.Context(), url+"/todo?token="+token, nil); err == nil {
+					_ = c.CloseNow()
+				}
+			}
+		})
+	}
+	for range 3 {
+		_ = n.Stop(t.Context()) // on a busy machine it may end before all is given up
+		if err := n.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	knocking.Wait()
 }
