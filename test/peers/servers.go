@@ -42,6 +42,7 @@ type host struct {
 var contenders = []contender{
 	{name: "wsnode", nodes: 1, start: startWsnode(1)},
 	{name: "wsnode ×2", nodes: 2, start: startWsnode(2)},
+	{name: "wsnode, Hocuspocus' wire", nodes: 1, start: startWsnodeShared},
 	{name: "@y/websocket-server", nodes: 1, start: startYWebsocket},
 	{name: "Hocuspocus", nodes: 1, start: startHocuspocus},
 	{name: "Hocuspocus ×2 + Redis", nodes: 2, start: startHocuspocusRedis},
@@ -106,6 +107,12 @@ func startWsnode(nodes int) func(*host) error {
 		return h.run(port+nodes-1, []string{"GOMAXPROCS=1"}, h.wsnode, "dev", "--regions", "eu-central-1",
 			"--nodes", strconv.Itoa(nodes), "--port", strconv.Itoa(port), "--data", data)
 	}
+}
+
+// startWsnodeShared is a node whose clients speak as Hocuspocus' do, frame for frame.
+func startWsnodeShared(h *host) error {
+	h.target.Protocol = load.Hocuspocus
+	return startWsnode(1)(h)
 }
 
 // run starts a process on the servers' core and waits until its port takes connections.

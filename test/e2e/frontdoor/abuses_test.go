@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,7 +103,7 @@ func (u *unfair) abuses() []abuse {
 		}},
 	}
 	if measuring() { // to compare with
-		all = append([]abuse{{"an equal load of honest clients", 20, u.honest}}, all...)
+		all = append([]abuse{{"as much of honest clients", 4, u.honest}}, all...)
 	}
 	return all
 }
@@ -168,14 +169,15 @@ func (u *unfair) refusedFlood(conn net.Conn, token string) error {
 	}
 }
 
-// honest types, and reads what others type.
+// honest writes a document of its own as fast as the node takes it, a paragraph at a time.
 func (u *unfair) honest(s *siege, conn net.Conn) error {
-	if err := u.enter(s, conn, "honest"); err != nil {
+	if err := u.enter(s, conn, fmt.Sprint("honest-", rand.Int())); err != nil {
 		return err
 	}
 	go func() { _, _ = io.Copy(io.Discard, conn) }() // ends with the connection
-	for s.sleep(100 * time.Millisecond) {
-		if err := sendAll(conn, appendFrame(nil, final|opBinary, insertion(rand.Uint32(), "honest"))); err != nil {
+	paragraph := strings.Repeat("honest work. ", 80)
+	for s.ctx.Err() == nil {
+		if err := sendAll(conn, appendFrame(nil, final|opBinary, insertion(rand.Uint32(), paragraph))); err != nil {
 			return err
 		}
 	}
