@@ -255,6 +255,7 @@ func failingVersions(ctx context.Context, h *Harness) error {
 	}
 	for _, f := range []Fault{Down, Failing, Refusal, LostReply} {
 		d := document("versions during " + string(f))
+		notice(ctx, h.Versioned, d)
 		v, err := writes(ctx, h, d, map[string]time.Time{"zero": hour(0), "one": hour(1)})
 		if err != nil {
 			return err
@@ -283,11 +284,7 @@ func failingVersions(ctx context.Context, h *Harness) error {
 			}
 		}
 		var conflict *storage.ConflictError
-		for range 5 { // a connection that broke is noticed only now
-			if _, err := h.Versioned.Stat(ctx, d); err == nil {
-				break
-			}
-		}
+		notice(ctx, h.Versioned, d)
 		_, err = h.Versioned.Save(ctx, d, v, two, bodyOf("two"))
 		if err != nil && !(errors.As(err, &conflict) && conflict.Current.SHA256 == storage.Sum(bodyOf("two"))) {
 			return fmt.Errorf("save after %s: %w", f, err)
@@ -297,4 +294,14 @@ func failingVersions(ctx context.Context, h *Harness) error {
 		}
 	}
 	return nil
+}
+
+// notice has a store find out which of its connections broke in a fault before: that is
+// noticed only when they are used.
+func notice(ctx context.Context, s storage.Store, d docid.Document) {
+	for range 5 {
+		if _, err := s.Stat(ctx, d); err == nil || errors.Is(err, storage.ErrAbsent) {
+			return
+		}
+	}
 }
