@@ -128,6 +128,41 @@ func TestALiveDocumentIsDeletedOnAllNodes(t *testing.T) {
 	}
 }
 
+// Nothing of it is to be kept, so its end waits for no history: who deletes it waits.
+func TestWhatWasDeletedIsGivenUpWithoutItsHistory(t *testing.T) {
+	eu, _ := storing(t)
+	registry, way := eu.url, natstest.NewProxy(t, eu.url)
+	eu.url = way.URL
+	eu.registryAt(registry)
+	n := eu.node("a")
+	for _, waits := range []bool{false, true} {
+		v := n.visit(t)
+		way.Cut()
+		if _, err := v.seat.Apply(insert("never acknowledged")); err != nil {
+			t.Fatal(err)
+		}
+		_, gone := n.entry(todo)
+		if waits {
+			v.leave()
+			eventually(t, "it waits for the history", func() bool {
+				n.Documents.mu.Lock()
+				defer n.Documents.mu.Unlock()
+				return v.d.hurry != nil
+			})
+			n.deleted(todo)
+		} else {
+			n.deleted(todo)
+			v.leave()
+		}
+		select {
+		case <-gone:
+		case <-time.After(durableWait * 3 / 4):
+			t.Errorf("it is not given up; its end was awaited already: %t", waits)
+		}
+		way.Heal()
+	}
+}
+
 // A debt keeps its pin and its history until the store is back. A deletion ends both.
 func TestADocumentThatIsOwedIsDeleted(t *testing.T) {
 	eu, s := storing(t)

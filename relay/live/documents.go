@@ -27,7 +27,8 @@ type Document struct {
 	users    int
 	lastLeft time.Time
 	closing  bool
-	moved    error // where the document went, or that it ended; nil: it is here, or nobody has said yet
+	moved    error  // where the document went, or that it ended; nil: it is here, or nobody has said yet
+	hurry    func() // ends the wait for the history; nil while nothing waits
 }
 
 // absorb is how long a node keeps a document after its last session, so that
@@ -224,14 +225,27 @@ func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 	if d.err != nil || !ds.abandoned(d, left, false) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ds.patience, durableWait)
-	defer cancel()
-	if err := d.room.Durable(ctx); err != nil && !ds.isDeleted(d) {
-		ds.o.Log.Error("a document is given up with edits that the history has not acknowledged; its clients bring them back", "document", d.doc.String(), "err", err)
-	}
+	ds.awaitHistory(d)
 	ds.storeLast(d)
 	if ds.abandoned(d, left, true) {
 		ds.close(d)
+	}
+}
+
+// awaitHistory waits, for a time, until the history has what was edited. Of a document that
+// was deleted, before or meanwhile, there is nothing to wait for: who deleted it waits for
+// its end.
+func (ds *Documents) awaitHistory(d *Document) {
+	ctx, cancel := context.WithTimeout(ds.patience, durableWait)
+	defer cancel()
+	ds.mu.Lock()
+	d.hurry = cancel
+	ds.mu.Unlock()
+	if ds.isDeleted(d) {
+		return
+	}
+	if err := d.room.Durable(ctx); err != nil && !ds.isDeleted(d) {
+		ds.o.Log.Error("a document is given up with edits that the history has not acknowledged; its clients bring them back", "document", d.doc.String(), "err", err)
 	}
 }
 

@@ -175,6 +175,9 @@ func (ds *Documents) deleted(doc docid.Document) {
 	ds.mu.Lock()
 	known := errors.Is(d.moved, ErrDeleted)
 	d.moved = ErrDeleted
+	if d.hurry != nil {
+		d.hurry()
+	}
 	ds.mu.Unlock()
 	if known {
 		return
