@@ -134,11 +134,13 @@ type client struct {
 	t    *testing.T
 	conn *websocket.Conn
 	got  chan string // what it was sent that is not awareness: address, type and text
+	mux  *Mux        // at the other end
 }
 
 func connect(t *testing.T, h *host) *client {
 	t.Helper()
 	var running sync.WaitGroup
+	served := make(chan *Mux, 1)
 	conns := conn.Config{RefuseAfter: -1}
 	conns.SetDefaults()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -150,6 +152,7 @@ func connect(t *testing.T, h *host) *client {
 		x := New(c, h, unlimited{}, running.Go)
 		c.Attach(&conns, conn.NewKeepalive(t.Context()), x, unlimited{}, nil)
 		running.Go(func() { c.Run(x.End) })
+		served <- x
 	}))
 	server.Listener = conn.Listener{Listener: server.Listener}
 	server.Start()
@@ -160,7 +163,7 @@ func connect(t *testing.T, h *host) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cl := &client{t, c, make(chan string, 100)}
+	cl := &client{t, c, make(chan string, 100), <-served}
 	running.Go(cl.read)
 	t.Cleanup(func() { _ = c.CloseNow() })
 	return cl

@@ -111,7 +111,7 @@ func (p *place) enter() {
 		request, tokens := p.request()
 		seat, err := x.host.Admit(x.ctx, request)
 		if err == nil {
-			p.begin(seat)
+			p.begin(seat, tokens)
 			return
 		}
 		p.failed()
@@ -233,8 +233,9 @@ func (x *Mux) remove(p *place) {
 	p.open = false
 }
 
-// begin gives the session what was held for it, in order, and then what comes.
-func (p *place) begin(seat Seat) {
+// begin gives the session what was held for it, in order, and then what comes. tokens is
+// how many other tokens had come when the one was judged by which the client is in.
+func (p *place) begin(seat Seat, tokens int) {
 	x, s := p.mux, seat.Stream()
 	x.mu.Lock()
 	if x.places[p.address] != p {
@@ -271,6 +272,10 @@ func (p *place) begin(seat Seat) {
 		if len(p.held) == 0 {
 			p.open = true
 			x.pending--
+			if p.tokens != tokens && !p.judging { // the client knew already that it is in
+				p.judging = true
+				x.spawn(p.confirm)
+			}
 			x.mu.Unlock()
 			return
 		}

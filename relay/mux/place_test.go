@@ -139,6 +139,28 @@ func TestATokenWithOtherRightsChangesThem(t *testing.T) {
 	left(t, third)
 }
 
+// A client knows that it is in a moment before its messages go to its seat.
+func TestATokenThatComesAsTheClientIsLetInIsJudged(t *testing.T) {
+	hold := make(chan struct{})
+	h := &host{
+		admit:   func(r Request) error { r.Granted(false); <-hold; return nil },
+		confirm: func(Request) error { return &refusal{4003, "Forbidden: document"} },
+	}
+	c := connect(t, h)
+	c.token("a", "good")
+	c.expect("a granted read-write")
+	c.token("a", "evil")
+	eventually(t, "the token has come", func() bool {
+		c.mux.mu.Lock()
+		defer c.mux.mu.Unlock()
+		return c.mux.places["a"].tokens == 1
+	})
+	close(hold)
+	c.expect("a denied Forbidden: document")
+	s, _ := h.latest()
+	left(t, s)
+}
+
 func TestTheEndOfTheConnectionGivesAllSeatsBack(t *testing.T) {
 	h := new(host)
 	c := connect(t, h)
