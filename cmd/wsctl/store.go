@@ -252,7 +252,10 @@ func (c *cli) listStoreCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				live := c.livePins(ctx, nodes, &s)
+				live, err := c.livePins(ctx, nodes, &s)
+				if err != nil {
+					c.done("wsctl: it is not known which documents are live: %s", errorText(err))
+				}
 				return printRows(c, storedColumns, func(yield func(storedRow, error) bool) {
 					for _, n := range nodes {
 						r, _ := s.request(n.license) // as before
@@ -271,9 +274,9 @@ func (c *cli) listStoreCommand() *cobra.Command {
 	return cmd
 }
 
-// livePins are the regions of the documents that are live, as far as registries are
-// reached.
-func (c *cli) livePins(ctx context.Context, nodes []storeNode, s *selectFlags) map[docid.Document]string {
+// livePins are the regions of the documents that are live, with an error as far as
+// registries are reached.
+func (c *cli) livePins(ctx context.Context, nodes []storeNode, s *selectFlags) (map[docid.Document]string, error) {
 	live := map[docid.Document]string{}
 	err := c.withRegistries(ctx, func(r *registries) error {
 		for _, n := range nodes {
@@ -290,10 +293,7 @@ func (c *cli) livePins(ctx context.Context, nodes []storeNode, s *selectFlags) m
 		}
 		return nil
 	})
-	if err != nil {
-		c.done("wsctl: it is not known which documents are live: %s", errorText(err))
-	}
-	return live
+	return live, err
 }
 
 // storeDocCommand makes a verb about one stored document.

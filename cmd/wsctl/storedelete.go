@@ -35,7 +35,8 @@ Clients that were away and still have it are not let in with it; wsctl store put
 --undelete brings the name back. Its former versions stay, with what was there last,
 unless --erase is given. Backups and copies in browsers are out of reach.
 
-With --tenant it says of each document what was removed (-o json to keep it). It can
+With --tenant it says of each document what was removed (-o json to keep it). It needs
+the registries, which know what is live and not stored yet. It can
 be interrupted, and repeated until nothing is left.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -123,7 +124,11 @@ func (c *cli) doomedOf(ctx context.Context, fl *fleet, f *deleteFlags) ([]doomed
 		all = append(all, doomed{e.storeNode, e.Document, e.Deleted})
 		listing.count(len(all), 0)
 	}
-	for d := range c.livePins(ctx, nodes, &s) { // what nobody has stored yet
+	live, err := c.livePins(ctx, nodes, &s)
+	if err != nil { // an erasure that leaves what nobody has stored yet is none
+		return nil, fmt.Errorf("nothing was deleted, since it is not known which documents are live: %w", err)
+	}
+	for d := range live {
 		at := slices.IndexFunc(nodes, func(n storeNode) bool { return n.license == d.License })
 		if !seen[d] && at >= 0 {
 			all = append(all, doomed{nodes[at], control.NewDocument(d), false})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 )

@@ -170,6 +170,9 @@ func TestATenantIsErased(t *testing.T) {
 	w.ctl("store", "delete", "--app", "notes", "--yes").exits(2)
 	w.ctl("store", "delete", "aws-eu-west-1/acme/notes/n2", "--tenant", "acme", "--yes").exits(2)
 	w.ctlWith("n\n", "store", "delete", "--tenant", "acme").exits(5)
+	// What nobody has stored yet must not be left behind, so what is live has to be known.
+	away := fmt.Sprintf("aws-eu-west-1=nats://127.0.0.1:%d", cluster.FreePorts(t, 1))
+	w.ctl("store", "delete", "--tenant", "acme", "--erase", "--yes", "--registry", away, "--timeout", "1s").exits(4).says("nothing was deleted")
 	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 0), Document: "n3", Token: d.Token("tenant", "acme", "app", "notes")})
 	client.WaitText("a")
 	first := w.ctl("store", "delete", "--tenant", "acme", "--app", "notes", "--erase", "--yes", "-o", "json").exits(6)
