@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -155,6 +154,7 @@ type carried struct {
 	home  docid.Region
 	link  *carry.Link
 	since time.Time
+	id    uint64 // in Node.carried
 }
 
 // carry takes a client to its document's home.
@@ -173,7 +173,7 @@ func (n *Node) carry(ctx context.Context, v *visit, to *redirectError, on seatin
 	n.gate.shares.enter(v.grant.AppID())
 	n.recent.count(carriedAway)
 	c := &carried{node: n, visit: v, home: to.region, link: link, since: time.Now()}
-	n.carried.add(c)
+	c.id = n.carried.Add(c)
 	on.granted(v.readOnly)
 	link.Start(n.done.Go)
 	if n.draining.Load() { // since admission
@@ -192,7 +192,7 @@ func (c *carried) end(code int, reason string) { c.link.End(code, reason) }
 func (c *carried) Leave(how conn.Closed) {
 	n, v := c.node, c.visit
 	c.link.Leave()
-	n.carried.remove(c)
+	n.carried.Remove(c.id)
 	in, out, bytesIn, bytesOut := c.link.Traffic()
 	n.log.Info("carried session ended", append([]any{"document", v.doc.String(), "home", c.home, "code", how.Code, "reason", how.Reason, "by_node", how.Ours,
 		"remote", v.remote, "user_agent", clip(v.userAgent), "seconds", time.Since(c.since).Seconds(),
@@ -216,7 +216,7 @@ func (n *Node) stays() []stay {
 	for _, v := range n.sessions.All() {
 		all = append(all, (*seated)(v))
 	}
-	for _, c := range n.carried.list() {
+	for _, c := range n.carried.All() {
 		all = append(all, c)
 	}
 	return all
@@ -224,37 +224,6 @@ func (n *Node) stays() []stay {
 
 func (s *seated) end(code int, reason string) { s.session.Close(code, reason) }
 func (s *seated) cut()                        { s.session.End() }
-
-// carriedClients are those of a node.
-type carriedClients struct {
-	mu  sync.Mutex
-	all map[*carried]struct{}
-}
-
-func (cs *carriedClients) add(c *carried) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if cs.all == nil {
-		cs.all = map[*carried]struct{}{}
-	}
-	cs.all[c] = struct{}{}
-}
-
-func (cs *carriedClients) remove(c *carried) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	delete(cs.all, c)
-}
-
-func (cs *carriedClients) list() []*carried {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	list := make([]*carried, 0, len(cs.all))
-	for c := range cs.all {
-		list = append(list, c)
-	}
-	return list
-}
 
 func (n *Node) carriedFigures() admin.CarriedFigures {
 	s := n.carrier.Stats()

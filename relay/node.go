@@ -117,7 +117,7 @@ type Node struct {
 	recent      recent
 	traffic     traffic
 	carrier     *carry.Carrier
-	carried     carriedClients
+	carried     roster.Roster[*carried]
 	watched     watched
 	aliveChecks aliveChecks
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
+	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
 )
 
@@ -42,7 +43,7 @@ type Carrier struct {
 	client *http.Client
 	astray astray
 	marks  marks
-	links  links
+	links  roster.Roster[*Link]
 
 	dials      [dialOutcomes]atomic.Int64
 	toClients  atomic.Int64 // bytes
@@ -231,7 +232,7 @@ type Stats struct {
 
 // Stats returns the figures as they are now.
 func (c *Carrier) Stats() Stats {
-	links, queued := c.links.list(), 0
+	links, queued := c.links.All(), 0
 	for _, l := range links {
 		queued += l.down.size()
 	}

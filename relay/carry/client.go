@@ -253,7 +253,7 @@ func (cl *Client) Limit(head []byte) int {
 	if seat == nil {
 		return maxUnseated
 	}
-	if m, err := wire.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != wire.Unknown) && head[1] == 1 {
+	if wire.BeginsStep2(head) {
 		return seat.Stream().LimitOf(wire.Step2)
 	}
 	return seat.Stream().LimitOf(wire.Unknown)

@@ -30,6 +30,7 @@ type Link struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	sent     chan struct{} // closed when nothing more is written to the home; made by Start
+	id       uint64        // in Carrier.links; set by Start
 
 	left   atomic.Bool  // the client has
 	ended  atomic.Bool  // the channel was told
@@ -45,7 +46,7 @@ type Link struct {
 func newLink(c *Carrier, r Request) *Link {
 	l := &Link{carrier: c, conn: r.Conn, via: r.Channel, readOnly: r.ReadOnly}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.up.init(c.cfg.QueueBytes)
+	l.up.init(c.cfg.QueueBytes, c.cfg.MaxMessageBytes)
 	l.down.init(c.cfg.QueueBytes)
 	l.hear()
 	return l
@@ -58,7 +59,7 @@ func (l *Link) hear() { l.heard.Store(int64(time.Since(began))) }
 // Start begins to relay. spawn runs a goroutine that the caller waits for.
 func (l *Link) Start(spawn func(func())) {
 	l.via.Begin()
-	l.carrier.links.add(l)
+	l.id = l.carrier.links.Add(l)
 	l.sent = make(chan struct{})
 	spawn(func() {
 		defer close(l.sent)
@@ -70,7 +71,7 @@ func (l *Link) Start(spawn func(func())) {
 		l.up.close()
 		<-l.sent
 		_ = l.ws.CloseNow()
-		l.carrier.links.remove(l)
+		l.carrier.links.Remove(l.id)
 	})
 }
 
@@ -222,35 +223,4 @@ func (l *Link) acknowledge(n int, taken bool) {
 	for range n {
 		l.write(kind, nil)
 	}
-}
-
-// links are those of a carrier.
-type links struct {
-	mu  sync.Mutex
-	all map[*Link]struct{}
-}
-
-func (ls *links) add(l *Link) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if ls.all == nil {
-		ls.all = map[*Link]struct{}{}
-	}
-	ls.all[l] = struct{}{}
-}
-
-func (ls *links) remove(l *Link) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	delete(ls.all, l)
-}
-
-func (ls *links) list() []*Link {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	list := make([]*Link, 0, len(ls.all))
-	for l := range ls.all {
-		list = append(list, l)
-	}
-	return list
 }

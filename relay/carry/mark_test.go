@@ -143,7 +143,7 @@ func TestAnAnswerIsWorthWhatWasAskedBefore(t *testing.T) {
 func TestWhoFillsAQueueWaitsWhileItIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q toHome
-		q.init(10)
+		q.init(10, 100)
 		if pause := q.put(make([]byte, 8), 1); pause != 0 {
 			t.Error("it waits below the bound")
 		}
@@ -175,11 +175,22 @@ func TestWhoFillsAQueueWaitsWhileItIsFull(t *testing.T) {
 		}
 		// Who is not read for long is read for one message more, so that it does not seem dead.
 		var slow toHome
-		slow.init(1)
+		slow.init(1, 10)
 		start := time.Now()
 		slow.put(make([]byte, 8), 0)
 		if took := time.Since(start); took != waitMost {
 			t.Errorf("it waits %v", took)
 		}
+		// But not for ever more.
+		go func() { done <- slow.put(make([]byte, 8), 0) }()
+		time.Sleep(10 * waitMost)
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("a queue grows as long as its home is slow")
+		default:
+		}
+		slow.written(8)
+		<-done
 	})
 }

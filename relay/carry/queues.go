@@ -12,6 +12,7 @@ import (
 // toHome is what a client sent and the home was not written yet.
 type toHome struct {
 	bound int           // in bytes, static
+	most  int           // above it nothing more is taken, however long it waits; static
 	wake  chan struct{} // something is there; holds one token
 	room  chan struct{} // something was taken; holds one token
 
@@ -22,12 +23,14 @@ type toHome struct {
 	closed bool
 }
 
-func (q *toHome) init(bound int) {
-	q.bound, q.wake, q.room = bound, make(chan struct{}, 1), make(chan struct{}, 1)
+// init sets the bounds: message is how large one may be.
+func (q *toHome) init(bound, message int) {
+	q.bound, q.most, q.wake, q.room = bound, bound+message, make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // waitMost is how long a client is not read because its home is behind, before it is for
-// one more message: its connection must not look dead to the node.
+// one more message: its connection must not look dead to the node. A home that takes less
+// than the client sends must not fill the node's memory all the same.
 const waitMost = 10 * time.Second
 
 // put appends a message, and waits while too much is there. It is called by who reads
@@ -54,10 +57,19 @@ func (q *toHome) put(message []byte, due int) (pause time.Duration) {
 		select {
 		case <-q.room:
 		case <-timer.C:
-			return 1
+			if q.size() <= q.most {
+				return 1
+			}
+			timer.Reset(waitMost)
 		}
 	}
 	return 1
+}
+
+func (q *toHome) size() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
 }
 
 // alive has the home hear something, if nothing is on its way.

@@ -172,7 +172,7 @@ func (c *Carrier) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			for _, l := range c.links.list() {
+			for _, l := range c.links.All() {
 				if time.Since(began)-time.Duration(l.heard.Load()) > silence {
 					l.over(errSilent)
 				}

@@ -150,7 +150,7 @@ func (s *Session) Silent() time.Duration { return s.conn.Silent() }
 
 // Limit is for conn.Handler: only an answer to a SyncStep1 may be as large as a document.
 func (s *Session) Limit(head []byte) int {
-	if m, err := wire.Decode(head[:min(len(head), 2)]); head[0] == 0 && (err != nil || m.Kind != wire.Unknown) && head[1] == 1 {
+	if wire.BeginsStep2(head) {
 		return s.LimitOf(wire.Step2)
 	}
 	return s.LimitOf(wire.Unknown)

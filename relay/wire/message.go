@@ -99,6 +99,12 @@ func Decode(frame []byte) (Received, error) {
 	return m, err
 }
 
+// BeginsStep2 reports whether the message that begins so is a SyncStep2, which may be
+// larger than others. It need not be there as a whole.
+func BeginsStep2(head []byte) bool {
+	return len(head) > 1 && head[0] == typeSync && Step1+Kind(head[1]) == Step2
+}
+
 // Uvarint reads a lib0 varuint, which is encoded as Go's uvarints are. Values
 // above 2^53-1 are malformed: JavaScript cannot hold them.
 func Uvarint(b []byte) (v uint64, rest []byte, err error) {

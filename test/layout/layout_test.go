@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"relay/session": append([]string{"relay/conn"}, below...),
 	"relay/conn":    nil,
 	"relay/mux":     append([]string{"relay/conn", "relay/session"}, below...),
-	"relay/carry":   append([]string{"relay/conn", "relay/session"}, below...),
+	"relay/carry":   append([]string{"relay/conn", "relay/session", "relay/roster"}, below...),
 	// Of wire, ystore and awareness it knows nothing: that is the room's.
 	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
