@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
@@ -55,6 +57,7 @@ func (s *secrets) find(id string) (Secret, bool) {
 // carrySecrets are a node's view of them.
 type carrySecrets struct {
 	requests *requests
+	reading  singleflight.Group // whoever marks handshakes with ids of their own costs one read
 
 	mu    sync.Mutex
 	known *secrets // nil: not read yet
@@ -100,17 +103,25 @@ func (r *Registry) CarrySecretOf(ctx context.Context, license docid.LicenseRegio
 		return s, nil
 	}
 	if time.Since(at) > secretRetry { // whoever asks for what is not there
-		read, _, err := cs.read(ctx)
-		if err != nil {
-			return Secret{}, err
+		var read any
+		read, err, _ = cs.reading.Do("", func() (any, error) {
+			read, _, err := cs.read(context.WithoutCancel(ctx)) // others wait for it as well
+			if err == nil {
+				cs.set(read)
+			}
+			return read, err
+		})
+		if err == nil {
+			known = read.(*secrets)
 		}
-		cs.set(read)
-		known = read
 	}
 	if s, ok := known.find(id); ok {
 		return s, nil
 	}
-	return Secret{}, fmt.Errorf("secret %q of %s: %w", id, license, ErrNotFound)
+	if err == nil {
+		err = ErrNotFound
+	}
+	return Secret{}, fmt.Errorf("secret %q of %s: %w", id, license, err)
 }
 
 func (cs *carrySecrets) get() (*secrets, time.Time) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -58,6 +59,21 @@ func TestNodesOfAllRegionsSignWithOneSecret(t *testing.T) {
 			if s, err := later.CarrySecretOf(ctx, testLicense, id); err != nil || s.ID != id {
 				w.t.Errorf("%q is not believed: %v", id, err)
 			}
+		}
+		// Whoever makes ids up, and however many at once, costs the registry next to nothing.
+		fresh := w.node("us-east-1", "d")
+		before := fresh.buckets[testLicense].requests.reads.Load()
+		var forging sync.WaitGroup
+		for i := range 100 {
+			forging.Go(func() {
+				if _, err := fresh.CarrySecretOf(ctx, testLicense, fmt.Sprint(i)); !errors.Is(err, ErrNotFound) {
+					w.t.Errorf("an id that was made up: %v", err)
+				}
+			})
+		}
+		forging.Wait()
+		if reads := fresh.buckets[testLicense].requests.reads.Load() - before; reads > 10 {
+			w.t.Errorf("100 ids that were made up cost %d reads", reads)
 		}
 	})
 }
