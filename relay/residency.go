@@ -77,13 +77,19 @@ func (n *Node) evict(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		may := map[docid.AppID]bool{} // a look at all rules for each app, not for each document
 		for _, d := range n.docs.All() {
-			if n.settings(d.Name().AppID()).In(n.cfg.Region) {
-				continue
+			app := d.Name().AppID()
+			here, known := may[app]
+			if !known {
+				here = n.settings(app).In(n.cfg.Region)
+				may[app] = here
 			}
-			if open := n.docs.Get(d.Name()); open != nil {
-				told := answer(n.resides(ctx, d.Name(), ""))
-				open.Room().CloseAll(told.code, told.reason)
+			if open := n.docs.Get(d.Name()); !here && open != nil {
+				if err := n.resides(ctx, d.Name(), ""); err != nil { // else the settings have changed back
+					told := answer(err)
+					open.Room().CloseAll(told.code, told.reason)
+				}
 			}
 		}
 	}
