@@ -13,7 +13,6 @@ type refusal struct {
 	mu    sync.Mutex
 	why   error
 	timer *time.Timer // nil: it is not kept, or was closed
-	ended bool
 }
 
 // over stands for the refusal of connections that ended without one.
@@ -31,7 +30,6 @@ func (c *Conn) endRefusal() error {
 	r := c.refusal.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ended = true
 	if r.timer != nil {
 		r.timer.Stop()
 		r.timer = nil

@@ -43,7 +43,7 @@ type socket struct {
 	closed   bool
 	parking  *parking // where its session is parked, or was
 	ticket   uint64
-	owner    *Conn // whose handler is told when the socket has taken everything; nil: nobody's
+	owner    *Conn // whose handler is told when the socket has taken everything; nil: no handler is
 	timeout  time.Duration
 
 	attempt func(fd uintptr) bool // made once: a closure per write would allocate

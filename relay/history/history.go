@@ -96,8 +96,7 @@ type Config struct {
 	// Emptied is called after a shard's stream, which an operator deleted, was
 	// created again by this pod or another: every room of the shard must append its
 	// whole state. It is called from a goroutine of its own, never twice at once,
-	// at the latest two minutes later, and not after Close. Nil: nobody wants to
-	// know.
+	// at the latest two minutes later, and not after Close. Nil disables it.
 	Emptied func(shard int)
 	// Log takes what operators should see. Nil: slog.Default.
 	Log *slog.Logger

@@ -33,7 +33,7 @@ type place struct {
 	// Guarded by Mux.mu. One that is not in Mux.places any more has ended.
 	token   string
 	tokens  int           // that came
-	fresh   chan struct{} // closed when another token comes; nil: nobody waits for one
+	fresh   chan struct{} // closed when another token comes; nil while none was asked for
 	modern  bool          // the provider is of version 3 or later, and knows Leave
 	judging bool          // another token is being judged; one at a time is, the latest
 	since   time.Time

@@ -40,7 +40,7 @@ func newDescriptors(most int, count func() (int, bool)) *Descriptors {
 	return &Descriptors{most: most, reserve: min(64, most/8), count: count}
 }
 
-// Most is how many the process may have open; 0: nobody knows.
+// Most is how many the process may have open; 0 if the system does not tell.
 func (d *Descriptors) Most() int {
 	if d == nil {
 		return 0

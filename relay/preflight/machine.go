@@ -10,7 +10,7 @@ import (
 
 // Machine is what a process may use, and what it is told that it may.
 type Machine struct {
-	Files        int   // file descriptors; 0: nobody knows
+	Files        int   // file descriptors; 0 if the system does not tell
 	Cgroup       int64 // memory that its control groups leave to it; 0: no limit
 	GoMemory     int64 // GOMEMLIMIT; 0: none
 	Connections  int   // --max-connections; 0: any number

@@ -26,7 +26,7 @@ type Kept struct {
 	Changed func()
 	// Awaited is told, in the same way, when a client begins to wait for the store, and
 	// when none does any more. Marked is told while one does: the room of another pod
-	// has said that it stored. Nil: nobody wants to know.
+	// has said that it stored. Nil disables it.
 	Awaited func(bool)
 	Marked  func()
 }

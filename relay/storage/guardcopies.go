@@ -18,13 +18,19 @@ func (g *Guard) Keeps() time.Duration {
 	return 0
 }
 
-// ofCopies makes one call about copies.
-func ofCopies[T any](ctx context.Context, g *Guard, bytes int64, do func(context.Context, Versioned) (T, error)) (none T, _ error) {
+// versioned returns the store if it keeps copies, and is the right one.
+func (g *Guard) versioned(ctx context.Context) (Versioned, error) {
 	v, ok := g.cfg.Store.(Versioned)
 	if !ok {
-		return none, ErrNoCopies
+		return nil, ErrNoCopies
 	}
-	if err := g.sure(ctx, lookAgain); err != nil {
+	return v, g.sure(ctx, lookAgain)
+}
+
+// ofCopies makes one call about copies.
+func ofCopies[T any](ctx context.Context, g *Guard, bytes int64, do func(context.Context, Versioned) (T, error)) (none T, _ error) {
+	v, err := g.versioned(ctx)
+	if err != nil {
 		return none, err
 	}
 	return call(ctx, g, bytes, func(ctx context.Context) (T, error) { return do(ctx, v) })
@@ -42,11 +48,8 @@ func (g *Guard) LoadCopy(ctx context.Context, d docid.Document, id string, reser
 
 // Expire implements Versioned. It is not bounded by the time of one call.
 func (g *Guard) Expire(ctx context.Context, l docid.LicenseRegion, before time.Time) (int, error) {
-	v, ok := g.cfg.Store.(Versioned)
-	if !ok {
-		return 0, ErrNoCopies
-	}
-	if err := g.sure(ctx, lookAgain); err != nil {
+	v, err := g.versioned(ctx)
+	if err != nil {
 		return 0, err
 	}
 	return v.Expire(ctx, l, before)
@@ -54,11 +57,8 @@ func (g *Guard) Expire(ctx context.Context, l docid.LicenseRegion, before time.T
 
 // Erase implements Versioned. It is not bounded by the time of one call.
 func (g *Guard) Erase(ctx context.Context, d docid.Document) (int, error) {
-	v, ok := g.cfg.Store.(Versioned)
-	if !ok {
-		return 0, ErrNoCopies
-	}
-	if err := g.sure(ctx, lookAgain); err != nil {
+	v, err := g.versioned(ctx)
+	if err != nil {
 		return 0, err
 	}
 	return v.Erase(ctx, d)
