@@ -9,78 +9,119 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/carry"
+	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/quota"
 )
 
-// admission is a visit's way into its document.
+// admission is who a client is, and what it was given: rights in a document, and until
+// giveBack a place in its app's limits and a hold on the document.
 type admission struct {
-	*visit
+	node *Node
+	client
+	grant    *authn.Grant
+	doc      docid.Document
+	readOnly bool
+	place    *quota.Place
+	live     *live.Document
+}
+
+// client is who is at the other end of a connection, as far as the node can see.
+type client struct {
+	remote, userAgent, origin string
+
+	arrival *carry.Arrival // nil: no other region carries it here
+}
+
+// giveBack gives back what was taken up.
+func (a *admission) giveBack() {
+	if a.live != nil {
+		a.node.docs.Leave(a.live)
+	}
+	if a.place != nil {
+		a.place.Leave()
+	}
+	a.live, a.place = nil, nil
+}
+
+// handshake is a client's way from its token to its admission: with y-websocket's wire that
+// of a connection, with Hocuspocus' that of each document on it. It is over when it has been
+// refused, or its admission taken.
+type handshake struct {
+	admission
 	address netip.Addr
 	token   string
 	name    string // of the document
 	nameErr error  // told only to whom the token lets ask
+	span    *span  // nil once that is over
+}
+
+func (n *Node) newHandshake(c client, address netip.Addr, token, name string, nameErr error) *handshake {
+	h := &handshake{admission: admission{node: n, client: c}, address: address, token: token, name: name, nameErr: nameErr}
+	h.doc.Name = withoutTokens(name) // until the token says whose it is
+	return h
 }
 
 // admit goes from the token to a place in the document.
-func (a *admission) admit(ctx context.Context) error {
-	if err := a.qualify(ctx); err != nil {
+func (h *handshake) admit(ctx context.Context) error {
+	if err := h.qualify(ctx); err != nil {
 		return err
 	}
-	err := a.enter(ctx)
+	err := h.enter(ctx)
 	if err != nil {
-		a.leave()
+		h.giveBack()
 	}
 	return err
 }
 
 // qualify goes from the token to a place in the app's limits.
-func (a *admission) qualify(ctx context.Context) (err error) {
-	n := a.node
+func (h *handshake) qualify(ctx context.Context) (err error) {
+	n := h.node
 	turn := turn{slots: n.gate.slots}
 	if err := turn.take(ctx); err != nil {
 		return err
 	}
 	defer turn.end()
-	step := a.span.child("verify token")
+	step := h.span.child("verify token")
 	// A slow issuer must not take up slots that others need.
-	a.grant, err = n.verify(ctx, a.token, n.gate.caller(a.address, func(keys func()) error { return turn.outside(ctx, keys) }))
+	h.grant, err = n.verify(ctx, h.token, n.gate.caller(h.address, func(keys func()) error { return turn.outside(ctx, keys) }))
 	if step.end(err); err != nil {
 		return err
 	}
-	a.doc = a.grant.Document(a.name)
-	if !a.grant.AllowsOrigin(a.origin) {
+	h.doc = h.grant.Document(h.name)
+	if !h.grant.AllowsOrigin(h.origin) {
 		return errOrigin
 	}
-	if a.nameErr != nil {
-		return a.nameErr
+	if h.nameErr != nil {
+		return h.nameErr
 	}
-	access, granted := a.grant.Access(a.name)
+	access, granted := h.grant.Access(h.name)
 	if !granted {
 		return errDocument
 	}
-	a.readOnly = access == authn.ReadOnly
+	h.readOnly = access == authn.ReadOnly
 	switch {
 	case n.draining.Load():
 		return errDraining
 	case n.gate.gauge.Overloaded():
 		return errOverloaded
 	}
-	if err := n.resides(ctx, a.doc, docid.Region(a.grant.RegionCode)); err != nil {
+	if err := n.resides(ctx, h.doc, docid.Region(h.grant.RegionCode)); err != nil {
 		return err
 	}
-	if err := a.look(ctx); err != nil {
+	if err := h.look(ctx); err != nil {
 		return err
 	}
-	step = a.span.child("reserve place")
-	a.place, err = n.gate.places.Admit(ctx, a.doc, plan(a.grant))
+	step = h.span.child("reserve place")
+	h.place, err = n.gate.places.Admit(ctx, h.doc, plan(h.grant))
 	if exceeded := (*quota.ExceededError)(nil); errors.As(err, &exceeded) {
 		made := false
-		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, a.doc, exceeded.Kind) }); err != nil {
+		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, h.doc, exceeded.Kind) }); err != nil {
 			step.end(err)
 			return err
 		}
 		if made {
-			a.place, err = n.gate.places.Admit(ctx, a.doc, plan(a.grant))
+			h.place, err = n.gate.places.Admit(ctx, h.doc, plan(h.grant))
 		}
 	}
 	step.end(err)
@@ -89,16 +130,16 @@ func (a *admission) qualify(ctx context.Context) (err error) {
 
 // enter goes from there into the document. While the region's history does not
 // answer, those who wait for it must not keep out whose documents are open.
-func (v *visit) enter(ctx context.Context) (err error) {
-	n := v.node
-	if n.docs.Get(v.doc) == nil {
+func (h *handshake) enter(ctx context.Context) (err error) {
+	n := h.node
+	if n.docs.Get(h.doc) == nil {
 		if err := n.gate.loads.enter(ctx); err != nil {
 			return err
 		}
 		defer n.gate.loads.leave()
 	}
-	step := v.span.child("enter document")
-	v.live, err = n.docs.Enter(ctx, v.doc)
+	step := h.span.child("enter document")
+	h.live, err = n.docs.Enter(ctx, h.doc)
 	step.end(err)
 	return err
 }
@@ -106,19 +147,19 @@ func (v *visit) enter(ctx context.Context) (err error) {
 // look finds out whether the document lives elsewhere, so that nobody takes up a
 // place of an app who is to be redirected. Without limits there is nothing to
 // take up, and claiming will tell.
-func (v *visit) look(ctx context.Context) error {
-	n := v.node
-	if plan(v.grant).Within(n.gate.limits.Ceilings) == (quota.Plan{}) || n.docs.Get(v.doc) != nil {
+func (h *handshake) look(ctx context.Context) error {
+	n := h.node
+	if plan(h.grant).Within(n.gate.limits.Ceilings) == (quota.Plan{}) || n.docs.Get(h.doc) != nil {
 		return nil
 	}
-	pin, state, err := n.cfg.Registry.Lookup(ctx, v.doc)
+	pin, state, err := n.cfg.Registry.Lookup(ctx, h.doc)
 	switch {
 	case errors.Is(err, kvpin.ErrUnavailable):
 		return nil // the region may have it
 	case err != nil:
 		return err
 	case pin.Region != n.cfg.Region && (state == kvpin.Live || state == kvpin.Grace):
-		return n.redirect(ctx, v.doc, pin)
+		return n.redirect(ctx, h.doc, pin)
 	}
 	return nil
 }
@@ -145,4 +186,21 @@ func (n *Node) redirect(ctx context.Context, doc docid.Document, pin kvpin.Pin) 
 		return err
 	}
 	return &redirectError{region: pin.Region, url: url, name: doc.Name}
+}
+
+// endSpan ends the trace of the connect. A redirect is no failure.
+func (h *handshake) endSpan(err error) {
+	outcome := admitted
+	if err != nil {
+		outcome = answer(err).kind
+	}
+	h.span.set("wsnode.outcome", outcome)
+	h.span.set("wsnode.tenant", string(h.doc.Tenant))
+	h.span.set("wsnode.app", string(h.doc.App))
+	h.span.set("wsnode.document", h.doc.Name)
+	if outcome == redirected {
+		err = nil
+	}
+	h.span.end(err)
+	h.span = nil
 }

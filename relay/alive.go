@@ -89,14 +89,14 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kin
 
 // silent returns the sessions here of an app or a document that said nothing for a while.
 func (n *Node) silent(what crowded) []*conn.Conn {
-	var there []*visit
+	var there []*seated
 	for _, v := range n.sessions.All() {
 		if v.doc.AppID() == what.App && (what.Document == "" || v.doc.Name == what.Document) && v.session.Silent() >= n.aliveChecks.silent {
 			there = append(there, v)
 		}
 	}
 	if len(there) > aliveMost {
-		slices.SortFunc(there, func(a, b *visit) int { return cmp.Compare(b.session.Silent(), a.session.Silent()) })
+		slices.SortFunc(there, func(a, b *seated) int { return cmp.Compare(b.session.Silent(), a.session.Silent()) })
 		there = there[:aliveMost]
 	}
 	conns := make([]*conn.Conn, 0, len(there))

@@ -79,12 +79,12 @@ func (n *Node) arrive(w http.ResponseWriter, r *http.Request, token string, dire
 // wantsCarrying reports whether a client of y-websocket is to be carried rather than
 // redirected. The app's setting, which only a good token names, stands above the node's,
 // and what the client says above both.
-func (n *Node) wantsCarrying(v *visit, query url.Values) bool {
+func (n *Node) wantsCarrying(h *handshake, query url.Values) bool {
 	said := apps.Elsewhere(query.Get("elsewhere"))
 	if !said.Valid() {
 		said = n.cfg.Elsewhere
-		if v.grant != nil {
-			if s := n.settings(v.grant.AppID()).Elsewhere; s != "" {
+		if h.grant != nil {
+			if s := n.settings(h.grant.AppID()).Elsewhere; s != "" {
 				said = s
 			}
 		}
@@ -101,9 +101,9 @@ func (n *Node) settings(app docid.AppID) apps.Settings {
 }
 
 // elsewhere is where the client may be carried, if err says that its document is elsewhere.
-func (v *visit) elsewhere(err error) *redirectError {
+func (a *admission) elsewhere(err error) *redirectError {
 	to := (*redirectError)(nil)
-	if errors.As(err, &to) && !to.bound && v.arrival == nil {
+	if errors.As(err, &to) && !to.bound && a.arrival == nil {
 		return to
 	}
 	return nil
@@ -112,45 +112,42 @@ func (v *visit) elsewhere(err error) *redirectError {
 // seating is a connection that goes on when a client's seat ends.
 type seating struct {
 	conn    *conn.Conn
-	address netip.Addr
-	token   string
 	channel *session.Channel
 	alone   bool // y-websocket's wire
 	granted func(readOnly bool)
 }
 
 // take seats a client whose admission came to err: here, or where its document is.
-func (n *Node) take(ctx context.Context, v *visit, err error, on seating) (mux.Seat, error) {
-	if to := v.elsewhere(err); to != nil {
-		return n.carry(ctx, v, to, on)
+func (n *Node) take(ctx context.Context, h *handshake, err error, on seating) (mux.Seat, error) {
+	if to := h.elsewhere(err); to != nil {
+		return n.carry(ctx, h, to, on)
 	}
 	if err != nil {
 		return nil, err
 	}
-	n.gate.admits(on.address)
+	n.gate.admits(h.address)
 	n.done.Add(1)
 	n.gate.gauge.Enter()
-	v.guard = n.gate.guard(v.grant)
-	share := n.gate.shares.enter(v.grant.AppID())
+	s := &seated{admission: h.admission, guard: n.gate.guard(h.grant)}
+	share := n.gate.shares.enter(h.grant.AppID())
 	if on.alone {
-		v.session = session.New(on.conn, &n.cfg.Sessions, v.guard, v.readOnly)
+		s.session = session.New(on.conn, &n.cfg.Sessions, s.guard, s.readOnly)
 	} else {
-		v.session = session.NewShared(on.conn, &n.cfg.Sessions, v.guard, v.readOnly, on.channel)
+		s.session = session.NewShared(on.conn, &n.cfg.Sessions, s.guard, s.readOnly, on.channel)
 	}
-	v.session.Charge(share)
-	on.granted(v.readOnly)
-	if err := v.join(); err != nil {
-		v.giveBack()
+	s.session.Charge(share)
+	on.granted(s.readOnly)
+	if err := s.join(); err != nil {
+		s.giveBack()
 		return nil, err
 	}
-	return (*seated)(v), nil
+	return s, nil
 }
 
 // carried is a client that is carried: mux.Seat and carry.Seat. The node counts it for its
 // own load alone; users, documents and operations count at home.
 type carried struct {
-	node  *Node
-	visit *visit
+	admission
 	home  docid.Region
 	link  *carry.Link
 	since time.Time
@@ -158,23 +155,23 @@ type carried struct {
 }
 
 // carry takes a client to its document's home.
-func (n *Node) carry(ctx context.Context, v *visit, to *redirectError, on seating) (mux.Seat, error) {
+func (n *Node) carry(ctx context.Context, h *handshake, to *redirectError, on seating) (mux.Seat, error) {
 	link, err := n.carrier.Dial(ctx, carry.Request{
-		Home: to.region, URL: documentURL(to.url, to.name), License: v.doc.License, Token: on.token,
-		Address: on.address, Origin: v.origin, UserAgent: v.userAgent,
-		ReadOnly: v.readOnly, Conn: on.conn, Channel: on.channel,
+		Home: to.region, URL: documentURL(to.url, to.name), License: h.doc.License, Token: h.token,
+		Address: h.address, Origin: h.origin, UserAgent: h.userAgent,
+		ReadOnly: h.readOnly, Conn: on.conn, Channel: on.channel,
 	})
 	if err != nil {
 		return nil, err
 	}
-	n.gate.admits(on.address)
+	n.gate.admits(h.address)
 	n.done.Add(1)
 	n.gate.gauge.Enter()
-	n.gate.shares.enter(v.grant.AppID())
+	n.gate.shares.enter(h.grant.AppID())
 	n.recent.count(carriedAway)
-	c := &carried{node: n, visit: v, home: to.region, link: link, since: time.Now()}
+	c := &carried{admission: h.admission, home: to.region, link: link, since: time.Now()}
 	c.id = n.carried.Add(c)
-	on.granted(v.readOnly)
+	on.granted(h.readOnly)
 	link.Start(n.done.Go)
 	if n.draining.Load() { // since admission
 		c.end(closecode.Restart, closecode.ReasonRestart)
@@ -183,21 +180,21 @@ func (n *Node) carry(ctx context.Context, v *visit, to *redirectError, on seatin
 }
 
 func (c *carried) Stream() session.Stream { return c.link }
-func (c *carried) ReadOnly() bool         { return c.visit.readOnly }
+func (c *carried) ReadOnly() bool         { return c.readOnly }
 
 // end ends the client's stay, soon.
 func (c *carried) end(code int, reason string) { c.link.End(code, reason) }
 
 // Leave is for mux.Seat.
 func (c *carried) Leave(how conn.Closed) {
-	n, v := c.node, c.visit
+	n := c.node
 	c.link.Leave()
 	n.carried.Remove(c.id)
 	in, out, bytesIn, bytesOut := c.link.Traffic()
-	n.log.Info("carried session ended", append([]any{"document", v.doc.String(), "home", c.home, "code", how.Code, "reason", how.Reason, "by_node", how.Ours,
-		"remote", v.remote, "user_agent", clip(v.userAgent), "seconds", time.Since(c.since).Seconds(),
+	n.log.Info("carried session ended", append([]any{"document", c.doc.String(), "home", c.home, "code", how.Code, "reason", how.Reason, "by_node", how.Ours,
+		"remote", c.remote, "user_agent", clip(c.userAgent), "seconds", time.Since(c.since).Seconds(),
 		"frames_in", in, "frames_out", out, "bytes_in", bytesIn, "bytes_out", bytesOut}, because(how.Err)...)...)
-	n.gate.shares.leave(v.grant.AppID())
+	n.gate.shares.leave(c.grant.AppID())
 	n.gate.gauge.Leave()
 	n.done.Done()
 }
@@ -213,17 +210,14 @@ type stay interface {
 // stays are all clients of this node.
 func (n *Node) stays() []stay {
 	var all []stay
-	for _, v := range n.sessions.All() {
-		all = append(all, (*seated)(v))
+	for _, s := range n.sessions.All() {
+		all = append(all, s)
 	}
 	for _, c := range n.carried.All() {
 		all = append(all, c)
 	}
 	return all
 }
-
-func (s *seated) end(code int, reason string) { s.session.Close(code, reason) }
-func (s *seated) cut()                        { s.session.End() }
 
 func (n *Node) carriedFigures() admin.CarriedFigures {
 	s := n.carrier.Stats()
@@ -241,16 +235,16 @@ type passenger struct {
 	name string // of the document
 
 	// Of the handshake, until the first Admit has used them.
-	came *visit
+	came *handshake
 	why  error
 }
 
 // carryAlone runs a connection of y-websocket whose document is elsewhere, from its first
 // message on.
-func (n *Node) carryAlone(c *conn.Conn, v *visit, why error, address netip.Addr, token string, message []byte) {
-	guard, share := n.gate.connGuard(), n.gate.shares.enter(v.grant.AppID())
-	app := v.grant.AppID()
-	p := &passenger{shared: &shared{node: n, client: v.client, address: address, token: token, conn: c}, name: v.doc.Name, came: v, why: why}
+func (n *Node) carryAlone(c *conn.Conn, h *handshake, why error, message []byte) {
+	guard, share := n.gate.connGuard(), n.gate.shares.enter(h.grant.AppID())
+	app := h.grant.AppID()
+	p := &passenger{shared: &shared{node: n, client: h.client, address: h.address, token: h.token, conn: c}, name: h.doc.Name, came: h, why: why}
 	client := carry.NewClient(c, p, guard, n.done.Go)
 	c.Attach(&n.cfg.Conns, n.keepalive, client, guard, share)
 	if code, reason, ok := client.Enter(); !ok {
@@ -271,17 +265,15 @@ func (n *Node) carryAlone(c *conn.Conn, v *visit, why error, address netip.Addr,
 
 // Admit takes the client into its document, wherever that is now.
 func (p *passenger) Admit(ctx context.Context, via *session.Channel, granted func()) (carry.Seat, error) {
-	n, v, err := p.node, p.came, p.why
+	n, h, err := p.node, p.came, p.why
 	p.came = nil
-	if v == nil {
-		v, err = p.visit(ctx, mux.Request{Name: p.name})
-		v.endSpan(err)
+	if h == nil {
+		h, err = p.handshake(ctx, mux.Request{Name: p.name})
+		h.endSpan(err)
 	}
-	seat, err := n.take(ctx, v, err, seating{
-		conn: p.conn, address: p.address, token: p.token, channel: via, alone: true, granted: func(bool) { granted() },
-	})
+	seat, err := n.take(ctx, h, err, seating{conn: p.conn, channel: via, alone: true, granted: func(bool) { granted() }})
 	if err != nil {
-		n.turnAway(v, p.address, p.token, err)
+		n.turnAway(h, err)
 		return nil, err
 	}
 	return seat, nil
@@ -294,9 +286,9 @@ func (p *passenger) Answer(err error) (code int, reason string) {
 }
 
 // turnAway notes a client that is refused.
-func (n *Node) turnAway(v *visit, address netip.Addr, token string, err error) {
+func (n *Node) turnAway(h *handshake, err error) {
 	if counts(err) {
-		n.gate.rates.Refuse(address, token)
+		n.gate.rates.Refuse(h.address, h.token)
 	}
-	n.refused(v, answer(err), err)
+	n.refused(h, answer(err), err)
 }

@@ -113,7 +113,7 @@ type Node struct {
 	ending   sync.RWMutex   // no client enters any more once it was held for writing
 	ended    bool           // guarded by ending
 
-	sessions    roster.Roster[*visit]
+	sessions    roster.Roster[*seated]
 	recent      recent
 	traffic     traffic
 	carrier     *carry.Carrier

@@ -95,13 +95,13 @@ func addTraffic(t *control.Traffic, s *session.Session) {
 	t.BytesOut += bytesOut
 }
 
-// leave takes a visit off the roster and keeps its share, both at once, so that
+// leave takes a client off the roster and keeps its share, both at once, so that
 // no sum goes down.
-func (t *traffic) leave(n *Node, v *visit) {
+func (t *traffic) leave(n *Node, s *seated) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	addTraffic(&t.ended, v.session)
-	n.sessions.Remove(v.id)
+	addTraffic(&t.ended, s.session)
+	n.sessions.Remove(s.id)
 }
 
 // sum adds up the sessions that are there and those that were.
@@ -154,23 +154,23 @@ func page[T, R any](list listing[T], after uint64, limit int, pick func(id uint6
 
 // Sessions lists the sessions that the filter selects, oldest first.
 func (n *Node) Sessions(f *control.Filter, after uint64, limit int) control.Page[control.Session] {
-	return page[*visit](&n.sessions, after, limit, func(id uint64, v *visit) (row control.Session, ok bool) {
-		if !v.selected(id, f) {
+	return page[*seated](&n.sessions, after, limit, func(id uint64, s *seated) (row control.Session, ok bool) {
+		if !s.selected(id, f) {
 			return row, false
 		}
-		return v.row(id, v.session.Stats()), true
+		return s.row(id, s.session.Stats()), true
 	})
 }
 
-func (v *visit) selected(id uint64, f *control.Filter) bool {
-	return f.Takes(control.Session{ID: id, Document: control.NewDocument(v.doc), Remote: v.remote})
+func (s *seated) selected(id uint64, f *control.Filter) bool {
+	return f.Takes(control.Session{ID: id, Document: control.NewDocument(s.doc), Remote: s.remote})
 }
 
-func (v *visit) row(id uint64, s conn.Stats) control.Session {
+func (s *seated) row(id uint64, stats conn.Stats) control.Session {
 	return control.Session{
-		ID: id, Document: control.NewDocument(v.doc), Remote: v.remote, UserAgent: clip(v.userAgent), ReadOnly: v.readOnly,
-		Since: s.Since, FramesIn: s.FramesIn, FramesOut: s.FramesOut, BytesIn: s.BytesIn, BytesOut: s.BytesOut,
-		Queued: s.Queued, RTT: milliseconds(s.RoundTrip),
+		ID: id, Document: control.NewDocument(s.doc), Remote: s.remote, UserAgent: clip(s.userAgent), ReadOnly: s.readOnly,
+		Since: stats.Since, FramesIn: stats.FramesIn, FramesOut: stats.FramesOut, BytesIn: stats.BytesIn, BytesOut: stats.BytesOut,
+		Queued: stats.Queued, RTT: milliseconds(stats.RoundTrip),
 	}
 }
 
@@ -292,7 +292,7 @@ func (n *Node) Kick(r control.KickRequest) (answer control.KickAnswer, err error
 		return answer, control.Wrong("reason: expected at most %d bytes", conn.MaxReason)
 	}
 	for after, more := uint64(0), true; more; {
-		var found []roster.Entry[*visit]
+		var found []roster.Entry[*seated]
 		found, more = n.sessions.After(after, scan)
 		for _, e := range found {
 			if after = e.ID; !e.Value.selected(e.ID, &r.Filter) {

@@ -10,10 +10,10 @@ type Presence struct {
 
 // Presence returns the sessions of this node.
 func (n *Node) Presence() []Presence {
-	visits := n.sessions.All()
-	all := make([]Presence, len(visits))
-	for i, v := range visits {
-		all[i] = v.presence()
+	seated := n.sessions.All()
+	all := make([]Presence, len(seated))
+	for i, s := range seated {
+		all[i] = s.presence()
 	}
 	return all
 }
@@ -30,10 +30,10 @@ func (n *Node) Cut(match func(Presence) bool) (cut int) {
 	return cut
 }
 
-func (v *visit) presence() Presence {
-	p := Presence{Document: v.doc}
-	if v.seat != nil {
-		p.Client = v.seat.Client()
+func (s *seated) presence() Presence {
+	p := Presence{Document: s.doc}
+	if s.seat != nil {
+		p.Client = s.seat.Client()
 	}
 	return p
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/mux"
 	"github.com/wsnode/wsnode/relay/ratelimit"
-	"github.com/wsnode/wsnode/relay/session"
 	"github.com/wsnode/wsnode/relay/wire"
 )
 
@@ -32,20 +31,20 @@ const (
 
 // mayBeShared reports whether a handshake that was refused may be one of a connection
 // that several documents share.
-func (n *Node) mayBeShared(v *visit, err error) bool {
-	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName) || v.arrival == nil && redirects(err))
+func (n *Node) mayBeShared(h *handshake, err error) bool {
+	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName) || h.arrival == nil && redirects(err))
 }
 
 // awaitFirst waits for the first message of a connection whose handshake does not lead to
 // a document here: it is refused unless that is a token, or carried is set.
-func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.Addr, token string, carried bool) {
+func (n *Node) awaitFirst(c *conn.Conn, h *handshake, refused error, carried bool) {
 	within, most := firstElsewhere, firstBytes
 	switch {
 	case carried:
 		within, most = firstCarried, n.cfg.Sessions.MaxMessageBytes
 	case redirects(refused):
 		within = firstRedirected
-	case v.doc.Name == "" && token == "":
+	case h.doc.Name == "" && h.token == "":
 		within = firstAtRoot
 	}
 	n.done.Go(func() {
@@ -53,22 +52,22 @@ func (n *Node) awaitFirst(c *conn.Conn, v *visit, refused error, address netip.A
 		defer stop()
 		var message []byte
 		err := errOverloaded
-		if n.gate.firsts.Enter(address) {
+		if n.gate.firsts.Enter(h.address) {
 			if n.awaiting.Add(1) <= maxAwaitFirst {
 				message, err = c.First(within, most)
 			}
 			n.awaiting.Add(-1)
-			n.gate.firsts.Leave(address)
+			n.gate.firsts.Leave(h.address)
 		}
 		if err == nil && wire.IsHocuspocus(message) == wire.Token {
-			n.share(c, &shared{node: n, client: v.client, address: address, token: token}, message)
+			n.share(c, &shared{node: n, client: h.client, address: h.address, token: h.token}, message)
 			return
 		}
 		if err == nil && carried {
-			n.carryAlone(c, v, refused, address, token, message)
+			n.carryAlone(c, h, refused, message)
 			return
 		}
-		n.turnAway(v, address, token, refused)
+		n.turnAway(h, refused)
 		told := answer(refused)
 		c.Refuse(told.code, told.reason)
 	})
@@ -82,9 +81,9 @@ type first struct {
 	documents *mux.Mux // nil: the first message has not come
 }
 
-// alone is a visit that has its connection to itself, unless the first message says that
+// alone is a client that has its connection to itself, unless the first message says that
 // several documents share it: conn.Handler.
-type alone visit
+type alone seated
 
 func (a *alone) Message(message []byte) time.Duration {
 	f := a.first.Load()
@@ -100,16 +99,16 @@ func (a *alone) Message(message []byte) time.Duration {
 	return a.session.Message(message)
 }
 
-// share makes the visit's connection one that several documents share. The visit leaves
-// the document that the handshake named; its client never wanted that.
+// share makes the connection one that several documents share. The client leaves the
+// document that the handshake named, which it never wanted.
 func (a *alone) share(f *first, message []byte) time.Duration {
-	v := (*visit)(a)
-	n, c := v.node, v.session.Conn()
-	documents := mux.New(c, &shared{node: n, client: v.client, address: f.address, token: f.token, conn: c}, v.guard, n.done.Go)
-	v.session.Detach()
-	v.first.Store(&first{documents: documents})
+	s := (*seated)(a)
+	n, c := s.node, s.session.Conn()
+	documents := mux.New(c, &shared{node: n, client: s.client, address: f.address, token: f.token, conn: c}, s.guard, n.done.Go)
+	s.session.Detach()
+	s.first.Store(&first{documents: documents})
 	n.done.Add(1)
-	n.done.Go(func() { v.end(conn.Closed{Code: 1000, Reason: "several documents share the connection"}) })
+	n.done.Go(func() { s.Leave(conn.Closed{Code: 1000, Reason: "several documents share the connection"}) })
 	return documents.Message(message)
 }
 
@@ -141,7 +140,7 @@ func (a *alone) closed(how conn.Closed) {
 		a.node.done.Done()
 		return
 	}
-	(*visit)(a).end(how)
+	(*seated)(a).Leave(how)
 }
 
 // share runs a connection of several documents, from its first message on.
@@ -175,38 +174,37 @@ var errTooOften = errors.New("refused too often, this address or this token")
 func (s *shared) Admit(ctx context.Context, r mux.Request) (mux.Seat, error) {
 	n := s.node
 	start := time.Now()
-	v, err := s.visit(ctx, r)
+	h, err := s.handshake(ctx, r)
 	n.cfg.Metrics.Handshake(time.Since(start))
-	v.endSpan(err)
-	seat, err := n.take(ctx, v, err, seating{conn: s.conn, address: s.address, token: s.tokenOf(r), channel: r.Channel, granted: r.Granted})
+	h.endSpan(err)
+	seat, err := n.take(ctx, h, err, seating{conn: s.conn, channel: r.Channel, granted: r.Granted})
 	if err != nil {
-		n.turnAway(v, s.address, s.tokenOf(r), err)
+		n.turnAway(h, err)
 		return nil, err
 	}
 	return seat, nil
 }
 
-// visit takes a client to a place in a document.
-func (s *shared) visit(ctx context.Context, r mux.Request) (*visit, error) {
-	n, token := s.node, s.tokenOf(r)
+// handshake takes a client to its admission to a document.
+func (s *shared) handshake(ctx context.Context, r mux.Request) (*handshake, error) {
+	n := s.node
 	name, nameErr := docid.Parse(r.Name)
 	if nameErr != nil {
 		name = "" // it may hold anything
 	}
-	v := n.newVisit(s.client, name)
-	if n.standing(s.address, token) == blocked {
-		return v, errTooOften
+	h := n.newHandshake(s.client, s.address, s.tokenOf(r), name, nameErr)
+	if n.standing(h.address, h.token) == blocked {
+		return h, errTooOften
 	}
 	// Each document counts as a handshake would. It waits, since the client did not
 	// choose to come at once: its connection has just opened.
-	if n.gate.full(s.address) {
-		return v, errOverloaded
+	if n.gate.full(h.address) {
+		return h, errOverloaded
 	}
-	v.span = n.startSpan(nil, false)
+	h.span = n.startSpan(nil, false)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	err := (&admission{visit: v, address: s.address, token: token, name: name, nameErr: nameErr}).admit(ctx)
-	return v, err
+	return h, h.admit(ctx)
 }
 
 func (s *shared) tokenOf(r mux.Request) string {
@@ -219,20 +217,20 @@ func (s *shared) tokenOf(r mux.Request) string {
 // Confirm judges another token for a document that the client is in: it must be for the
 // same document, but may give other rights.
 func (s *shared) Confirm(ctx context.Context, r mux.Request, seat mux.Seat) error {
-	v := visitOf(seat)
+	a := admissionOf(seat)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	grant, err := s.node.verify(ctx, s.tokenOf(r), s.node.gate.caller(s.address, nil))
 	if err != nil {
 		return err
 	}
-	access, granted := grant.Access(v.doc.Name)
+	access, granted := grant.Access(a.doc.Name)
 	switch {
 	case !grant.AllowsOrigin(s.origin):
 		return errOrigin
-	case !granted || grant.Document(v.doc.Name) != v.doc:
+	case !granted || grant.Document(a.doc.Name) != a.doc:
 		return errDocument
-	case (access == authn.ReadOnly) != v.readOnly:
+	case (access == authn.ReadOnly) != a.readOnly:
 		return mux.ErrRights
 	}
 	return nil
@@ -258,19 +256,12 @@ func (s *shared) Dropped(name string, kind wire.Kind) {
 	s.node.log.Debug("a message is dropped", "kind", kind.String(), "name", withoutTokens(name), "remote", s.remote)
 }
 
-// seated is a visit as its connection sees it: mux.Seat.
-type seated visit
-
-func (s *seated) Stream() session.Stream { return s.session }
-func (s *seated) ReadOnly() bool         { return s.readOnly }
-func (s *seated) Leave(how conn.Closed)  { (*visit)(s).end(how) }
-
-// visitOf is what is known of a client in a seat.
-func visitOf(seat mux.Seat) *visit {
+// admissionOf is what is known of a client in a seat.
+func admissionOf(seat mux.Seat) *admission {
 	if c, ok := seat.(*carried); ok {
-		return c.visit
+		return &c.admission
 	}
-	return (*visit)(seat.(*seated))
+	return &seat.(*seated).admission
 }
 
 // connGuard is what a connection of several documents may do besides what their sessions

@@ -18,6 +18,8 @@ var retired = map[string]string{
 	"openLot":      "openParking",
 	"rouse":        "endDead",
 	"relay/limits": "relay/quota, relay/ratelimit, relay/overload",
+	"newVisit":     "newHandshake",
+	"visitOf":      "admissionOf",
 	"natsStore":    "kv.NATSStore",
 	"admin.Tracer": "OpenTelemetry's tracer provider",
 	"admin.Span":   "OpenTelemetry's span",
