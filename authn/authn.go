@@ -177,7 +177,7 @@ func (v *Verifier) VerifyFor(ctx context.Context, token string, by Caller) (*Gra
 		return nil, invalid(TooLong, "longer than %d bytes", v.maxToken)
 	}
 	sum := sha256.Sum256([]byte(token))
-	if known, ok := v.recall(sum); ok {
+	if known, ok := v.cached(sum); ok {
 		keys, err := known.from.current(ctx, by)
 		if err == nil && keys == known.keys {
 			v.hits.Add(1)
@@ -225,7 +225,7 @@ func (v *Verifier) Knows(token string) bool {
 	if token == "" || len(token) > v.maxToken {
 		return false
 	}
-	_, known := v.recall(sha256.Sum256([]byte(token)))
+	_, known := v.cached(sha256.Sum256([]byte(token)))
 	return known
 }
 
@@ -267,7 +267,7 @@ func tryKeys(t *unverified, keys *keySet) error {
 	return invalid(Signature, "no %s key %s", t.alg.name, quoted(t.keyID))
 }
 
-func (v *Verifier) recall(sum [sha256.Size]byte) (verified, bool) {
+func (v *Verifier) cached(sum [sha256.Size]byte) (verified, bool) {
 	if v.known == nil {
 		return verified{}, false
 	}
@@ -288,7 +288,7 @@ func (v *Verifier) remember(sum [sha256.Size]byte, known verified) {
 // Stats describe a Verifier, for metrics.
 type Stats struct {
 	Remembered    int    // tokens
-	Recalled      uint64 // tokens that were verified before
+	Cached        uint64 // tokens that were verified before
 	Issuers       int    // whose keys are kept, or were asked for in vain
 	Fetches       uint64 // of key sets
 	FetchFailures uint64 // of these, such as brought none
@@ -296,7 +296,7 @@ type Stats struct {
 
 // Stats returns what the verifier has done so far.
 func (v *Verifier) Stats() Stats {
-	s := Stats{Recalled: v.hits.Load(), Issuers: v.keys.len(), Fetches: v.keys.fetches.Load(), FetchFailures: v.keys.failures.Load()}
+	s := Stats{Cached: v.hits.Load(), Issuers: v.keys.len(), Fetches: v.keys.fetches.Load(), FetchFailures: v.keys.failures.Load()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.known != nil {

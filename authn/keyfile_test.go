@@ -120,10 +120,10 @@ func TestAKeyFileIsReadAgainAtOnceWhenTold(t *testing.T) {
 }
 
 func TestAReadThatWasOvertakenChangesNothing(t *testing.T) {
-	s := &source{report: func(string, error, bool) {}, timing: timing{refresh: time.Minute, patience: time.Minute}}
+	s := &source{report: func(string, error, bool) {}, timing: timing{refresh: time.Minute, longestPause: time.Minute}}
 	began := time.Now()
-	s.settleLocked(began.Add(time.Second), []byte("newer"), nil, nil)
-	s.settleLocked(began, []byte("older"), nil, nil)
+	s.fetchedLocked(began.Add(time.Second), []byte("newer"), nil, nil)
+	s.fetchedLocked(began, []byte("older"), nil, nil)
 	if string(s.set.document) != "newer" {
 		t.Errorf("the keys are the %s ones", s.set.document)
 	}

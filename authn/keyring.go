@@ -15,11 +15,11 @@ import (
 // Bounds of what unverified tokens can make a node do and remember. The tenants
 // of a template are names that anybody can write into a token.
 const (
-	maxProven     = 16384 // issuers of which a token was verified
-	maxUnproven   = 1024  // others
-	firstPerSec   = 20.0  // fetches for issuers never asked before
-	firstAtOnce   = 100.0
-	fetchPatience = time.Minute
+	maxProven         = 16384 // issuers of which a token was verified
+	maxUnproven       = 1024  // others
+	firstPerSec       = 20.0  // fetches for issuers never asked before
+	firstAtOnce       = 100.0
+	longestFetchPause = time.Minute
 )
 
 // keyring has the key sets of all issuers: one, or one for each tenant.
@@ -42,7 +42,7 @@ type keyring struct {
 
 func newKeyring(c Config) (*keyring, error) {
 	k := &keyring{
-		timing:   timing{refresh: c.Refresh, stale: max(c.MaxStale, c.Refresh), spacing: c.RefetchEvery, patience: fetchPatience},
+		timing:   timing{refresh: c.Refresh, stale: max(c.MaxStale, c.Refresh), spacing: c.RefetchEvery, longestPause: longestFetchPause},
 		work:     newWorkers(),
 		log:      c.Log,
 		proven:   newLRU[string, *source](maxProven),
@@ -63,7 +63,7 @@ func newKeyring(c Config) (*keyring, error) {
 		if file == "" {
 			file, read = c.SecretFile, readSecretFile
 		}
-		k.timing = timing{refresh: lookAtFile, stale: k.timing.stale, spacing: lookAtFile, patience: lookAtFile}
+		k.timing = timing{refresh: lookAtFile, stale: k.timing.stale, spacing: lookAtFile, longestPause: lookAtFile}
 		k.fixed = k.newSource("file://" + file)
 		k.fixed.fetch = func(context.Context) ([]byte, []*publicKey, error) { return read(file) }
 		return k, nil

@@ -34,10 +34,10 @@ func (s *keySet) candidates(t *unverified) []*publicKey {
 
 // timing says how long keys are good for.
 type timing struct {
-	refresh  time.Duration // keys of this age are not used while the issuer answers
-	stale    time.Duration // keys of this age are not used at all
-	spacing  time.Duration // between fetches for unknown keys, in the long run
-	patience time.Duration // the longest pause after failures
+	refresh      time.Duration // keys of this age are not used while the issuer answers
+	stale        time.Duration // keys of this age are not used at all
+	spacing      time.Duration // between fetches for unknown keys, in the long run
+	longestPause time.Duration // the longest pause after failures
 }
 
 // burst is how many fetches for unknown keys may follow each other at once. When
@@ -159,7 +159,7 @@ func (s *source) startLocked(now time.Time) bool {
 	started := s.work.run(func(ctx context.Context) {
 		document, keys, err := s.fetch(ctx)
 		s.mu.Lock()
-		s.settleLocked(now, document, keys, err)
+		s.fetchedLocked(now, document, keys, err)
 		s.fetching = nil
 		s.mu.Unlock()
 		close(done)
@@ -171,11 +171,11 @@ func (s *source) startLocked(now time.Time) bool {
 }
 
 // settleLocked takes in the outcome of the fetch that began at asked.
-func (s *source) settleLocked(asked time.Time, document []byte, keys []*publicKey, err error) {
+func (s *source) fetchedLocked(asked time.Time, document []byte, keys []*publicKey, err error) {
 	now := time.Now()
 	if err != nil {
 		s.failures++
-		pause := min(time.Second<<min(s.failures-1, 16), s.timing.patience)
+		pause := min(time.Second<<min(s.failures-1, 16), s.timing.longestPause)
 		s.retry = now.Add(pause/2 + rand.N(pause/2+1))
 		if s.failures == 1 {
 			s.report(s.address, err, s.set != nil)
@@ -204,7 +204,7 @@ func (s *source) reload(ctx context.Context) error {
 	document, keys, err := s.fetch(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settleLocked(asked, document, keys, err)
+	s.fetchedLocked(asked, document, keys, err)
 	return err
 }
 

@@ -95,9 +95,9 @@ func (b *bucket) notice(c kv.Change) {
 	}
 }
 
-// leaveInOrder works off the debts as far as ctx allows and gives the lease back.
+// leaveInOrder works off what is owed as far as ctx allows and gives the lease back.
 func (b *bucket) leaveInOrder(ctx context.Context) error {
-	owed := b.pins.settleAll(ctx)
+	owed := b.pins.reconcileAll(ctx)
 	err := b.lease.end(ctx)
 	if owed > 0 {
 		err = errors.Join(err, fmt.Errorf("registry %s: %d documents left unsettled", b.license, owed))

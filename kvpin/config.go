@@ -86,7 +86,7 @@ type Config struct {
 	Unpinned func(docid.Document, Pin)
 	// Observe is told of every operation, how long it took and what came of it: the
 	// requests "read" and "write", and what they serve, "lookup", "hold", "release",
-	// "renew", "settle" (a debt, a validation) and "sweep". May be nil; must not
+	// "renew", "reconcile" (what is owed, a validation) and "sweep". May be nil; must not
 	// block.
 	Observe func(op string, d time.Duration, err error)
 	// Log takes what an operator should know. Nil discards it.

@@ -19,22 +19,22 @@ type document struct {
 	turn chan struct{} // holds one token while somebody has the turn
 
 	// guarded by the documents' mu
-	telling   chan struct{} // holds one token while Rooms is being told; nil: it never was
+	notifying chan struct{} // holds one token while Rooms is being told; nil: it never was
 	users     int           // who has the turn or waits for it
-	next      time.Time     // when the debt is due, if it is among the due
-	backstop  bool          // the debt is only to renew the pin's expiry
-	lingering bool          // the debt is only to look whether a write still lands
+	next      time.Time     // when what is owed is due, if it is among the due
+	backstop  bool          // owed only to renew the pin's expiry
+	lingering bool          // owed only to look whether a write still lands
 
 	// nil: this node wants to be out. Written with the turn and mu, read with either.
 	hold *Hold
 
 	// owned by whoever has the turn
-	lastLeft time.Time // when its last session ended; zero if it had none
-	void     bool      // who leaves last removes the pin
-	was      Pin       // of the last hold
-	doubts   []doubt
-	attempts int  // failed ones, in a row
-	tell     news // what Rooms has not yet been told successfully
+	lastLeft  time.Time // when its last session ended; zero if it had none
+	void      bool      // who leaves last removes the pin
+	was       Pin       // of the last hold
+	unsettled []unsettledWrite
+	attempts  int  // failed ones, in a row
+	news      news // what Rooms has not yet been told successfully
 }
 
 // news is what Rooms is to be told about a pin.
@@ -61,42 +61,42 @@ func (ps *pins) writePin(ctx context.Context, d *document, p Pin, expect uint64,
 		p.Revision = revision
 		ps.sawRevision(d, revision)
 	case isUnsettled(err):
-		d.doubts = append(d.doubts, ps.requests.fence.doubt(expect, before, ps.requests.store.Incarnation()))
+		d.unsettled = append(d.unsettled, ps.requests.fence.unsettled(expect, before, ps.requests.store.Incarnation()))
 	}
 	return p, err
 }
 
-// readPin reads the document's entry and drops the doubts that it settles.
+// readPin reads the document's entry and drops the unsettled writes that it settles.
 func (ps *pins) readPin(ctx context.Context, d *document) (kv.Entry, error) {
-	over := make([]bool, len(d.doubts))
-	for i, doubt := range d.doubts {
-		over[i] = ps.requests.fence.over(doubt) // before the read, which then shows the outcome
+	over := make([]bool, len(d.unsettled))
+	for i, write := range d.unsettled {
+		over[i] = ps.requests.fence.over(write) // before the read, which then shows the outcome
 	}
 	e, err := ps.requests.get(ctx, d.key)
 	if err != nil {
 		return e, err
 	}
 	i := 0
-	d.doubts = slices.DeleteFunc(d.doubts, func(doubt) bool { i++; return over[i-1] })
+	d.unsettled = slices.DeleteFunc(d.unsettled, func(unsettledWrite) bool { i++; return over[i-1] })
 	ps.sawRevision(d, e.Revision)
 	return e, nil
 }
 
-// sawRevision drops the doubts that a revision settles. Revisions do not return,
-// so a write that waits for another one never lands; only the one that waits for
+// sawRevision drops the unsettled writes that a revision settles. Revisions do not
+// return, so a write that waits for another one never lands; only the one that waits for
 // an empty key may, once this one's trace is gone.
 func (ps *pins) sawRevision(d *document, revision uint64) {
-	d.doubts = slices.DeleteFunc(d.doubts, func(u doubt) bool {
+	d.unsettled = slices.DeleteFunc(d.unsettled, func(u unsettledWrite) bool {
 		return u.expect != revision && u.expect != 0 || u.expect == 0 && ps.requests.fence.over(u)
 	})
 }
 
-// doubted reports whether a write may still land on the revision.
-func (d *document) doubted(revision uint64) bool {
-	return slices.ContainsFunc(d.doubts, func(u doubt) bool { return u.expect == revision })
+// mayLand reports whether a write may still land on the revision.
+func (d *document) mayLand(revision uint64) bool {
+	return slices.ContainsFunc(d.unsettled, func(u unsettledWrite) bool { return u.expect == revision })
 }
 
-// backoff is the time before the next attempt at a debt.
+// backoff is the time before the next attempt at what is owed.
 func (d *document) backoff() time.Duration {
 	d.attempts++
 	most := 3 * time.Second

@@ -15,11 +15,11 @@ import (
 type documents struct {
 	cfg   *Config // static
 	fence *fence
-	kick  chan struct{} // wakes whoever works off the debts
+	kick  chan struct{} // wakes whoever works off what is owed
 
 	mu         sync.Mutex
 	docs       map[docid.Document]*document
-	due        map[*document]struct{} // have a debt
+	due        map[*document]struct{} // owed
 	validating map[*document]struct{} // not yet gone through after a lost lease
 }
 
@@ -67,7 +67,7 @@ func (ds *documents) leaveTurn(d *document) {
 	}
 }
 
-// owe puts the document among the debts, due after a delay. An earlier date stays.
+// owe puts the document among the owed, due after a delay. An earlier date stays.
 func (ds *documents) owe(d *document, delay time.Duration) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -88,10 +88,10 @@ func (ds *documents) oweLocked(d *document, delay time.Duration) {
 // linger has the pin of a document that is not held looked at again while a write
 // without an answer may still land: soon at first, then less often.
 func (ds *documents) linger(d *document) {
-	if d.hold != nil || len(d.doubts) == 0 {
+	if d.hold != nil || len(d.unsettled) == 0 {
 		return
 	}
-	age := time.Since(d.doubts[0].at)
+	age := time.Since(d.unsettled[0].at)
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	_, owed := ds.due[d]
@@ -99,7 +99,7 @@ func (ds *documents) linger(d *document) {
 	ds.oweLocked(d, min(max(age/2, ds.cfg.RenewEvery/2), time.Minute))
 }
 
-// oweRelease has a release made by the debts whose turn did not come.
+// oweRelease has a release made whose turn did not come.
 func (ds *documents) oweRelease(h *Hold) {
 	ds.mu.Lock()
 	d := ds.docs[h.doc]
@@ -144,7 +144,7 @@ func (ds *documents) lookAgain(doc docid.Document) {
 	}
 }
 
-// takeDue takes the debts that are due, and says when to come again. The taken
+// takeDue takes the owed documents that are due, and says when to come again. The taken
 // ones count as used, so that they are not forgotten.
 func (ds *documents) takeDue(now time.Time) (ready []*document, wait time.Duration) {
 	wait = time.Minute
@@ -162,7 +162,7 @@ func (ds *documents) takeDue(now time.Time) (ready []*document, wait time.Durati
 	return ready, wait
 }
 
-// owedLocked counts the debts, without those that only wait for a late write.
+// owedLocked counts the owed documents, without those that only wait for a late write.
 func (ds *documents) owedLocked() (owed int) {
 	for d := range ds.due {
 		if !d.lingering {
@@ -172,8 +172,8 @@ func (ds *documents) owedLocked() (owed int) {
 	return owed
 }
 
-// unsettled counts the debts, those that are being worked off included.
-func (ds *documents) unsettled() int {
+// owing counts the owed documents, those that are being worked off included.
+func (ds *documents) owing() int {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	owed := ds.owedLocked()

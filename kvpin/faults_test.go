@@ -35,7 +35,7 @@ func TestClaimWithoutAnAnswerIsUndone(t *testing.T) {
 					w.t.Fatalf("still pinned: %+v", p)
 				}
 				b.hold(doc)
-				eventually(w.t, 2*doubtLife, "nothing owed", func() bool { return a.Stats(testLicense).Owed == 0 })
+				eventually(w.t, 2*unsettledLife, "nothing owed", func() bool { return a.Stats(testLicense).Owed == 0 })
 				if _, s := a.lookup(doc); s != Live {
 					w.t.Fatalf("the other region's pin: %s", s)
 				}

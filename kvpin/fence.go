@@ -39,8 +39,8 @@ func (f *fence) passed(p passage, incarnation uint64) {
 	}
 }
 
-// doubt is a write whose outcome is unknown.
-type doubt struct {
+// unsettledWrite is a write whose outcome is unknown.
+type unsettledWrite struct {
 	expect      uint64 // it lands only on this revision
 	incarnation uint64
 	broken      bool   // the connection changed while it was under way
@@ -48,25 +48,25 @@ type doubt struct {
 	at          time.Time
 }
 
-// doubtLife is how long a write without an answer is reckoned with when its
+// unsettledLife is how long a write without an answer is reckoned with when its
 // connection is gone: Linux gives TCP retransmission up after about 15 minutes.
-const doubtLife = 20 * time.Minute
+const unsettledLife = 20 * time.Minute
 
-// doubt returns the doubt about a write that was given up just now.
-func (f *fence) doubt(expect, before, after uint64) doubt {
+// unsettled returns the record of a write that was given up just now.
+func (f *fence) unsettled(expect, before, after uint64) unsettledWrite {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.clock++
-	return doubt{expect: expect, incarnation: before, broken: before != after, given: f.clock, at: time.Now()}
+	return unsettledWrite{expect: expect, incarnation: before, broken: before != after, given: f.clock, at: time.Now()}
 }
 
 // over reports whether the write can no longer land, whatever the key holds: a
 // read that begins now shows its outcome.
-func (f *fence) over(d doubt) bool {
+func (f *fence) over(d unsettledWrite) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !d.broken && f.incarnation == d.incarnation && f.last > d.given {
 		return true
 	}
-	return time.Since(d.at) > doubtLife
+	return time.Since(d.at) > unsettledLife
 }

@@ -107,7 +107,7 @@ func (ps *pins) install(d *document, h *Hold) {
 	ps.docs.mu.Lock()
 	d.hold, d.backstop = h, false
 	ps.docs.mu.Unlock()
-	d.attempts, d.tell = 0, nothing
+	d.attempts, d.news = 0, nothing
 	for _, holder := range h.pin.Holders {
 		if lease, ok := ps.lease.current(time.Now()); holder.Node == ps.cfg.Node && ok && holder.Lease == lease.id {
 			return
@@ -125,7 +125,7 @@ func (ps *pins) install(d *document, h *Hold) {
 // only a write proves either right.
 func (ps *pins) enter(ctx context.Context, d *document) (Pin, error) {
 	e, hinted := ps.hints.take(d.name)
-	hinted = hinted || len(d.doubts) == 0
+	hinted = hinted || len(d.unsettled) == 0
 	for {
 		if !hinted {
 			var err error
@@ -172,7 +172,7 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 		fresh.Epoch, err = ps.newEpoch(ctx)
 		return fresh, true, err
 	case p.Region == ps.cfg.Region:
-		return p.with(me), !p.has(me) || d.doubted(e.Revision), nil
+		return p.with(me), !p.has(me) || d.mayLand(e.Revision), nil
 	}
 	// Only a node that has seen a whole lease time may say that others' leases are
 	// gone: after an outage of the registry everybody's are, and the first stranger

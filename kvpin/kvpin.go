@@ -9,7 +9,7 @@
 // Three rules make it exact. What decides is read from the bucket's leader. One
 // node does one registry operation per document at a time. And a write that got
 // no answer counts as neither done nor undone until the revision has moved or
-// nothing sent before can still arrive; what is unsettled is a debt, which the
+// nothing sent before can still arrive; what is unsettled is owed, which the
 // registry works off in the background.
 package kvpin
 
@@ -158,7 +158,7 @@ type Rooms interface {
 	// time to look whether the store holds what others have stored.
 	Renewed(docid.Document)
 	// Told: somebody has deleted the document, or has stored what the life of the given
-	// epoch does not have; see Registry.Tell. Look at what the store holds, follow it, and
+	// epoch does not have; see Registry.StoreChanged. Look at what the store holds, follow it, and
 	// return then. This node may have the document open, in whatever epoch, or not. An error has the call
 	// repeated. Unlike the others, it may come beside other calls, and before Hold has returned.
 	Told(context.Context, docid.Document, Epoch) error

@@ -45,11 +45,11 @@ func noticeKey(node docid.NodeID, pinKey string) string {
 	return noticePrefix + string(node) + ".store-" + hex.EncodeToString(sum[:16])
 }
 
-// Tell asks the holders of a pin to look at what the store holds of the document, and
+// StoreChanged asks the holders of a pin to look at what the store holds of the document, and
 // waits until each of them has or its lease is gone. Silent are those of whom neither was
 // known when ctx ended; they look all the same, as long as they live. If nobody of them
 // lives and anybody is set, a node of the region that does is asked instead.
-func (r *Registry) Tell(ctx context.Context, doc docid.Document, p Pin, anybody bool) (silent []docid.NodeID, err error) {
+func (r *Registry) StoreChanged(ctx context.Context, doc docid.Document, p Pin, anybody bool) (silent []docid.NodeID, err error) {
 	b, err := r.bucket(doc.License)
 	if err != nil {
 		return nil, err
@@ -61,10 +61,10 @@ func (r *Registry) Tell(ctx context.Context, doc docid.Document, p Pin, anybody 
 		}
 	}
 	var mu sync.Mutex
-	var telling sync.WaitGroup
+	var delivering sync.WaitGroup
 	for _, h := range holders {
-		telling.Go(func() {
-			failed := b.notices.tell(ctx, doc, p.Epoch, h)
+		delivering.Go(func() {
+			failed := b.notices.deliver(ctx, doc, p.Epoch, h)
 			mu.Lock()
 			defer mu.Unlock()
 			if failed != nil {
@@ -72,7 +72,7 @@ func (r *Registry) Tell(ctx context.Context, doc docid.Document, p Pin, anybody 
 			}
 		})
 	}
-	telling.Wait()
+	delivering.Wait()
 	slices.Sort(silent)
 	if err != nil {
 		err = fmt.Errorf("tell the holders of %s: %w", doc, err)
@@ -137,9 +137,9 @@ func (ns *notices) living(ctx context.Context, p Pin) (found []Holder, err error
 	return found, err
 }
 
-// tell leaves a notice for a holder and waits until it has looked. A failure to write is
+// deliver leaves a notice for a holder and waits until it has looked. A failure to write is
 // tried again, until ctx ends.
-func (ns *notices) tell(ctx context.Context, doc docid.Document, epoch Epoch, h Holder) (err error) {
+func (ns *notices) deliver(ctx context.Context, doc docid.Document, epoch Epoch, h Holder) (err error) {
 	value, _ := json.Marshal(noticeRecord{doc.PinKey(), epoch}) // cannot fail
 	key := noticeKey(h.Node, doc.PinKey())
 	wait, left := 20*time.Millisecond, false
@@ -270,7 +270,7 @@ func (ns *notices) answer(ctx context.Context, n *notice) {
 
 // Evict removes the pin of a document, whoever holds it. It returns the pins that it
 // removed, or may have: nearly always one, or none if there was none. Their holders go on
-// until they are told: see Tell.
+// until they are told: see StoreChanged.
 func (r *Registry) Evict(ctx context.Context, doc docid.Document) (removed []Pin, err error) {
 	b, err := r.bucket(doc.License)
 	if err != nil {

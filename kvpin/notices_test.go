@@ -21,7 +21,7 @@ func (n *testNode) tell(doc docid.Document, p Pin, anybody bool, within time.Dur
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	silent, err := n.Tell(ctx, doc, p, anybody)
+	silent, err := n.StoreChanged(ctx, doc, p, anybody)
 	if (err != nil) != (len(silent) > 0) {
 		n.t.Fatalf("silent are %v: %v", silent, err)
 	}

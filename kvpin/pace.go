@@ -11,7 +11,7 @@ import (
 // A registry that comes back after all leases have run out is asked about every
 // pin by every node at once. If it cannot answer within the timeout, nothing that
 // it does counts, lease renewals wait with the rest, and it never comes out of it.
-// So a node works off few debts at once to begin with, more as answers come, and
+// So a node works off little of what is owed at once to begin with, more as answers come, and
 // half as many when one does not (docs/scale.md has the figures).
 const (
 	paceFirst = 4
@@ -20,7 +20,7 @@ const (
 	paceMost = 64
 )
 
-// pace says how many debts of one registry are worked off at once.
+// pace says how many owed documents of one registry are worked off at once.
 type pace struct {
 	mu     sync.Mutex
 	ended  sync.Cond // somebody has ended, or more may begin

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestFewerDebtsAreWorkedOffAtOnceWhileAnswersFailToCome(t *testing.T) {
+func TestFewerDocumentsAreReconciledAtOnceWhileAnswersFailToCome(t *testing.T) {
 	p := newPace()
 	expect := func(when string, most int) {
 		t.Helper()
@@ -41,7 +41,7 @@ func TestFewerDebtsAreWorkedOffAtOnceWhileAnswersFailToCome(t *testing.T) {
 	expect("with a new lease", paceFirst)
 }
 
-func TestNoMoreDebtsAreWorkedOffAtOnceThanThePaceAllows(t *testing.T) {
+func TestNoMoreDocumentsAreReconciledAtOnceThanThePaceAllows(t *testing.T) {
 	p := newPace()
 	for range paceFirst {
 		p.begin()

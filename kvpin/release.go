@@ -69,7 +69,7 @@ func (ps *pins) drop(d *document, h *Hold) {
 	d.hold, d.backstop = nil, false
 	delete(ps.docs.validating, d)
 	ps.docs.mu.Unlock()
-	d.lastLeft, d.void, d.was, d.tell, d.attempts = lastLeft, void, h.Pin(), nothing, 0
+	d.lastLeft, d.void, d.was, d.news, d.attempts = lastLeft, void, h.Pin(), nothing, 0
 }
 
 // trusted returns a pin that was written or read under the current lease, and a

@@ -15,8 +15,8 @@ type Stats struct {
 	Swept      uint64 // orphans of this region that were unpinned
 
 	Held       int  // documents held
-	Owed       int  // debts waiting
-	Doubtful   int  // documents for which a write may still land, minutes after its end
+	Owed       int  // documents that wait to be reconciled with their pins
+	Unsettled  int  // documents for which a write may still land, minutes after its end
 	Validating int  // documents to go through after a lost lease
 	Reachable  bool // the node's lease is current
 }
@@ -43,6 +43,6 @@ func (r *Registry) Stats(license docid.LicenseRegion) Stats {
 		}
 	}
 	s.Owed, s.Validating = b.docs.owedLocked(), len(b.docs.validating)
-	s.Doubtful = len(b.docs.due) - s.Owed
+	s.Unsettled = len(b.docs.due) - s.Owed
 	return s
 }

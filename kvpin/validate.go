@@ -29,7 +29,7 @@ func (ps *pins) validate(ctx context.Context, d *document) (Pin, error) {
 		}
 		if what.final() {
 			ps.drop(d, d.hold)
-			d.tell = what
+			d.news = what
 			return p, nil
 		}
 		if write {
@@ -67,7 +67,7 @@ func (ps *pins) followed(d *document, e kv.Entry, me Holder) (p Pin, what news, 
 		return p, moved, false, nil
 	case p.Epoch != mine.Epoch && ps.endedWithout(mine, p):
 		return p, ended, false, nil
-	case p.has(me) && !d.doubted(e.Revision):
+	case p.has(me) && !d.mayLand(e.Revision):
 	default:
 		p, write = p.with(me), true
 	}
@@ -92,7 +92,7 @@ func (ps *pins) endedWithout(mine, next Pin) bool {
 // validAs ends a validation whose pin lists the node by the lease in me.
 func (ps *pins) validAs(d *document, p Pin, what news, me Holder) error {
 	d.hold.setPin(p)
-	d.tell = max(d.tell, what)
+	d.news = max(d.news, what)
 	if lease, ok := ps.lease.current(time.Now()); !ok || lease.id != me.Lease {
 		return fmt.Errorf("%w: the lease was lost while a pin was gone through", ErrUnavailable)
 	}
@@ -133,7 +133,7 @@ func (ps *pins) renewPin(ctx context.Context, d *document) (Pin, error) {
 	if me, _, lost := ps.lease.me(); err != nil || lost != nil || !ok || p.Region != known.Region || p.Epoch != known.Epoch || !p.has(me) {
 		return ps.validate(ctx, d)
 	}
-	d.tell = max(d.tell, renewed)
+	d.news = max(d.news, renewed)
 	if p.Revision == known.Revision {
 		if p, err = ps.writePin(ctx, d, p, e.Revision, ps.cfg.Backstop); err != nil {
 			return Pin{}, err

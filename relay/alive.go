@@ -19,11 +19,11 @@ import (
 // somebody is refused for a limit, the sessions that take the places up are pinged on
 // all nodes of the region, and those that do not answer are ended.
 const (
-	aliveSilent   = 10 * time.Second // who was heard since then is there
-	alivePatience = 3 * time.Second  // for an answer
-	aliveEvery    = 10 * time.Second
-	aliveAnswer   = 200 * time.Millisecond // for another node to say that it has somebody to ping
-	aliveMost     = 1000                   // sessions on one node, the longest silent first: an app may have very many
+	aliveSilent = 10 * time.Second // who was heard since then is there
+	aliveWithin = 3 * time.Second  // for an answer
+	aliveEvery  = 10 * time.Second
+	aliveAnswer = 200 * time.Millisecond // for another node to say that it has somebody to ping
+	aliveMost   = 1000                   // sessions on one node, the longest silent first: an app may have very many
 )
 
 // aliveSubject is where a node asks the others of its region to do the same.
@@ -37,14 +37,14 @@ type crowded struct {
 
 // aliveChecks are a node's part in that.
 type aliveChecks struct {
-	silent, patience time.Duration
-	often            *ratelimit.Window[crowded]
-	asked            *bus.Subscription
+	silent, answerWithin time.Duration
+	often                *ratelimit.Window[crowded]
+	asked                *bus.Subscription
 }
 
 func (n *Node) openAliveChecks() (err error) {
 	r := &n.aliveChecks
-	r.silent, r.patience = cmp.Or(n.cfg.aliveSilent, aliveSilent), cmp.Or(n.cfg.alivePatience, alivePatience)
+	r.silent, r.answerWithin = cmp.Or(n.cfg.aliveSilent, aliveSilent), cmp.Or(n.cfg.aliveWithin, aliveWithin)
 	r.often = ratelimit.NewWindow[crowded](ratelimit.Rate{Count: 1, Per: aliveEvery}, 0)
 	r.asked, err = n.cfg.Bus.Subscribe(aliveSubject, bus.HandlerFunc(func(_, reply string, message []byte) {
 		var what crowded
@@ -82,7 +82,7 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kin
 	cancel()
 	n.endDead(ctx, what, n.silent(what))
 	if err == nil { // another node waits for answers, too
-		pause(ctx, time.Until(began.Add(n.aliveChecks.patience+aliveAnswer)))
+		pause(ctx, time.Until(began.Add(n.aliveChecks.answerWithin+aliveAnswer)))
 	}
 	return true
 }
@@ -108,7 +108,7 @@ func (n *Node) silent(what crowded) []*conn.Conn {
 
 // endDead ends those of the sessions whose clients are gone.
 func (n *Node) endDead(ctx context.Context, what crowded, silent []*conn.Conn) {
-	if ended := conn.EndDead(ctx, silent, n.aliveChecks.patience); ended > 0 {
+	if ended := conn.EndDead(ctx, silent, n.aliveChecks.answerWithin); ended > 0 {
 		n.log.Info("ended sessions that were gone: others wait for their places", "app", what.App.String(), "document", what.Document, "sessions", ended)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // more, as one whose network changed. It is on another node than the one who wants in.
 func TestWhoIsGoneKeepsNobodyOut(t *testing.T) {
 	w := newWorld(t)
-	soon := func(c *Config) { c.aliveSilent, c.alivePatience = time.Nanosecond, time.Second }
+	soon := func(c *Config) { c.aliveSilent, c.aliveWithin = time.Nanosecond, time.Second }
 	a, b := w.node("eu-central-1", "a", soon), w.node("eu-central-1", "b", soon)
 	for i, limits := range []authn.Limits{{MaxUsersPerDoc: 1}, {MaxConnections: 1}} {
 		for _, there := range []bool{false, true} {

@@ -49,7 +49,7 @@ func (n *Node) figures() admin.Figures {
 	if v, ok := n.cfg.Verifier.(interface{ Stats() authn.Stats }); ok {
 		s := v.Stats()
 		f.Tokens = admin.TokenFigures{
-			Remembered: s.Remembered, Issuers: s.Issuers, Recalled: s.Recalled, Fetches: s.Fetches, FetchFailures: s.FetchFailures,
+			Remembered: s.Remembered, Issuers: s.Issuers, Cached: s.Cached, Fetches: s.Fetches, FetchFailures: s.FetchFailures,
 		}
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {

@@ -85,7 +85,7 @@ type Config struct {
 	storedHistory *history.History // of stored lives; nil: there are none
 	tracer        trace.Tracer     // by Start, of Options.TracerProvider; nil: connects are not traced
 
-	aliveSilent, alivePatience time.Duration // for tests; see alive.go
+	aliveSilent, aliveWithin time.Duration // for tests; see alive.go
 }
 
 // Node is one node of a region. Its methods may be called concurrently.
@@ -105,13 +105,13 @@ type Node struct {
 
 	apartSince atomic.Pointer[time.Time] // since when strangers are in the region; nil: none are
 
-	ctx      context.Context // ends with the node
-	cancel   context.CancelFunc
-	patience context.Context // for what is being given up when the node ends; ends when Close is out of time
-	hurry    context.CancelFunc
-	done     sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
-	ending   sync.RWMutex   // no client enters any more once it was held for writing
-	ended    bool           // guarded by ending
+	ctx         context.Context // ends with the node
+	cancel      context.CancelFunc
+	shutdown    context.Context // for what is being given up when the node ends; ends when Close is out of time
+	endShutdown context.CancelFunc
+	done        sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
+	ending      sync.RWMutex   // no client enters any more once it was held for writing
+	ended       bool           // guarded by ending
 
 	sessions    roster.Roster[*seated]
 	recent      recent
@@ -146,7 +146,7 @@ func Open(cfg Config) (*Node, error) {
 	n.recent.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.keepalive = conn.NewKeepalive(n.ctx)
-	n.patience, n.hurry = context.WithCancel(context.Background())
+	n.shutdown, n.endShutdown = context.WithCancel(context.Background())
 	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
 	rooms := cfg.Compact
 	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
@@ -159,23 +159,23 @@ func Open(cfg Config) (*Node, error) {
 	var err error
 	if n.gate, err = openGate(&n.cfg); err != nil {
 		n.cancel()
-		n.hurry()
+		n.endShutdown()
 		return nil, err
 	}
 	if n.rooms, err = room.Open(rooms); err != nil {
 		n.cancel()
-		n.hurry()
+		n.endShutdown()
 		err = errors.Join(err, n.gate.close(n.ctx))
 		return nil, err
 	}
 	if err := n.openAliveChecks(); err != nil {
 		n.cancel()
-		n.hurry()
+		n.endShutdown()
 		n.rooms.Close()
 		return nil, errors.Join(err, n.gate.close(n.ctx))
 	}
 	n.carrier = n.newCarrier()
-	n.docs = live.New(n.ctx, n.patience, n.liveOptions())
+	n.docs = live.New(n.ctx, n.shutdown, n.liveOptions())
 	n.stored = n.openStored()
 	cfg.Registry.Attach(n.docs)
 	n.done.Go(n.keepalive.Run)
@@ -285,7 +285,7 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 			pause(ctx, spread/time.Duration(len(ends)))
 		}
 	}
-	return n.docs.Settle(ctx)
+	return n.docs.AwaitEmpty(ctx)
 }
 
 // enter counts a client among what Close waits for, until done.Done. It reports false when
@@ -332,16 +332,16 @@ func (n *Node) end(ctx context.Context) error {
 	for _, s := range n.stays() {
 		s.end(closecode.Restart, closecode.ReasonRestart)
 	}
-	hurry := time.AfterFunc(closeLinger, func() {
+	cutting := time.AfterFunc(closeLinger, func() {
 		for _, s := range n.stays() {
 			s.cut()
 		}
 	})
-	defer hurry.Stop()
-	stop := context.AfterFunc(ctx, n.hurry)
-	defer n.hurry()
+	defer cutting.Stop()
+	stop := context.AfterFunc(ctx, n.endShutdown)
+	defer n.endShutdown()
 	defer stop()
-	err := n.docs.Settle(ctx)
+	err := n.docs.AwaitEmpty(ctx)
 	n.aliveChecks.asked.Unsubscribe()
 	n.cancel()
 	n.ending.Lock()

@@ -83,7 +83,7 @@ type links struct {
 	front    front
 
 	twins  *twins
-	stores *settling
+	stores *identifying
 	failed chan error         // why the node cannot go on
 	cancel context.CancelFunc // ends the tasks
 	tasks  sync.WaitGroup
@@ -146,7 +146,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.links = l
-	l.stores = newSettling(n.cfg.stores, l.registry, n.log)
+	l.stores = newIdentifying(n.cfg.stores, l.registry, n.log)
 	l.front.node.Store(n)
 	if l.control, err = control.Serve(l.bus.Conn(), n, n.log); err != nil {
 		return nil, err
@@ -308,7 +308,7 @@ func (l *links) awaitLeases(ctx context.Context, wait time.Duration, log *slog.L
 
 // Each step of an end has time of its own: a client that never ends its request,
 // or a document that cannot be given up, must not cost the lease. Together with
-// settleTimeout they are the 15 s that operators are told.
+// releaseTimeout they are the 15 s that operators are told.
 const (
 	requestsTimeout = time.Second     // plain requests under way
 	nodeTimeout     = 5 * time.Second // sessions, documents, places

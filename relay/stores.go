@@ -137,7 +137,7 @@ type storeRegistry interface {
 
 // settling finds out whether the stores are those that the registries name, and names
 // new ones.
-type settling struct {
+type identifying struct {
 	stores   stores
 	registry storeRegistry
 	log      *slog.Logger
@@ -148,8 +148,8 @@ type settling struct {
 	changed chan struct{}                 // closed and replaced with each change of pending
 }
 
-func newSettling(s stores, registry storeRegistry, log *slog.Logger) *settling {
-	p := &settling{stores: s, registry: registry, log: log, pending: map[docid.LicenseRegion]error{}, changed: make(chan struct{})}
+func newIdentifying(s stores, registry storeRegistry, log *slog.Logger) *identifying {
+	p := &identifying{stores: s, registry: registry, log: log, pending: map[docid.LicenseRegion]error{}, changed: make(chan struct{})}
 	for license := range s {
 		p.pending[license] = errStarting
 	}
@@ -157,11 +157,11 @@ func newSettling(s stores, registry storeRegistry, log *slog.Logger) *settling {
 }
 
 // run settles all stores, and looks after those that fail, until ctx ends.
-func (p *settling) run(ctx context.Context) {
+func (p *identifying) run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	for license, g := range p.stores {
 		tasks.Go(func() {
-			p.settle(ctx, license, g)
+			p.identifyStore(ctx, license, g)
 			g.Run(ctx)
 		})
 		tasks.Go(func() { expireVersions(ctx, license, g, p.log) })
@@ -170,16 +170,16 @@ func (p *settling) run(ctx context.Context) {
 }
 
 const (
-	settleEvery = 500 * time.Millisecond
+	identifyEvery = 500 * time.Millisecond
 	// settleStoreTimeout bounds one attempt: a store that hangs must not keep a node
 	// from starting for long.
-	settleStoreTimeout = 10 * time.Second
+	identifyTimeout = 10 * time.Second
 )
 
-// settle tries until the store is settled, or is the wrong one.
-func (p *settling) settle(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) {
+// identifyStore tries until the store is known, or is the wrong one.
+func (p *identifying) identifyStore(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) {
 	for ctx.Err() == nil {
-		attempt, cancel := context.WithTimeout(ctx, settleStoreTimeout)
+		attempt, cancel := context.WithTimeout(ctx, identifyTimeout)
 		err := p.identify(attempt, license, g)
 		cancel()
 		if ctx.Err() != nil {
@@ -189,18 +189,18 @@ func (p *settling) settle(ctx context.Context, license docid.LicenseRegion, g *s
 		if err == nil || isWrongStore(err) {
 			return
 		}
-		pause(ctx, settleEvery)
+		pause(ctx, identifyEvery)
 	}
 }
 
 // why says why a store is not used yet.
-func (p *settling) why(license docid.LicenseRegion) error {
+func (p *identifying) why(license docid.LicenseRegion) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.pending[license]
 }
 
-func (p *settling) set(license docid.LicenseRegion, err error) {
+func (p *identifying) set(license docid.LicenseRegion, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
@@ -226,7 +226,7 @@ func isWrongStore(err error) bool {
 
 // identify is one attempt. A store that does not answer is settled if the registry
 // names one: nothing is believed before its marker was seen.
-func (p *settling) identify(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) error {
+func (p *identifying) identify(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) error {
 	named, err := p.registry.StoreID(ctx, license)
 	if err != nil {
 		return err
@@ -253,7 +253,7 @@ func (p *settling) identify(ctx context.Context, license docid.LicenseRegion, g 
 
 // try finds out whether the store obeys conditions, once for all license regions that
 // it is for. One that fails meanwhile is noticed by those who use it.
-func (p *settling) try(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) error {
+func (p *identifying) try(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) error {
 	if _, tried := p.tried.LoadOrStore(g.Unwrap(), true); tried {
 		return nil
 	}
@@ -273,7 +273,7 @@ func exclusive(s storage.Store) bool {
 }
 
 // fresh says why a store may not be named without an operator; "": it may.
-func (p *settling) fresh(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) (why string, err error) {
+func (p *identifying) fresh(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) (why string, err error) {
 	page, err := g.Unwrap().List(ctx, storage.Query{License: license, Limit: 1})
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
@@ -293,7 +293,7 @@ func (p *settling) fresh(ctx context.Context, license docid.LicenseRegion, g *st
 }
 
 // adopt names a store that has a marker in a registry that names none.
-func (p *settling) adopt(ctx context.Context, license docid.LicenseRegion, g *storage.Guard, id storage.Identity) error {
+func (p *identifying) adopt(ctx context.Context, license docid.LicenseRegion, g *storage.Guard, id storage.Identity) error {
 	if !exclusive(g.Unwrap()) {
 		if why, err := p.fresh(ctx, license, g); err != nil || why != "" {
 			return orUnnamed(err, "it has the id "+id.ID+", and "+why)
@@ -309,7 +309,7 @@ func orUnnamed(err error, why string) error {
 	return &unnamedError{why}
 }
 
-func (p *settling) name(ctx context.Context, license docid.LicenseRegion, g *storage.Guard, id string) error {
+func (p *identifying) name(ctx context.Context, license docid.LicenseRegion, g *storage.Guard, id string) error {
 	named, err := p.registry.NameStore(ctx, license, id)
 	if err != nil {
 		return err
@@ -322,7 +322,7 @@ func (p *settling) name(ctx context.Context, license docid.LicenseRegion, g *sto
 
 // found makes an empty store this installation's. Of nodes that do so at once the
 // store lets one win, whose id the others find.
-func (p *settling) found(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) error {
+func (p *identifying) found(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) error {
 	why, err := p.fresh(ctx, license, g)
 	if err != nil || why != "" {
 		return orUnnamed(err, "it has no marker, and "+why)
@@ -347,7 +347,7 @@ func initStore(ctx context.Context, keeps docid.LicenseRegion, g *storage.Guard,
 
 // wait returns when all stores are settled but those whose registry does not answer,
 // and an error if one is not what was meant.
-func (p *settling) wait(ctx context.Context, failed <-chan error) error {
+func (p *identifying) wait(ctx context.Context, failed <-chan error) error {
 	reminder := time.NewTicker(natsconn.RemindEvery)
 	defer reminder.Stop()
 	told := map[docid.LicenseRegion]string{}
@@ -369,7 +369,7 @@ func (p *settling) wait(ctx context.Context, failed <-chan error) error {
 }
 
 // look says what wait still waits for, once in told.
-func (p *settling) look(told map[docid.LicenseRegion]string) (waiting bool, changed <-chan struct{}, err error) {
+func (p *identifying) look(told map[docid.LicenseRegion]string) (waiting bool, changed <-chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for license, why := range p.pending {

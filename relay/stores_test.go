@@ -72,7 +72,7 @@ func settled(t *testing.T, r *naming, s storage.Store) (stores, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	of := guardStores(&Options{Config: Config{Log: slog.New(slog.DiscardHandler)}, Stores: map[docid.LicenseRegion]storage.Store{license: s}})
-	p := newSettling(of, r, slog.New(slog.DiscardHandler))
+	p := newIdentifying(of, r, slog.New(slog.DiscardHandler))
 	var run sync.WaitGroup
 	run.Go(func() { p.run(ctx) })
 	err := p.wait(ctx, nil)
@@ -192,7 +192,7 @@ func TestAStoreOfSeveralLicenseRegionsIsMarkedForAll(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		s := storagetest.NewMemory()
 		of := guardStores(&Options{Config: Config{Log: slog.New(slog.DiscardHandler)}, Stores: map[docid.LicenseRegion]storage.Store{license: s, "aws-us-east-1": s}})
-		p := newSettling(of, &naming{}, slog.New(slog.DiscardHandler))
+		p := newIdentifying(of, &naming{}, slog.New(slog.DiscardHandler))
 		var run sync.WaitGroup
 		run.Go(func() { p.run(ctx) })
 		if err := p.wait(ctx, nil); err != nil {

@@ -26,13 +26,13 @@ var ErrApart = errors.New("this node does not belong together with others of its
 // apartPatience is how long a running node stands it that others of its region seem not
 // to belong together with it: when NATS servers are restarted, one tells so before the
 // other. A node that has just started stands it for no time.
-const apartPatience = 15 * time.Second
+const apartMost = 15 * time.Second
 
 // Apart returns an error while nodes that were in this region before this one do not
 // belong together with it: clients that came here would not meet theirs.
 func (n *Node) Apart() error {
 	since := n.apartSince.Load()
-	if time.Since(n.started) > apartPatience && (since == nil || time.Since(*since) < apartPatience) {
+	if time.Since(n.started) > apartMost && (since == nil || time.Since(*since) < apartMost) {
 		return nil
 	}
 	var why []string

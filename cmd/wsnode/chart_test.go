@@ -167,7 +167,7 @@ func TestANodeEndsWithinTheTimeThatTheChartGivesIt(t *testing.T) {
 	if !found || err != nil {
 		t.Fatalf("no seconds after %q: %v", after, err)
 	}
-	if least := settleTimeout + relay.CloseTimeout; float64(seconds) < least.Seconds() {
+	if least := releaseTimeout + relay.CloseTimeout; float64(seconds) < least.Seconds() {
 		t.Errorf("the chart adds %d s to the drain settings, a node may take %s more", seconds, least)
 	}
 }

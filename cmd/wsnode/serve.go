@@ -203,13 +203,13 @@ func (f *serveFlags) run(ctx context.Context) error {
 	return f.drain(n, log)
 }
 
-// settleTimeout is how long documents have to be given up after the last session,
+// releaseTimeout is how long documents have to be given up after the last session,
 // before the node is closed anyhow.
-const settleTimeout = 4 * time.Second
+const releaseTimeout = 4 * time.Second
 
 func (f *serveFlags) drain(n *relay.Node, log *slog.Logger) error {
 	log.Info("draining", "delay", f.drainDelay.String(), "spread", f.drainSpread.String())
-	ctx, cancel := context.WithTimeout(context.Background(), f.drainDelay+f.drainSpread+settleTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), f.drainDelay+f.drainSpread+releaseTimeout)
 	defer cancel()
 	_ = n.Drain(ctx, f.drainDelay, f.drainSpread) // what it leaves, Close has to end
 	if err := n.Close(context.Background()); err != nil {

@@ -75,7 +75,7 @@ func TestTheUnitsSettingsAreThoseOfServe(t *testing.T) {
 		drain += d
 	}
 	seconds, err := strconv.Atoi(one(t, unit, "Service.TimeoutStopSec"))
-	least := drain + settleTimeout + relay.CloseTimeout
+	least := drain + releaseTimeout + relay.CloseTimeout
 	if stop := time.Duration(seconds) * time.Second; err != nil || stop < least {
 		t.Errorf("TimeoutStopSec is %s, a node may take %s to end: %v", stop, least, err)
 	}

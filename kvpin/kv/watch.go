@@ -13,7 +13,7 @@ import (
 const (
 	watchHinted   = 5 * time.Second        // while hints come
 	watchUnhinted = time.Second            // before the first
-	watchSettle   = 30 * time.Millisecond  // from a hint to the look: a write takes its time
+	watchDelay    = 30 * time.Millisecond  // from a hint to the look: a write takes its time
 	watchAgain    = 250 * time.Millisecond // to another look after one that found nothing
 	watchSpacing  = 500 * time.Millisecond // between looks, however many hints come
 	// watchRelist is the time between full listings: levels, not edges. It bounds how
@@ -108,7 +108,7 @@ func (w *watch) run(ctx context.Context) {
 			w.listed = time.Time{}
 			pause(ctx, 200*time.Millisecond, 500*time.Millisecond)
 			continue
-		case wait == watchSettle && !news:
+		case wait == watchDelay && !news:
 			wait = watchAgain
 		case w.hinted:
 			wait = watchHinted
@@ -120,8 +120,8 @@ func (w *watch) run(ctx context.Context) {
 		case <-timer.C:
 		case <-w.wake:
 			w.hinted = true
-			wait = watchSettle
-			pause(ctx, max(watchSettle, watchSpacing-time.Since(looked)), 0)
+			wait = watchDelay
+			pause(ctx, max(watchDelay, watchSpacing-time.Since(looked)), 0)
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -151,7 +151,7 @@ func (w *watch) look(ctx context.Context, after time.Duration) (news bool, err e
 			hint = true
 		default:
 		}
-		if after == watchSettle && !hint {
+		if after == watchDelay && !hint {
 			continue
 		}
 		some, err := w.readOn(ctx, f)

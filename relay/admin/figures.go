@@ -76,8 +76,8 @@ type CarriedFigures struct {
 
 // TokenFigures are those of the verifier of tokens.
 type TokenFigures struct {
-	Remembered, Issuers              int
-	Recalled, Fetches, FetchFailures uint64
+	Remembered, Issuers            int
+	Cached, Fetches, FetchFailures uint64
 }
 
 // PlaceFigures are those of the plan limits.
@@ -138,7 +138,7 @@ var metrics = []metric{
 	{"carried_unverified_total", "Those of them whose mark was not believed, so that they count for the address that connects.", counter, func(f *Figures) float64 { return float64(f.Carried.Unverified) }},
 
 	{"tokens_remembered", "Verified tokens that need no signature check when they come again.", gauge, func(f *Figures) float64 { return float64(f.Tokens.Remembered) }},
-	{"tokens_recalled_total", "Tokens that needed none.", counter, func(f *Figures) float64 { return float64(f.Tokens.Recalled) }},
+	{"tokens_cached_total", "Tokens that needed none.", counter, func(f *Figures) float64 { return float64(f.Tokens.Cached) }},
 	{"issuers", "Issuers whose keys are kept, or were asked for in vain.", gauge, func(f *Figures) float64 { return float64(f.Tokens.Issuers) }},
 	{"issuer_fetches_total", "Fetches of key sets.", counter, func(f *Figures) float64 { return float64(f.Tokens.Fetches) }},
 	{"issuer_fetch_failures_total", "Fetches of key sets that brought none.", counter, func(f *Figures) float64 { return float64(f.Tokens.FetchFailures) }},
@@ -181,7 +181,7 @@ var metrics = []metric{
 	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATSReconnects) }},
 	{"store_dirty_documents", "Documents of this node with edits that their store does not have yet.", gauge, func(f *Figures) float64 { return float64(f.Kept.Dirty) }},
 	{"store_oldest_seconds", "Age of the oldest edit that its store does not have, as far as this node knows.", gauge, func(f *Figures) float64 { return f.Kept.Oldest.Seconds() }},
-	{"store_debts", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Debts) }},
+	{"store_owed", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Owed) }},
 	{"store_waiting", "Loads and saves that wait for memory of --store-bytes.", gauge, func(f *Figures) float64 { return float64(f.Kept.Waiting) }},
 
 	{"region_strangers", "Nodes of the region that do not belong together with this one, such as those on another NATS cluster.", gauge, func(f *Figures) float64 { return float64(f.Strangers) }},

@@ -63,7 +63,7 @@ func NewMetrics(into prometheus.Registerer, node, region string) *Metrics {
 }
 
 // registryOperations are those of kvpin.Config.Observe.
-var registryOperations = []string{"read", "write", "lookup", "hold", "release", "renew", "settle", "sweep"}
+var registryOperations = []string{"read", "write", "lookup", "hold", "release", "renew", "reconcile", "sweep"}
 
 // add registers collectors in place of what an earlier life of the node left.
 func (m *Metrics) add(collectors ...prometheus.Collector) {

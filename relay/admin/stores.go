@@ -16,7 +16,7 @@ type StoreFigures struct {
 type KeptFigures struct {
 	Dirty  int           // documents with edits that the store does not have
 	Oldest time.Duration // the age of the oldest of these edits
-	Debts  int           // lives of documents that ended before they were stored
+	Owed   int           // lives of documents that ended before they were stored
 	// Waiting are loads and saves that wait for memory.
 	Waiting int
 }

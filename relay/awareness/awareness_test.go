@@ -69,7 +69,7 @@ func TestAReturningClientIsSentItsTombstone(t *testing.T) {
 	check(t, "its new session owns it", s.RemoveSession(again.Owner, now), left(10, 4))
 }
 
-func TestAReturnedClientIsKnownAndOthersCanBeRecalled(t *testing.T) {
+func TestAReturnedClientIsKnownAndOthersCanBeAnnouncedAgain(t *testing.T) {
 	var s Set
 	a, b := session(1, 1), session(1, 2)
 	s.ApplySession(a, []Entry{state(10, 3)}, now)
@@ -84,11 +84,11 @@ func TestAReturnedClientIsKnownAndOthersCanBeRecalled(t *testing.T) {
 	if !again.Returned {
 		t.Fatal("a client that returned is taken for a new one")
 	}
-	recalled := s.TombstonesOf(1)
-	check(t, "of the first session", recalled[1], left(10, 3))
-	check(t, "of the returned session", recalled[3], left(20, 2))
-	if len(recalled) != 2 || len(s.TombstonesOf(2)) != 0 {
-		t.Errorf("recalled: %v", recalled)
+	tombstones := s.TombstonesOf(1)
+	check(t, "of the first session", tombstones[1], left(10, 3))
+	check(t, "of the returned session", tombstones[3], left(20, 2))
+	if len(tombstones) != 2 || len(s.TombstonesOf(2)) != 0 {
+		t.Errorf("tombstones: %v", tombstones)
 	}
 }
 

@@ -151,8 +151,8 @@ func New(nc *nats.Conn, config Config) (*Bus, error) {
 	b.running.Go(b.report)
 	b.running.Go(b.renew)
 	if b.link != nil {
-		settle := b.settle
-		b.link.settle.Store(&settle)
+		await := b.awaitHandlers
+		b.link.awaitHandlers.Store(&await)
 	}
 	var err error
 	if b.inbox, err = newInbox(b); err != nil {

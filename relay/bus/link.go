@@ -35,10 +35,10 @@ var errLinkClosed = errors.New("connection to NATS is closed")
 // is written at once, and knows without any lock whether there is a connection.
 // It is the connection's dialer, and outlives the connections.
 type link struct {
-	server  nats.InProcessConnProvider // nil: TCP
-	open    func() (*nats.Conn, error) // makes another nats.Conn on this link
-	current atomic.Pointer[wire]
-	settle  atomic.Pointer[func()] // waits for the handlers; nil while there are none
+	server        nats.InProcessConnProvider // nil: TCP
+	open          func() (*nats.Conn, error) // makes another nats.Conn on this link
+	current       atomic.Pointer[wire]
+	awaitHandlers atomic.Pointer[func()] // waits for the handlers; nil while there are none
 }
 
 // option makes nats.go use the link.
@@ -137,8 +137,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 	if w.read += n; w.read > readWindow {
 		w.read = 0
-		if settle := w.link.settle.Load(); settle != nil {
-			(*settle)()
+		if await := w.link.awaitHandlers.Load(); await != nil {
+			(*await)()
 		}
 	}
 	return n, err

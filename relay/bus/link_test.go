@@ -155,7 +155,7 @@ func TestReaderWaitsForHandlersOncePerWindow(t *testing.T) {
 	l, w, peer := tcpPair(t)
 	var waited atomic.Int64
 	settle := func() { waited.Add(1) }
-	l.settle.Store(&settle)
+	l.awaitHandlers.Store(&settle)
 	go func() {
 		piece := make([]byte, 1<<20)
 		for range 3 * readWindow >> 20 {

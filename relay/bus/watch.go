@@ -133,22 +133,22 @@ func (b *Bus) report() {
 
 // Waiting for the handlers does not go on for ever, since one may hang.
 const (
-	calmTime   = 5 * time.Second
-	settleTime = 2 * time.Second
+	calmTime     = 5 * time.Second
+	handlersTime = 2 * time.Second
 )
 
-// settle lets the reader of the connection wait until next to nothing waits for
+// awaitHandlers lets the reader of the connection wait until next to nothing waits for
 // the handlers. NATS then waits too, and gives the connection up if it takes too
 // long: a bounded loss, and a reported one.
-func (b *Bus) settle() {
-	b.await(settleTime, func(l *lane) bool { return len(l.messages) <= 64 })
+func (b *Bus) awaitHandlers() {
+	b.await(handlersTime, func(l *lane) bool { return len(l.messages) <= 64 })
 }
 
 // await waits until every lane is well. It returns false when the bus is closed.
-func (b *Bus) await(patience time.Duration, well func(*lane) bool) bool {
+func (b *Bus) await(most time.Duration, well func(*lane) bool) bool {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(most); ; {
 		if !slices.ContainsFunc(b.lanes, func(l *lane) bool { return !well(l) }) || time.Now().After(end) {
 			return true
 		}

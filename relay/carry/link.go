@@ -83,11 +83,11 @@ const leaveWithin = 2 * time.Second
 func (l *Link) Leave() {
 	l.left.Store(true)
 	l.Detach()
-	hurry := time.AfterFunc(leaveWithin, func() { _ = l.ws.CloseNow() })
+	cutting := time.AfterFunc(leaveWithin, func() { _ = l.ws.CloseNow() })
 	<-l.sent
-	hurry.Reset(leaveWithin)
+	cutting.Reset(leaveWithin)
 	_ = l.ws.Close(websocket.StatusNormalClosure, "")
-	hurry.Stop()
+	cutting.Stop()
 	l.cancel()
 }
 

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// EndDead pings connections, and ends the ones of which nothing has come after patience: their clients are gone, and hold places that
-// others wait for. It returns when all have answered, patience is over, or ctx ends.
+// EndDead pings connections, and ends the ones of which nothing has come within a time: their clients are gone, and hold places that
+// others wait for. It returns when all have answered, the time is over, or ctx ends.
 // Connections whose socket is behind are left alone: what they have to read comes first.
-func EndDead(ctx context.Context, conns []*Conn, patience time.Duration) (ended int) {
+func EndDead(ctx context.Context, conns []*Conn, within time.Duration) (ended int) {
 	type pinged struct {
 		*Conn
 		heard int64
@@ -30,9 +30,9 @@ func EndDead(ctx context.Context, conns []*Conn, patience time.Duration) (ended 
 		}
 		return silent
 	}
-	tick := time.NewTicker(min(patience/8+1, 50*time.Millisecond))
+	tick := time.NewTicker(min(within/8+1, 50*time.Millisecond))
 	defer tick.Stop()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	for end := time.Now().Add(within); time.Now().Before(end); {
 		if asked = gone(); len(asked) == 0 {
 			return 0
 		}

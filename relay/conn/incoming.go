@@ -20,7 +20,7 @@ var errCrowded = errors.New("too many large messages at once")
 const uncounted = 16 << 10
 
 // A message that has not come whole must go on coming: slowBytes of it within as many
-// beats of the pulse as slowBeats, which is 17 kbit/s. Beats are counted and not time,
+// beats of the keepalive as slowBeats, which is 17 kbit/s. Beats are counted and not time,
 // so that nobody pays for a process that stood still.
 const (
 	slowBytes = 64 << 10
@@ -32,7 +32,7 @@ type transfer struct {
 	held int64        // bytes accounted for; owned by the reader
 	got  atomic.Int64 // bytes that have come; allCame at the end
 
-	// Owned by the pulse: a stretch of time, and what had come when it began.
+	// Owned by the keepalive: a stretch of time, and what had come when it began.
 	beats int
 	from  int64
 }

@@ -36,7 +36,7 @@ func (c *trickling) write(t *testing.T, b []byte) {
 }
 
 // more sends more of the message, and returns when the session has it, and has heard
-// a beat of the pulse after that.
+// a beat of the keepalive after that.
 func (c *trickling) more(t *testing.T, bytes int) {
 	t.Helper()
 	transfer := c.s.transfer.Load()

@@ -9,10 +9,10 @@ import (
 )
 
 // storePatience is how long a client waits for a store behind a node, at least.
-const storePatience = storeRequestTimeout + 5*time.Second
+const storeTimeout = storeRequestTimeout + 5*time.Second
 
 // patient is a client that waits for stores.
-func (c *Client) patient() *Client { return &Client{c.nc, max(c.timeout, storePatience)} }
+func (c *Client) patient() *Client { return &Client{c.nc, max(c.timeout, storeTimeout)} }
 
 // Stores says which stores a node has. With check it tries each out.
 func (c *Client) Stores(ctx context.Context, node string, check bool) ([]StoreState, error) {

@@ -66,7 +66,7 @@ func (d *Docs) close(ctx context.Context, doc docid.Document) error {
 	removed, err := d.cfg.Pins.Evict(ctx, doc)
 	var silent []docid.NodeID
 	for _, pin := range removed {
-		nodes, failed := d.cfg.Pins.Tell(ctx, doc, pin, true)
+		nodes, failed := d.cfg.Pins.StoreChanged(ctx, doc, pin, true)
 		silent, err = append(silent, nodes...), errors.Join(err, failed)
 	}
 	switch {

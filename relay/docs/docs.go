@@ -19,7 +19,7 @@ import (
 type Pins interface {
 	Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error)
 	Evict(context.Context, docid.Document) ([]kvpin.Pin, error)
-	Tell(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
+	StoreChanged(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
 }
 
 // Config says on which documents Docs works.
@@ -164,7 +164,7 @@ func (d *Docs) Put(ctx context.Context, doc docid.Document, update []byte, o Put
 	for attempt := 1; ; attempt++ {
 		result, err := d.put(ctx, s, doc, update, o)
 		if err == nil && !o.DryRun && result.Outcome != Unchanged {
-			err = d.tellOpened(ctx, doc)
+			err = d.notifyOpened(ctx, doc)
 		}
 		if attempt == putAttempts || !errors.Is(err, storage.ErrConflict) {
 			return result, err
@@ -172,12 +172,12 @@ func (d *Docs) Put(ctx context.Context, doc docid.Document, update []byte, o Put
 	}
 }
 
-// tellOpened tells those of what was put into the store who have opened the document
+// notifyOpened tells those of what was put into the store who have opened the document
 // meanwhile.
-func (d *Docs) tellOpened(ctx context.Context, doc docid.Document) error {
+func (d *Docs) notifyOpened(ctx context.Context, doc docid.Document) error {
 	pin, state, err := d.cfg.Pins.Lookup(ctx, doc)
 	if err == nil && state == kvpin.Live {
-		_, err = d.cfg.Pins.Tell(ctx, doc, pin, false)
+		_, err = d.cfg.Pins.StoreChanged(ctx, doc, pin, false)
 	}
 	if err != nil {
 		return fmt.Errorf("it is stored; whether those who have just opened it see it is not known: %w", err)

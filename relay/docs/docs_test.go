@@ -51,7 +51,7 @@ func (p *pins) Evict(context.Context, docid.Document) (removed []kvpin.Pin, err 
 	return removed, p.err
 }
 
-func (p *pins) Tell(_ context.Context, _ docid.Document, pin kvpin.Pin, _ bool) ([]docid.NodeID, error) {
+func (p *pins) StoreChanged(_ context.Context, _ docid.Document, pin kvpin.Pin, _ bool) ([]docid.NodeID, error) {
 	node := pin.Holders[0].Node
 	if p.silent != nil {
 		return []docid.NodeID{node}, p.silent

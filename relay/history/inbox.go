@@ -82,10 +82,10 @@ func (c *call) receive(m *nats.Msg) {
 func last(m *nats.Msg) bool { return m.Header == nil || m.Header["Status"] != nil }
 
 // wait returns the answers once the last one has come. Without it, it returns
-// what there is with complete false when nothing has come for patience, or nothing
+// what there is with complete false when nothing has come for timeout, or nothing
 // can come any more.
-func (c *call) wait(ctx context.Context, patience time.Duration) (messages []*nats.Msg, complete bool, err error) {
-	silence := time.NewTimer(patience)
+func (c *call) wait(ctx context.Context, timeout time.Duration) (messages []*nats.Msg, complete bool, err error) {
+	silence := time.NewTimer(timeout)
 	defer silence.Stop()
 	seen := 0
 	for {
@@ -104,7 +104,7 @@ func (c *call) wait(ctx context.Context, patience time.Duration) (messages []*na
 				return c.taken(), false, nil
 			}
 			seen = n
-			silence.Reset(patience)
+			silence.Reset(timeout)
 		}
 	}
 }

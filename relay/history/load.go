@@ -34,7 +34,7 @@ func (h *History) Load(ctx context.Context, subject string, each func(seq uint64
 	if err != nil {
 		return 0, err
 	}
-	r := reader{h: h, stream: h.streamName(shard), subject: subject, each: each, patience: attemptTime}
+	r := reader{h: h, stream: h.streamName(shard), subject: subject, each: each, timeout: attemptTime}
 	if err := r.run(ctx); err != nil {
 		if errors.Is(err, ErrStreamMissing) {
 			h.check.suspect(shard)
@@ -51,9 +51,9 @@ type reader struct {
 	subject string
 	each    func(seq uint64, data []byte) error
 
-	last     uint64 // the last sequence that each was called with
-	long     bool   // whether the first page was not enough
-	patience time.Duration
+	last    uint64 // the last sequence that each was called with
+	long    bool   // whether the first page was not enough
+	timeout time.Duration
 
 	// A reader must not run after writers who are faster. What the leader had when
 	// the first page turned out not to be enough bounds the paging; what it had when
@@ -83,7 +83,7 @@ func (r *reader) run(ctx context.Context) error {
 			}
 			wait = min(2*wait, 250*time.Millisecond)
 			if errors.Is(err, errSilence) {
-				r.patience = min(2*r.patience, attemptMax)
+				r.timeout = min(2*r.timeout, attemptMax)
 			}
 		case err != nil, done:
 			return err
@@ -154,7 +154,7 @@ func (r *reader) request(ctx context.Context, bytes int) ([]*nats.Msg, error) {
 	if err := r.h.publish(r.h.api+"DIRECT.GET."+r.stream, c.reply, request); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	messages, _, err := c.wait(ctx, r.patience)
+	messages, _, err := c.wait(ctx, r.timeout)
 	return messages, err
 }
 
@@ -212,7 +212,7 @@ func number(m *nats.Msg, key string) uint64 {
 // there is one, a replica is behind; it is taken as it is, so that there is
 // progress whatever the replicas do.
 func (r *reader) fence(ctx context.Context) (done bool, err error) {
-	seq, data, err := r.h.next(ctx, r.stream, r.subject, r.last+1, r.patience)
+	seq, data, err := r.h.next(ctx, r.stream, r.subject, r.last+1, r.timeout)
 	if err != nil || seq == 0 {
 		return err == nil, err
 	}
@@ -226,7 +226,7 @@ func (r *reader) fence(ctx context.Context) (done bool, err error) {
 
 // next asks the leader for the subject's first message from a sequence on; 0 if
 // there is none.
-func (h *History) next(ctx context.Context, stream, subject string, from uint64, patience time.Duration) (seq uint64, data []byte, err error) {
+func (h *History) next(ctx context.Context, stream, subject string, from uint64, timeout time.Duration) (seq uint64, data []byte, err error) {
 	var answer struct {
 		Error   *apiError
 		Message struct {
@@ -235,7 +235,7 @@ func (h *History) next(ctx context.Context, stream, subject string, from uint64,
 		}
 	}
 	request := fmt.Sprintf(`{"seq":%d,"next_by_subj":"%s","no_hdr":true}`, from, subject)
-	if err := h.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer, patience); err != nil {
+	if err := h.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer, timeout); err != nil {
 		return 0, nil, err
 	}
 	if e := answer.Error; e != nil {
@@ -248,13 +248,13 @@ func (h *History) next(ctx context.Context, stream, subject string, from uint64,
 }
 
 // ask sends one request to JetStream's API and decodes the answer.
-func (h *History) ask(ctx context.Context, endpoint, request string, answer any, patience time.Duration) error {
+func (h *History) ask(ctx context.Context, endpoint, request string, answer any, timeout time.Duration) error {
 	c := h.inbox.open()
 	defer c.close()
 	if err := h.publish(h.api+endpoint, c.reply, []byte(request)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	messages, complete, err := c.wait(ctx, patience)
+	messages, complete, err := c.wait(ctx, timeout)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 	eventually(t, "storing it has failed", func() bool {
 		n.purges.mu.Lock()
 		defer n.purges.mu.Unlock()
-		return n.purges.pause.wait > time.Second // more than once
+		return n.purges.backoff.wait > time.Second // more than once
 	})
 	s.Set(storagetest.None)
 	holds := func(d docid.Document, text string) bool {

@@ -147,7 +147,7 @@ func TestWhatWasDeletedIsGivenUpWithoutItsHistory(t *testing.T) {
 			eventually(t, "it waits for the history", func() bool {
 				n.Documents.mu.Lock()
 				defer n.Documents.mu.Unlock()
-				return v.d.hurry != nil
+				return v.d.stopWaiting != nil
 			})
 			n.deleted(todo)
 		} else {
@@ -163,7 +163,7 @@ func TestWhatWasDeletedIsGivenUpWithoutItsHistory(t *testing.T) {
 	}
 }
 
-// A debt keeps its pin and its history until the store is back. A deletion ends both.
+// What is owed keeps its pin and its history until the store is back. A deletion ends both.
 func TestADocumentThatIsOwedIsDeleted(t *testing.T) {
 	eu, s := storing(t)
 	us := eu.apart("us-east-1")

@@ -24,18 +24,18 @@ type Document struct {
 	err    error
 
 	// Guarded by Documents.mu.
-	users    int
-	lastLeft time.Time
-	closing  bool
-	moved    error  // where the document went, or that it ended; nil: it is here, or nobody has said yet
-	hurry    func() // ends the wait for the history; nil while nothing waits
+	users       int
+	lastLeft    time.Time
+	closing     bool
+	moved       error  // where the document went, or that it ended; nil: it is here, or nobody has said yet
+	stopWaiting func() // ends the wait for the history; nil while nothing waits
 }
 
-// absorb is how long a node keeps a document after its last session, so that
+// releaseDelay is how long a node keeps a document after its last session, so that
 // neither a page reload nor a storm, of which a busy node has the last clients back
 // after seconds, costs registry writes: all documents at once are more than a
 // registry answers in time. It counts towards the grace period.
-const absorb = 3 * time.Second
+const releaseDelay = 3 * time.Second
 
 // durableWait bounds how long an abandoned document stays for the sake of edits
 // that the history has not acknowledged.
@@ -68,7 +68,7 @@ func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, 
 		}
 		err := d.err
 		if err == nil {
-			err = ds.Away(d)
+			err = ds.StillHere(d)
 		}
 		if err == nil {
 			return d, nil
@@ -202,8 +202,8 @@ func (ds *Documents) Leave(d *Document) {
 		return
 	}
 	d.lastLeft = time.Now()
-	delay := absorb
-	if ds.o.Grace < 2*absorb || ds.o.Draining() || d.IsOpen() && (d.moved != nil || d.hasMoved()) {
+	delay := releaseDelay
+	if ds.o.Grace < 2*releaseDelay || ds.o.Draining() || d.IsOpen() && (d.moved != nil || d.hasMoved()) {
 		delay = 0
 	}
 	left := d.lastLeft
@@ -236,10 +236,10 @@ func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 // was deleted, before or meanwhile, there is nothing to wait for: who deleted it waits for
 // its end.
 func (ds *Documents) awaitHistory(d *Document) {
-	ctx, cancel := context.WithTimeout(ds.patience, durableWait)
+	ctx, cancel := context.WithTimeout(ds.shutdown, durableWait)
 	defer cancel()
 	ds.mu.Lock()
-	d.hurry = cancel
+	d.stopWaiting = cancel
 	ds.mu.Unlock()
 	if ds.isDeleted(d) {
 		return
@@ -303,26 +303,26 @@ func (ds *Documents) remove(d *Document) {
 	if d.gone != nil {
 		close(d.gone)
 	}
-	if len(ds.live) == 0 && ds.settled != nil {
-		close(ds.settled)
-		ds.settled = nil
+	if len(ds.live) == 0 && ds.empty != nil {
+		close(ds.empty)
+		ds.empty = nil
 	}
 }
 
-// Settle waits until no document is live on this node.
-func (ds *Documents) Settle(ctx context.Context) error {
+// AwaitEmpty waits until no document is live on this node.
+func (ds *Documents) AwaitEmpty(ctx context.Context) error {
 	ds.mu.Lock()
 	if len(ds.live) == 0 {
 		ds.mu.Unlock()
 		return nil
 	}
-	if ds.settled == nil {
-		ds.settled = make(chan struct{})
+	if ds.empty == nil {
+		ds.empty = make(chan struct{})
 	}
-	settled := ds.settled
+	empty := ds.empty
 	ds.mu.Unlock()
 	select {
-	case <-settled:
+	case <-empty:
 		return nil
 	case <-ctx.Done():
 		ds.mu.Lock()

@@ -14,7 +14,7 @@ import (
 // Moved implements kvpin.Rooms: the document lives in another region now. Its
 // members are sent there and take along what they typed; nobody joins them any
 // more. Who is between entering and joining, or comes while the document is being
-// opened, finds out by away.
+// opened, finds out by StillHere.
 func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	err := ds.o.Redirect(ds.ctx, doc, pin)
 	d := ds.Get(doc)
@@ -30,7 +30,7 @@ func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	ds.o.Log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
 	ds.o.Dismiss(d.room, err)
 	if d.keeper != nil { // what the room holds and the store does not; there it is merged
-		ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(absorb))
+		ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(releaseDelay))
 	}
 }
 
@@ -59,7 +59,7 @@ func (ds *Documents) Ended(doc docid.Document, _ kvpin.Pin) {
 	ds.mu.Unlock()
 	ds.o.Log.Warn("a document ended while this node had no lease, and lives anew; its clients bring what they have", "document", doc.String())
 	ds.o.Dismiss(d.room, ErrEnded)
-	ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(absorb))
+	ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(releaseDelay))
 }
 
 // hasMoved reports whether an open document has gone to another region, or has ended:
@@ -73,9 +73,9 @@ func (d *Document) hasMoved() bool {
 	}
 }
 
-// Away returns an error if an open document has gone to another region, or has ended:
+// StillHere returns an error if an open document has gone to another region, or has ended:
 // where it is, or that the client should try again until that is known.
-func (ds *Documents) Away(d *Document) error {
+func (ds *Documents) StillHere(d *Document) error {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if d.moved == nil && d.hasMoved() {
@@ -89,7 +89,7 @@ var errOpening = errors.New("the document is being opened")
 
 // Restored implements kvpin.Rooms.
 func (ds *Documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.Pin) error {
-	return ds.tell(doc, func(d *Document) error {
+	return ds.followPin(doc, func(d *Document) error {
 		if err := ds.stillLives(ctx, d); err != nil {
 			return over(err)
 		}
@@ -99,7 +99,7 @@ func (ds *Documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.P
 
 // Rebased implements kvpin.Rooms.
 func (ds *Documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
-	return ds.tell(doc, func(d *Document) error {
+	return ds.followPin(doc, func(d *Document) error {
 		if err := ds.stillLives(ctx, d); err != nil {
 			return over(err)
 		}
@@ -111,8 +111,8 @@ func (ds *Documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.
 	})
 }
 
-// tell has a document's room follow its pin, if there is one.
-func (ds *Documents) tell(doc docid.Document, follow func(*Document) error) error {
+// followPin has a document's room follow its pin, if there is one.
+func (ds *Documents) followPin(doc docid.Document, follow func(*Document) error) error {
 	d, opening := ds.find(doc)
 	switch {
 	case opening:
@@ -123,7 +123,7 @@ func (ds *Documents) tell(doc docid.Document, follow func(*Document) error) erro
 	return follow(d)
 }
 
-// over is nil for a document that was deleted: there is nothing to tell again.
+// over is nil for a document that was deleted: there is nothing to follow again.
 func over(err error) error {
 	if errors.Is(err, ErrDeleted) {
 		return nil
@@ -153,7 +153,7 @@ func (ds *Documents) endedDeleted(d *Document) bool {
 	if err := ds.stillLives(ctx, d); !errors.Is(err, ErrDeleted) {
 		return false
 	}
-	ds.purges.owe(d.doc, d.room.Epoch(), time.Now().Add(absorb))
+	ds.purges.owe(d.doc, d.room.Epoch(), time.Now().Add(releaseDelay))
 	return true
 }
 
@@ -175,8 +175,8 @@ func (ds *Documents) deleted(doc docid.Document) {
 	ds.mu.Lock()
 	known := errors.Is(d.moved, ErrDeleted)
 	d.moved = ErrDeleted
-	if d.hurry != nil {
-		d.hurry()
+	if d.stopWaiting != nil {
+		d.stopWaiting()
 	}
 	ds.mu.Unlock()
 	if known {

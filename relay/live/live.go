@@ -40,7 +40,7 @@ type Pins interface {
 	LeaseCurrent(context.Context, docid.LicenseRegion, docid.NodeID, kvpin.LeaseID) (bool, error)
 	Paid(context.Context, docid.Document, kvpin.Epoch) error
 	StillOwed(context.Context, docid.Document, kvpin.Epoch) error
-	Tell(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
+	StoreChanged(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
 }
 
 // Rooms opens rooms; *room.Rooms does.
@@ -112,10 +112,10 @@ type Options struct {
 const openTimeout = 10 * time.Second
 
 var (
-	// ErrMoving is returned by Enter and Away for a document that has left this region;
+	// ErrMoving is returned by Enter and StillHere for a document that has left this region;
 	// where to is being found out.
 	ErrMoving = errors.New("document moves to another region")
-	// ErrEnded is returned by Away for a document whose life ended without this node;
+	// ErrEnded is returned by StillHere for a document whose life ended without this node;
 	// another has begun.
 	ErrEnded = errors.New("the document lives anew")
 )
@@ -128,24 +128,24 @@ type Documents struct {
 	// static
 	o        Options
 	ctx      context.Context // ends with the node
-	patience context.Context // for what is being given up when the node ends
+	shutdown context.Context // for what is being given up when the node ends
 	purges   purges
 	saves    saves
 	unheard  unheard
 
-	mu      sync.Mutex
-	live    map[docid.Document]*Document
-	paying  map[docid.Document]*payment
-	list    roster.Roster[*Document] // the same, for operators
-	settled chan struct{}            // closed when live becomes empty; nil while nothing waits for that
+	mu     sync.Mutex
+	live   map[docid.Document]*Document
+	paying map[docid.Document]*payment
+	list   roster.Roster[*Document] // the same, for operators
+	empty  chan struct{}            // closed when live becomes empty; nil while nothing waits for that
 }
 
 var _ kvpin.Rooms = (*Documents)(nil)
 
 // New makes the documents of a node. ctx ends with the node: nothing is opened any
-// more, and nobody is waited for. What is given up then may take until patience ends.
-func New(ctx, patience context.Context, o Options) *Documents {
-	ds := &Documents{o: o, ctx: ctx, patience: patience, live: map[docid.Document]*Document{}, paying: map[docid.Document]*payment{}}
+// more, and nobody is waited for. What is given up then may take until shutdown ends.
+func New(ctx, shutdown context.Context, o Options) *Documents {
+	ds := &Documents{o: o, ctx: ctx, shutdown: shutdown, live: map[docid.Document]*Document{}, paying: map[docid.Document]*payment{}}
 	ds.list.Init(o.Started)
 	ds.purges.init(ds)
 	ds.saves.init(ds)

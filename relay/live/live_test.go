@@ -123,7 +123,7 @@ func (r region) node(id docid.NodeID) *node {
 		defer cancel()
 		var err error
 		if !n.killed.Load() {
-			err = n.Settle(ctx)
+			err = n.AwaitEmpty(ctx)
 		}
 		end()
 		done.Wait()
@@ -205,7 +205,7 @@ func TestADocumentLivesFromTheFirstUserToTheEndOfItsGracePeriod(t *testing.T) {
 	}
 	n.Leave(d)
 	n.Leave(again)
-	if err := n.Settle(ctx); err != nil {
+	if err := n.AwaitEmpty(ctx); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the history is purged", func() bool {

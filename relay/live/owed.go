@@ -34,17 +34,17 @@ const (
 	payMost = time.Minute
 )
 
-// errAgain has a debt looked at again.
+// errAgain has an owed life looked at again.
 var errAgain = errors.New("not yet")
 
-// pause keeps a node that owes thousands of documents from asking a store that is away
+// backoff keeps a node that owes thousands of documents from asking a store that is away
 // for each of them. Guarded by purges.mu.
-type pause struct {
+type backoff struct {
 	until time.Time
 	wait  time.Duration
 }
 
-// rest returns how long a debt waits for the store without being looked at: thousands that
+// rest returns how long an owed life waits for the store without being looked at: thousands that
 // are owed while it is away cost nothing but their renewals.
 func (p *purges) rest(o owed, now time.Time) time.Duration {
 	p.mu.Lock()
@@ -52,19 +52,19 @@ func (p *purges) rest(o owed, now time.Time) time.Duration {
 	if renewed, owed := p.renewed[o]; !owed || now.Sub(renewed) > renewOwed {
 		return 0
 	}
-	return p.pause.until.Sub(now)
+	return p.backoff.until.Sub(now)
 }
 
-// mayPay returns how long to wait until the store is worth asking. While it is away, one
-// debt at a time is.
+// mayPay returns how long to wait until the store is worth asking. While it is away, it is
+// asked for one life at a time.
 func (p *purges) mayPay(now time.Time) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if wait = p.pause.until.Sub(now); wait > 0 {
+	if wait = p.backoff.until.Sub(now); wait > 0 {
 		return wait + time.Millisecond
 	}
-	if p.pause.wait > 0 {
-		p.pause.until = now.Add(p.pause.wait)
+	if p.backoff.wait > 0 {
+		p.backoff.until = now.Add(p.backoff.wait)
 	}
 	return 0
 }
@@ -74,26 +74,26 @@ func (p *purges) paid(err error) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
-		if p.pause.wait > 0 {
+		if p.backoff.wait > 0 {
 			p.docs.o.Log.Info("what ended lives hold is stored again")
 		}
-		p.pause = pause{}
+		p.backoff = backoff{}
 		return time.Millisecond
 	}
-	if p.pause.wait == 0 {
+	if p.backoff.wait == 0 {
 		p.docs.o.Log.Error("what ended lives hold cannot be stored; their histories keep it, and this is tried again", "err", err)
 	}
-	p.pause.wait = min(max(2*p.pause.wait, time.Second), payMost)
-	wait := p.pause.wait/2 + rand.N(p.pause.wait/2)
-	p.pause.until = time.Now().Add(wait)
+	p.backoff.wait = min(max(2*p.backoff.wait, time.Second), payMost)
+	wait := p.backoff.wait/2 + rand.N(p.backoff.wait/2)
+	p.backoff.until = time.Now().Add(wait)
 	return wait
 }
 
-// owing counts the debts, and returns since when the oldest is known.
+// owing counts the lives that are not stored, and returns since when the oldest is known.
 func (p *purges) owing(s *Storing) (oldest time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.Debts = len(p.since)
+	s.Owed = len(p.since)
 	for _, since := range p.since {
 		if oldest.IsZero() || since.Before(oldest) {
 			oldest = since
@@ -108,7 +108,7 @@ func (ds *Documents) storeLast(d *Document) {
 	if d.keeper == nil || !d.room.Alone() || d.hasMoved() || ds.isDeleted(d) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ds.patience, lastStore)
+	ctx, cancel := context.WithTimeout(ds.shutdown, lastStore)
 	defer cancel()
 	select {
 	case ds.saves.slots <- struct{}{}:
@@ -152,10 +152,10 @@ func (ds *Documents) found(ctx context.Context, o owed) (oplog.Loaded, error) {
 	return oplog.Load(ctx, ds.o.History, ds.subject(o), func(oplog.Kind, []byte) {}, func(error) {})
 }
 
-// settle brings a stored life to its end that nobody has open: what it holds is stored,
+// endLife brings a stored life to its end that nobody has open: what it holds is stored,
 // then its pin goes, then its history, up to a marker. It returns when to come again; 0:
 // all is done.
-func (p *purges) settle(ctx context.Context, o owed) (next time.Duration, err error) {
+func (p *purges) endLife(ctx context.Context, o owed) (next time.Duration, err error) {
 	ds := p.docs
 	if wait := p.rest(o, time.Now()); wait > 0 {
 		return wait, nil
@@ -192,20 +192,20 @@ func (p *purges) settle(ctx context.Context, o owed) (next time.Duration, err er
 		return 0, nil
 	}
 	if other != nil {
-		if err := ds.tellOther(ctx, o, *other); err != nil {
+		if err := ds.notifyOther(ctx, o, *other); err != nil {
 			return lookAgain, err
 		}
 	}
 	return 0, ds.leaveMarker(ctx, o, found)
 }
 
-// tellOther has the holders of the life that is pinned look at what another life has
+// notifyOther has the holders of the life that is pinned look at what another life has
 // stored beside it: two regions may both have had the document. Until they have, the
 // other life's history is not purged, so that this is not forgotten.
-func (ds *Documents) tellOther(ctx context.Context, o owed, pin kvpin.Pin) error {
+func (ds *Documents) notifyOther(ctx context.Context, o owed, pin kvpin.Pin) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	_, err := ds.o.Registry.Tell(ctx, o.doc, pin, false)
+	_, err := ds.o.Registry.StoreChanged(ctx, o.doc, pin, false)
 	return err
 }
 
@@ -275,13 +275,13 @@ func (p *purges) pay(ctx context.Context, o owed, found oplog.Loaded, pinned boo
 // errTaken ends a payment: somebody opens the document here, or has it open.
 var errTaken = errors.New("the document is taken up here")
 
-// payment is a debt that is being paid.
+// payment is an owed life that is being stored.
 type payment struct {
 	giveWay context.CancelCauseFunc
 	done    chan struct{} // closed when its room is
 }
 
-// payAlone pays a debt, unless this node has a room of the life. It never has two of them,
+// payAlone stores an owed life, unless this node has a room of the life. It never has two of them,
 // since a node does not hear itself. Whoever wants to open the document has the payment
 // give way.
 func (ds *Documents) payAlone(ctx context.Context, o owed, found oplog.Loaded) error {

@@ -22,8 +22,8 @@ type purges struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	debt    map[owed]time.Time // when to look
-	pause   pause              // of paying
+	owed    map[owed]time.Time // when to look
+	backoff backoff            // of paying
 	renewed map[owed]time.Time // pins that are owed: when their expiry was
 	since   map[owed]time.Time // lives that are not stored: since when that is known
 }
@@ -39,13 +39,13 @@ const (
 	afterExpiry = 1500 * time.Millisecond
 	// lookAgain is how long to wait when the registry or the region cannot say.
 	lookAgain = 10 * time.Second
-	// cleaners is how many debts are paid at once: each waits for a registry that
+	// cleaners is how many lives are ended at once: each waits for a registry that
 	// may be on another continent, and a busy node owes a dozen a second.
 	cleaners = 16
 )
 
 func (p *purges) init(ds *Documents) {
-	p.docs, p.wake, p.debt, p.renewed = ds, make(chan struct{}, 1), map[owed]time.Time{}, map[owed]time.Time{}
+	p.docs, p.wake, p.owed, p.renewed = ds, make(chan struct{}, 1), map[owed]time.Time{}, map[owed]time.Time{}
 	p.since = map[owed]time.Time{}
 }
 
@@ -58,9 +58,9 @@ func (p *purges) owe(doc docid.Document, epoch string, expiry time.Time) {
 // it is owed already.
 func (p *purges) suspect(o owed, at time.Time) (isNew bool) {
 	p.mu.Lock()
-	_, known := p.debt[o]
+	_, known := p.owed[o]
 	if !known {
-		p.debt[o] = at
+		p.owed[o] = at
 	}
 	p.mu.Unlock()
 	p.signal()
@@ -99,18 +99,18 @@ func (p *purges) run(ctx context.Context) {
 	}
 }
 
-// due returns the debts that are due, and how long until the next one is.
+// due returns the lives that are due, and how long until the next one is.
 func (p *purges) due(now time.Time) (due []owed, next time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next = time.Hour
-	for o, at := range p.debt {
+	for o, at := range p.owed {
 		if wait := at.Sub(now); wait > 0 {
 			next = min(next, wait)
 			continue
 		}
 		due = append(due, o)
-		delete(p.debt, o)
+		delete(p.owed, o)
 	}
 	if len(due) > 0 {
 		next = 0
@@ -118,12 +118,12 @@ func (p *purges) due(now time.Time) (due []owed, next time.Duration) {
 	return due, max(next, time.Millisecond)
 }
 
-// work pays one debt, or keeps it.
+// work does what is owed to one life, or keeps it.
 func (p *purges) work(ctx context.Context, o owed) {
 	var next time.Duration
 	var err error
 	if docid.StoredEpoch(o.epoch) {
-		next, err = p.settle(ctx, o)
+		next, err = p.endLife(ctx, o)
 	} else {
 		err = p.remove(ctx, o)
 	}
@@ -143,10 +143,10 @@ func (p *purges) work(ctx context.Context, o owed) {
 	p.mu.Unlock()
 }
 
-// at has a debt looked at at a time.
+// at has a life looked at at a time.
 func (p *purges) at(o owed, at time.Time) {
 	p.mu.Lock()
-	p.debt[o] = at
+	p.owed[o] = at
 	p.mu.Unlock()
 	p.signal()
 }

@@ -141,7 +141,7 @@ func (w *world) edit(name string) {
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
-	if v.d.Room().Durable(ctx) == nil && w.nodes[name].Away(v.d) == nil {
+	if v.d.Room().Durable(ctx) == nil && w.nodes[name].StillHere(v.d) == nil {
 		w.acked = append(w.acked, text)
 	}
 }
@@ -161,7 +161,7 @@ func (w *world) wake(name string, edit bool) {
 		_, _, err := n.registry.Lookup(w.t.Context(), todo)
 		return err == nil
 	})
-	if v != nil && n.Away(v.d) != nil { // its clients are told to go
+	if v != nil && n.StillHere(v.d) != nil { // its clients are told to go
 		v.leave()
 		delete(w.visits, name)
 	}

@@ -330,8 +330,8 @@ func (s *saves) wait(k *keeper) bool {
 // Storing is what a node has to do with stores.
 type Storing struct {
 	Dirty  int           // documents with edits that the store does not have
-	Oldest time.Duration // the age of the oldest of these edits, or of the oldest debt
-	Debts  int           // lives that ended before they were stored, and whose debt this node pays
+	Oldest time.Duration // the age of the oldest of these edits, or of the oldest owed life
+	Owed   int           // lives that ended before they were stored, and that this node stores
 	// Waiting are loads and saves that wait for memory: Options.StoreBytes.
 	Waiting int
 }

@@ -196,7 +196,7 @@ func (n *node) settle(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := n.Settle(ctx); err != nil {
+	if err := n.AwaitEmpty(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -468,7 +468,7 @@ func TestADeletedDocumentIsNotRevived(t *testing.T) {
 			}
 			finds(n, v)
 			eventually(t, "its sessions are ended", func() bool { return n.dismissed.Load() == 1 })
-			if err := n.Away(v.d); !errors.Is(err, ErrDeleted) {
+			if err := n.StillHere(v.d); !errors.Is(err, ErrDeleted) {
 				t.Errorf("it is away: %v", err)
 			}
 			v.leave()

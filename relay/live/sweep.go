@@ -12,8 +12,8 @@ import (
 )
 
 // sweep looks for the histories of documents that nobody owes any more, because
-// the nodes that should have removed them crashed. What it finds becomes a debt,
-// and whoever pays a debt looks again: so a history is removed only if its
+// the nodes that should have removed them crashed. What it finds is owed,
+// and whoever works that off looks again: so a history is removed only if its
 // document was gone twice, some time apart.
 //
 // The nodes of a region take turns: who has swept says so, and the others put
@@ -27,7 +27,7 @@ type sweep struct {
 const (
 	// sweptSubject is where a node says that it has looked at all histories.
 	sweptSubject = "wsn.swept"
-	// maxFound bounds the debts of one sweep; the next finds the rest.
+	// maxFound bounds what one sweep finds; the next finds the rest.
 	maxFound = 10_000
 )
 

@@ -14,7 +14,7 @@ import (
 
 // claim makes this node a holder of the document's pin. Without the registry, a
 // document that is live in this region still takes its users: the rooms of the
-// region are asked, and the entry becomes a debt.
+// region are asked, and the entry is owed.
 func (ds *Documents) claim(ctx context.Context, doc docid.Document) (*kvpin.Hold, error) {
 	hold, err := ds.o.Registry.Hold(ctx, doc)
 	var elsewhere *kvpin.PinnedError

@@ -25,7 +25,7 @@ const (
 	maxDocuments  = 1000 // all
 	headSlack     = 32   // bytes of a message besides its payload and address
 
-	patience   = 25 * time.Second // with a connection all of whose documents cannot be served now
+	unserved   = 25 * time.Second // with a connection all of whose documents cannot be served now
 	unwelcomed = time.Minute      // for a connection to get into a document, its first
 )
 
@@ -244,7 +244,7 @@ func (x *Mux) stuck() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, p := range x.places {
-		if p.open || time.Since(p.since) < patience {
+		if p.open || time.Since(p.since) < unserved {
 			return false
 		}
 	}

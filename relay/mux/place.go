@@ -27,7 +27,7 @@ type place struct {
 	channel session.Channel
 
 	// taking is held while a message is given to the session: by begin until the place is
-	// open, then by the reader. They take it with Mux.mu, settle without.
+	// open, then by the reader. They take it with Mux.mu, awaitDelivery without.
 	taking sync.Mutex
 
 	// Guarded by Mux.mu. One that is not in Mux.places any more has ended.
@@ -290,8 +290,8 @@ func (p *place) begin(seat Seat, tokens int) {
 	}
 }
 
-// settle waits until no message is being given to a session that has ended.
-func (p *place) settle() {
+// awaitDelivery waits until no message is being given to a session that has ended.
+func (p *place) awaitDelivery() {
 	p.taking.Lock()
 	defer p.taking.Unlock()
 }
@@ -335,7 +335,7 @@ func (p *place) end(s session.Stream, code int, reason string, why error) {
 		x.pending++
 	}
 	x.spawn(func() {
-		p.settle()
+		p.awaitDelivery()
 		seat.Leave(how)
 		p.enter()
 	})

@@ -25,7 +25,7 @@ import (
 //	difference:         room addressed uint64, Yjs update
 //	difference part:    room addressed uint64, group uint64, index uvarint, count uvarint, bytes
 //	states:             room addressed or epoch uint64, awareness update
-//	bye, recall:        epoch uint64
+//	bye, reannounce:        epoch uint64
 //	who:                0 uint64
 //	ask:                room addressed uint64, pod subject, question uvarint
 //	saved:              room addressed uint64, question uvarint
@@ -74,7 +74,7 @@ const (
 	DifferencePart
 	States
 	Bye
-	Recall
+	Reannounce
 	Who
 	Ask
 	Saved

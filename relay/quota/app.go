@@ -23,18 +23,18 @@ type app struct {
 	documents   map[string]*local
 
 	// The registry's side. view is the newest record seen, nil until one is; it is
-	// sealed. doubts are the records that were sent while the key was at the
-	// revision doubted, and of which at most one has been written or will be: as
+	// sealed. unsettled are the records that were sent while the key was at the
+	// revision unsettledAt, and of which at most one has been written or will be: as
 	// long as they are there, this node's rights are those that all of them and
 	// the view give.
-	limited   bool // a token has set a limit
-	plan      Plan // of the last token that did
-	view      *record
-	revision  uint64
-	confirmed time.Time // view was certainly the newest then
-	doubts    []*record
-	doubted   uint64
-	written   time.Time // when a write was last noticed; the key expires without any
+	limited     bool // a token has set a limit
+	plan        Plan // of the last token that did
+	view        *record
+	revision    uint64
+	confirmed   time.Time // view was certainly the newest then
+	unsettled   []*record
+	unsettledAt uint64
+	written     time.Time // when a write was last noticed; the key expires without any
 
 	waiting   []*waiter
 	dirty     bool // the entry needs a write
@@ -88,8 +88,8 @@ func (a *app) admitLocked(w *waiter) bool {
 	if !current || a.view == nil || !a.allowsLocked(a.view, me, w) {
 		return false
 	}
-	for _, doubt := range a.doubts {
-		if !a.allowsLocked(doubt, me, w) {
+	for _, write := range a.unsettled {
+		if !a.allowsLocked(write, me, w) {
 			return false
 		}
 	}
@@ -260,7 +260,7 @@ func hoards(reserved, used int) bool { return reserved-used > max(16, used) }
 // enteredLocked reports whether the record may have an entry of this node.
 func (a *app) enteredLocked() bool {
 	node := a.places.config.Node
-	return a.limited && (len(a.doubts) > 0 || a.view != nil && a.view.entry(node) != nil)
+	return a.limited && (len(a.unsettled) > 0 || a.view != nil && a.view.entry(node) != nil)
 }
 
 // emptyLocked reports whether the app can be forgotten.
@@ -296,11 +296,11 @@ func (a *app) notice(value []byte, revision uint64) {
 	}
 }
 
-// setViewLocked takes a newer record. What was in doubt at an older revision is
+// setViewLocked takes a newer record. What was unsettled at an older revision is
 // decided by that: it happened, and this came after it, or it never will.
 func (a *app) setViewLocked(r *record, revision uint64) {
 	a.view, a.revision, a.written = r, revision, time.Now()
-	if revision != a.doubted {
-		a.doubts = nil
+	if revision != a.unsettledAt {
+		a.unsettled = nil
 	}
 }

@@ -66,8 +66,8 @@ func (a *app) decideLocked(view *record, me self, gone map[string]bool) *record 
 	clear(a.waiting[len(waiting):])
 	a.waiting = waiting
 	d.fit()
-	// A write in doubt is only settled by another one.
-	if d.next.changed || len(a.doubts) > 0 || time.Since(a.written) > renewAfter && view.own(me) != nil {
+	// An unsettled write is only settled by another one.
+	if d.next.changed || len(a.unsettled) > 0 || time.Since(a.written) > renewAfter && view.own(me) != nil {
 		return d.next
 	}
 	a.admitTakenLocked()

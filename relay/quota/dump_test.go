@@ -17,8 +17,8 @@ func (f *fleet) dump() string {
 		n.mu.Lock()
 		if a := n.apps[testApp]; a != nil {
 			a.mu.Lock()
-			text += fmt.Sprintf("%s cut %v: %d connections, view at %d, %d doubts at %d, dirty %v stale %v running %v waiting %d\n",
-				n.registry.node, n.registry.cut, a.connections, a.revision, len(a.doubts), a.doubted, a.dirty, a.stale, a.running, len(a.waiting))
+			text += fmt.Sprintf("%s cut %v: %d connections, view at %d, %d unsettled at %d, dirty %v stale %v running %v waiting %d\n",
+				n.registry.node, n.registry.cut, a.connections, a.revision, len(a.unsettled), a.unsettledAt, a.dirty, a.stale, a.running, len(a.waiting))
 			a.mu.Unlock()
 		}
 		n.mu.Unlock()

@@ -19,7 +19,7 @@ type PlacesConfig struct {
 	Registry Registry      // where apps with limits are kept
 	Exchange Exchange      // answers for /usage; nil: this node does not
 	Ceilings Plan          // the operator's, whatever a token says
-	Patience time.Duration // for an answer of the registry and of other nodes; default 1.5 s
+	Timeout  time.Duration // for an answer of the registry and of other nodes; default 1.5 s
 	Log      *slog.Logger  // records that cannot be read; default: nowhere
 }
 
@@ -55,7 +55,7 @@ type appKey struct {
 // NewPlaces makes Places; nothing is reserved and nothing runs yet. Close it when
 // done.
 func NewPlaces(c PlacesConfig) *Places {
-	setDefault(&c.Patience, 1500*time.Millisecond)
+	setDefault(&c.Timeout, 1500*time.Millisecond)
 	setDefault(&c.Log, slog.New(slog.DiscardHandler))
 	p := &Places{
 		config: c, apps: map[docid.AppID]*app{}, keys: map[appKey]*app{},
@@ -94,12 +94,12 @@ func (p *Places) Admit(ctx context.Context, doc docid.Document, plan Plan) (*Pla
 	a.kickLocked()
 	a.mu.Unlock()
 
-	patience := time.NewTimer(p.config.Patience)
-	defer patience.Stop()
+	timeout := time.NewTimer(p.config.Timeout)
+	defer timeout.Stop()
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-	case <-patience.C:
+	case <-timeout.C:
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -21,7 +21,7 @@ type Registry interface {
 	// that is current.
 	Lease(docid.LicenseRegion) (lease string, current bool)
 	// LeaseCurrent reports whether another node's lease is current. It must never
-	// deny one that is: in doubt it asks the registry. A lease that ended does not
+	// deny one that is: unsure, it asks the registry. A lease that ended does not
 	// return.
 	LeaseCurrent(ctx context.Context, license docid.LicenseRegion, node, lease string) (bool, error)
 }

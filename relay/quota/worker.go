@@ -92,7 +92,7 @@ func (a *app) sleep(ctx context.Context, d time.Duration, err error) {
 // what follows from it. Errors other than ErrConflict mean that the registry
 // gives no answer.
 func (a *app) step(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, a.places.config.Patience)
+	ctx, cancel := context.WithTimeout(ctx, a.places.config.Timeout)
 	defer cancel()
 	registry := a.places.config.Registry
 	keys := registry.Keys(a.id.License)
@@ -122,8 +122,8 @@ func (a *app) step(ctx context.Context) error {
 		return nil
 	}
 	next.seal()
-	a.doubts = append(a.doubts, next)
-	a.doubted = a.revision
+	a.unsettled = append(a.unsettled, next)
+	a.unsettledAt = a.revision
 	expect := a.revision
 	a.mu.Unlock()
 
@@ -139,7 +139,7 @@ func (a *app) step(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.settleLocked(next, expect, revision, began, err)
+	a.outcomeLocked(next, expect, revision, began, err)
 	return err
 }
 
@@ -195,7 +195,7 @@ func (a *app) gone(ctx context.Context, r *record, me string) (map[string]bool, 
 }
 
 // settleLocked takes in the outcome of a write.
-func (a *app) settleLocked(next *record, expect, revision uint64, began time.Time, err error) {
+func (a *app) outcomeLocked(next *record, expect, revision uint64, began time.Time, err error) {
 	if err == nil {
 		a.confirmed = began
 		if revision > a.revision || a.revision == expect {
@@ -204,7 +204,7 @@ func (a *app) settleLocked(next *record, expect, revision uint64, began time.Tim
 	} else {
 		a.dirty, a.stale = true, true
 		if errors.Is(err, ErrConflict) {
-			a.doubts = slices.DeleteFunc(a.doubts, func(r *record) bool { return r == next })
+			a.unsettled = slices.DeleteFunc(a.unsettled, func(r *record) bool { return r == next })
 		}
 	}
 	waiting := a.waiting[:0]

@@ -33,7 +33,7 @@ func (b *Budget) Take(n float64, now time.Time) bool {
 }
 
 // Spend spends n in any case and returns how long to pause until the budget is
-// out of debt again. A reader that pauses by it lets TCP slow its client down.
+// not overdrawn any more. A reader that pauses by it lets TCP slow its client down.
 func (b *Budget) Spend(n float64, now time.Time) time.Duration {
 	if b.perSecond <= 0 {
 		return 0

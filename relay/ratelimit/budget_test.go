@@ -23,7 +23,7 @@ func TestBudgetRefillsUpToItsBurst(t *testing.T) {
 	}
 }
 
-func TestDebtIsPaidByPausing(t *testing.T) {
+func TestAnOverdrawnBudgetIsMadeGoodByPausing(t *testing.T) {
 	now := time.Unix(1000, 0)
 	b := NewBudget(100, 100, now)
 	if pause := b.Spend(100, now); pause != 0 {
@@ -34,7 +34,7 @@ func TestDebtIsPaidByPausing(t *testing.T) {
 	}
 	now = now.Add(500 * time.Millisecond)
 	if pause := b.Spend(0, now); pause != 0 {
-		t.Errorf("pause %v after the debt is paid", pause)
+		t.Errorf("pause %v after it was made good", pause)
 	}
 	if pause := b.Spend(1, now.Add(-time.Hour)); pause > 10*time.Millisecond {
 		t.Errorf("pause %v when the clock goes back", pause)

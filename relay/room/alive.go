@@ -44,9 +44,9 @@ func (r *Room) contest(client uint64, now time.Time) {
 	}
 }
 
-// settleContests takes the clients of those away who did not answer. Who claims one of
+// endContests takes the clients of those away who did not answer. Who claims one of
 // them hears that it is gone, and raises its clock. Callers hold mu.
-func (r *Room) settleContests(now time.Time) {
+func (r *Room) endContests(now time.Time) {
 	if !r.contested {
 		return
 	}

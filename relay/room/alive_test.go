@@ -66,7 +66,7 @@ func TestWhoseClientIsClaimedByAnotherUserAnswersOrLosesIt(t *testing.T) {
 	settle := func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.settleContests(time.Now().Add(contestFor))
+		r.endContests(time.Now().Add(contestFor))
 	}
 	say(t, other, 5, 8, `2`)
 	if got := claims.entry(5); got.Clock != 7 || held.pings != 1 {

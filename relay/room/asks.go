@@ -164,8 +164,8 @@ func (s *Seat) answer(a ask) {
 	}
 }
 
-// tell is an answer that is due. Callers hold mu.
-func (r *Room) tell(a ask) {
+// giveAnswer is an answer that is due. Callers hold mu.
+func (r *Room) giveAnswer(a ask) {
 	a.seat.answer(a)
 	r.rooms.cfg.Answered(time.Duration(clock() - a.at))
 }
@@ -190,7 +190,7 @@ func (s *Seat) sendAnswers(answers [][]byte) {
 // Callers hold mu.
 func (r *Room) durable() uint64 {
 	w := &r.log.water
-	low := w.lowest(w.own()+1, w.doubtful)
+	low := w.lowest(w.own()+1, w.unconfirmed)
 	for _, p := range r.peers {
 		low = w.lowest(low, p.open)
 	}
@@ -220,7 +220,7 @@ func (r *Room) answerAsks() {
 		case a.seat.stored && a.number > r.log.stored:
 			r.unstored = append(r.unstored, a)
 		default:
-			r.tell(a)
+			r.giveAnswer(a)
 		}
 	}
 	r.asks = slices.Delete(r.asks, 0, answered)
@@ -235,7 +235,7 @@ func (r *Room) answerAsks() {
 // nobody else holds is owed to the history. Callers hold mu.
 func (r *Room) pursue(number uint64) {
 	w := &r.log.water
-	if s := w.doubtful.above(w.covered); s.low != 0 && s.low <= number && w.covers < s.high {
+	if s := w.unconfirmed.above(w.covered); s.low != 0 && s.low <= number && w.covers < s.high {
 		r.log.owe()
 		r.scheduleLocked(true)
 	}
@@ -249,7 +249,7 @@ func (r *Room) pursue(number uint64) {
 }
 
 // overdue gives up on pods that were asked and do not answer: what they published
-// is doubtful. Callers hold mu.
+// is unconfirmed. Callers hold mu.
 func (r *Room) overdue() {
 	if len(r.asks) == 0 {
 		return
@@ -257,7 +257,7 @@ func (r *Room) overdue() {
 	for _, p := range r.peers {
 		if p.asking != 0 && clock()-p.askedAt > int64(peerAnswers) {
 			p.asking = 0
-			r.log.water.doubtful = r.log.water.doubtful.with(p.open)
+			r.log.water.unconfirmed = r.log.water.unconfirmed.with(p.open)
 			p.open = span{}
 		}
 	}

@@ -26,11 +26,11 @@ func (l *log) compactionDue(now time.Time) bool {
 	if l.room.kept != nil && l.room.store.Stats().Bytes > InlineBytes {
 		return false // storing it purges its history
 	}
-	patience := 1
+	times := 1
 	if !l.first() {
-		patience = 3
+		times = 3
 	}
-	return l.messages >= patience*cfg.CompactMessages || l.size >= patience*max(cfg.CompactBytes, 2*l.snapshotSize) && l.messages > 1
+	return l.messages >= times*cfg.CompactMessages || l.size >= times*max(cfg.CompactBytes, 2*l.snapshotSize) && l.messages > 1
 }
 
 // compact appends a snapshot and removes what it contains from the history. It

@@ -159,7 +159,7 @@ func (r *Room) heard(from oplog.ID, brought bool) {
 	if p := r.peers[from]; p != nil {
 		p.open = p.open.with(r.log.water.hear())
 	} else {
-		r.log.water.doubtful = r.log.water.doubtful.with(r.log.water.hear())
+		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())
 	}
 }
 

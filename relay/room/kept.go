@@ -205,7 +205,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	}
 	if found.Clean() && !pending {
 		r.log.cleanAt = found.Last
-		r.log.settle(d.changes)
+		r.log.noteStored(d.changes)
 		if found.Last > 0 { // else the history was lost
 			r.hasStored(durable)
 		}
@@ -227,8 +227,8 @@ func (r *Room) fill(d *Draft) {
 	}
 }
 
-// settle notes that the store has everything, unless more has changed. Callers hold mu.
-func (l *log) settle(changes uint64) {
+// noteStored notes that the store has everything, unless more has changed. Callers hold mu.
+func (l *log) noteStored(changes uint64) {
 	if l.changes == changes {
 		l.changed = false
 	}
@@ -326,7 +326,7 @@ func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
 	if seq == d.upTo+1 {
 		r.log.cleanAt = seq
 	}
-	r.log.settle(d.changes)
+	r.log.noteStored(d.changes)
 	r.hasStored(d.taken)
 }
 

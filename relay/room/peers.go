@@ -112,7 +112,7 @@ func (r *Room) Pods() []string {
 // their tombstones.
 func (r *Room) dropPeer(id oplog.ID, now time.Time) []awareness.Entry {
 	if p := r.peers[id]; p != nil {
-		r.log.water.doubtful = r.log.water.doubtful.with(p.open)
+		r.log.water.unconfirmed = r.log.water.unconfirmed.with(p.open)
 		if p.echo != 0 {
 			r.asked--
 		}

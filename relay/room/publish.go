@@ -179,7 +179,7 @@ func (r *Room) publish() {
 		states = append(states, r.aware.Newest(client, 0))
 	}
 	at := r.at
-	recall := r.recallDue(time.Now())
+	reannounce := r.reannounceDue(time.Now())
 	var questions []addressed
 	if signals {
 		questions = r.questions()
@@ -188,7 +188,7 @@ func (r *Room) publish() {
 	r.mu.Unlock()
 
 	if owed {
-		r.payDebt()
+		r.appendOwed()
 	}
 	if len(updates) > 0 {
 		r.append(oplog.Updates, r.merge(updates), flight, nil)
@@ -199,8 +199,8 @@ func (r *Room) publish() {
 	for _, q := range questions {
 		_ = r.rooms.cfg.Bus.Publish(q.pod, q.data)
 	}
-	if recall {
-		r.recallAll()
+	if reannounce {
+		r.reannounceAll()
 	}
 }
 
@@ -218,8 +218,8 @@ func (r *Room) merge(updates [][]byte) []byte {
 	return r.Export()
 }
 
-// payDebt appends the snapshot that is owed for updates that were let go.
-func (r *Room) payDebt() {
+// appendOwed appends the snapshot that is owed for updates that were let go.
+func (r *Room) appendOwed() {
 	r.mu.Lock()
 	state := r.snapshotBody()
 	flight := r.log.water.departSnapshot(r.log.water.owed)

@@ -111,9 +111,9 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 		r.receiveStates(from, &rd)
 	case oplog.Stateless:
 		r.receiveStateless(rd.Rest)
-	case oplog.Recall:
+	case oplog.Reannounce:
 		r.mu.Lock()
-		r.recall()
+		r.reannounce()
 		r.mu.Unlock()
 	case oplog.Bye:
 		now := time.Now()
@@ -247,7 +247,7 @@ func (r *Room) want(from oplog.ID) {
 	pod, message := p.pod, oplog.AppendWant(nil, r.id, from, r.rooms.cfg.Bus.PodSubject(), r.store.StateVector())
 	r.mu.Unlock()
 	_ = r.rooms.cfg.Bus.Publish(pod, message)
-	r.doubtBus(asked)
+	r.suspectBus(asked)
 }
 
 // receiveWant answers with the difference: the structs that the other lacks and
@@ -299,7 +299,7 @@ func (r *Room) receiveDifference(from oplog.ID, update []byte) {
 	if r.take(update) {
 		r.rooms.Counters.Repairs.Add(1)
 		// Whose it was, and whether that pod lives, nobody knows.
-		r.log.water.doubtful = r.log.water.doubtful.with(r.log.water.hear())
+		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())
 	}
 	r.releaseFrom(from)
 	again := false

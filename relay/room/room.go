@@ -74,9 +74,9 @@ type Room struct {
 	heldOf  map[oplog.ID]*held // of other pods
 	step1s  bool               // a member is to be sent a SyncStep1
 
-	returned   bool // a client came back and sees nobody: a recall is due
-	recalledAt time.Time
-	contested  bool // a seat is
+	returned      bool // a client came back and sees nobody: those present are to announce themselves again
+	reannouncedAt time.Time
+	contested     bool // a seat is
 }
 
 // place is where an epoch of the document lives on NATS.
@@ -105,7 +105,7 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 	if rs.cfg.MaxAppBytes > 0 {
 		r.app = rs.apps.enter(doc.AppID())
 	}
-	err := r.settle(ctx, epoch, fresh)
+	err := r.attach(ctx, epoch, fresh)
 	if err != nil {
 		r.unsubscribe()
 		rs.apps.leave(r)
@@ -119,11 +119,11 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 	return r, nil
 }
 
-// settle subscribes to an epoch's subjects, then reads its history: what is
+// attach subscribes to an epoch's subjects, then reads its history: what is
 // published meanwhile arrives by the subscription, what was published before is
 // in the history or comes in answer to the hello. What lies before the history of a
 // stored life, Kept.Base brings.
-func (r *Room) settle(ctx context.Context, epoch string, fresh bool) error {
+func (r *Room) attach(ctx context.Context, epoch string, fresh bool) error {
 	cfg := &r.rooms.cfg
 	at := place{
 		epoch:   epoch,
@@ -252,7 +252,7 @@ func (r *Room) Rebase(ctx context.Context, epoch string) error {
 	}
 	r.spreadAwareness(removed, nil)
 	r.mu.Unlock()
-	if err := r.settle(ctx, epoch, false); err != nil {
+	if err := r.attach(ctx, epoch, false); err != nil {
 		return fmt.Errorf("move %s to epoch %s: %w", r.doc, epoch, err)
 	}
 	r.Look()
@@ -378,7 +378,7 @@ func (r *Room) tick(now time.Time) {
 	}
 	r.spreadAwareness(removed, nil)
 	r.renew(now)
-	r.settleContests(now)
+	r.endContests(now)
 	r.releaseDue(now)
 	if r.live != nil && now.Sub(r.liveAt) > liveCourse {
 		r.live.kill()
@@ -396,7 +396,7 @@ func (r *Room) tick(now time.Time) {
 	}
 	retry := r.log.retryDue(now)
 	r.overdue()
-	recall := r.recallDue(now)
+	reannounce := r.reannounceDue(now)
 	if r.log.compactionDue(now) {
 		select {
 		case r.rooms.compact <- r:
@@ -418,8 +418,8 @@ func (r *Room) tick(now time.Time) {
 	if call {
 		r.hello()
 	}
-	if recall {
-		r.recallAll()
+	if reannounce {
+		r.reannounceAll()
 	}
 	for _, id := range wants {
 		r.want(id)

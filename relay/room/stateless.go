@@ -21,14 +21,14 @@ func (s *Seat) Stateless(text []byte, readOnly bool) (passed bool) {
 	switch {
 	case !s.stateless:
 		counts.Off.Add(1)
-		s.tellStateless("they are not passed on; see --stateless")
+		s.logDropped("they are not passed on; see --stateless")
 		return false
 	case readOnly:
 		counts.ReadOnly.Add(1)
 		return false
 	case len(text) > MaxStateless:
 		counts.Large.Add(1)
-		s.tellStateless("it is too large")
+		s.logDropped("it is too large")
 		return false
 	case !utf8.Valid(text): // clients throw
 		counts.Invalid.Add(1)
@@ -49,9 +49,9 @@ func (s *Seat) Stateless(text []byte, readOnly bool) (passed bool) {
 	return true
 }
 
-// tellStateless logs once for each app that a stateless message was dropped, which is a
+// logDropped logs once for each app that a stateless message was dropped, which is a
 // mistake of the application or of its operator.
-func (s *Seat) tellStateless(why string) {
+func (s *Seat) logDropped(why string) {
 	if doc := s.room.doc; s.room.rooms.unheard.first(doc.AppID()) {
 		s.room.rooms.cfg.Log.Warn("a stateless message of the app is dropped: "+why, "document", doc.String(), "limit", MaxStateless)
 	}

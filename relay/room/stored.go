@@ -37,7 +37,7 @@ func (r *Room) hasStored(number uint64) {
 			break
 		}
 		answered++
-		r.tell(a)
+		r.giveAnswer(a)
 	}
 	r.unstored = append(r.unstored[:0], r.unstored[answered:]...)
 	r.awaitStore()

@@ -17,10 +17,10 @@ type watermark struct {
 	flights []flight // on their way to the history
 	kept    span     // their append failed, and will be tried again
 	owed    span     // only a snapshot that is owed will carry them
-	// doubtful changes are held, and perhaps nowhere else: heard from a pod that
+	// unconfirmed changes are held, and perhaps nowhere else: heard from a pod that
 	// fell silent or from the store of one, or appended to a history that was left
 	// or lost. Only a snapshot makes them durable.
-	doubtful span
+	unconfirmed span
 
 	// life counts the histories that the room had. What was under way to an
 	// earlier one proves nothing about the present.
@@ -120,7 +120,7 @@ func (w *watermark) acknowledge(f flight) {
 	w.land(f)
 	if f.covers != 0 && f.life == w.life {
 		w.covered = max(w.covered, f.covers)
-		w.doubtful = w.doubtful.above(w.covered)
+		w.unconfirmed = w.unconfirmed.above(w.covered)
 	}
 }
 
@@ -143,13 +143,13 @@ func (w *watermark) retry() {
 func (w *watermark) reopen() {
 	w.life++
 	w.covered, w.covers = 0, 0
-	w.doubtful = span{low: 1, high: w.taken, since: clock()}
+	w.unconfirmed = span{low: 1, high: w.taken, since: clock()}
 }
 
-// owe has the next snapshot carry what is kept and what is doubtful.
+// owe has the next snapshot carry what is kept and what is unconfirmed.
 func (w *watermark) owe() {
-	w.owed = w.owed.with(w.kept).with(w.doubtful)
-	w.kept, w.doubtful = span{}, span{}
+	w.owed = w.owed.with(w.kept).with(w.unconfirmed)
+	w.kept, w.unconfirmed = span{}, span{}
 }
 
 // own is the number up to which all changes of the room's own clients are durable.

@@ -26,7 +26,7 @@ func newBooks() *books {
 
 // durable is what Room.durable says.
 func (b *books) durable() uint64 {
-	low := b.w.lowest(b.w.own()+1, b.w.doubtful)
+	low := b.w.lowest(b.w.own()+1, b.w.unconfirmed)
 	return b.w.lowest(low, b.peer) - 1
 }
 
@@ -61,7 +61,7 @@ func (b *books) step(random *rand.Rand) string {
 		b.peer = b.peer.above(b.w.taken)
 		return "told"
 	case 4: // or it is gone
-		b.w.doubtful, b.peer = b.w.doubtful.with(b.peer), span{}
+		b.w.unconfirmed, b.peer = b.w.unconfirmed.with(b.peer), span{}
 		return "gone"
 	case 5:
 		if b.owing {
@@ -93,7 +93,7 @@ func (b *books) step(random *rand.Rand) string {
 			clear(b.stored)
 			return "reopen"
 		}
-		if b.w.doubtful.low != 0 {
+		if b.w.unconfirmed.low != 0 {
 			b.owe()
 			return "owe"
 		}
@@ -168,7 +168,7 @@ func (b *books) settle(random *rand.Rand) {
 			delete(b.flying, f)
 			b.land(f, numbers, true, random)
 		}
-		b.w.doubtful, b.peer = b.w.doubtful.with(b.peer), span{}
+		b.w.unconfirmed, b.peer = b.w.unconfirmed.with(b.peer), span{}
 		if !b.owing {
 			b.pending, b.kept = append(b.kept, b.pending...), nil
 			b.w.retry()

@@ -104,7 +104,7 @@ func (s *Session) Detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = true
-	s.settleOwed(true)
+	s.noteWritten(true)
 	s.conn.Queue(-s.queued)
 	s.queue, s.queued, s.clients, s.full = nil, 0, nil, false
 }

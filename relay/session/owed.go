@@ -23,7 +23,7 @@ func (s *Session) owe(bytes int) bool {
 
 // settleOwed notes that the socket has taken what was written, and that what is in the
 // queue is written now; if all is set, that nothing waits any more. Callers hold mu.
-func (s *Session) settleOwed(all bool) {
+func (s *Session) noteWritten(all bool) {
 	taken := s.owed.written
 	s.owed.written, s.owed.queued = s.owed.queued, 0
 	if all {

@@ -103,7 +103,7 @@ func (s *Session) KeepAlive() { s.send(wire.KeepAlive) }
 // newest awareness, then the difference if the queue had overflowed.
 func (s *Session) Drained() (more bool) {
 	s.mu.Lock()
-	s.settleOwed(false)
+	s.noteWritten(false)
 	switch {
 	case len(s.queue) > 0:
 		frames := s.merge(s.queue)
@@ -132,7 +132,7 @@ func (s *Session) Drained() (more bool) {
 		s.seat.Thaw() // comes back by Send, which still queues
 	default:
 		s.behind = false
-		s.settleOwed(true)
+		s.noteWritten(true)
 		s.mu.Unlock()
 		return false
 	}

@@ -276,7 +276,7 @@ func TestNodesOfOtherRegionsNeedTheRegistryOnly(t *testing.T) {
 	if err != nil || len(removed) != 1 {
 		t.Fatalf("evicted %v: %v", removed, err)
 	}
-	if silent, err := here.Tell(ctx, doc, removed[0], true); err != nil {
+	if silent, err := here.StoreChanged(ctx, doc, removed[0], true); err != nil {
 		t.Errorf("%v were not told: %v", silent, err)
 	}
 	if _, err := hold.Release(ctx, time.Now()); err != nil {

@@ -18,7 +18,7 @@ type Outage struct {
 	Share         int
 	Reads, Writes float64       // of the registry, per second
 	Distance      time.Duration // to the farthest node and back; nodes are spread evenly
-	Workers       int           // debts that a node works off at once
+	Workers       int           // documents that a node reconciles at once
 	Fixed         bool          // always so many; otherwise fewer while answers fail to come
 	Most          time.Duration // how long is simulated at most
 	Seed          uint64
@@ -246,7 +246,7 @@ func (h *healing) land(n *healer, pin int32, at time.Duration) {
 	}
 }
 
-// answered takes an answer, or the end of the patience for one.
+// answered takes an answer, or that none came in time.
 func (h *healing) answered(n *healer, i item) {
 	late := !i.ok && h.now == i.sent+timeout
 	if i.what == leaseRead || i.what == pinRead {

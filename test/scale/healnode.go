@@ -64,7 +64,7 @@ func (h *healing) newLease(n *healer, node int32) {
 
 func (h *healing) around(d time.Duration) time.Duration { return d*9/10 + h.upTo(d/5) }
 
-// work is kvpin's debts: so many workers take what is due while the lease is
+// work is kvpin's owed documents: so many workers take what is due while the lease is
 // current. While the registry is silent, each gives up at once.
 func (h *healing) work(n *healer, node int32) {
 	for n.busy < int(n.pace) && len(n.waiting) > 0 && n.until > h.now {

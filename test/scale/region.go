@@ -346,7 +346,7 @@ func (r *region) depart(d *document, i uint32, p int) {
 	}
 	if d.sessions[p] == 0 {
 		d.serial[p]++
-		r.after(absorb, event{i, release, uint8(p), d.serial[p]})
+		r.after(releaseDelay, event{i, release, uint8(p), d.serial[p]})
 	}
 }
 
@@ -362,7 +362,7 @@ func (r *region) release(d *document, i uint32, p int) {
 	r.shut(d, p)
 	d.known, d.dead = 0, 0
 	if d.open == 0 {
-		r.fade(d, i, grace-absorb)
+		r.fade(d, i, grace-releaseDelay)
 	}
 }
 

@@ -9,7 +9,7 @@ const (
 	renewEvery   = 3 * time.Second // kvpin.Config.RenewEvery
 	grace        = 10 * time.Second
 	backstop     = 4 * time.Hour    // renewed after 3/8 to 1/2 of it, see kvpin.Hold
-	absorb       = 3 * time.Second  // relay: a node keeps a document that long after its last session
+	releaseDelay = 3 * time.Second  // relay: a node keeps a document that long after its last session
 	sweepAfter   = 30 * time.Second // kvpin.Config.SweepAfter, and up to a quarter more
 	sweepEvery   = time.Hour        // kvpin.Config.SweepEvery, by one node of the region
 	historySweep = 10 * time.Minute // relay.Config.SweepEvery, by one node of the region
@@ -17,7 +17,7 @@ const (
 	batchWindow  = 50 * time.Millisecond
 	watchEvery   = 5 * time.Second // kvpin: a watch looks without a hint; with hints, twice a second at most
 	timeout      = 800 * time.Millisecond
-	paceFirst    = 4  // kvpin: debts of one registry that a node works off at once, at first
+	paceFirst    = 4  // kvpin: documents of one registry that a node reconciles at once, at first
 	paceMost     = 64 // and at most
 	maxWatches   = 100_000
 

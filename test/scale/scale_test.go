@@ -192,7 +192,7 @@ func TestRulesAreTheProducts(t *testing.T) {
 		"kvpin/pace.go":           {"paceFirst = 4", "paceMost = 64"},
 		"kvpin/kv/watch.go":       {"watchHinted   = 5 * time.Second"},
 		"kvpin/kv/bucket.go":      {"maxWatches = 100_000"},
-		"relay/live/documents.go": {"const absorb = 3 * time.Second"},
+		"relay/live/documents.go": {"const releaseDelay = 3 * time.Second"},
 		"relay/node.go":           {"cfg.SweepEvery = 10 * time.Minute", "cfg.Grace = 10 * time.Second"},
 		"relay/room/rooms.go":     {"c.BeaconEvery, 5*time.Second", "c.BatchWindow, 50*time.Millisecond"},
 	} {

@@ -286,7 +286,7 @@ func (m *Model) lost(content edits) bool {
 	return false
 }
 
-// Settle ends all that goes on: the store is up, all leave, debts are paid. Then it
+// Settle ends all that goes on: the store is up, all leave, what is owed is stored. Then it
 // looks whether the store has what it must have, and nothing is left.
 func (m *Model) Settle() {
 	m.down = false

@@ -31,7 +31,7 @@ func TestMetricsTellOfTokensAndLimits(t *testing.T) {
 	mustRefuse(t, n, "app-wide connections", token, "c", 4004, "Connection limit exceeded: 2")
 	said := string(cluster.Get(t, "http://"+admin+"/metrics", "").Body)
 	for name, value := range map[string]int{
-		"tokens_remembered": 2, "tokens_recalled_total": 2, "issuers": 1, "issuer_fetches_total": 1, "issuer_fetch_failures_total": 0,
+		"tokens_remembered": 2, "tokens_cached_total": 2, "issuers": 1, "issuer_fetches_total": 1, "issuer_fetch_failures_total": 0,
 		"apps": 2, "limited_apps": 1, "admissions_waiting": 0, "limit_refusals_unavailable_total": 0,
 	} {
 		if line := fmt.Sprintf("\nwsnode_%s{node=\"n1\",region=\"eu-central-1\"} %d\n", name, value); !strings.Contains(said, line) {

@@ -124,9 +124,9 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	second.Insert(-1, ", meanwhile")
 	second.WaitSynced()
 	second.Destroy()
-	debts := func() string { return cluster.Wsctl(t, "store", "debts", "--nats-url", d.NATS) }
+	owed := func() string { return cluster.Wsctl(t, "store", "owed", "--nats-url", d.NATS) }
 	eventually(t, "it is owed", func() error {
-		if listed := debts(); !strings.Contains(listed, "aws-eu-west-1/dev/demo/todo") {
+		if listed := owed(); !strings.Contains(listed, "aws-eu-west-1/dev/demo/todo") {
 			return errors.New(listed)
 		}
 		return nil
@@ -136,7 +136,7 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	third.WaitText("before, meanwhile")
 	b.Fail(false)
 	leave(t, d, third, "todo")
-	if listed := debts(); strings.Contains(listed, "todo") {
+	if listed := owed(); strings.Contains(listed, "todo") {
 		t.Errorf("it is still owed: %s", listed)
 	}
 	if text := clients.Read(body(t, d, "todo")); text != "before, meanwhile" {

@@ -12,9 +12,9 @@ import (
 // client returns, all that are present are sent their own tombstones, and raise
 // their clocks.
 
-// maxRecalled is the most clients of a document, on all pods, that are recalled:
-// each of them answers to everybody, so the cost is its square.
-const maxRecalled = 100
+// maxReannounced is the most clients of a document, on all pods, that are had announced
+// again: each of them answers to everybody, so the cost is its square.
+const maxReannounced = 100
 
 // welcome notes that a client came back. Callers hold mu.
 func (r *Room) welcome() {
@@ -22,19 +22,19 @@ func (r *Room) welcome() {
 	r.scheduleLocked(true)
 }
 
-// recallDue reports whether it is time for a recall, which many clients that
-// return together share. Callers hold mu.
-func (r *Room) recallDue(now time.Time) bool {
-	if !r.returned || now.Sub(r.recalledAt) < tickEvery {
+// reannounceDue reports whether it is time to have those present announce themselves
+// again, once for many clients that return together. Callers hold mu.
+func (r *Room) reannounceDue(now time.Time) bool {
+	if !r.returned || now.Sub(r.reannouncedAt) < tickEvery {
 		return false
 	}
-	r.returned, r.recalledAt = false, now
+	r.returned, r.reannouncedAt = false, now
 	return true
 }
 
-// recall sends the clients of this room their tombstones. Callers hold mu.
-func (r *Room) recall() {
-	if r.aware.Len() > maxRecalled {
+// reannounce sends the clients of this room their tombstones. Callers hold mu.
+func (r *Room) reannounce() {
+	if r.aware.Len() > maxReannounced {
 		return
 	}
 	bySession := r.aware.TombstonesOf(uint64(r.id))
@@ -45,13 +45,13 @@ func (r *Room) recall() {
 	}
 }
 
-// recallAll is recall here and on the other pods.
-func (r *Room) recallAll() {
+// reannounceAll is reannounce here and on the other pods.
+func (r *Room) reannounceAll() {
 	r.mu.Lock()
-	r.recall()
+	r.reannounce()
 	at, shared := r.at, len(r.peers) > 0
 	r.mu.Unlock()
 	if shared {
-		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Recall, r.id, at.tag))
+		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Reannounce, r.id, at.tag))
 	}
 }

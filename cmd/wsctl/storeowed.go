@@ -9,25 +9,25 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 )
 
-// debtRow is a document whose users left before all was stored.
-type debtRow struct {
+// owedRow is a document whose users left before all was stored.
+type owedRow struct {
 	Document string       `json:"document"`
 	Region   docid.Region `json:"region"` // whose history keeps it, and which stores it
 	Left     time.Time    `json:"left,omitzero"`
 	Epoch    kvpin.Epoch  `json:"epoch"`
 }
 
-var debtColumns = []column[debtRow]{
-	{"DOCUMENT", false, func(r debtRow) string { return r.Document }},
-	{"REGION", false, func(r debtRow) string { return string(r.Region) }},
-	{"LEFT", false, func(r debtRow) string { return ago(r.Left) }},
-	{"EPOCH", true, func(r debtRow) string { return string(r.Epoch) }},
+var owedColumns = []column[owedRow]{
+	{"DOCUMENT", false, func(r owedRow) string { return r.Document }},
+	{"REGION", false, func(r owedRow) string { return string(r.Region) }},
+	{"LEFT", false, func(r owedRow) string { return ago(r.Left) }},
+	{"EPOCH", true, func(r owedRow) string { return string(r.Epoch) }},
 }
 
-func (c *cli) debtsStoreCommand() *cobra.Command {
+func (c *cli) owedStoreCommand() *cobra.Command {
 	var f pinFlags
 	cmd := &cobra.Command{
-		Use:   "debts",
+		Use:   "owed",
 		Short: "List the documents whose users left before all was stored",
 		Long: `List the documents whose users left before all was stored. The history of their
 region keeps them, and the region stores them as soon as the store takes them; until
@@ -36,12 +36,12 @@ then it has their pins, and users go on there.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			return c.withRegistries(ctx, func(r *registries) error {
-				return printRows(c, debtColumns, func(yield func(debtRow, error) bool) {
+				return printRows(c, owedColumns, func(yield func(owedRow, error) bool) {
 					for info, err := range r.pins(ctx, f.license, f.filter()) {
 						if err == nil && info.State != kvpin.Owed {
 							continue
 						}
-						if !yield(debtRow{info.Document.String(), info.Pin.Region, info.Pin.Left, info.Pin.Epoch}, err) {
+						if !yield(owedRow{info.Document.String(), info.Pin.Region, info.Pin.Left, info.Pin.Epoch}, err) {
 							return
 						}
 					}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// workDebts works off what is owed while the node's lease is current: without it,
-// nothing could be settled, and its return makes everything due.
+// run works off what is owed while the node's lease is current: without it,
+// nothing could be reconciled, and its return makes everything due.
 func (ps *pins) run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -34,7 +34,7 @@ func (ps *pins) run(ctx context.Context) {
 	}
 }
 
-// work pays one debt, or owes it again.
+// work reconciles one document with its pin, or owes it again.
 func (ps *pins) work(ctx context.Context, d *document) {
 	defer ps.docs.leaveTurn(d)
 	select {
@@ -43,8 +43,8 @@ func (ps *pins) work(ctx context.Context, d *document) {
 		return
 	}
 	start := time.Now()
-	p, h, err := ps.settle(ctx, d)
-	ps.requests.observe("settle", start, err)
+	p, h, err := ps.reconcile(ctx, d)
+	ps.requests.observe("reconcile", start, err)
 	if err != nil {
 		ps.docs.owe(d, d.backoff())
 		<-d.turn
@@ -52,15 +52,15 @@ func (ps *pins) work(ctx context.Context, d *document) {
 	}
 	d.attempts = 0
 	ps.docs.linger(d)
-	tell := d.tell
+	news := d.news
 	<-d.turn
-	if tell != nothing {
-		ps.tellRooms(d, h, p, tell)
+	if news != nothing {
+		ps.notifyRooms(d, h, p, news)
 	}
 }
 
-// settle brings the pin in line with what this node wants: to be in, or to be out.
-func (ps *pins) settle(ctx context.Context, d *document) (p Pin, h *Hold, err error) {
+// reconcile brings the pin in line with what this node wants: to be in, or to be out.
+func (ps *pins) reconcile(ctx context.Context, d *document) (p Pin, h *Hold, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*ps.cfg.Deadline)
 	defer cancel()
 	h = d.hold
@@ -78,8 +78,8 @@ func (ps *pins) settle(ctx context.Context, d *document) (p Pin, h *Hold, err er
 	ps.docs.mu.Unlock()
 	switch {
 	case d.hold == nil:
-		d.tell = nothing
-		err = ps.settleRelease(ctx, d)
+		d.news = nothing
+		err = ps.reconcileRelease(ctx, d)
 		return Pin{}, h, err
 	case onlyRenew:
 		p, err = ps.renewPin(ctx, d)
@@ -90,9 +90,9 @@ func (ps *pins) settle(ctx context.Context, d *document) (p Pin, h *Hold, err er
 	}
 }
 
-// settleRelease takes this node out of a pin that it does not hold, and has the
+// reconcileRelease takes this node out of a pin that it does not hold, and has the
 // history purged if it was the last holder, as far as it knows.
-func (ps *pins) settleRelease(ctx context.Context, d *document) error {
+func (ps *pins) reconcileRelease(ctx context.Context, d *document) error {
 	last, p, err := ps.leave(ctx, d, Pin{})
 	if err != nil || !last {
 		return err
@@ -107,28 +107,28 @@ func (ps *pins) settleRelease(ctx context.Context, d *document) error {
 	return nil
 }
 
-// tellRooms passes the news on, one at a time per document and without the turn,
+// notifyRooms passes the news on, one at a time per document and without the turn,
 // so that Rooms may take its time and may release. What fails is owed.
-func (ps *pins) tellRooms(d *document, h *Hold, p Pin, what news) {
+func (ps *pins) notifyRooms(d *document, h *Hold, p Pin, what news) {
 	rooms := ps.rooms.Load()
 	if rooms == nil || h == nil {
 		return
 	}
 	ps.docs.mu.Lock()
-	if d.telling == nil {
-		d.telling = make(chan struct{}, 1)
+	if d.notifying == nil {
+		d.notifying = make(chan struct{}, 1)
 	}
-	telling := d.telling
+	notifying := d.notifying
 	ps.docs.mu.Unlock()
 	select {
-	case telling <- struct{}{}:
+	case notifying <- struct{}{}:
 	case <-h.ctx.Done():
 		if !what.final() {
 			return
 		}
-		telling <- struct{}{}
+		notifying <- struct{}{}
 	}
-	defer func() { <-telling }()
+	defer func() { <-notifying }()
 	var err error
 	switch what {
 	case moved:
@@ -149,17 +149,17 @@ func (ps *pins) tellRooms(d *document, h *Hold, p Pin, what news) {
 	if err != nil {
 		ps.cfg.Log.Warn("a room could not follow its pin, trying again", "document", d.name, "error", err)
 		ps.docs.owe(d, d.backoff())
-	} else if d.hold == h && d.tell == what {
-		d.tell = nothing
+	} else if d.hold == h && d.news == what {
+		d.news = nothing
 	}
 	<-d.turn
 }
 
-// settleAll works off all debts as far as ctx allows, and returns how many are
+// reconcileAll works off all that is owed as far as ctx allows, and returns how much is
 // left. Writes that may still land are none: they bear a lease that ends now.
-func (ps *pins) settleAll(ctx context.Context) int {
+func (ps *pins) reconcileAll(ctx context.Context) int {
 	for {
-		owed := ps.docs.unsettled()
+		owed := ps.docs.owing()
 		if owed == 0 || !ps.lease.isCurrent(time.Now()) || ctx.Err() != nil {
 			return owed
 		}

@@ -14,8 +14,8 @@ const (
 	renewAfter  = 5
 )
 
-// doubtBus is told how often a difference was asked for in vain.
-func (r *Room) doubtBus(asked int) {
+// suspectBus is told how often a difference was asked for in vain.
+func (r *Room) suspectBus(asked int) {
 	if asked >= rereadAfter {
 		select {
 		case r.rooms.reread <- r:
