@@ -228,16 +228,29 @@ func (n *Node) StoreErase(ctx context.Context, d control.Document) (control.Stor
 	return control.StoreErased{Versions: removed}, nil
 }
 
+// StoreAccept goes on with what there is of a document that has lost something.
+func (n *Node) StoreAccept(ctx context.Context, r control.StoreAcceptRequest) (control.StoreAccepted, error) {
+	lost, err := n.docs.Accept(ctx, r.Document.Docname(), r.DryRun)
+	a := control.StoreAccepted{Region: n.cfg.Region}
+	if lost != nil {
+		a.Lost = lost.Error()
+	}
+	if err != nil {
+		return a, storeError(err)
+	}
+	return a, nil
+}
+
 // storeError says to an operator what went wrong, and whether it can go well later.
 func storeError(err error) error {
 	code := control.CodeUnavailable
-	var live *docs.LiveError
+	var open *docs.LiveError
 	switch {
 	case errors.Is(err, docs.ErrNoStore), errors.Is(err, storage.ErrAbsent):
 		code = control.CodeNotFound
 	case errors.Is(err, storage.ErrDeleted):
 		code = control.CodeGone
-	case errors.As(err, &live), errors.Is(err, docs.ErrExists), errors.Is(err, docs.ErrNotDeleted), errors.Is(err, storage.ErrConflict):
+	case errors.As(err, &open), errors.Is(err, docs.ErrExists), errors.Is(err, docs.ErrNotDeleted), errors.Is(err, live.ErrElsewhere), errors.Is(err, storage.ErrConflict):
 		code = control.CodeConflict
 	case errors.Is(err, docs.ErrNotUpdate), errors.Is(err, docs.ErrKeepsDeleted), errors.Is(err, errors.ErrUnsupported):
 		code = control.CodeWrong

@@ -59,6 +59,12 @@ func (c *Client) StoreErase(ctx context.Context, node string, d Document) (Store
 	return ask[StoreErased](ctx, c.patient(), EraseVerb, node, StatRequest{d})
 }
 
+// StoreAccept says what a store has lost of a document that histories of the node's region
+// stand on, and, unless it is a dry run, has them go on without.
+func (c *Client) StoreAccept(ctx context.Context, node string, r StoreAcceptRequest) (StoreAccepted, error) {
+	return ask[StoreAccepted](ctx, c.patient(), AcceptVerb, node, r)
+}
+
 // StoreList streams what a node's store has.
 func (c *Client) StoreList(ctx context.Context, node string, r StoreListRequest) iter.Seq2[StoreEntry, error] {
 	return func(yield func(StoreEntry, error) bool) {

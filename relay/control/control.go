@@ -7,8 +7,9 @@
 // The subjects tell reading from changing, and end in the node's id:
 //
 //	wsn.c.read.<verb>.<node>     info, sessions, documents, stat, export, recent, trace,
-//	                             stores, stored, fetch, storelist
-//	wsn.c.change.<verb>.<node>   kick, drain, save, storeput, storedelete, storename
+//	                             stores, stored, fetch, storelist, storeversions
+//	wsn.c.change.<verb>.<node>   kick, drain, save, storeput, storedelete, storeerase,
+//	                             storeaccept, storename
 //
 // so that one permission rule lets people look and not touch.
 package control
@@ -49,7 +50,7 @@ const (
 func Subject(verb, node string) string {
 	prefix := ReadPrefix
 	switch verb {
-	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, EraseVerb, StoreNameVerb:
+	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, EraseVerb, AcceptVerb, StoreNameVerb:
 		prefix = ChangePrefix
 	}
 	return prefix + "." + verb + "." + node

@@ -25,6 +25,13 @@ func (s *Server) storeEndpoints() map[string]endpoint {
 			}
 			return erased, err
 		}),
+		AcceptVerb: with(func(ctx context.Context, r StoreAcceptRequest) (any, error) {
+			accepted, err := n.StoreAccept(ctx, r)
+			if err == nil && accepted.Lost != "" && !r.DryRun {
+				s.log.Warn("an operator accepted that a store has lost something", "document", r.Document.String(), "lost", accepted.Lost)
+			}
+			return accepted, err
+		}),
 		SaveVerb: with(func(ctx context.Context, r StatRequest) (any, error) {
 			kept, err := n.Save(ctx, r.Document)
 			if err == nil {

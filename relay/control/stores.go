@@ -18,6 +18,7 @@ const (
 	StorePutVerb  = "storeput"
 	StoreDelVerb  = "storedelete"
 	EraseVerb     = "storeerase"
+	AcceptVerb    = "storeaccept"
 	StoreNameVerb = "storename"
 )
 
@@ -40,6 +41,9 @@ type Stores interface {
 	StoreDelete(ctx context.Context, d Document) (StoreResult, error)
 	// StoreErase removes the former bodies of a document that is deleted.
 	StoreErase(ctx context.Context, d Document) (StoreErased, error)
+	// StoreAccept goes on with what there is of a document of which the store has lost
+	// something that a history of the node's region stands on.
+	StoreAccept(ctx context.Context, r StoreAcceptRequest) (StoreAccepted, error)
 	// StoreName makes the store of a license region this installation's.
 	StoreName(ctx context.Context, r StoreNameRequest) (StoreState, error)
 	// MaxPut is the largest update that StorePut takes.
@@ -113,6 +117,19 @@ type StoreEntry struct {
 	Size     int64     `json:"bytes"`
 	Time     time.Time `json:"time,omitzero"`
 	Deleted  bool      `json:"deleted,omitempty"`
+}
+
+// StoreAcceptRequest asks what is lost of a document, and, unless it is a dry run, has
+// the region go on without it.
+type StoreAcceptRequest struct {
+	Document Document `json:"document"`
+	DryRun   bool     `json:"dryRun,omitempty"`
+}
+
+// StoreAccepted says what was lost.
+type StoreAccepted struct {
+	Region docid.Region `json:"region"`
+	Lost   string       `json:"lost,omitempty"` // empty: the store has what the region's histories stand on
 }
 
 // StoreListPage is a part of a listing. It may hold no rows and still not be the last.

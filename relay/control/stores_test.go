@@ -78,6 +78,10 @@ func (f *fakeStore) StoreErase(context.Context, control.Document) (control.Store
 	return control.StoreErased{Versions: f.list}, nil
 }
 
+func (f *fakeStore) StoreAccept(context.Context, control.StoreAcceptRequest) (control.StoreAccepted, error) {
+	return control.StoreAccepted{Lost: "something"}, nil
+}
+
 func (f *fakeStore) StorePut(_ context.Context, r control.StorePutRequest, update []byte) (control.StoreResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -175,24 +175,25 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 			return room.Brought{}, err
 		}
 	}
+	less := has && k.ds.accepts(k.doc)
 	k.giveBack()
 	stored, err := k.store.Load(ctx, k.doc, k.reserve)
 	switch {
 	case errors.Is(err, storage.ErrDeleted):
 		return room.Brought{}, ErrDeleted
-	case errors.Is(err, storage.ErrAbsent) && has:
+	case errors.Is(err, storage.ErrAbsent) && has && !less:
 		return room.Brought{}, fmt.Errorf("%w: version %s", errVanished, base.Version)
 	case errors.Is(err, storage.ErrAbsent):
-		return room.Brought{Base: oplog.Base{Store: k.id}}, nil
+		return room.Brought{Base: oplog.Base{Store: k.id, Generation: base.Generation, KeepDeleted: base.KeepDeleted}, Less: less}, nil
 	case err != nil:
 		return room.Brought{}, fmt.Errorf("load: %w", err)
 	case has && uint64(stored.Generation) != base.Generation:
 		return room.Brought{}, errOtherLife // the history is of a former one
 	}
-	if !has {
+	if !has || less {
 		base = k.baseOf(stored.Info)
 	}
-	return room.Brought{Base: base, Update: stored.Body}, nil
+	return room.Brought{Base: base, Update: stored.Body, Less: less}, nil
 }
 
 func (k *keeper) baseOf(i storage.Info) oplog.Base {

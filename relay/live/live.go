@@ -133,11 +133,12 @@ type Documents struct {
 	saves    saves
 	unheard  unheard
 
-	mu     sync.Mutex
-	live   map[docid.Document]*Document
-	paying map[docid.Document]*payment
-	list   roster.Roster[*Document] // the same, for operators
-	empty  chan struct{}            // closed when live becomes empty; nil while nothing waits for that
+	mu       sync.Mutex
+	live     map[docid.Document]*Document
+	paying   map[docid.Document]*payment
+	accepted map[docid.Document]int   // what operators accept, while it is worked on; see Accept
+	list     roster.Roster[*Document] // the same, for operators
+	empty    chan struct{}            // closed when live becomes empty; nil while nothing waits for that
 }
 
 var _ kvpin.Rooms = (*Documents)(nil)
@@ -145,7 +146,7 @@ var _ kvpin.Rooms = (*Documents)(nil)
 // New makes the documents of a node. ctx ends with the node: nothing is opened any
 // more, and nobody is waited for. What is given up then may take until shutdown ends.
 func New(ctx, shutdown context.Context, o Options) *Documents {
-	ds := &Documents{o: o, ctx: ctx, shutdown: shutdown, live: map[docid.Document]*Document{}, paying: map[docid.Document]*payment{}}
+	ds := &Documents{o: o, ctx: ctx, shutdown: shutdown, live: map[docid.Document]*Document{}, paying: map[docid.Document]*payment{}, accepted: map[docid.Document]int{}}
 	ds.list.Init(o.Started)
 	ds.purges.init(ds)
 	ds.saves.init(ds)

@@ -339,20 +339,31 @@ func (ds *Documents) payOnce(ctx context.Context, o owed, found oplog.Loaded) er
 	return errAgain
 }
 
+// livesOf lists the stored lives of a document of which the region has a history.
+func (ds *Documents) livesOf(ctx context.Context, doc docid.Document) (lives []owed, err error) {
+	shard := ds.o.History.Shard(doc.PinKey())
+	for subject, err := range ds.o.History.StoredSubjects(ctx, doc.LivesFilter(shard)) {
+		if err != nil {
+			return nil, err
+		}
+		if d, epoch, err := docid.ParseUpdatesSubject(subject.Name); err == nil && d == doc {
+			lives = append(lives, owed{doc, epoch})
+		}
+	}
+	return lives, nil
+}
+
 // payFormer pays what former lives of a document owe, before another one begins on what
 // the store holds.
 func (ds *Documents) payFormer(ctx context.Context, doc docid.Document, epoch string) error {
-	shard := ds.o.History.Shard(doc.PinKey())
-	var former []owed
-	for subject, err := range ds.o.History.StoredSubjects(ctx, doc.LivesFilter(shard)) {
-		if err != nil {
-			return err
-		}
-		if d, other, err := docid.ParseUpdatesSubject(subject.Name); err == nil && d == doc && other != epoch {
-			former = append(former, owed{doc, other})
-		}
+	lives, err := ds.livesOf(ctx, doc)
+	if err != nil {
+		return err
 	}
-	for _, o := range former {
+	for _, o := range lives {
+		if o.epoch == epoch {
+			continue
+		}
 		found, err := ds.found(ctx, o)
 		if err != nil {
 			return err

@@ -107,8 +107,8 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 	r.log.messages, r.log.size = found.Messages, found.Size
 	covered = min(found.Last, r.log.beforeUnfinished(found.Starts))
 	// The room holds the body of a base that it has read past: of one that has purged the
-	// history only if it is its own.
-	if base, purged, ok := found.BaseAt(covered); ok && !purged {
+	// history only if it is its own. What the store has lost is no base any more.
+	if base, purged, ok := found.BaseAt(covered); ok && !purged && !r.log.lost {
 		r.log.base = base
 	}
 	return found, covered, nil

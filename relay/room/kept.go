@@ -32,10 +32,12 @@ type Kept struct {
 }
 
 // Brought is what a store held: the update is nil for nothing, or if the history holds
-// it as well.
+// it as well. Less says that it may be less than the history stands on: an operator has
+// accepted that.
 type Brought struct {
 	Base   oplog.Base
 	Update []byte
+	Less   bool
 }
 
 const (
@@ -99,7 +101,7 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 		if err != nil {
 			return err
 		}
-		if lacks {
+		if lacks && !brought.Less {
 			return ErrBehind
 		}
 	} else if _, has := found.Base(); !has && alone && len(known) <= maxCovers {
@@ -107,7 +109,9 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 	}
 	r.log.base = brought.Base
 	r.log.bare = !found.Whole() && brought.Base.Version != "" && r.store.Stats().Bytes <= InlineBytes
-	if !found.Clean() {
+	if brought.Less {
+		r.log.lessStored()
+	} else if !found.Clean() {
 		r.log.change()
 	} else if r.log.water.life == 1 {
 		r.log.stored = max(r.log.stored, 1) // what it loaded
@@ -140,6 +144,22 @@ func (l *log) change() {
 		l.changed = true
 		l.room.kept.Changed()
 	}
+}
+
+// lessStored notes that the store has less than the history was told that it has: it is
+// written again, although the history has nothing new. Callers hold mu.
+func (l *log) lessStored() {
+	l.lost = true
+	l.change()
+}
+
+// Lost is told that the store has nothing of the document any more, and that the room is
+// to write what it holds.
+func (r *Room) Lost() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.base.Version, r.log.base.Covers = "", nil
+	r.log.lessStored()
 }
 
 // body is the first edit of a document whose content is not in its history: it follows
@@ -203,7 +223,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	if !r.same(d) {
 		return Draft{}, false, errLost
 	}
-	if found.Clean() && !pending {
+	if found.Clean() && !pending && !r.log.lost {
 		r.log.cleanAt = found.Last
 		r.log.noteStored(d.changes)
 		if found.Last > 0 { // else the history was lost
@@ -250,15 +270,26 @@ func (r *Room) Merge(d Draft, base oplog.Base, update []byte) (Draft, error) {
 }
 
 // Take takes what the store holds besides, as Merge does: somebody has stored what the
-// room does not have.
+// room does not have. If the room has more, that is to be stored: a store may have been
+// set back to a former state while nobody edits, and the history says that it has all.
 func (r *Room) Take(base oplog.Base, update []byte) error {
+	stored := ystore.New(r.rooms.cfg.Limits)
+	if _, _, err := stored.ApplyShared(update, ystore.Terms{}); err != nil {
+		return fmt.Errorf("what the store holds: %w", err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return ErrClosed
 	}
 	base.KeepDeleted = base.KeepDeleted || r.log.base.KeepDeleted
-	return r.takeStored(base, update)
+	if err := r.takeStored(base, update); err != nil {
+		return err
+	}
+	if r.store.Differs(stored) { // the store was set back to a former state
+		r.log.lessStored()
+	}
+	return nil
 }
 
 // takeStored merges a body of the store, which the room stands on from then on. Callers
@@ -322,7 +353,7 @@ func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
 	if !r.same(d) {
 		return
 	}
-	r.log.base = base
+	r.log.base, r.log.lost = base, false
 	if seq == d.upTo+1 {
 		r.log.cleanAt = seq
 	}
@@ -354,7 +385,7 @@ func (r *Room) acknowledged(ctx context.Context) error {
 // holds.
 func (r *Room) Clean(ctx context.Context) (bool, error) {
 	r.mu.Lock()
-	subject, cleanAt, pending := r.at.updates, r.log.cleanAt, r.log.water.own() < r.log.water.taken
+	subject, cleanAt, pending := r.at.updates, r.log.cleanAt, r.log.lost || r.log.water.own() < r.log.water.taken
 	r.mu.Unlock()
 	if pending {
 		return false, nil

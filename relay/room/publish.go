@@ -42,6 +42,7 @@ type log struct {
 	base    oplog.Base // whose body the room holds
 	bare    bool       // the history lacks what lay before it: the first edit brings it
 	changed bool       // the store lacks what the history holds, as far as is known
+	lost    bool       // the store has less than the history was told that it has
 	changes uint64     // appended by any room, or about to be
 	cleanAt uint64     // a sequence at which the store had all of the history; 0: none is known
 	stored  uint64     // the store has every change up to this number; see watermark

@@ -11,6 +11,7 @@
 package ystore
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"sync"
@@ -155,6 +156,11 @@ func (s *Store) size() int {
 // deletions, in whatever order they learnt of them and whether or not they know
 // what was deleted: state vectors do not show deletions. It costs nothing.
 func (s *Store) DeleteDigest() uint64 { return s.digest }
+
+// Differs reports whether two documents hold different structs or deletions.
+func (s *Store) Differs(t *Store) bool {
+	return s.digest != t.digest || s.PendingDigest() != t.PendingDigest() || !bytes.Equal(s.StateVector(), t.StateVector())
+}
 
 // PendingDigest returns a number that is equal for documents that know the same structs
 // behind gaps of their clients, which state vectors do not show, and 0 if there are none.

@@ -26,6 +26,21 @@ func NewMemory() *Memory {
 	return &Memory{bodies: map[docid.Document]storage.Stored{}, copies: map[docid.Document][]memoryCopy{}}
 }
 
+// SetBack has the store hold another body of a document, as a backup that is restored
+// does, with what is said of the present one; nil: nothing, as if it never had been there.
+func (m *Memory) SetBack(d docid.Document, body []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if body == nil {
+		delete(m.bodies, d)
+		return
+	}
+	m.version++
+	info := storage.Described(m.bodies[d].Meta, body)
+	info.Version = storage.Version(fmt.Sprint(m.version))
+	m.bodies[d] = storage.Stored{Info: info, Body: slices.Clone(body)}
+}
+
 // Load implements storage.Store.
 func (m *Memory) Load(ctx context.Context, d docid.Document, reserve storage.Reserve) (storage.Stored, error) {
 	info, err := m.Stat(ctx, d)

@@ -86,6 +86,31 @@ func TestStoredDocumentsArePutTakenOutAndDeleted(t *testing.T) {
 	}
 }
 
+// What somebody removed from a store under a live document is written again once an
+// operator says so.
+func TestWhatAStoreHasLostIsAccepted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := cluster.DevConfig{Regions: []string{"eu-central-1"}, Nodes: 2, Flags: []string{"--grace", "1s", "--store", "file://" + dir}}.Start(t)
+	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
+	const doc = "aws-eu-west-1/dev/demo/live"
+	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 1), Document: "live", Token: d.Token("tenant", "dev", "app", "demo")})
+	client.Insert(-1, "typed")
+	eventually(t, "it is stored", func() bool { return w.ctl("docs", "store", doc, "--yes").code == 0 })
+	w.ctl("store", "accept", doc).must().says("nothing is lost")
+	if err := os.Remove(filepath.Join(dir, doc+".yjs")); err != nil {
+		t.Fatal(err)
+	}
+	w.ctl("store", "accept", "dev/demo/live", "--dry-run").must().says("eu-central-1: the document was in its store, and is not any more")
+	w.ctlWith("n\n", "store", "accept", doc).exits(5)
+	w.ctl("store", "get", doc).exits(3)
+	w.ctl("store", "accept", doc, "--yes").must().says("goes on with what there is")
+	w.ctl("store", "get", doc, "-f", "again.yjs").must()
+	if body, err := os.ReadFile(filepath.Join(w.dir, "again.yjs")); err != nil || yjs.Start(t).Read(body) != "typed" {
+		t.Errorf("the store holds %q, %v", body, err)
+	}
+}
+
 func TestFormerVersionsAreListedReadAndErased(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

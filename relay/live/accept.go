@@ -1,0 +1,129 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/room"
+)
+
+// ErrElsewhere: another node of the region has the document open.
+var ErrElsewhere = errors.New("another node of the region has the document open")
+
+// acceptAgain is how long a life waits that users, or another node, have taken up
+// meanwhile.
+const acceptAgain = 100 * time.Millisecond
+
+// isLoss reports whether a document does not open, or is not stored, since its store has
+// less than its history stands on.
+func isLoss(err error) bool { return errors.Is(err, errVanished) || errors.Is(err, room.ErrBehind) }
+
+// Accept goes on with what there is of a document of which the store has lost something:
+// what histories of this region stand on is not to be had any more, so that it does not
+// open, or is not stored. What the histories and the store hold is merged and stored. lost
+// says what was accepted, nil if nothing is lost; with look nothing is.
+//
+// Nobody but an operator decides that: of a store that is not what it was nothing is
+// taken for granted. What is accepted holds for one document, as long as Accept works.
+func (ds *Documents) Accept(ctx context.Context, doc docid.Document, look bool) (lost, err error) {
+	if s, _ := ds.storeOf(doc.License); s == nil {
+		return nil, errNoStore
+	}
+	if d := ds.Get(doc); d != nil {
+		return ds.acceptOpen(ctx, d, look)
+	}
+	if _, open, err := ds.Who(ctx, doc); open {
+		return nil, ErrElsewhere
+	} else if err != nil && !errors.Is(err, bus.ErrNobody) {
+		return nil, err
+	}
+	lives, err := ds.livesOf(ctx, doc)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range lives {
+		err := ds.acceptLife(ctx, o)
+		if isLoss(err) {
+			lost = errors.Join(lost, err)
+			if look {
+				continue
+			}
+			err = ds.accepting(doc, func() error { return ds.acceptLife(ctx, o) })
+		}
+		if err != nil {
+			return lost, err
+		}
+	}
+	return lost, nil
+}
+
+// acceptOpen is for a document that is open here.
+func (ds *Documents) acceptOpen(ctx context.Context, d *Document, look bool) (lost, err error) {
+	if d.keeper == nil {
+		return nil, fmt.Errorf("%s: %w", d.doc, errNoStore)
+	}
+	if err = d.keeper.look(ctx); err == nil {
+		err = ds.Save(ctx, d)
+	}
+	if !isLoss(err) {
+		return nil, err
+	}
+	if look {
+		return err, nil
+	}
+	d.room.Lost()
+	return err, ds.Save(ctx, d)
+}
+
+// acceptLife stores what a life that nobody has open holds, if it can be. Users who come
+// meanwhile open it in the same way.
+func (ds *Documents) acceptLife(ctx context.Context, o owed) error {
+	for {
+		found, err := ds.found(ctx, o)
+		if err != nil || found.Last == 0 || found.Ended {
+			return err
+		}
+		if _, based := found.Base(); !based {
+			return nil
+		}
+		err = ds.payAlone(ctx, o, found)
+		switch d := ds.Get(o.doc); {
+		case errors.Is(err, ErrDeleted):
+			return nil
+		case err == nil, !errors.Is(err, errTaken) && !errors.Is(err, errAgain):
+			return err
+		case d != nil && d.room.Epoch() == o.epoch:
+			return ds.Save(ctx, d)
+		}
+		select {
+		case <-time.After(acceptAgain):
+		case <-ctx.Done():
+			return fmt.Errorf("%s is taken up again and again: %w", o.doc, ctx.Err())
+		}
+	}
+}
+
+// accepting has f, and whoever opens the document meanwhile, go on with what there is.
+func (ds *Documents) accepting(doc docid.Document, f func() error) error {
+	ds.accept(doc, 1)
+	defer ds.accept(doc, -1)
+	return f()
+}
+
+func (ds *Documents) accept(doc docid.Document, n int) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if ds.accepted[doc] += n; ds.accepted[doc] == 0 {
+		delete(ds.accepted, doc)
+	}
+}
+
+func (ds *Documents) accepts(doc docid.Document) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return ds.accepted[doc] > 0
+}
