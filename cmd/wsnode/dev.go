@@ -148,6 +148,8 @@ type dev struct {
 	tls     *tls.Config // nil: plain
 	events  *devEvents
 	stores  openedStores
+
+	storeFails atomic.Bool // the playground makes them fail
 	options relay.Options // what all nodes have in common
 	kept    string        // where documents are kept, for people
 

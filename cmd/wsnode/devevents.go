@@ -32,6 +32,7 @@ type devEvents struct {
 	nodes     map[string]string // states by node, as told
 	cuts      map[string]string // registries by region, as told
 	histories map[string]string // whether they take edits, by region, as told
+	store     string            // works or fails, as told; empty: nobody was told
 	resumed   bool              // nobody has looked for a while: what is found now is no news
 }
 
@@ -131,7 +132,7 @@ func (e *devEvents) resume(now time.Time) {
 		e.leaving[d] = &leaving{region: before.Region, since: now}
 	}
 	e.state, e.before = nil, nil
-	e.nodes, e.cuts, e.histories = map[string]string{}, map[string]string{}, map[string]string{}
+	e.nodes, e.cuts, e.histories, e.store = map[string]string{}, map[string]string{}, map[string]string{}, ""
 	e.resumed = true
 }
 
@@ -186,9 +187,10 @@ func (e *devEvents) once(ctx context.Context) {
 	e.steered(topology)
 	e.resumed = false
 	state, err := json.Marshal(struct {
+		Store     string           `json:"store"`
 		Regions   []topologyRegion `json:"regions"`
 		Documents []devDocument    `json:"documents"`
-	}{topology.Regions, e.listed(present, now)})
+	}{topology.Store, topology.Regions, e.listed(present, now)})
 	if err != nil {
 		return
 	}
@@ -307,8 +309,12 @@ func (e *devEvents) comings(name string, before, after devDocument) {
 	}
 }
 
-// steered tells of nodes and registries whose state changed.
+// steered tells of nodes, registries, histories and stores whose state changed.
 func (e *devEvents) steered(t topology) {
+	if e.store != "" && e.store != t.Store {
+		e.happened("store", "", "store", t.Store)
+	}
+	e.store = t.Store
 	for _, r := range t.Regions {
 		if was, known := e.cuts[r.Name]; known && was != r.Registry {
 			e.happened("registry", "", "region", r.Name, "registry", r.Registry)

@@ -47,6 +47,7 @@ func (d *dev) endpoints(n *devcluster.Node) http.Handler {
 	handle("GET", "/dev/events", http.HandlerFunc(d.events.serve))
 	handle("POST", "/dev/nodes/{node}/{what}", http.HandlerFunc(d.steerNode))
 	handle("POST", "/dev/regions/{region}/{what}", http.HandlerFunc(d.steerRegion))
+	handle("POST", "/dev/store/{what}", http.HandlerFunc(d.steerStore))
 	handle("POST", "/dev/sessions/drop", http.HandlerFunc(d.drop))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotFound, "not_found", "No such endpoint")
@@ -133,6 +134,7 @@ func (d *dev) nodes() []*devcluster.Node { return slices.Collect(d.cluster.Nodes
 type topology struct {
 	Grace          float64               `json:"grace"` // seconds
 	LicenseRegions []docid.LicenseRegion `json:"licenseRegions"`
+	Store          string                `json:"store"` // none, works or fails
 	Regions        []topologyRegion      `json:"regions"`
 }
 
@@ -151,7 +153,7 @@ type topologyNode struct {
 }
 
 func (d *dev) topology() topology {
-	t := topology{Grace: d.flags.grace.Seconds(), LicenseRegions: licenseRegions}
+	t := topology{Grace: d.flags.grace.Seconds(), LicenseRegions: licenseRegions, Store: d.storeState()}
 	for _, r := range d.cluster.Regions {
 		region := topologyRegion{Name: string(r.Name), URL: r.URL, Registry: "connected", History: "takes"}
 		if r.IsCut() {

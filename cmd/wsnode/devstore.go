@@ -41,7 +41,7 @@ func (d *dev) openStores(ctx context.Context) error {
 	if d.temporary != "" {
 		d.kept += " (temporary, removed at the end; --data keeps it)"
 	}
-	d.stores, err = openStores(ctx, urls, nil)
+	d.stores, err = openStores(ctx, urls, func(s storage.Store) storage.Store { return newDevStore(s, &d.storeFails) })
 	d.options.Stores = d.stores.of
 	return err
 }

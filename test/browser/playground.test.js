@@ -22,6 +22,7 @@ const enter = async (t, { tolerate, editor = 'tiptap', look, host = 'localhost' 
     await cluster.order(`regions/${region}/heal`)
     await cluster.order(`regions/${region}/take`)
   }
+  await cluster.order('store/work')
   const visit = visitors(t, browser, { tolerate })
   const doc = 'play-' + ++documents
   const url = `http://${host}:${cluster.port}/playground/#doc=${doc}&editor=${editor}&people=0`
@@ -195,6 +196,35 @@ test('everybody leaves: the grace period counts down, then the document is unpin
   await pictured(`“${doc}” is not open anywhere.`)
   await press('Everybody returns')
   await Promise.all([synced('Ada'), synced('Bob')])
+})
+
+test('a document that everybody left waits for them, and while its store fails nobody opens it empty', { timeout: 120_000 }, async (t) => {
+  const { press, logged, pictured, page, text, synced, doc } = await enter(t, { tolerate: networkNoise })
+  await text('Ada').click()
+  await page.keyboard.type('Kept')
+  await text('Bob').getByText('Kept').waitFor()
+  await press('Everybody leaves')
+  await logged(`“${doc}” unpinned`)
+  await press('Make the store fail')
+  await logged('the store fails')
+  await press('Everybody returns')
+  await logged(`refuses “${doc}”: 1013`)
+  await pictured(`“${doc}” is not open anywhere.`)
+  await press('Let the store work')
+  await logged('the store works')
+  await Promise.all([synced('Ada'), synced('Bob')])
+
+  // What is typed while it fails is saved by the history, and stored when it works again.
+  await press('Make the store fail')
+  await text('Ada').press('Control+End')
+  await page.keyboard.type(' whatever happens')
+  await text('Bob').getByText('Kept whatever happens').waitFor()
+  await press('Everybody leaves')
+  await press('Let the store work')
+  await logged(`“${doc}” unpinned`)
+  await page.reload()
+  await Promise.all([synced('Ada'), synced('Bob')])
+  await text('Ada').getByText('Kept whatever happens').waitFor()
 })
 
 test('the link that skips to the editors stays in the document', { timeout: 120_000 }, async (t) => {

@@ -1,15 +1,15 @@
 /**
- * The buttons that do things to regions and nodes.
+ * The buttons that do things to regions, nodes and the store.
  */
 import * as dev from './dev.js'
 import { element } from './dom.js'
 
 /**
  * @param {HTMLElement} place
- * @param {any[]} regions
+ * @param {{ regions: any[], store: string }} cluster
  * @param {(text: string) => void} tell
  */
-export const clusterControls = (place, regions, tell) => {
+export const clusterControls = (place, cluster, tell) => {
   const order = (path, parameters) => async () => {
     try {
       await dev.order(path, parameters)
@@ -17,7 +17,8 @@ export const clusterControls = (place, regions, tell) => {
       tell(error.message)
     }
   }
-  /** @type {((regions: any[]) => void)[]} */
+  const { regions } = cluster
+  /** @type {((regions: any[], store: string) => void)[]} */
   const updates = []
   const find = (all, name) => all.find((one) => one.name === name)
 
@@ -66,7 +67,17 @@ export const clusterControls = (place, regions, tell) => {
       element('legend', {}, region.name), toggle, history,
       element('ul', {}, ...region.nodes.map((node) => nodeRow(region, node)))))
   }
-  const show = (all) => updates.forEach((update) => update(all))
-  show(regions)
+  if (cluster.store !== 'none') {
+    const store = element('button', { type: 'button', onclick: () => order('store/' + store.dataset.order)() })
+    updates.push((_, state) => {
+      const fails = state === 'fails'
+      store.textContent = fails ? 'Let the store work' : 'Make the store fail'
+      store.title = 'As a store does that is down: what is not open cannot be opened, and edits wait in the history'
+      store.dataset.order = fails ? 'work' : 'fail'
+    })
+    place.append(element('fieldset', {}, element('legend', {}, 'Where documents are kept'), store))
+  }
+  const show = (state) => updates.forEach((update) => update(state.regions, state.store))
+  show(cluster)
   return { show }
 }

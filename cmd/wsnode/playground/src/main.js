@@ -56,6 +56,7 @@ const happenings = {
   left: ({ document, node }) => `left “${document}” on ${node}`,
   node: ({ node, state }) => `${node} is ${state}`,
   history: ({ region, history }) => `the history of ${region} ${history} edits`,
+  store: ({ store }) => `the store ${store}`,
   registry: ({ region, registry }) => `${region} is ${registry === 'cut' ? 'cut from' : 'connected to'} the registry`
 }
 
@@ -63,7 +64,7 @@ const start = async () => {
   const cluster = await dev.topology()
   const { regions } = cluster
   const picture = livePicture(byId('picture'))
-  const controls = clusterControls(byId('cluster'), regions, tell)
+  const controls = clusterControls(byId('cluster'), cluster, tell)
   const chart = latencyChart(byId('latency'))
   const home = byId('panes')
   let { documentName, editor, first } = address()
@@ -168,7 +169,7 @@ const start = async () => {
     state: (state) => {
       const document = state.documents.find(({ tenant, app, name }) => tenant === 'dev' && app === 'demo' && name === documentName)
       picture.show({ regions: state.regions, document })
-      controls.show(state.regions)
+      controls.show(state)
       countdown(document?.graceMs ?? null)
     },
     happened: (event) => {
