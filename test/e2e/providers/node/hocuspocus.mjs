@@ -236,7 +236,7 @@ test('nodes restart in turn under typing providers: nothing is lost', { timeout:
     document: `rolling-${i % 3}`, d: socket(version, nodes[i % 2]).open(`rolling-${i % 3}`, { token }), name: `${version}-${i}`, typed: 0
   })))
   await until('all are in', () => authors.every(({ d }) => d.saved()))
-  const typing = setInterval(() => { for (const a of authors) a.d.doc.getArray('log').push([`${a.name}:${a.typed++}`]) }, 200)
+  const typing = setInterval(() => { for (const a of authors) a.d.doc.getArray('log').push([`${a.name}:${a.typed++}`]) }, soak ? 3000 : 200) // each edit is read by all of a document, in this one process
   t.after(() => clearInterval(typing))
   const topology = await (await fetch(first.replace('ws', 'http') + '/dev/topology')).json()
   for (const how of ['drain', 'kill']) {
