@@ -27,7 +27,7 @@ var owedColumns = []column[owedRow]{
 func (c *cli) owedStoreCommand() *cobra.Command {
 	var f pinFlags
 	cmd := &cobra.Command{
-		Use:   "owed",
+		Use:   "debts",
 		Short: "List the documents whose users left before all was stored",
 		Long: `List the documents whose users left before all was stored. The history of their
 region keeps them, and the region stores them as soon as the store takes them; until

@@ -181,7 +181,7 @@ var metrics = []metric{
 	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATSReconnects) }},
 	{"store_dirty_documents", "Documents of this node with edits that their store does not have yet.", gauge, func(f *Figures) float64 { return float64(f.Kept.Dirty) }},
 	{"store_oldest_seconds", "Age of the oldest edit that its store does not have, as far as this node knows.", gauge, func(f *Figures) float64 { return f.Kept.Oldest.Seconds() }},
-	{"store_owed", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Owed) }},
+	{"store_debts", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Owed) }},
 	{"store_waiting", "Loads and saves that wait for memory of --store-bytes.", gauge, func(f *Figures) float64 { return float64(f.Kept.Waiting) }},
 
 	{"region_strangers", "Nodes of the region that do not belong together with this one, such as those on another NATS cluster.", gauge, func(f *Figures) float64 { return float64(f.Strangers) }},
