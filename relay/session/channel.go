@@ -45,7 +45,7 @@ type Channel struct {
 	exchanges int           // SyncStep1 of the client of which the answer to ours has not come
 	owed      int           // acknowledgements of what was sent in a former session
 
-	unacknowledged atomic.Int64 // messages that the client expects an acknowledgement of
+	unacknowledged atomic.Int64 // messages that the client expects an acknowledgement of, those it was refused among them
 	in, out        atomic.Int64 // messages
 	bytesIn        atomic.Int64
 	bytesOut       atomic.Int64
@@ -140,16 +140,14 @@ func (s *Session) reply(kind wire.Kind, taken bool) {
 	if greeting {
 		s.seat.Greet()
 	}
-	for range due {
-		s.acknowledge(taken)
-	}
-}
-
-func (s *Session) acknowledge(taken bool) {
-	if taken {
-		s.seat.Acknowledge()
-	} else {
+	switch {
+	case due == 0:
+	case !taken: // what the client counts stays as it is: it has edits that are not saved
 		s.Send(wire.NewMessage(wire.PermissionDenied, nil))
+	default:
+		for range due {
+			s.seat.Acknowledge()
+		}
 	}
 }
 
@@ -157,7 +155,7 @@ func (s *Session) acknowledge(taken bool) {
 func (v *Channel) Sent(f wire.Frame) {
 	v.out.Add(1)
 	v.bytesOut.Add(int64(len(f.Bytes())))
-	if (f.Kind == wire.SyncStatus || f.Kind == wire.PermissionDenied) && v.unacknowledged.Load() > 0 {
+	if f.Kind == wire.SyncStatus && v.unacknowledged.Load() > 0 {
 		v.unacknowledged.Add(-1)
 	}
 }

@@ -155,6 +155,53 @@ const scenarios = {
     }
   },
 
+  async 'another token changes rights, without anybody leaving' (t, version) {
+    if (version === '2.15') return // it sends one only as it connects
+    const { socket, partner } = opener(t)
+    const name = 'rights-' + version
+    const other = partner(second, name, token)
+    const s = socket(version, first)
+    const d = s.open(name, { token: await tokenFor({ access: 'readonly' }) })
+    await until('both are in', () => d.granted.length > 0 && d.provider.synced && other.provider.synced)
+    d.type('waits ')
+    const give = async (token) => {
+      d.provider.configuration.token = token
+      await d.provider.sendToken()
+    }
+    await give(token)
+    await until(() => `what was typed is taken: ${d}`, () => d.granted.at(-1) === 'read-write' && d.saved() && other.text === 'waits ')
+    await give(await tokenFor({ access: 'readonly' }))
+    await until(() => `it reads again: ${d}`, () => d.granted.at(-1) === 'readonly')
+    d.type('no more ')
+    other.type('on ')
+    await until('it goes on reading', () => d.text.includes('on '))
+    assert.equal(other.text, 'waits on ')
+    assert.deepEqual([s.connects, d.denied], [1, []], `${d}`)
+  },
+
+  async 'a document that is deleted is out until there is another' (t, version) {
+    const { socket, partner } = opener(t)
+    const name = 'gone-' + version
+    const s = socket(version, first)
+    const stays = s.open('stays-' + version, { token })
+    const d = s.open(name, { token })
+    const other = partner(second, name, token)
+    await until('all are in', () => stays.saved() && d.saved() && other.provider.synced)
+    d.type('all of it')
+    await until('it is there', () => d.saved() && other.text === 'all of it')
+    assert.equal(await wsctl('store', 'delete', `aws-eu-west-1/dev/demo/${name}`, '--yes'), 0)
+    await until(() => `it is told: ${d}`, () => d.denied.length > 0)
+    assert.deepEqual(d.denied, ['Document deleted'])
+    const acknowledged = d.acknowledged
+    d.type(' and more')
+    stays.type('goes on')
+    await until('the other document goes on', () => stays.saved())
+    d.again(token)
+    await until(() => `who comes back with it is told, too: ${d}`, () => d.denied.length > 1)
+    assert.equal(d.acknowledged, acknowledged, `${d}`)
+    assert.deepEqual([s.connects, d.denied], [1, ['Document deleted', 'Document deleted']])
+  },
+
   async 'without a token it comes back once a second at most' (t, version) {
     if (version !== '2.15') return // the others say in a message that they have none
     const { socket } = opener(t)
