@@ -8,6 +8,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -65,23 +66,16 @@ type Defaults struct {
 
 // withDefaults returns the config with its zero values filled in.
 func (c Config) withDefaults() Config {
-	setDefault(&c.Audience, DefaultAudience)
-	setDefault(&c.Scope, DefaultAudience)
-	setDefault(&c.Refresh, 5*time.Minute)
-	setDefault(&c.MaxStale, 24*time.Hour)
-	setDefault(&c.RefetchEvery, 10*time.Second)
-	setDefault(&c.Timeout, 3*time.Second)
-	setDefault(&c.MaxTokenBytes, 8<<10)
-	setDefault(&c.CachedTokens, 16384)
-	setDefault(&c.Log, slog.New(slog.DiscardHandler))
+	c.Audience = cmp.Or(c.Audience, DefaultAudience)
+	c.Scope = cmp.Or(c.Scope, DefaultAudience)
+	c.Refresh = cmp.Or(c.Refresh, 5*time.Minute)
+	c.MaxStale = cmp.Or(c.MaxStale, 24*time.Hour)
+	c.RefetchEvery = cmp.Or(c.RefetchEvery, 10*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 3*time.Second)
+	c.MaxTokenBytes = cmp.Or(c.MaxTokenBytes, 8<<10)
+	c.CachedTokens = cmp.Or(c.CachedTokens, 16384)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	return c
-}
-
-func setDefault[T comparable](setting *T, value T) {
-	var zero T
-	if *setting == zero {
-		*setting = value
-	}
 }
 
 // Verifier checks tokens. It is safe for concurrent use.

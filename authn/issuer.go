@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -93,8 +94,8 @@ type Subject struct {
 // and replace, and nil removes.
 func (i *Issuer) Mint(s Subject) (string, error) {
 	now := time.Now()
-	setDefault(&s.TTL, time.Hour)
-	setDefault(&s.Audience, DefaultAudience)
+	s.TTL = cmp.Or(s.TTL, time.Hour)
+	s.Audience = cmp.Or(s.Audience, DefaultAudience)
 	claims := map[string]any{
 		"aud": s.Audience, "scope": s.Audience,
 		"iat": min(now.Unix(), now.Add(s.TTL).Unix()), "exp": now.Add(s.TTL).Unix(),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
@@ -143,7 +144,7 @@ func (ps *pins) enter(ctx context.Context, d *document) (Pin, error) {
 				return p, err
 			}
 			if !hinted {
-				pause(ctx, 0, 5*time.Millisecond)
+				pause.Between(ctx, 0, 5*time.Millisecond)
 			}
 		} else if !hinted {
 			return next, nil

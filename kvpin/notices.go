@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
@@ -154,7 +155,7 @@ func (ns *notices) deliver(ctx context.Context, doc docid.Document, epoch Epoch,
 		if answered {
 			return nil
 		}
-		pause(ctx, wait, wait)
+		pause.For(ctx, wait)
 		if wait = min(2*wait, time.Second); ctx.Err() != nil {
 			return fmt.Errorf("node %s has not answered: %w", h.Node, errors.Join(err, ctx.Err()))
 		}
@@ -294,7 +295,7 @@ func (r *Registry) Evict(ctx context.Context, doc docid.Document) (removed []Pin
 				return removed, nil
 			}
 		}
-		pause(ctx, 5*time.Millisecond, 50*time.Millisecond)
+		pause.Between(ctx, 5*time.Millisecond, 50*time.Millisecond)
 		if ctx.Err() != nil {
 			return removed, fmt.Errorf("remove the pin of %s: %w", doc, err)
 		}

@@ -3,7 +3,6 @@ package kvpin
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -76,18 +75,4 @@ func (p *pace) answered(sent time.Time, err error) {
 		p.most = min(p.most+1/p.most, paceMost)
 	}
 	p.ended.Signal()
-}
-
-// pause waits for a random time between least and most, or until ctx ends.
-func pause(ctx context.Context, least, most time.Duration) {
-	d := least
-	if most > least {
-		d += rand.N(most - least)
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

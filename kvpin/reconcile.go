@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 // run works off what is owed while the node's lease is current: without it,
@@ -163,6 +165,6 @@ func (ps *pins) reconcileAll(ctx context.Context) int {
 		if owed == 0 || !ps.lease.isCurrent(time.Now()) || ctx.Err() != nil {
 			return owed
 		}
-		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
+		pause.Between(ctx, 10*time.Millisecond, 20*time.Millisecond)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 // Release takes this node out of the document's holders; lastLeft is when its last
@@ -120,7 +121,7 @@ func (ps *pins) leave(ctx context.Context, d *document, p Pin) (last bool, left 
 		if err == nil || !errors.Is(err, ErrConflict) {
 			return err == nil && len(next.Holders) == 0, next, err
 		}
-		pause(ctx, 0, 5*time.Millisecond)
+		pause.Between(ctx, 0, 5*time.Millisecond)
 		if err := read(); err != nil {
 			return false, Pin{}, err
 		}

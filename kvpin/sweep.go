@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
@@ -67,7 +68,7 @@ func (s *sweeper) run(ctx context.Context) {
 		t := time.NewTimer(jitter(s.cfg.SweepEvery))
 		select {
 		case <-s.wake:
-			pause(ctx, s.cfg.SweepAfter, s.cfg.SweepAfter+s.cfg.SweepAfter/4)
+			pause.Between(ctx, s.cfg.SweepAfter, s.cfg.SweepAfter+s.cfg.SweepAfter/4)
 			select {
 			case <-s.wake: // what was lost meanwhile is swept along
 			default:

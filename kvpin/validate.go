@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
@@ -35,7 +36,7 @@ func (ps *pins) validate(ctx context.Context, d *document) (Pin, error) {
 		if write {
 			p, err = ps.writePin(ctx, d, p, e.Revision, ps.cfg.Backstop)
 			if errors.Is(err, ErrConflict) {
-				pause(ctx, 0, 5*time.Millisecond)
+				pause.Between(ctx, 0, 5*time.Millisecond)
 				continue
 			}
 			if err != nil {
@@ -107,7 +108,7 @@ func (ps *pins) validAs(d *document, p Pin, what news, me Holder) error {
 func (ps *pins) renewPins(ctx context.Context) {
 	every := ps.cfg.Backstop / 240
 	for {
-		pause(ctx, every, every+every/4)
+		pause.Between(ctx, every, every+every/4)
 		if ctx.Err() != nil {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/quota"
@@ -82,7 +83,7 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kin
 	cancel()
 	n.endDead(ctx, what, n.silent(what))
 	if err == nil { // another node waits for answers, too
-		pause(ctx, time.Until(began.Add(n.aliveChecks.answerWithin+aliveAnswer)))
+		pause.For(ctx, time.Until(began.Add(n.aliveChecks.answerWithin+aliveAnswer)))
 	}
 	return true
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/apps"
@@ -276,13 +277,13 @@ var errDraining = errors.New("the node is draining")
 func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 	n.unready.Store(true)
 	n.cfg.Registry.Drain()
-	pause(ctx, delay)
+	pause.For(ctx, delay)
 	n.draining.Store(true)
 	ends := n.stays()
 	for i, s := range ends {
 		s.end(closecode.Restart, closecode.ReasonRestart)
 		if i < len(ends)-1 {
-			pause(ctx, spread/time.Duration(len(ends)))
+			pause.For(ctx, spread/time.Duration(len(ends)))
 		}
 	}
 	return n.docs.AwaitEmpty(ctx)
@@ -298,18 +299,6 @@ func (n *Node) enter() bool {
 	}
 	n.done.Add(1)
 	return true
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // closeLinger is how long clients have to answer the close frame of a node that

@@ -3,7 +3,6 @@ package relay
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"runtime"
 	"runtime/metrics"
@@ -19,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // A Node is what operators look at and steer.
@@ -254,17 +254,11 @@ func (n *Node) historyStat(ctx context.Context, doc docid.Document, epoch string
 	return h, err
 }
 
-// clocks takes a state vector apart: a number of entries, then client and clock
-// of each, as varuints, which are those of encoding/binary.
-func clocks(stateVector []byte) []control.Clock {
-	next := func() uint64 {
-		v, size := binary.Uvarint(stateVector)
-		stateVector = stateVector[max(size, 0):]
-		return v
-	}
-	clocks := make([]control.Clock, 0, min(next(), uint64(len(stateVector))))
-	for range cap(clocks) {
-		clocks = append(clocks, control.Clock{Client: next(), Clock: next()})
+// clocks takes a state vector apart.
+func clocks(stateVector []byte) (clocks []control.Clock) {
+	of, _ := ystore.ReadProgress(stateVector) // what a room never makes shows as empty
+	for client, clock := range of.All() {
+		clocks = append(clocks, control.Clock{Client: client, Clock: clock})
 	}
 	return clocks
 }

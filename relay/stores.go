@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/admin"
@@ -189,7 +190,7 @@ func (p *identifying) identifyStore(ctx context.Context, license docid.LicenseRe
 		if err == nil || isWrongStore(err) {
 			return
 		}
-		pause(ctx, identifyEvery)
+		pause.For(ctx, identifyEvery)
 	}
 }
 

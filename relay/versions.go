@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
@@ -20,7 +21,7 @@ func expireVersions(ctx context.Context, license docid.LicenseRegion, s storage.
 		return
 	}
 	for next := rand.N(time.Hour); ; next = expireEvery/2 + rand.N(expireEvery) {
-		if pause(ctx, next); ctx.Err() != nil {
+		if !pause.For(ctx, next) {
 			return
 		}
 		switch removed, err := s.Expire(ctx, license, time.Now().Add(-s.Keeps())); {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
@@ -264,7 +265,7 @@ running, without clients, until it is stopped; there is no way back but a start.
 				}
 				ctx, cancel := context.WithTimeout(ctx, patience)
 				defer cancel()
-				pause(ctx, delay) // clients may come until then
+				pause.For(ctx, delay) // clients may come until then
 				return c.waitDrained(ctx, nodes)
 			})
 		},
@@ -298,7 +299,7 @@ func (c *cli) waitDrained(ctx context.Context, nodes []node) error {
 			c.done("drained")
 			return nil
 		}
-		if !pause(ctx, time.Second) {
+		if !pause.For(ctx, time.Second) {
 			left := failed(exitFailed, "not drained: %s and %s are left", plural(sessions, "session"), plural(documents, "document"))
 			return errors.Join(left, err)
 		}

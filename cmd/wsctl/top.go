@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
@@ -83,7 +84,7 @@ func (c *cli) top(ctx context.Context, fl *fleet, f *topFlags) error {
 		return err
 	}
 	for {
-		if !pause(ctx, f.interval) {
+		if !pause.For(ctx, f.interval) {
 			return ctx.Err()
 		}
 		view, err := look(ctx, fl, f.rows, before)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 // minInterval is how often the nodes may be asked.
@@ -85,18 +87,6 @@ func isTerminal(stream any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// pause waits, and reports false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // errWatchEnded says that Ctrl-C ended a watch, which is how it ends. Whatever else is
 // interrupted has failed.
 var errWatchEnded = errors.New("the watch was ended")
@@ -144,7 +134,7 @@ func (c *cli) again(ctx context.Context, interval time.Duration, eachTime bool, 
 			said = errorText(err)
 			c.done("wsctl: %s", said)
 		}
-		if !pause(ctx, interval) {
+		if !pause.For(ctx, interval) {
 			return errWatchEnded
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/natsconn"
 )
 
@@ -101,7 +101,7 @@ func (l *Link) Ready(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: cannot connect: %w", ErrUnavailable, errors.Join(ctx.Err(), l.conn.NATS().LastError()))
 		}
-		pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
+		pause.Between(ctx, 10*time.Millisecond, 20*time.Millisecond)
 	}
 	return nil
 }
@@ -216,19 +216,5 @@ func (l *Link) connected() {
 	defer l.mu.Unlock()
 	for _, f := range l.listeners {
 		f()
-	}
-}
-
-// pause waits for a random time between least and most, or until ctx ends.
-func pause(ctx context.Context, least, most time.Duration) {
-	d := least
-	if most > least {
-		d += rand.N(most - least)
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

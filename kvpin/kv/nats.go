@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Header names of NATS ADR-8 (key-value), ADR-43 (per-message TTL) and ADR-48
@@ -64,18 +65,10 @@ func (s *NATSStore) Conn() *nats.Conn { return s.link.conn.NATS() }
 // Incarnation implements Store.
 func (s *NATSStore) Incarnation() uint64 { return s.link.conn.Incarnation() }
 
-type apiError struct {
-	Code        int    `json:"code"`
-	ErrCode     int    `json:"err_code"`
-	Description string `json:"description"`
-}
-
-func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode) }
-
 // Get implements Store.
 func (s *NATSStore) Get(ctx context.Context, key string) (Entry, error) {
 	var answer struct {
-		Error   *apiError `json:"error"`
+		Error   *jetstream.APIError `json:"error"`
 		Message struct {
 			Subject string    `json:"subject"`
 			Seq     uint64    `json:"seq"`
@@ -96,7 +89,7 @@ func (s *NATSStore) Get(ctx context.Context, key string) (Entry, error) {
 		return Entry{}, fmt.Errorf("%w: answer to a read: %w", ErrUnavailable, err)
 	}
 	if e := answer.Error; e != nil {
-		switch e.ErrCode {
+		switch e.ErrorCode {
 		case codeNoMessage:
 			return Entry{Key: key}, nil
 		case codeNoStream:
@@ -123,8 +116,8 @@ func (s *NATSStore) Now(ctx context.Context) (time.Time, error) {
 		return time.Time{}, unavailable(err)
 	}
 	var answer struct {
-		Error *apiError `json:"error"`
-		Now   time.Time `json:"ts"`
+		Error *jetstream.APIError `json:"error"`
+		Now   time.Time           `json:"ts"`
 	}
 	err = json.Unmarshal(reply.Data, &answer)
 	switch {
@@ -169,8 +162,8 @@ func (s *NATSStore) publish(ctx context.Context, key string, header nats.Header,
 		return 0, unsettled(err)
 	}
 	var ack struct {
-		Error *apiError `json:"error"`
-		Seq   uint64    `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+		Seq   uint64              `json:"seq"`
 	}
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
 		return 0, fmt.Errorf("%w: answer to a write: %w", ErrUnsettled, err)
@@ -178,9 +171,9 @@ func (s *NATSStore) publish(ctx context.Context, key string, header nats.Header,
 	switch e := ack.Error; {
 	case e == nil:
 		return ack.Seq, nil
-	case e.ErrCode == codeWrongSequence, e.ErrCode == codeSequenceInFlight:
+	case e.ErrorCode == codeWrongSequence, e.ErrorCode == codeSequenceInFlight:
 		return 0, fmt.Errorf("%w: %w", ErrConflict, e)
-	case e.ErrCode == codeNoTTL, e.ErrCode == codeMessageTooLarge, e.ErrCode == codeStreamStoreFailed:
+	case e.ErrorCode == codeNoTTL, e.ErrorCode == codeMessageTooLarge, e.ErrorCode == codeStreamStoreFailed:
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, e)
 	default: // refused or not: better to look again than to guess
 		return 0, fmt.Errorf("%w: %w", ErrUnsettled, e)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Keys are listed by batched direct reads (NATS ADR-31), not by consumers: who may
@@ -137,14 +138,14 @@ func (s *NATSStore) leaderHas(ctx context.Context, filter string, from uint64) (
 		return false, unavailable(err)
 	}
 	var answer struct {
-		Error *apiError `json:"error"`
+		Error *jetstream.APIError `json:"error"`
 	}
 	switch err := json.Unmarshal(reply.Data, &answer); {
 	case err != nil:
 		return false, fmt.Errorf("%w: answer to a read: %w", ErrUnavailable, err)
 	case answer.Error == nil:
 		return true, nil
-	case answer.Error.ErrCode == codeNoMessage:
+	case answer.Error.ErrorCode == codeNoMessage:
 		return false, nil
 	}
 	return false, fmt.Errorf("%w: %w", ErrUnavailable, answer.Error)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 // How often a watch reads on. What is written is also published to the key's own
@@ -106,7 +108,7 @@ func (w *watch) run(ctx context.Context) {
 		switch {
 		case err != nil:
 			w.listed = time.Time{}
-			pause(ctx, 200*time.Millisecond, 500*time.Millisecond)
+			pause.Between(ctx, 200*time.Millisecond, 500*time.Millisecond)
 			continue
 		case wait == watchDelay && !news:
 			wait = watchAgain
@@ -121,7 +123,7 @@ func (w *watch) run(ctx context.Context) {
 		case <-w.wake:
 			w.hinted = true
 			wait = watchDelay
-			pause(ctx, max(watchDelay, watchSpacing-time.Since(looked)), 0)
+			pause.For(ctx, max(watchDelay, watchSpacing-time.Since(looked)))
 		case <-ctx.Done():
 		}
 		timer.Stop()

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // How many records with one message pass at once, and how often one does after
@@ -38,8 +40,7 @@ type repeatKey struct {
 }
 
 type tally struct {
-	tokens  float64 // records that may pass
-	at      time.Time
+	*rate.Limiter
 	dropped int
 }
 
@@ -75,18 +76,13 @@ func (r *repeats) take(key repeatKey, now time.Time) (dropped int, pass bool) {
 	defer r.mu.Unlock()
 	t := r.seen[key]
 	if t == nil {
-		t = &tally{tokens: repeatBurst, at: now}
+		t = &tally{Limiter: rate.NewLimiter(rate.Every(repeatEvery), repeatBurst)}
 		r.seen[key] = t
 	}
-	if since := now.Sub(t.at); since > 0 {
-		t.tokens = min(repeatBurst, t.tokens+float64(since)/float64(repeatEvery))
-		t.at = now
-	}
-	if t.tokens < 1 {
+	if !t.AllowN(now, 1) {
 		t.dropped++
 		return 0, false
 	}
-	t.tokens--
 	dropped, t.dropped = t.dropped, 0
 	return dropped, true
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/natsconn"
 )
 
@@ -103,10 +104,8 @@ func Connect(ctx context.Context, config ConnectConfig) (*nats.Conn, error) {
 			said = time.Now()
 			log.Warn("NATS is not reachable yet, trying on", "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause.For(ctx, reconnectWait) {
 			return nil, err
-		case <-time.After(reconnectWait):
 		}
 	}
 }

@@ -3,10 +3,10 @@ package carry
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/session"
@@ -109,11 +109,7 @@ func (cl *Client) Enter() (code int, reason string, ok bool) {
 		case time.Since(began)+wait > giveUpAfter:
 			return closecode.TryAgain, closecode.ReasonTryAgain, false
 		}
-		timer := time.NewTimer(wait/2 + rand.N(wait/2))
-		select {
-		case <-timer.C:
-		case <-cl.ctx.Done():
-			timer.Stop()
+		if !pause.Between(cl.ctx, wait/2, wait) {
 			return closecode.TryAgain, closecode.ReasonTryAgain, false
 		}
 	}

@@ -4,6 +4,7 @@
 package conn
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"sync/atomic"
@@ -59,21 +60,11 @@ type Config struct {
 
 // SetDefaults fills in the zero values.
 func (c *Config) SetDefaults() {
-	if c.MaxIncomingBytes == 0 {
-		c.MaxIncomingBytes = 1 << 30
-	}
-	if c.LargestMessage == 0 {
-		c.LargestMessage = 256 << 20
-	}
-	if c.Unmeasured == 0 {
-		c.Unmeasured = 64 << 10
-	}
-	if c.RefuseAfter == 0 {
-		c.RefuseAfter = 3 * time.Second
-	}
-	if c.WriteTimeout == 0 {
-		c.WriteTimeout = 30 * time.Second
-	}
+	c.MaxIncomingBytes = cmp.Or(c.MaxIncomingBytes, 1<<30)
+	c.LargestMessage = cmp.Or(c.LargestMessage, 256<<20)
+	c.Unmeasured = cmp.Or(c.Unmeasured, 64<<10)
+	c.RefuseAfter = cmp.Or(c.RefuseAfter, 3*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
 	c.incoming, c.answers, c.refused = new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)
 }
 

@@ -39,7 +39,7 @@ func (h *History) AppendAfter(ctx context.Context, subject string, data []byte, 
 	case errors.As(err, &api) && (api.ErrorCode == codeWrongLast || api.ErrorCode == codeWrongLastUnknown):
 		return 0, fmt.Errorf("append to %s after %d: %w", subject, last, ErrOutrun)
 	case errors.As(err, &api):
-		err = (&apiError{Code: int(api.ErrorCode), Description: api.Description}).typed()
+		err = typed(api)
 	default:
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/wsnode/wsnode/natsconn"
 )
@@ -311,13 +312,13 @@ func parseAck(m *nats.Msg) (seq uint64, err error) {
 	}
 	var ack struct {
 		Seq   uint64
-		Error *apiError
+		Error *jetstream.APIError
 	}
 	if err := json.Unmarshal(m.Data, &ack); err != nil {
 		return 0, fmt.Errorf("read acknowledgement: %w", err)
 	}
 	if ack.Error != nil {
-		return 0, ack.Error.typed()
+		return 0, typed(ack.Error)
 	}
 	if ack.Seq == 0 {
 		return 0, errors.New("acknowledgement without a sequence")

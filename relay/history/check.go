@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 // How often the streams are looked at: now and then without a reason, because a
@@ -74,7 +76,7 @@ func (c *check) run(ctx context.Context) {
 			timer.Stop()
 		}
 		c.look(ctx, c.suspects.Swap(0))
-		if pause(ctx, checkPause) != nil {
+		if !pause.For(ctx, checkPause) {
 			return
 		}
 	}

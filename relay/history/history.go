@@ -4,6 +4,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,30 +187,17 @@ func (h *History) jetStream() jetstream.JetStream {
 }
 
 func (c *Config) setDefaults() {
-	if c.Shards == 0 {
-		c.Shards = 1
+	age := 24 * time.Hour
+	if c.Stored {
+		age = 2 * minStoredAge
 	}
-	if c.Replicas == 0 {
-		c.Replicas = 1
-	}
-	if c.MaxAge == 0 {
-		c.MaxAge = 24 * time.Hour
-		if c.Stored {
-			c.MaxAge = 2 * minStoredAge
-		}
-	}
-	if c.MaxBytes == 0 {
-		c.MaxBytes = -1
-	}
-	if c.AckWait == 0 {
-		c.AckWait = 5 * time.Second
-	}
-	if c.MaxInFlight == 0 {
-		c.MaxInFlight = 1 << 16
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
+	c.Shards = cmp.Or(c.Shards, 1)
+	c.Replicas = cmp.Or(c.Replicas, 1)
+	c.MaxAge = cmp.Or(c.MaxAge, age)
+	c.MaxBytes = cmp.Or(c.MaxBytes, -1)
+	c.AckWait = cmp.Or(c.AckWait, 5*time.Second)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1<<16)
+	c.Log = cmp.Or(c.Log, slog.Default())
 }
 
 func (h *History) open(ctx context.Context) (err error) {

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 // Bounds of reading. What is under way for one connection has to stay well under
@@ -78,8 +80,8 @@ func (r *reader) run(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case errors.Is(err, ErrUnavailable), err == nil && !done && !progress:
 			// A thousand pods may have met the same trouble in the same moment.
-			if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
-				return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			if !pause.Between(ctx, wait/2, 3*wait/2) {
+				return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 			}
 			wait = min(2*wait, 250*time.Millisecond)
 			if errors.Is(err, errSilence) {
@@ -228,7 +230,7 @@ func (r *reader) fence(ctx context.Context) (done bool, err error) {
 // there is none.
 func (h *History) next(ctx context.Context, stream, subject string, from uint64, timeout time.Duration) (seq uint64, data []byte, err error) {
 	var answer struct {
-		Error   *apiError
+		Error   *jetstream.APIError
 		Message struct {
 			Seq  uint64
 			Data []byte
@@ -239,10 +241,10 @@ func (h *History) next(ctx context.Context, stream, subject string, from uint64,
 		return 0, nil, err
 	}
 	if e := answer.Error; e != nil {
-		if e.Code == codeNoMessage {
+		if e.ErrorCode == codeNoMessage {
 			return 0, nil, nil
 		}
-		return 0, nil, e.typed()
+		return 0, nil, typed(e)
 	}
 	return answer.Message.Seq, answer.Message.Data, nil
 }
@@ -267,14 +269,9 @@ func (h *History) ask(ctx context.Context, endpoint, request string, answer any,
 	return nil
 }
 
-// apiError is the error part of an answer of JetStream.
-type apiError struct {
-	Code        int `json:"err_code"`
-	Description string
-}
-
-func (e *apiError) typed() error {
-	switch e.Code {
+// typed is the error part of an answer of JetStream as an error of ours.
+func typed(e *jetstream.APIError) error {
+	switch e.ErrorCode {
 	case codeNoStream:
 		return ErrStreamMissing
 	case codeStorageFull, codeNoResources, codeAccountLimits:
@@ -288,7 +285,7 @@ func (e *apiError) typed() error {
 	case codeNotAvailable, codeTooFast:
 		return ErrUnavailable
 	}
-	return &RefusedError{Code: e.Code, Description: e.Description}
+	return &RefusedError{Code: int(e.ErrorCode), Description: e.Description}
 }
 
 // full recognises the store's own words for a limit, which have no code.
@@ -298,15 +295,4 @@ func full(description string) bool {
 		return true
 	}
 	return false
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -9,6 +9,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wsnode/wsnode/internal/pause"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // PurgeBelow removes the subject's messages below seq; seq and what follows stay.
@@ -21,7 +25,7 @@ func (h *History) PurgeBelow(ctx context.Context, subject string, seq uint64) er
 	if seq <= 1 {
 		return nil
 	}
-	var answer struct{ Error *apiError }
+	var answer struct{ Error *jetstream.APIError }
 	request := fmt.Sprintf(`{"filter":"%s","seq":%d}`, subject, seq)
 	err = h.retry(ctx, func() error {
 		answer.Error = nil
@@ -29,7 +33,7 @@ func (h *History) PurgeBelow(ctx context.Context, subject string, seq uint64) er
 			return err
 		}
 		if answer.Error != nil {
-			return answer.Error.typed()
+			return typed(answer.Error)
 		}
 		return nil
 	})
@@ -47,7 +51,7 @@ func (h *History) Last(ctx context.Context, subject string) (seq uint64, err err
 		return 0, err
 	}
 	var answer struct {
-		Error   *apiError
+		Error   *jetstream.APIError
 		Message struct{ Seq uint64 }
 	}
 	request := fmt.Sprintf(`{"last_by_subj":"%s","no_hdr":true}`, subject)
@@ -56,8 +60,8 @@ func (h *History) Last(ctx context.Context, subject string) (seq uint64, err err
 		if err := h.ask(ctx, "STREAM.MSG.GET."+h.streamName(shard), request, &answer, attemptTime); err != nil {
 			return err
 		}
-		if e := answer.Error; e != nil && e.Code != codeNoMessage {
-			return e.typed()
+		if e := answer.Error; e != nil && e.ErrorCode != codeNoMessage {
+			return typed(e)
 		}
 		return nil
 	})
@@ -93,7 +97,7 @@ func (h *History) retry(ctx context.Context, request func() error) error {
 		if !errors.Is(err, ErrUnavailable) {
 			return err
 		}
-		if ended := pause(ctx, wait); ended != nil {
+		if !pause.For(ctx, wait) {
 			return err
 		}
 	}
@@ -139,7 +143,7 @@ func (h *History) subjectsPage(ctx context.Context, shard int, filter string, of
 		filter = ">"
 	}
 	var answer struct {
-		Error *apiError
+		Error *jetstream.APIError
 		Total int
 		State struct{ Subjects map[string]uint64 }
 	}
@@ -150,7 +154,7 @@ func (h *History) subjectsPage(ctx context.Context, shard int, filter string, of
 			return err
 		}
 		if answer.Error != nil {
-			return answer.Error.typed()
+			return typed(answer.Error)
 		}
 		return nil
 	})

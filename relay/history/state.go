@@ -3,6 +3,8 @@ package history
 import (
 	"context"
 	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // State is what a shard holds.
@@ -21,7 +23,7 @@ func (h *History) State(ctx context.Context) ([]State, error) {
 	states := make([]State, 0, h.shards)
 	for shard := range h.shards {
 		var answer struct {
-			Error  *apiError
+			Error  *jetstream.APIError
 			Config struct {
 				MaxBytes    int64 `json:"max_bytes"`
 				NumReplicas int   `json:"num_replicas"`
@@ -35,7 +37,7 @@ func (h *History) State(ctx context.Context) ([]State, error) {
 		}
 		err := h.ask(ctx, "STREAM.INFO."+h.streamName(shard), "", &answer, attemptTime)
 		if err == nil && answer.Error != nil {
-			err = answer.Error.typed()
+			err = typed(answer.Error)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("state of %s: %w", h.streamName(shard), err)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 const (
@@ -251,7 +252,7 @@ func (h *History) ensureShard(ctx context.Context, shard, shards int) (*jetstrea
 			told = true
 			h.config.Log.Warn("history stream cannot be used yet, trying on", "stream", h.streamName(shard), "error", err)
 		}
-		if pause(ctx, wait) != nil {
+		if !pause.For(ctx, wait) {
 			return nil, fmt.Errorf("stream %s: %w: %w", h.streamName(shard), ErrUnavailable, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/room"
 )
@@ -213,14 +214,7 @@ func (ds *Documents) Leave(d *Document) {
 // unload gives a document up that has been without users since left, unless
 // somebody comes.
 func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
-	if delay > 0 {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ds.ctx.Done():
-		}
-	}
+	pause.For(ds.ctx, delay)
 	<-d.opened // within a time
 	if d.err != nil || !ds.abandoned(d, left, false) {
 		return

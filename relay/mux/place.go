@@ -2,10 +2,10 @@ package mux
 
 import (
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/session"
@@ -134,11 +134,7 @@ func (p *place) enter() {
 			x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain)
 			return
 		}
-		timer := time.NewTimer(wait/2 + rand.N(wait/2))
-		select {
-		case <-timer.C:
-		case <-x.ctx.Done():
-			timer.Stop()
+		if !pause.Between(x.ctx, wait/2, wait) {
 			return
 		}
 	}

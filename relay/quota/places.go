@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,21 +56,14 @@ type appKey struct {
 // NewPlaces makes Places; nothing is reserved and nothing runs yet. Close it when
 // done.
 func NewPlaces(c PlacesConfig) *Places {
-	setDefault(&c.Timeout, 1500*time.Millisecond)
-	setDefault(&c.Log, slog.New(slog.DiscardHandler))
+	c.Timeout = cmp.Or(c.Timeout, 1500*time.Millisecond)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	p := &Places{
 		config: c, apps: map[docid.AppID]*app{}, keys: map[appKey]*app{},
 		watching: map[docid.LicenseRegion]bool{},
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
-}
-
-func setDefault[T comparable](setting *T, value T) {
-	var zero T
-	if *setting == zero {
-		*setting = value
-	}
 }
 
 // Admit reserves a place for a session of the document, under the limits of its

@@ -1,6 +1,9 @@
 package ratelimit
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Budget is a token bucket: so much a second, saved up to a burst. It has no
 // lock and allocates nothing: a session's reader owns its budgets. The zero
@@ -81,16 +84,10 @@ type SessionBudget struct {
 
 // NewSessionBudget makes the budgets of a session that begins now.
 func NewSessionBudget(r SessionRates, now time.Time) SessionBudget {
-	burst := func(b, rate float64) float64 {
-		if b == 0 {
-			return 10 * rate
-		}
-		return b
-	}
 	return SessionBudget{
-		messages: NewBudget(r.Messages, burst(r.MessageBurst, r.Messages), now),
-		bytes:    NewBudget(r.Bytes, burst(r.ByteBurst, r.Bytes), now),
-		answers:  NewBudget(r.Answers, burst(r.AnswerBurst, r.Answers), now),
+		messages: NewBudget(r.Messages, cmp.Or(r.MessageBurst, 10*r.Messages), now),
+		bytes:    NewBudget(r.Bytes, cmp.Or(r.ByteBurst, 10*r.Bytes), now),
+		answers:  NewBudget(r.Answers, cmp.Or(r.AnswerBurst, 10*r.Answers), now),
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -345,38 +344,14 @@ func compare(mine, theirs []byte) (lacks, same bool, err error) {
 	if bytes.Equal(mine, theirs) {
 		return false, true, nil
 	}
-	a, err := stateVector(mine)
+	a, err := ystore.ReadProgress(mine)
 	if err != nil {
 		return false, false, err
 	}
-	b, err := stateVector(theirs)
+	b, err := ystore.ReadProgress(theirs)
 	if err != nil {
 		return false, false, err
 	}
-	same = len(a) == len(b)
-	for client, clock := range b {
-		known := a[client]
-		lacks = lacks || clock > known
-		same = same && clock == known
-	}
+	lacks, same = a.Compare(b)
 	return lacks, same, nil
-}
-
-func stateVector(b []byte) (map[uint64]uint64, error) {
-	n, b, err := wire.Uvarint(b)
-	if err != nil || n > uint64(len(b)) {
-		return nil, oplog.ErrMalformed
-	}
-	sv := make(map[uint64]uint64, n)
-	for range n {
-		var client, clock uint64
-		if client, b, err = wire.Uvarint(b); err != nil {
-			return nil, oplog.ErrMalformed
-		}
-		if clock, b, err = wire.Uvarint(b); err != nil {
-			return nil, oplog.ErrMalformed
-		}
-		sv[client] = clock
-	}
-	return sv, nil
 }

@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -174,11 +175,11 @@ func TestWhatLiesBehindAGapReachesEveryoneAndTheFillingCompletesIt(t *testing.T)
 func clockOf(t *testing.T, m *member, client uint64) uint64 {
 	t.Helper()
 	sv, _ := m.state()
-	clocks, err := stateVector([]byte(sv))
+	known, err := ystore.ReadProgress([]byte(sv))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return clocks[client]
+	return maps.Collect(known.All())[client]
 }
 
 func TestAMalformedUpdateReachesNobody(t *testing.T) {

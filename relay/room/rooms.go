@@ -8,6 +8,7 @@
 package room
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"runtime"
@@ -86,30 +87,20 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.BatchWindow = orDefault(c.BatchWindow, 50*time.Millisecond)
-	c.BeaconEvery = orDefault(c.BeaconEvery, 5*time.Second)
-	c.PeerTimeout = orDefault(c.PeerTimeout, 12*time.Second)
-	c.RetryEvery = orDefault(c.RetryEvery, time.Second)
-	c.CompactMessages = orDefault(c.CompactMessages, 500)
-	c.CompactBytes = orDefault(c.CompactBytes, 1<<20)
-	c.MaxUnackedBytes = orDefault(c.MaxUnackedBytes, 64<<20)
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.BatchWindow = cmp.Or(c.BatchWindow, 50*time.Millisecond)
+	c.BeaconEvery = cmp.Or(c.BeaconEvery, 5*time.Second)
+	c.PeerTimeout = cmp.Or(c.PeerTimeout, 12*time.Second)
+	c.RetryEvery = cmp.Or(c.RetryEvery, time.Second)
+	c.CompactMessages = cmp.Or(c.CompactMessages, 500)
+	c.CompactBytes = cmp.Or(c.CompactBytes, 1<<20)
+	c.MaxUnackedBytes = cmp.Or(c.MaxUnackedBytes, 64<<20)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Answered == nil {
 		c.Answered = func(time.Duration) {}
 	}
 	if c.Durable == nil {
 		c.Durable = func(time.Duration) {}
 	}
-}
-
-func orDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }
 
 // Counters count what happened in all rooms since the start. They are read by

@@ -4,6 +4,7 @@
 package session
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -45,15 +46,9 @@ type Config struct {
 
 // SetDefaults fills in the zero values.
 func (c *Config) SetDefaults() {
-	if c.MaxMessageBytes == 0 {
-		c.MaxMessageBytes = 16 << 20
-	}
-	if c.MaxDocumentBytes == 0 {
-		c.MaxDocumentBytes = 256 << 20
-	}
-	if c.QueueBytes == 0 {
-		c.QueueBytes = 1 << 20
-	}
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, 16<<20)
+	c.MaxDocumentBytes = cmp.Or(c.MaxDocumentBytes, 256<<20)
+	c.QueueBytes = cmp.Or(c.QueueBytes, 1<<20)
 }
 
 // Guard judges what a session does. Its methods are called from the session's

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/internal/pause"
 )
 
 // MarkerDocument is not a document: its body says whose store this is. Backends
@@ -119,10 +120,8 @@ const checkAttempts = 20
 func Check(ctx context.Context, s Store) error {
 	err := check(ctx, s)
 	for attempt := 1; attempt < checkAttempts && errors.Is(err, ErrConflict) && ctx.Err() == nil; attempt++ {
-		select {
-		case <-time.After(mathrand.N(time.Duration(attempt) * 10 * time.Millisecond)):
+		if pause.Between(ctx, 0, time.Duration(attempt)*10*time.Millisecond) {
 			err = check(ctx, s)
-		case <-ctx.Done():
 		}
 	}
 	if err != nil {

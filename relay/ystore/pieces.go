@@ -2,6 +2,7 @@ package ystore
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 )
 
@@ -22,6 +23,36 @@ type Progress struct{ vector []id } // highest client first
 func ReadProgress(stateVector []byte) (Progress, error) {
 	sv, err := readStateVector(stateVector)
 	return Progress{sv}, err
+}
+
+// All returns the clients that are known of, the highest first, and the first clock of
+// each that is missing.
+func (p Progress) All() iter.Seq2[uint64, uint64] {
+	return func(yield func(client, clock uint64) bool) {
+		for _, v := range p.vector {
+			if !yield(v.client, v.clock) {
+				return
+			}
+		}
+	}
+}
+
+// Compare reports whether structs are lacking that the other has, and whether the two
+// are the same.
+func (p Progress) Compare(other Progress) (lacks, same bool) {
+	mine, same := p.vector, len(p.vector) == len(other.vector)
+	for _, v := range other.vector {
+		for len(mine) > 0 && mine[0].client > v.client {
+			mine = mine[1:]
+		}
+		known := uint64(0)
+		if len(mine) > 0 && mine[0].client == v.client {
+			known = mine[0].clock
+		}
+		lacks = lacks || v.clock > known
+		same = same && v.clock == known
+	}
+	return lacks, same
 }
 
 // None reports that the client has nothing.

@@ -110,3 +110,31 @@ func TestALongStructIsDividedAndASmallDocumentIsNot(t *testing.T) {
 		t.Error("a small document comes in pieces")
 	}
 }
+
+func TestProgressIsComparedByWhatEachHas(t *testing.T) {
+	read := func(vector ...byte) Progress {
+		p, err := ReadProgress(vector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		mine, other Progress
+		lacks, same bool
+	}{
+		"nothing":               {read(0), read(0), false, true},
+		"the same":              {read(2, 7, 3, 5, 1), read(2, 7, 3, 5, 1), false, true},
+		"the same, other order": {read(2, 5, 1, 7, 3), read(2, 7, 3, 5, 1), false, true},
+		"a clock behind":        {read(2, 7, 3, 5, 1), read(2, 7, 4, 5, 1), true, false},
+		"a clock ahead":         {read(2, 7, 3, 5, 1), read(2, 7, 2, 5, 1), false, false},
+		"a client more":         {read(2, 7, 3, 5, 1), read(1, 5, 1), false, false},
+		"a client less":         {read(1, 7, 3), read(2, 7, 3, 5, 1), true, false},
+		"a higher client less":  {read(1, 5, 1), read(2, 7, 3, 5, 1), true, false},
+		"others altogether":     {read(1, 6, 1), read(1, 5, 1), true, false},
+	} {
+		if lacks, same := c.mine.Compare(c.other); lacks != c.lacks || same != c.same {
+			t.Errorf("%s: lacks %v, same %v", name, lacks, same)
+		}
+	}
+}

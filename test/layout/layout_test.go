@@ -15,7 +15,7 @@ import (
 const module = "github.com/wsnode/wsnode/"
 
 // The layers below the packages that relay assembles.
-var below = []string{"natsconn", "relay/wire", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history", "relay/closecode"}
+var below = []string{"natsconn", "relay/wire", "relay/ystore", "relay/awareness", "docid", "relay/bus", "relay/history", "relay/closecode", "internal/pause"}
 
 // mayImport says which of our packages each package may import. A package that
 // is not listed belongs nowhere: find its place in the design first.
@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"relay/mux":     append([]string{"relay/conn", "relay/session"}, below...),
 	"relay/carry":   append([]string{"relay/conn", "relay/session", "relay/roster"}, below...),
 	// Of wire, ystore and awareness it knows nothing: that is the room's.
-	"relay/live":    {"docid", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
+	"relay/live":    {"docid", "internal/pause", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
 	"relay/quota":   {"docid", "kvpin", "natsconn"},
 	"relay/control": below,
@@ -36,25 +36,26 @@ var mayImport = map[string][]string{
 	"relay/admin":   below,
 
 	"authn": {"docid"},
-	"kvpin": {"docid", "kvpin/kv"},
+	"kvpin": {"docid", "internal/pause", "kvpin/kv"},
 
-	"kvpin/kv":        {"natsconn"},
-	"kvpin/kv/kvtest": {"kvpin/kv"},
+	"kvpin/kv":        {"internal/pause", "natsconn"},
+	"kvpin/kv/kvtest": {"internal/pause", "kvpin/kv"},
 	"relay/roster":    nil,
 	"relay/apps":      {"docid"},
 	"relay/ratelimit": nil,
 	"relay/overload":  nil,
 	"relay/oplog":     {"relay/awareness"},
 	"relay/version":   {"relay/oplog"},
-	"relay/bus":       {"docid", "natsconn"},
-	"relay/history":   {"docid", "natsconn"},
+	"relay/bus":       {"docid", "internal/pause", "natsconn"},
+	"relay/history":   {"docid", "internal/pause", "natsconn"},
 	"natsconn":        nil,
 	"docid":           nil,
+	"internal/pause":  nil,
 	"relay/wire":      nil,
 	"relay/closecode": nil,
 	"relay/ystore":    nil,
 	"relay/awareness": nil,
-	"relay/storage":   {"docid"},
+	"relay/storage":   {"docid", "internal/pause"},
 	"relay/natsd":     nil, // imported by cmd and tests only
 	// For the command and for tests of whoever embeds a node.
 	"relay/devcluster": {"authn", "docid", "kvpin", "relay", "relay/bus", "relay/history", "relay/natsd"},
@@ -64,7 +65,7 @@ var mayImport = map[string][]string{
 	// Backends are imported by commands and tests only: each brings a library along.
 	"relay/storage/file":        {"docid", "relay/storage"},
 	"relay/storage/s3":          {"docid", "relay/storage"},
-	"relay/storage/http":        {"docid", "relay/storage"},
+	"relay/storage/http":        {"docid", "internal/pause", "relay/storage"},
 	"relay/storage/postgres":    {"docid", "relay/storage"},
 	"relay/storage/open":        {"docid", "relay/storage", "relay/storage/file", "relay/storage/s3", "relay/storage/postgres", "relay/storage/http"},
 	"relay/storage/storagetest": {"docid", "relay/storage"},
@@ -171,7 +172,7 @@ func TestOneFileOfAuthnKnowsTheTokenLibrary(t *testing.T) {
 
 func TestTopLevelIsTheDesigns(t *testing.T) {
 	expected := []string{
-		"cmd", "relay", "kvpin", "authn", "docid", "natsconn", "test", "docs", "deploy", "examples", "clients",
+		"cmd", "relay", "kvpin", "authn", "docid", "natsconn", "internal", "test", "docs", "deploy", "examples", "clients",
 		"README.md", "LICENSE", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "Dockerfile", "compose.yaml",
 		"Taskfile.yml", "go.mod", "go.sum", "tools.mod", "tools.sum",
 		"wsnode", "wsctl", // what go build leaves

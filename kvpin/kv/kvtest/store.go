@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
@@ -132,7 +133,7 @@ func (s *Store) decide(write bool, key string) Fault {
 func (s *Store) pass(ctx context.Context, key string, write func()) (answered bool) {
 	f := s.decide(write != nil, key)
 	if f.Delay > 0 {
-		pause(ctx, f.Delay)
+		pause.For(ctx, f.Delay)
 	}
 	s.mu.Lock()
 	if s.cut {
@@ -157,16 +158,6 @@ func (s *Store) pass(ctx context.Context, key string, write func()) (answered bo
 	}
 	<-ctx.Done()
 	return false
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // Get implements kv.Store.

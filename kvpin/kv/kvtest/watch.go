@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
@@ -29,7 +30,7 @@ func (s *Store) Watch(ctx context.Context, filters []string, handle func(kv.Chan
 	known := make(map[string]struct{})
 	for ctx.Err() == nil {
 		if s.IsCut() {
-			pause(ctx, time.Second)
+			pause.For(ctx, time.Second)
 			continue
 		}
 		s.watchOnce(ctx, filters, known, handle)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
@@ -65,8 +66,8 @@ func permitted(address string, publicOnly bool) error {
 	return nil
 }
 
-// pause keeps requests back for as long as the backend asked with Retry-After.
-type pause struct {
+// retryAfter keeps requests back for as long as the backend asked with Retry-After.
+type retryAfter struct {
 	mu    sync.Mutex
 	until time.Time // guarded by mu
 }
@@ -75,7 +76,7 @@ type pause struct {
 const longestPause = 5 * time.Minute
 
 // heed reads Retry-After of a 429 or 503: seconds or a date.
-func (p *pause) heed(answer *http.Response, now time.Time) {
+func (p *retryAfter) heed(answer *http.Response, now time.Time) {
 	if answer.StatusCode != http.StatusTooManyRequests && answer.StatusCode != http.StatusServiceUnavailable {
 		return
 	}
@@ -98,22 +99,13 @@ func (p *pause) heed(answer *http.Response, now time.Time) {
 
 // wait returns when requests may go on. A caller that cannot wait so long learns it
 // at once.
-func (p *pause) wait(ctx context.Context) error {
+func (p *retryAfter) wait(ctx context.Context) error {
 	p.mu.Lock()
 	rest := time.Until(p.until)
 	p.mu.Unlock()
-	if rest <= 0 {
-		return ctx.Err()
-	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < rest {
+	if deadline, ok := ctx.Deadline(); ok && rest > 0 && time.Until(deadline) < rest {
 		return fmt.Errorf("the backend asked to be left alone for another %s", rest.Round(time.Second))
 	}
-	timer := time.NewTimer(rest)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	pause.For(ctx, rest)
+	return ctx.Err()
 }

@@ -46,7 +46,7 @@ type Store struct {
 	c       Config
 	client  *http.Client
 	signer  signer
-	pause   pause
+	pause   retryAfter
 	marker  string
 	license docid.LicenseRegion
 }
