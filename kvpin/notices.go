@@ -35,8 +35,9 @@ const (
 // noticeRecord is a notice as the bucket stores it. Notices of operators, by whom a pin
 // was removed, are the pin's key alone.
 type noticeRecord struct {
-	Pin   string `json:"pin"`
-	Epoch Epoch  `json:"epoch"`
+	Pin   string  `json:"pin"`
+	Epoch Epoch   `json:"epoch"`
+	Lease LeaseID `json:"lease,omitempty"` // under which the node held the pin
 }
 
 // noticeKey is where a node finds the notice about a document: one, however often it is
@@ -141,7 +142,7 @@ func (ns *notices) living(ctx context.Context, p Pin) (found []Holder, err error
 // deliver leaves a notice for a holder and waits until it has looked. A failure to write is
 // tried again, until ctx ends.
 func (ns *notices) deliver(ctx context.Context, doc docid.Document, epoch Epoch, h Holder) (err error) {
-	value, _ := json.Marshal(noticeRecord{doc.PinKey(), epoch}) // cannot fail
+	value, _ := json.Marshal(noticeRecord{doc.PinKey(), epoch, h.Lease}) // cannot fail
 	key := noticeKey(h.Node, doc.PinKey())
 	wait, left := 20*time.Millisecond, false
 	for {

@@ -72,6 +72,13 @@ func TestAHolderWhoseLeaseIsGoneIsNotWaitedFor(t *testing.T) {
 		if silent := b.tell(doc, p, false, time.Minute); len(silent) > 0 {
 			w.t.Errorf("after the lease silent are %v", silent)
 		}
+		asked, err := b.Unanswered(context.Background(), doc)
+		if err != nil || len(asked) != 1 || asked[0].Epoch != p.Epoch || !slices.Equal(asked[0].Holders, p.Holders) {
+			w.t.Errorf("who has not answered is %+v, %v", asked, err)
+		}
+		if asked, err := b.Unanswered(context.Background(), testDoc("y")); err != nil || len(asked) > 0 {
+			w.t.Errorf("about another document %+v were asked, %v", asked, err)
+		}
 		a.link.Resume()
 		eventually(w.t, time.Minute, "it looks when it is back", func() bool { return a.wasTold(doc) })
 	})

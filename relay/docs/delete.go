@@ -39,7 +39,7 @@ func (e *SilentError) Unwrap() error { return e.Err }
 // Delete puts a tombstone in the place of a document, also of one that the store does not
 // have: clients that were away do not bring it back then. If the document is live, its
 // pin goes, and all who have it open close it: Delete returns when they have, or their
-// leases are gone. It may be repeated.
+// leases are gone. It may be repeated, and waits again for those who were silent.
 func (d *Docs) Delete(ctx context.Context, doc docid.Document) (PutResult, error) {
 	s, err := d.store(doc)
 	if err != nil {
@@ -63,8 +63,14 @@ func (d *Docs) Delete(ctx context.Context, doc docid.Document) (PutResult, error
 func (d *Docs) close(ctx context.Context, doc docid.Document) error {
 	ctx, cancel := context.WithTimeout(ctx, deleteWait)
 	defer cancel()
+	asked, unknown := d.cfg.Pins.Unanswered(ctx, doc) // of an attempt before
 	removed, err := d.cfg.Pins.Evict(ctx, doc)
+	err = errors.Join(err, unknown)
 	var silent []docid.NodeID
+	for _, pin := range asked {
+		nodes, failed := d.cfg.Pins.StoreChanged(ctx, doc, pin, false)
+		silent, err = append(silent, nodes...), errors.Join(err, failed)
+	}
 	for _, pin := range removed {
 		nodes, failed := d.cfg.Pins.StoreChanged(ctx, doc, pin, true)
 		silent, err = append(silent, nodes...), errors.Join(err, failed)

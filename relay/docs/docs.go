@@ -19,6 +19,7 @@ import (
 type Pins interface {
 	Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error)
 	Evict(context.Context, docid.Document) ([]kvpin.Pin, error)
+	Unanswered(context.Context, docid.Document) ([]kvpin.Pin, error)
 	StoreChanged(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
 }
 
