@@ -18,6 +18,23 @@ import (
 // yet to find out which says so, and does not name it.
 const CanStore = "stored-lives"
 
+// CanKeep is in About.Can of nodes that can keep the content of what is deleted.
+const CanKeep = "keep-deleted"
+
+// AllCan reports whether each node of the region with a current lease in the registry of a
+// license region has said that it can do something.
+func (r *Registry) AllCan(license docid.LicenseRegion, what string) bool {
+	b := r.buckets[license]
+	if b == nil {
+		return false
+	}
+	all := true
+	b.peers.each(b.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
+		all = all && (node == b.cfg.Node || slices.Contains(l.Can, what))
+	})
+	return all
+}
+
 // stores reports whether lives that begin now are stored ones: every node of the region
 // that has a lease knows them, and has the same store. While nodes are upgraded to one that has, lives
 // still end with their users, since those that have none could not open them.

@@ -240,9 +240,15 @@ func (n *Node) liveOptions() live.Options {
 		Go:       n.done.Go,
 	}
 	if len(n.cfg.stores) > 0 {
-		o.Store = n.cfg.stores.of
+		o.Store, o.KeepsDeleted = n.cfg.stores.of, n.keepsDeleted
 	}
 	return o
+}
+
+// keepsDeleted reports whether a document's life that begins now keeps the content of what
+// is deleted: its app's setting says so, and each node of the region could open it.
+func (n *Node) keepsDeleted(doc docid.Document) bool {
+	return n.settings(doc.AppID()).KeepDeleted && n.cfg.Registry.AllCan(doc.License, kvpin.CanKeep)
 }
 
 // disturbed is for bus.Config: messages may have been lost.

@@ -26,7 +26,7 @@ const defaultStoreBytes = 256 << 20
 // openStored makes what operators' requests about stored documents work on.
 func (n *Node) openStored() *docs.Docs {
 	return docs.New(docs.Config{
-		Region: n.cfg.Region, Store: n.cfg.stores.of, Pins: n.cfg.Registry,
+		Region: n.cfg.Region, Store: n.cfg.stores.of, Pins: n.cfg.Registry, KeepsDeleted: n.keepsDeleted,
 		Budget: storage.NewBudget(cmp.Or(n.cfg.StoreBytes, defaultStoreBytes) / operatorShare),
 	})
 }
@@ -203,6 +203,15 @@ func (n *Node) StoreDelete(ctx context.Context, d control.Document) (control.Sto
 	return control.StoreResult{Outcome: string(result.Outcome), Version: string(result.Version)}, nil
 }
 
+// StoreDrop takes the content of what is deleted out of a document.
+func (n *Node) StoreDrop(ctx context.Context, d control.Document) (control.StoreResult, error) {
+	result, err := n.stored.Drop(ctx, d.Docname())
+	if err != nil {
+		return control.StoreResult{}, storeError(err)
+	}
+	return control.StoreResult{Outcome: string(result.Outcome), Version: string(result.Version), Size: result.Size}, nil
+}
+
 // StoreVersions lists the former bodies of a document.
 func (n *Node) StoreVersions(ctx context.Context, d control.Document) ([]control.StoreVersion, error) {
 	copies, err := n.stored.Versions(ctx, d.Docname())
@@ -252,7 +261,7 @@ func storeError(err error) error {
 		code = control.CodeGone
 	case errors.As(err, &open), errors.Is(err, docs.ErrExists), errors.Is(err, docs.ErrNotDeleted), errors.Is(err, live.ErrElsewhere), errors.Is(err, storage.ErrConflict):
 		code = control.CodeConflict
-	case errors.Is(err, docs.ErrNotUpdate), errors.Is(err, docs.ErrKeepsDeleted), errors.Is(err, errors.ErrUnsupported):
+	case errors.Is(err, docs.ErrNotUpdate), errors.Is(err, errors.ErrUnsupported):
 		code = control.CodeWrong
 	case errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrTooLarge):
 		code = control.CodeFailed

@@ -205,7 +205,11 @@ func storedText(s *control.Stored) string {
 	case s == nil:
 		return "no store, or it does not answer"
 	case s.State == control.StoredBody:
-		return fmt.Sprintf("stored %s ago, version %s, %s", ago(s.Time), s.Version, bytesText(s.Size))
+		text := fmt.Sprintf("stored %s ago, version %s, %s", ago(s.Time), s.Version, bytesText(s.Size))
+		if s.KeepDeleted {
+			text += ", keeps deleted content"
+		}
+		return text
 	case s.State == control.StoredDeleted:
 		return fmt.Sprintf("deleted %s ago, generation %s", ago(s.Time), s.Generation)
 	case s.State == control.StoredAbsent:

@@ -21,7 +21,8 @@ func (c *cli) storeCommand() *cobra.Command {
 	return noun("store", "Where documents are kept after their last user", []*cobra.Command{
 		c.checkStoreCommand(), c.listStoreCommand(), c.owedStoreCommand(), c.getStoreCommand(), c.versionsStoreCommand(), c.exportStoreCommand(),
 	}, []*cobra.Command{
-		c.initStoreCommand(), c.forgetStoreCommand(), c.putStoreCommand(), c.deleteStoreCommand(), c.importStoreCommand(), c.adoptStoreCommand(), c.acceptStoreCommand(),
+		c.initStoreCommand(), c.forgetStoreCommand(), c.putStoreCommand(), c.deleteStoreCommand(), c.dropStoreCommand(), c.importStoreCommand(), c.adoptStoreCommand(),
+		c.acceptStoreCommand(),
 	})
 }
 

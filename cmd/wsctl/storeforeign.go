@@ -163,11 +163,5 @@ func readSweet(raw []byte) ([]byte, error) {
 	if len(updates) == 1 {
 		return updates[0], nil
 	}
-	y := ystore.New(ystore.Limits{})
-	for _, u := range updates {
-		if _, err := y.Apply(u); err != nil {
-			return nil, err
-		}
-	}
-	return y.Encode(), nil
+	return ystore.MergeKeeping(updates) // whether what is deleted is kept, the node knows
 }

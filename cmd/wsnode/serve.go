@@ -417,12 +417,18 @@ func (f *serveFlags) perApp(c *relay.Options) error {
 
 // canDo returns an error if a rule asks for what this node cannot do.
 func (f *serveFlags) canDo(r apps.Rule, served []docid.LicenseRegion) error {
-	if r.Ack == nil || *r.Ack != apps.AckStored {
+	var setting string
+	switch {
+	case r.Ack != nil && *r.Ack == apps.AckStored:
+		setting = "ack: stored"
+	case r.KeepDeleted != nil && *r.KeepDeleted:
+		setting = "keep-deleted: true"
+	default:
 		return nil
 	}
 	for _, license := range served {
 		if f.storeURLs[license] == "" {
-			return fmt.Errorf("ack: stored: expected a --store for each license region, and there is none for %s", license)
+			return fmt.Errorf("%s: expected a --store for each license region, and there is none for %s", setting, license)
 		}
 	}
 	return nil

@@ -39,6 +39,9 @@ type Settings struct {
 	// Stateless says what becomes of stateless messages of Hocuspocus' clients. Empty: what
 	// the node does by default.
 	Stateless Stateless
+	// KeepDeleted says that the content of what is deleted is kept, for clients with
+	// gc: false that restore snapshots.
+	KeepDeleted bool
 }
 
 // In reports whether the app's documents may be in the region.
@@ -92,6 +95,8 @@ type Rule struct {
 
 	Elsewhere *Elsewhere `yaml:"elsewhere"`
 	Stateless *Stateless `yaml:"stateless"`
+
+	KeepDeleted *bool `yaml:"keep-deleted"`
 }
 
 // fill sets what the rule names and no rule before it has named.
@@ -100,6 +105,7 @@ func (r *Rule) fill(into *Rule) {
 	first(&into.Ack, r.Ack)
 	first(&into.Elsewhere, r.Elsewhere)
 	first(&into.Stateless, r.Stateless)
+	first(&into.KeepDeleted, r.KeepDeleted)
 }
 
 func first[T any](into **T, value *T) {
@@ -109,7 +115,7 @@ func first[T any](into **T, value *T) {
 }
 
 func (r *Rule) settings() Settings {
-	return Settings{Regions: orZero(r.Regions), Ack: orZero(r.Ack), Elsewhere: orZero(r.Elsewhere), Stateless: orZero(r.Stateless)}
+	return Settings{Regions: orZero(r.Regions), Ack: orZero(r.Ack), Elsewhere: orZero(r.Elsewhere), Stateless: orZero(r.Stateless), KeepDeleted: orZero(r.KeepDeleted)}
 }
 
 func orZero[T any](p *T) (value T) {

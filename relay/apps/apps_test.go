@@ -34,6 +34,7 @@ apps:
   - app: "*/*"
     ack: durable
     stateless: broadcast
+    keep-deleted: true
 `)
 	f, err := Open(path, nil)
 	if err != nil {
@@ -56,6 +57,9 @@ apps:
 	}
 	if foreign.Stateless != StatelessBroadcast || drafts.Stateless != StatelessBroadcast {
 		t.Errorf("stateless: %+v, %+v", foreign, drafts)
+	}
+	if !foreign.KeepDeleted || !drafts.KeepDeleted {
+		t.Errorf("kept: %+v, %+v", foreign, drafts)
 	}
 	if !foreign.In("anywhere") {
 		t.Error("an app without regions is refused in one")

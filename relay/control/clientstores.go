@@ -123,6 +123,11 @@ func (c *Client) StoreDelete(ctx context.Context, node string, d Document) (Stor
 	return ask[StoreResult](ctx, c.patient(), StoreDelVerb, node, StatRequest{d})
 }
 
+// StoreDrop takes the content of what is deleted out of a document.
+func (c *Client) StoreDrop(ctx context.Context, node string, d Document) (StoreResult, error) {
+	return ask[StoreResult](ctx, c.patient(), StoreDropVerb, node, StatRequest{d})
+}
+
 // StoreName makes the store of a license region this installation's.
 func (c *Client) StoreName(ctx context.Context, node string, r StoreNameRequest) (StoreState, error) {
 	return ask[StoreState](ctx, c.patient(), StoreNameVerb, node, r)

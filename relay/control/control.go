@@ -50,7 +50,7 @@ const (
 func Subject(verb, node string) string {
 	prefix := ReadPrefix
 	switch verb {
-	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, EraseVerb, AcceptVerb, StoreNameVerb:
+	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, StoreDropVerb, EraseVerb, AcceptVerb, StoreNameVerb:
 		prefix = ChangePrefix
 	}
 	return prefix + "." + verb + "." + node

@@ -47,6 +47,13 @@ func (s *Server) storeEndpoints() map[string]endpoint {
 			}
 			return result, err
 		}),
+		StoreDropVerb: with(func(ctx context.Context, r StatRequest) (any, error) {
+			result, err := n.StoreDrop(ctx, r.Document)
+			if err == nil {
+				s.log.Warn("an operator dropped the deleted content of a document", "document", r.Document.String(), "outcome", result.Outcome)
+			}
+			return result, err
+		}),
 		StoreNameVerb: with(func(ctx context.Context, r StoreNameRequest) (any, error) {
 			state, err := n.StoreName(ctx, r)
 			if err == nil {

@@ -17,6 +17,7 @@ const (
 	SaveVerb      = "save"
 	StorePutVerb  = "storeput"
 	StoreDelVerb  = "storedelete"
+	StoreDropVerb = "storedrop"
 	EraseVerb     = "storeerase"
 	AcceptVerb    = "storeaccept"
 	StoreNameVerb = "storename"
@@ -39,6 +40,8 @@ type Stores interface {
 	Save(ctx context.Context, d Document) (Kept, error)
 	StorePut(ctx context.Context, r StorePutRequest, update []byte) (StoreResult, error)
 	StoreDelete(ctx context.Context, d Document) (StoreResult, error)
+	// StoreDrop takes the content of what is deleted out of a document.
+	StoreDrop(ctx context.Context, d Document) (StoreResult, error)
 	// StoreErase removes the former bodies of a document that is deleted.
 	StoreErase(ctx context.Context, d Document) (StoreErased, error)
 	// StoreAccept goes on with what there is of a document of which the store has lost
@@ -159,7 +162,7 @@ type StorePutAnswer struct {
 
 // StoreResult is what became of a document in a store.
 type StoreResult struct {
-	Outcome string `json:"outcome"` // created, merged, unchanged, deleted
+	Outcome string `json:"outcome"` // created, merged, unchanged, deleted, dropped
 	Version string `json:"version,omitempty"`
 	Size    int64  `json:"bytes,omitempty"`
 }

@@ -74,6 +74,10 @@ func (f *fakeStore) StoreVersions(context.Context, control.Document) (all []cont
 	return all, nil
 }
 
+func (f *fakeStore) StoreDrop(context.Context, control.Document) (control.StoreResult, error) {
+	return control.StoreResult{Outcome: "dropped"}, nil
+}
+
 func (f *fakeStore) StoreErase(context.Context, control.Document) (control.StoreErased, error) {
 	return control.StoreErased{Versions: f.list}, nil
 }
@@ -200,6 +204,9 @@ func TestVersionsAreListedReadAndErased(t *testing.T) {
 	var got []byte
 	if err := c.Fetch(t.Context(), "n1", document, "v7", func(part []byte, _ int) error { got = append(got, part...); return nil }); err != nil || string(got) != "was v7" {
 		t.Errorf("fetched %q, %v", got, err)
+	}
+	if dropped, err := c.StoreDrop(t.Context(), "n1", document); err != nil || dropped.Outcome != "dropped" {
+		t.Errorf("%+v, %v", dropped, err)
 	}
 	if erased, err := c.StoreErase(t.Context(), "n1", document); err != nil || erased.Versions != rows {
 		t.Errorf("erased %+v, %v", erased, err)

@@ -29,6 +29,9 @@ type Config struct {
 	// Store returns the store of a license region; nil: it has none.
 	Store func(docid.LicenseRegion) (storage.Store, string)
 	Pins  Pins
+	// KeepsDeleted says of which documents the content of what is deleted is kept, if it
+	// is not already. Nil: of none.
+	KeepsDeleted func(docid.Document) bool
 	// Budget bounds the memory of the bodies that are worked on at the same time.
 	Budget *storage.Budget
 }
@@ -46,9 +49,6 @@ var (
 	ErrExists = errors.New("document is in the store already")
 	// ErrNotUpdate: what was to be stored is no Yjs update.
 	ErrNotUpdate = errors.New("not a Yjs V1 update")
-	// ErrKeepsDeleted: the document keeps the content of deleted items, which a merge
-	// here would lose.
-	ErrKeepsDeleted = errors.New("document keeps deleted content, and is merged by its clients only")
 )
 
 // LiveError says that a document is live, so that its store is not the place to change
@@ -216,9 +216,9 @@ func (d *Docs) put(ctx context.Context, s storage.Store, doc docid.Document, upd
 	var tombstone *storage.DeletedError
 	switch {
 	case errors.Is(err, storage.ErrAbsent):
-		return d.save(ctx, s, doc, storage.Absent, storage.Meta{}, update, o, Created)
+		return d.save(ctx, s, doc, storage.Absent, storage.Meta{KeepDeleted: d.keeps(doc)}, update, o, Created)
 	case errors.As(err, &tombstone) && o.Undelete:
-		meta := storage.Meta{Generation: tombstone.Tombstone.Generation}
+		meta := storage.Meta{Generation: tombstone.Tombstone.Generation, KeepDeleted: d.keeps(doc)}
 		return d.save(ctx, s, doc, tombstone.Tombstone.Version, meta, update, o, Created)
 	case err != nil:
 		return PutResult{}, err
@@ -227,27 +227,34 @@ func (d *Docs) put(ctx context.Context, s storage.Store, doc docid.Document, upd
 	if o.Create {
 		return PutResult{}, fmt.Errorf("%s: %w", doc, ErrExists)
 	}
-	merged, brings, err := merge(stored, update)
+	keep := stored.KeepDeleted || d.keeps(doc)
+	merged, brings, err := merge(stored, update, keep)
 	if err != nil {
 		return PutResult{}, fmt.Errorf("%s: %w", doc, err)
 	}
 	if !brings {
 		return PutResult{Unchanged, stored.Version, stored.Size}, nil
 	}
-	return d.save(ctx, s, doc, stored.Version, storage.Meta{Generation: stored.Generation, Epoch: stored.Epoch}, merged, o, Merged)
+	return d.save(ctx, s, doc, stored.Version, storage.Meta{Generation: stored.Generation, Epoch: stored.Epoch, KeepDeleted: keep}, merged, o, Merged)
 }
 
-// merge applies an update to what is stored. brings is false if all of it is there.
-func merge(stored storage.Stored, update []byte) (merged []byte, brings bool, err error) {
+// keeps reports whether the app's setting has the content of what is deleted kept.
+func (d *Docs) keeps(doc docid.Document) bool {
+	return d.cfg.KeepsDeleted != nil && d.cfg.KeepsDeleted(doc)
+}
+
+// merge applies an update to what is stored, with the content of what is deleted if that
+// is kept. brings is false if all of it is there.
+func merge(stored storage.Stored, update []byte, keep bool) (merged []byte, brings bool, err error) {
 	y := ystore.New(ystore.Limits{})
+	if keep {
+		y.Keep()
+	}
 	if err := applyTo(y, stored.Body); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	if brings, err = y.Brings(update); err != nil || !brings {
 		return nil, false, err
-	}
-	if stored.KeepDeleted {
-		return nil, false, ErrKeepsDeleted
 	}
 	if err := applyTo(y, update); err != nil {
 		return nil, false, err

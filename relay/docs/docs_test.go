@@ -69,9 +69,9 @@ func (p *pins) Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, 
 	return p.pin(), p.state, p.err
 }
 
-func open() (*docs.Docs, *storagetest.Faulty, *pins) {
+func open(configure ...func(*docs.Config)) (*docs.Docs, *storagetest.Faulty, *pins) {
 	s, p := &storagetest.Faulty{Store: storagetest.NewMemory()}, &pins{state: kvpin.Free}
-	return docs.New(docs.Config{
+	c := docs.Config{
 		Region: "eu-central-1", Pins: p, Budget: storage.NewBudget(1 << 20),
 		Store: func(l docid.LicenseRegion) (storage.Store, string) {
 			if l != license {
@@ -79,7 +79,11 @@ func open() (*docs.Docs, *storagetest.Faulty, *pins) {
 			}
 			return s, "id"
 		},
-	}), s, p
+	}
+	for _, f := range configure {
+		f(&c)
+	}
+	return docs.New(c), s, p
 }
 
 // content is what a document holds, for comparison.
@@ -280,19 +284,6 @@ func TestPutMeetsOthersWhoWrite(t *testing.T) {
 	}
 	if body(t, d) != content(t, typedA, typedB) {
 		t.Error("what the other one wrote is gone")
-	}
-}
-
-func TestWhatKeepsDeletedContentIsNotMergedHere(t *testing.T) {
-	d, s, _ := open()
-	if _, err := s.Save(t.Context(), todo, storage.Absent, storage.Meta{KeepDeleted: true}, typedA); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.Put(t.Context(), todo, typedB, docs.PutOptions{}); !errors.Is(err, docs.ErrKeepsDeleted) {
-		t.Errorf("merged: %v", err)
-	}
-	if result, err := d.Put(t.Context(), todo, typedA, docs.PutOptions{}); err != nil || result.Outcome != docs.Unchanged {
-		t.Errorf("%+v, %v", result, err)
 	}
 }
 

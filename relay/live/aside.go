@@ -20,7 +20,7 @@ func (ds *Documents) setAside(ctx context.Context, o owed) error {
 	if store == nil {
 		return errNoStore
 	}
-	body, found, err := room.Leftovers(ctx, ds.o.History, ds.subject(o))
+	body, found, err := room.Leftovers(ctx, ds.o.History, ds.subject(o), ds.keepsDeleted(o.doc))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (ds *Documents) setAside(ctx context.Context, o owed) error {
 // stays: an earlier attempt's body is this one, and next to another there is room.
 func (ds *Documents) saveBeside(ctx context.Context, store storage.Store, o owed, body []byte) (beside docid.Document, err error) {
 	sum := storage.Sum(body)
-	meta := storage.Meta{Epoch: o.epoch, Region: ds.o.Region, Time: time.Now()}
+	meta := storage.Meta{Epoch: o.epoch, Region: ds.o.Region, KeepDeleted: ds.keepsDeleted(o.doc), Time: time.Now()}
 	beside = o.doc
 	for _, more := range []string{"@orphan-" + o.epoch, "-" + sum.String()[:8]} {
 		beside.Name += more

@@ -184,15 +184,19 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 	case errors.Is(err, storage.ErrAbsent) && has && !less:
 		return room.Brought{}, fmt.Errorf("%w: version %s", errVanished, base.Version)
 	case errors.Is(err, storage.ErrAbsent):
-		return room.Brought{Base: oplog.Base{Store: k.id, Generation: base.Generation, KeepDeleted: base.KeepDeleted}, Less: less}, nil
+		base = oplog.Base{Store: k.id, Generation: base.Generation, KeepDeleted: base.KeepDeleted || k.ds.keepsDeleted(k.doc)}
+		return room.Brought{Base: base, Less: less}, nil
 	case err != nil:
 		return room.Brought{}, fmt.Errorf("load: %w", err)
 	case has && uint64(stored.Generation) != base.Generation:
 		return room.Brought{}, errOtherLife // the history is of a former one
 	}
 	if !has || less {
+		kept := base.KeepDeleted
 		base = k.baseOf(stored.Info)
+		base.KeepDeleted = k.ds.keepsStill(k.doc, kept || base.KeepDeleted)
 	}
+	base.KeepDeleted = base.KeepDeleted || stored.KeepDeleted // another region may have begun to
 	return room.Brought{Base: base, Update: stored.Body, Less: less}, nil
 }
 
@@ -277,7 +281,6 @@ func (k *keeper) merge(ctx context.Context, d room.Draft) (room.Draft, error) {
 		return d, err
 	}
 	base := k.baseOf(stored.Info)
-	base.KeepDeleted = base.KeepDeleted || d.Base.KeepDeleted
 	return k.room.Merge(d, base, stored.Body)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
@@ -35,4 +36,23 @@ func (ds *Documents) Save(ctx context.Context, d *Document) error {
 		ds.saves.failed(d.keeper, err)
 	}
 	return err
+}
+
+// keepsDeleted reports whether the content of what is deleted is kept by the app's setting.
+func (ds *Documents) keepsDeleted(doc docid.Document) bool {
+	return ds.o.KeepsDeleted != nil && ds.o.KeepsDeleted(doc)
+}
+
+// keepsStill reports whether the content of what is deleted is kept in a life that
+// begins: if the app's setting says so, or if it was kept before. A setting that is gone,
+// perhaps by mistake, loses nothing: that takes an operator's command.
+func (ds *Documents) keepsStill(doc docid.Document, kept bool) bool {
+	wanted := ds.keepsDeleted(doc)
+	if kept && !wanted {
+		if _, told := ds.keptOn.LoadOrStore(doc.AppID(), true); !told {
+			ds.o.Log.Warn("documents of the app keep deleted content, although its settings do not say keep-deleted: they go on doing so until wsctl store drop-deleted",
+				"app", string(doc.Tenant)+"/"+string(doc.App), "document", doc.String())
+		}
+	}
+	return kept || wanted
 }

@@ -85,6 +85,9 @@ type Options struct {
 	// Store returns where the documents of a license region are kept between their
 	// lives, and its identity. A nil store, or a nil Store: they end with their last user.
 	Store func(docid.LicenseRegion) (s storage.Store, id string)
+	// KeepsDeleted says of which documents the content of what is deleted is kept when their
+	// life begins. It must not block. Nil: of none but those that have it already.
+	KeepsDeleted func(docid.Document) bool
 	// StoreInterval is the least time between two stores of a document, the last one of
 	// its life aside, and StoreFirst how long after an edit one that was quiet for as
 	// long is stored. 0: 60 s and 5 s.
@@ -132,6 +135,7 @@ type Documents struct {
 	purges   purges
 	saves    saves
 	unheard  unheard
+	keptOn   sync.Map // apps of which keepsStill has told
 
 	mu       sync.Mutex
 	live     map[docid.Document]*Document

@@ -149,7 +149,7 @@ func (ds *Documents) subject(o owed) string {
 func (ds *Documents) found(ctx context.Context, o owed) (oplog.Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	return oplog.Load(ctx, ds.o.History, ds.subject(o), func(oplog.Kind, []byte) {}, func(error) {})
+	return oplog.Load(ctx, ds.o.History, ds.subject(o), func(oplog.Kind, []byte, bool) {}, func(error) {})
 }
 
 // endLife brings a stored life to its end that nobody has open: what it holds is stored,

@@ -15,6 +15,10 @@ type Base struct {
 	Covers []byte
 }
 
+// keeps is the flags of a base that keeps deleted content. Versions that dropped it all
+// the same wrote 1, and refuse this.
+const keeps = 2
+
 // AppendBase appends a base.
 func AppendBase(dst []byte, b Base) []byte {
 	dst = appendString(dst, b.Store)
@@ -22,7 +26,7 @@ func AppendBase(dst []byte, b Base) []byte {
 	dst = appendString(dst, b.Version)
 	flags := byte(0)
 	if b.KeepDeleted {
-		flags = 1
+		flags = keeps
 	}
 	return appendString(append(dst, flags), string(b.Covers))
 }
@@ -34,10 +38,10 @@ func ReadBase(body []byte) (b Base, rest []byte, err error) {
 	b.Store, b.Generation, b.Version = r.String(), r.Uint64(), r.String()
 	flags := r.byte()
 	covers := r.String()
-	if r.Err != nil || flags > 1 {
+	if r.Err != nil || flags > keeps {
 		return Base{}, nil, ErrMalformed
 	}
-	b.KeepDeleted = flags == 1
+	b.KeepDeleted = flags != 0
 	if covers != "" {
 		b.Covers = []byte(covers)
 	}

@@ -3,6 +3,7 @@ package oplog
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -17,7 +18,7 @@ func snapshot(b Base, update []byte) []byte { return append(AppendBase(nil, b), 
 func read(t *testing.T, h recorded) (Loaded, [][]byte) {
 	t.Helper()
 	var updates [][]byte
-	loaded, err := Load(t.Context(), h, "", func(_ Kind, body []byte) { updates = append(updates, body) }, func(err error) { t.Error(err) })
+	loaded, err := Load(t.Context(), h, "", func(_ Kind, body []byte, _ bool) { updates = append(updates, body) }, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,11 +85,11 @@ func TestWhatIsNotKnownEndsTheReading(t *testing.T) {
 	for name, m := range map[string][]byte{
 		"a kind":         later,
 		"a part of one":  Kept.AppendPart(nil, 1, 1, Part{First: 1, Count: 2, Kind: Stored + 1}, nil),
-		"a base's flags": Kept.Append(nil, 1, Seed, 1, append(AppendBase(nil, Base{})[:10], 2, 0)),
+		"a base's flags": Kept.Append(nil, 1, Seed, 1, append(AppendBase(nil, Base{})[:10], 3, 0)),
 		"a broken mark":  Kept.Append(nil, 1, Stored, 1, []byte{1}),
 		"a broken one":   Kept.Append(nil, 1, Updates, 1, nil)[:headerSize],
 	} {
-		_, err := Load(t.Context(), recorded{m}, "", func(Kind, []byte) { t.Errorf("%s was taken", name) }, func(error) { t.Errorf("%s was passed over", name) })
+		_, err := Load(t.Context(), recorded{m}, "", func(Kind, []byte, bool) { t.Errorf("%s was taken", name) }, func(error) { t.Errorf("%s was passed over", name) })
 		if err == nil {
 			t.Errorf("%s was read", name)
 		}
@@ -110,5 +111,41 @@ func TestWhatAMarkHasPurgedIsNotWhole(t *testing.T) {
 	}
 	if loaded, _ := read(t, h[:1]); !loaded.Whole() {
 		t.Error("a snapshot is not whole")
+	}
+}
+
+// What stands before the first base, as a compaction leaves it, is read as the base says;
+// once deleted content is kept in a history, it stays so.
+func TestWhatIsReadIsKeptFromTheFirstBaseThatSaysSo(t *testing.T) {
+	keeping, not := Base{Store: "S", KeepDeleted: true}, Base{Store: "S"}
+	update := Kept.Append(nil, 1, Updates, 1, insert(1, "one"))
+	for name, c := range map[string]struct {
+		h    recorded
+		keep []bool
+	}{
+		"no base":           {recorded{update}, []bool{false}},
+		"a seed":            {recorded{seed(keeping), update}, []bool{true}},
+		"one that does not": {recorded{seed(not), update}, []bool{false}},
+		"compacted":         {recorded{update, update, Kept.Append(nil, 1, Snapshot, 1, snapshot(keeping, insert(1, "one")))}, []bool{true, true, true}},
+		"later":             {recorded{seed(not), update, mark(2, keeping), update, mark(4, not), update}, []bool{false, true, true}},
+		"in another life":   {recorded{Plain.Append(nil, 1, Updates, 1, insert(1, "one"))}, []bool{false}},
+	} {
+		var got []bool
+		if _, err := Load(t.Context(), c.h, "", func(_ Kind, _ []byte, keep bool) { got = append(got, keep) }, func(err error) { t.Error(err) }); err != nil || !slices.Equal(got, c.keep) {
+			t.Errorf("%s: %v, expected %v: %v", name, got, c.keep, err)
+		}
+	}
+}
+
+// A version that would lose what is kept wrote 1 into the flags of such a base, and
+// refuses all above it.
+func TestABaseThatKeepsIsRefusedByVersionsThatDoNot(t *testing.T) {
+	b := AppendBase(nil, Base{KeepDeleted: true})
+	if flags := b[10]; flags != 2 {
+		t.Errorf("the flags are %d", flags)
+	}
+	b[10] = 1
+	if got, _, err := ReadBase(b); err != nil || !got.KeepDeleted {
+		t.Errorf("one of that version is read as %+v, %v", got, err)
 	}
 }

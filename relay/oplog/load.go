@@ -62,12 +62,25 @@ func (l Loaded) Base() (b Base, ok bool) {
 }
 
 // Load reads a history and hands each whole body, in order, to take, which may keep
-// it. A message that makes no sense goes to refuse and is passed over: one must not
+// it. keep says that the history keeps what is deleted: so does all behind the first base
+// that says so. What stands before the first base, as a compaction leaves it, waits for
+// that. A message that makes no sense goes to refuse and is passed over: one must not
 // take the document away. A version or a kind that this pod does not know ends the reading
 // with its *VersionError or *KindError, since what it says cannot be left out; so does a
 // malformed message of a stored life, which may hold the base.
-func Load(ctx context.Context, h History, subject string, take func(k Kind, body []byte), refuse func(error)) (Loaded, error) {
+func Load(ctx context.Context, h History, subject string, take func(k Kind, body []byte, keep bool), refuse func(error)) (Loaded, error) {
 	r := replay{loaded: Loaded{Starts: map[Key]uint64{}}, groups: map[Key]*group{}}
+	type message struct {
+		kind Kind
+		body []byte
+	}
+	var early []message // before the first base
+	flush := func() {
+		for _, m := range early {
+			take(m.kind, m.body, r.keep)
+		}
+		early = nil
+	}
 	last, err := h.Load(ctx, subject, func(seq uint64, data []byte) error {
 		m, err := Read(data)
 		version, kind := (*VersionError)(nil), (*KindError)(nil)
@@ -79,11 +92,19 @@ func Load(ctx context.Context, h History, subject string, take func(k Kind, body
 			return nil
 		}
 		k, body, err := r.next(seq, m)
+		if m.Format == Kept && len(r.loaded.bases) == 0 && err == nil {
+			if body != nil {
+				early = append(early, message{k, body})
+			}
+			return nil
+		}
+		flush()
 		if body != nil {
-			take(k, body)
+			take(k, body, r.keep)
 		}
 		return err
 	})
+	flush()
 	r.loaded.Last = last
 	return r.loaded, err
 }
@@ -93,6 +114,7 @@ func Load(ctx context.Context, h History, subject string, take func(k Kind, body
 type replay struct {
 	loaded Loaded
 	groups map[Key]*group
+	keep   bool // what is deleted
 }
 
 // next takes a message, and returns the update that it completes, nil if none.
@@ -126,7 +148,7 @@ func (r *replay) next(seq uint64, m Message) (k Kind, update []byte, err error) 
 			if base, m.Body, err = ReadBase(m.Body); err != nil {
 				return 0, nil, err
 			}
-			r.loaded.bases = append(r.loaded.bases, based{seq, base, false})
+			r.based(based{seq, base, false})
 		}
 	}
 	return m.Kind, m.Body, nil
@@ -150,8 +172,13 @@ func (r *replay) mark(seq uint64, m Message) (err error) {
 	if mark.Purges {
 		r.loaded.purged = max(r.loaded.purged, min(mark.UpTo, seq-1))
 	}
-	r.loaded.bases = append(r.loaded.bases, based{seq, mark.Base, mark.Purges})
+	r.based(based{seq, mark.Base, mark.Purges})
 	return nil
+}
+
+func (r *replay) based(b based) {
+	r.loaded.bases = append(r.loaded.bases, b)
+	r.keep = r.keep || b.base.KeepDeleted
 }
 
 func (r *replay) forget(key Key) {

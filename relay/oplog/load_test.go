@@ -44,7 +44,7 @@ func TestAHistoryIsReadIntoAStoreWithoutARoom(t *testing.T) {
 	store := ystore.New(ystore.Limits{})
 	var kinds []Kind
 	refused := 0
-	loaded, err := Load(t.Context(), h, "", func(k Kind, body []byte) {
+	loaded, err := Load(t.Context(), h, "", func(k Kind, body []byte, _ bool) {
 		kinds = append(kinds, k)
 		if _, err := store.Apply(body); err != nil {
 			t.Error(err)
@@ -68,7 +68,7 @@ func TestWhatLacksPartsIsNamedByWhereItBegins(t *testing.T) {
 	h = append(h, recorded{}.parts(2, 1, Updates, []byte("given up"), 4)[:2]...)
 	h = append(h, recorded{}.parts(3, 1, Updates, []byte("under way"), 2)[:1]...)
 	h = append(h, Plain.Append(nil, 2, Updates, 5, insert(2, "two"))) // its room went on
-	loaded, err := Load(t.Context(), h, "", func(Kind, []byte) {}, func(err error) { t.Error(err) })
+	loaded, err := Load(t.Context(), h, "", func(Kind, []byte, bool) {}, func(err error) { t.Error(err) })
 	if err != nil || len(loaded.Starts) != 1 || loaded.Starts[Key{3, 1}] != 4 {
 		t.Errorf("loaded %+v, %v", loaded, err)
 	}
@@ -77,7 +77,7 @@ func TestWhatLacksPartsIsNamedByWhereItBegins(t *testing.T) {
 func TestAVersionThatIsNotKnownEndsTheReading(t *testing.T) {
 	later := Plain.Append(nil, 1, Updates, 1, insert(1, "one"))
 	later[0] = Version + 1
-	_, err := Load(t.Context(), recorded{later}, "", func(Kind, []byte) { t.Error("it was taken") }, func(error) { t.Error("it was passed over") })
+	_, err := Load(t.Context(), recorded{later}, "", func(Kind, []byte, bool) { t.Error("it was taken") }, func(error) { t.Error("it was passed over") })
 	if version := (*VersionError)(nil); !errors.As(err, &version) || version.Version != Version+1 {
 		t.Errorf("got %v", err)
 	}

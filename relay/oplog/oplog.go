@@ -17,7 +17,7 @@ import (
 //	updates, snapshot:  counter uvarint, Yjs update; a snapshot of a stored life has its base before the update
 //	seed:               counter uvarint, base
 //	stored:             counter uvarint, sequence uvarint, flags uint8, base
-//	base:               store, generation uint64, version, flags uint8, state vector
+//	base:               store, generation uint64, version, flags uint8 (2: deleted content is kept), state vector
 //	part:               counter uvarint, first counter of the group uvarint, index uvarint, count uvarint, kind uint8, bytes
 //	hello, beacon:      epoch uint64, pod subject, counter uvarint, delete-set digest uint64, state vector
 //	answer:             room addressed uint64, then as hello

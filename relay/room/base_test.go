@@ -69,7 +69,7 @@ func (p *pod) mustKeep(t testing.TB, brings Brought, changed *atomic.Int64) *Roo
 // loaded is what the history holds.
 func (p *pod) loaded(t testing.TB) (found oplog.Loaded, updates int) {
 	t.Helper()
-	found, err := oplog.Load(t.Context(), p.kept, doc.UpdatesSubject(0, storedEpoch), func(oplog.Kind, []byte) { updates++ }, func(err error) { t.Error(err) })
+	found, err := oplog.Load(t.Context(), p.kept, doc.UpdatesSubject(0, storedEpoch), func(oplog.Kind, []byte, bool) { updates++ }, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

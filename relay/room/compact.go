@@ -91,9 +91,12 @@ var errRebased = errors.New("the document went over to another epoch")
 // the sequence up to which the store contains it: the last one, or the one before the
 // first part of a message that may still be completed.
 func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, covered uint64, err error) {
-	found, err = oplog.Load(ctx, r.rooms.cfg.History, subject, func(k oplog.Kind, body []byte) {
+	found, err = oplog.Load(ctx, r.rooms.cfg.History, subject, func(k oplog.Kind, body []byte, keep bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if keep {
+			r.keep()
+		}
 		r.take(body)
 		if k == oplog.Snapshot {
 			r.log.snapshotSize = len(body)
@@ -109,7 +112,7 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 	// The room holds the body of a base that it has read past: of one that has purged the
 	// history only if it is its own. What the store has lost is no base any more.
 	if base, purged, ok := found.BaseAt(covered); ok && !purged && !r.log.lost {
-		r.log.base = base
+		r.standOn(base)
 	}
 	return found, covered, nil
 }

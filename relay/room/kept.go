@@ -90,6 +90,9 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	alone := len(r.store.StateVector()) == 1
+	if brought.Base.KeepDeleted {
+		r.keep()
+	}
 	if brought.Update != nil {
 		if _, err := r.apply(brought.Update, nil, ystore.Terms{}); err != nil {
 			return fmt.Errorf("what lay before the history: %w", err)
@@ -107,7 +110,7 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 	} else if _, has := found.Base(); !has && alone && len(known) <= maxCovers {
 		brought.Base.Covers = known
 	}
-	r.log.base = brought.Base
+	r.standOn(brought.Base)
 	r.log.bare = !found.Whole() && brought.Base.Version != "" && r.store.Stats().Bytes <= InlineBytes
 	if brought.Less {
 		r.log.lessStored()
@@ -282,7 +285,6 @@ func (r *Room) Take(base oplog.Base, update []byte) error {
 	if r.closed {
 		return ErrClosed
 	}
-	base.KeepDeleted = base.KeepDeleted || r.log.base.KeepDeleted
 	if err := r.takeStored(base, update); err != nil {
 		return err
 	}
@@ -295,6 +297,10 @@ func (r *Room) Take(base oplog.Base, update []byte) error {
 // takeStored merges a body of the store, which the room stands on from then on. Callers
 // hold mu.
 func (r *Room) takeStored(base oplog.Base, update []byte) error {
+	begins := base.KeepDeleted && !r.store.Keeps()
+	if begins {
+		r.keep()
+	}
 	changes, err := r.apply(update, nil, ystore.Terms{})
 	if err != nil {
 		return fmt.Errorf("merge what the store holds: %w", err)
@@ -304,7 +310,11 @@ func (r *Room) takeStored(base oplog.Base, update []byte) error {
 		r.log.water.take()
 		r.scheduleLocked(true)
 	}
-	r.log.base = base
+	r.standOn(base)
+	if begins { // what the history holds so far, others read as it was: a snapshot says what is kept
+		r.log.owe()
+		r.scheduleLocked(true)
+	}
 	return nil
 }
 
@@ -353,7 +363,8 @@ func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
 	if !r.same(d) {
 		return
 	}
-	r.log.base, r.log.lost = base, false
+	r.standOn(base)
+	r.log.lost = false
 	if seq == d.upTo+1 {
 		r.log.cleanAt = seq
 	}
@@ -397,7 +408,7 @@ func (r *Room) Clean(ctx context.Context) (bool, error) {
 	if last == cleanAt {
 		return true, nil
 	}
-	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte) {}, func(error) {})
+	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte, bool) {}, func(error) {})
 	return err == nil && found.Clean(), err
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // maxRoomUnacked bounds, in bytes, what one room keeps for another try. Beyond
@@ -210,7 +209,7 @@ func (r *Room) merge(updates [][]byte) []byte {
 	if len(updates) == 1 {
 		return updates[0]
 	}
-	merged, err := ystore.Merge(updates)
+	merged, err := r.join(updates)
 	if err == nil {
 		return merged
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -77,6 +78,8 @@ type Room struct {
 	returned      bool // a client came back and sees nobody: those present are to announce themselves again
 	reannouncedAt time.Time
 	contested     bool // a seat is
+
+	keeps atomic.Bool // what is deleted; set under mu
 }
 
 // place is where an epoch of the document lives on NATS.

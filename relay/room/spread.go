@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/wire"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // A frame costs a system call for each of its readers, and on a busy pod nearly
@@ -109,7 +108,7 @@ func (r *Room) writeGathered() {
 	}
 	updates, from := g.updates, g.from
 	g.updates, g.size, g.from, g.wrote = nil, 0, nil, clock()
-	if merged, err := ystore.Merge(updates); err == nil {
+	if merged, err := r.join(updates); err == nil {
 		updates = [][]byte{merged}
 	} // else one by one; but each was applied, and merging them cannot fail
 	for _, u := range updates {

@@ -55,7 +55,7 @@ func (r *Room) Reached(ctx context.Context) error {
 	now := noted{number: r.durable(), life: r.log.water.life}
 	subject := r.at.updates
 	r.mu.Unlock()
-	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte) {}, r.rooms.refuse)
+	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte, bool) {}, r.rooms.refuse)
 	if err != nil {
 		return fmt.Errorf("read how far %s is stored: %w", r.doc, err)
 	}

@@ -1,10 +1,11 @@
 package session
 
 import (
+	"errors"
+
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/wire"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // Send writes a message, or queues it while the socket is behind. false: the queue
@@ -150,6 +151,16 @@ func (s *Session) encode(kind wire.Kind, payload []byte) wire.Frame {
 // client waits for a message.
 const maxMerged = 256 << 10
 
+// errUnseated: how updates are joined, the seat says.
+var errUnseated = errors.New("the session has no seat yet")
+
+func (s *Session) join(updates [][]byte) ([]byte, error) {
+	if s.seat == nil {
+		return nil, errUnseated
+	}
+	return s.seat.Join(updates)
+}
+
 // merge makes one frame of neighbouring updates. Other frames keep their place.
 func (s *Session) merge(queue []wire.Frame) []wire.Frame {
 	merged := make([]wire.Frame, 0, len(queue))
@@ -160,9 +171,9 @@ func (s *Session) merge(queue []wire.Frame) []wire.Frame {
 		if len(run) == 1 {
 			merged = append(merged, first)
 		} else if len(run) > 1 {
-			if u, err := ystore.Merge(run); err == nil {
+			if u, err := s.join(run); err == nil {
 				merged = append(merged, s.encode(wire.Update, u))
-			} else { // each came out of a store: merging them cannot fail
+			} else { // each came out of a store: joining them cannot fail, once there is a seat
 				for _, u := range run {
 					merged = append(merged, s.encode(wire.Update, u))
 				}

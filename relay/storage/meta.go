@@ -26,16 +26,27 @@ const (
 	FieldDeleted     = "deleted"
 )
 
-// Format is the version of the fields.
-const Format = 1
+// Format is the version of the fields. A body that keeps deleted content has the next
+// one: versions that would lose that content refuse it.
+const (
+	Format        = 1
+	formatKeeping = 2
+)
 
 // timeFormat is RFC 3339 in UTC with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
+func format(keepDeleted bool) int {
+	if keepDeleted {
+		return formatKeeping
+	}
+	return Format
+}
+
 // Fields spells info, version and size aside.
 func Fields(info Info) map[string]string {
 	f := map[string]string{
-		FieldFormat:     strconv.Itoa(Format),
+		FieldFormat:     strconv.Itoa(format(info.KeepDeleted)),
 		FieldGeneration: info.Generation.String(),
 		FieldSHA256:     info.SHA256.String(),
 		FieldTime:       info.Time.UTC().Format(timeFormat),
@@ -61,8 +72,8 @@ func Fields(info Info) map[string]string {
 // ParseFields is the inverse of Fields; field returns a value, or "" for none.
 // hashed is false if there is no hash: the body came into the store by other means.
 func ParseFields(field func(name string) string) (info Info, hashed bool, err error) {
-	if f := field(FieldFormat); f != "" && f != strconv.Itoa(Format) {
-		return Info{}, false, fmt.Errorf("metadata of format %q, expected %d", f, Format)
+	if f := field(FieldFormat); f != "" && f != strconv.Itoa(Format) && f != strconv.Itoa(formatKeeping) {
+		return Info{}, false, fmt.Errorf("metadata of format %q, expected at most %d", f, formatKeeping)
 	}
 	var errs [4]error
 	info.Generation, errs[0] = ParseGeneration(field(FieldGeneration))

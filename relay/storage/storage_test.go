@@ -41,7 +41,7 @@ func TestFieldsCarryEverything(t *testing.T) {
 
 func TestUnreadableFieldsAreRefused(t *testing.T) {
 	for name, value := range map[string]string{
-		storage.FieldFormat: "2", storage.FieldGeneration: "x", storage.FieldEpoch: "%", storage.FieldRevision: "-1", storage.FieldTime: "today",
+		storage.FieldFormat: "3", storage.FieldGeneration: "x", storage.FieldEpoch: "%", storage.FieldRevision: "-1", storage.FieldTime: "today",
 		storage.FieldSHA256: "abcd", storage.FieldRegion: "%zz",
 	} {
 		if got, _, err := storage.ParseFields(func(n string) string {

@@ -55,9 +55,14 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 	case sum.opens && t.Gapless:
 		return nil, ErrGap
 	}
+	if sum.restores {
+		if fresh, ok := s.restore(update); ok {
+			return fresh, nil
+		}
+	}
 	x := s.scratch
 	x.fresh, x.gone, x.settled = x.fresh[:0], x.gone[:0], x.settled[:0]
-	x.doomed, x.apart, x.toPart = x.doomed[:0], x.apart[:0], 0
+	x.doomed, x.apart, x.toPart, x.deep = x.doomed[:0], x.apart[:0], 0, x.deep[:0]
 	before := s.unsettled()
 	x.later = sum.waits || before
 	digest := s.digest
@@ -99,6 +104,9 @@ func (s *Store) Brings(update []byte) (brings bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if sum.restores && s.restored(update) != nil {
+		return true, nil
+	}
 	it := &s.scratch.it
 	s.eachStruct(update, func(client uint64, _, _ int) bool {
 		r := s.run(client)
@@ -122,17 +130,17 @@ func (r *run) holds(from, to uint64) bool {
 	if to <= r.next {
 		return true
 	}
-	return to <= r.end && r.all(from, to, known, func(l *leaf) bool { return l.gaps == 0 })
+	return to <= r.end && r.all(from, to, func(e entry) bool { return known(e.kind()) }, func(l *leaf) bool { return l.gaps == 0 })
 }
 
 // lacks reports whether all ids in the range are known to be deleted.
 func (r *run) lacks(from, to uint64) bool {
-	return to <= r.end && r.all(from, to, deleted, func(l *leaf) bool { return int(l.deleted) == len(l.ents) })
+	return to <= r.end && r.all(from, to, entry.deleted, func(l *leaf) bool { return int(l.deleted) == len(l.ents) })
 }
 
 // all reports whether all entries in the range are so; whole says it of a leaf
 // at once.
-func (r *run) all(from, to uint64, so func(kind byte) bool, whole func(*leaf) bool) bool {
+func (r *run) all(from, to uint64, so func(entry) bool, whole func(*leaf) bool) bool {
 	for from < to {
 		l := r.leafAt(from)
 		if whole(l) {
@@ -140,7 +148,7 @@ func (r *run) all(from, to uint64, so func(kind byte) bool, whole func(*leaf) bo
 			continue
 		}
 		for i := l.find(from); i < len(l.ents) && from < to; i++ {
-			if !so(l.ents[i].kind()) {
+			if !so(l.ents[i]) {
 				return false
 			}
 			from = l.endOf(i)
@@ -161,6 +169,7 @@ type summary struct {
 	opens     bool   // a struct lies behind all that is known of its client, and a gap
 	waits     bool   // a struct hangs on what was not there before
 	circle    bool   // structs hang on each other in a circle
+	restores  bool   // it has content of what is kept without
 	types     int    // new ones
 	hanging   int    // see types; at most
 }
@@ -230,6 +239,9 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		}
 		if kind != kindSkip {
 			sum.newIDs += length
+		}
+		if s.keep && s.restores(r, kind, clock, end) {
+			sum.restores = true
 		}
 		if kind == kindType && (r == nil || !r.holds(clock, end)) {
 			sum.types++
@@ -358,7 +370,7 @@ func (s *Store) newRanges(update []byte, sum summary) (n int) {
 func (s *Store) newBytes(update []byte, sum summary) (n int) {
 	it := &s.scratch.it
 	s.eachStruct(update, func(client uint64, _, size int) bool {
-		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end())) {
+		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || s.restores(r, it.kind, it.clock, it.end())) {
 			n += size
 		}
 		return true

@@ -39,6 +39,50 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// What it costs to keep the content of what is deleted: time, bytes and memory.
+func BenchmarkKeep(b *testing.B) {
+	for _, name := range traces {
+		for what, keep := range map[string]bool{"dropped": false, "kept": true} {
+			b.Run(name+"/"+what, func(b *testing.B) {
+				updates := trace(b, name)
+				var s *Store
+				for b.Loop() {
+					s = New(Limits{})
+					s.keep = keep
+					for _, u := range updates {
+						if _, err := s.Apply(u); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				perUpdate(b, len(updates))
+				b.ReportMetric(float64(len(s.Encode())), "bytes")
+				b.ReportMetric(float64(s.Stats().Held), "memory-bytes")
+			})
+		}
+	}
+}
+
+// A document of which another one has the content that it has lost: all of it is built anew.
+func BenchmarkRestore(b *testing.B) {
+	bare := applyAll(b, trace(b, "together")).Encode()
+	kept := New(Limits{})
+	kept.Keep()
+	for _, u := range trace(b, "together") {
+		kept.Apply(u)
+	}
+	whole := kept.Encode()
+	b.SetBytes(int64(len(whole)))
+	for b.Loop() {
+		s := New(Limits{})
+		s.Keep()
+		s.Apply(bare)
+		if fresh, err := s.Apply(whole); fresh == nil || err != nil {
+			b.Fatal(len(fresh), err)
+		}
+	}
+}
+
 func BenchmarkLoad(b *testing.B) {
 	for _, name := range traces {
 		b.Run(name, func(b *testing.B) {

@@ -72,7 +72,7 @@ func (s *Store) deleteIn(r *run, l *leaf, cuts []span) {
 			cuts = cuts[1:]
 		}
 		before := cut
-		cut = len(cuts) > 0 && cuts[0].from < end && !deleted(e.kind())
+		cut = len(cuts) > 0 && cuts[0].from < end && !e.deleted()
 		switch {
 		case !cut && !before:
 			ed.out.addRaw(l, i)
@@ -93,7 +93,7 @@ func (l *leaf) firstCut(cuts []span) (int, []span) {
 	for ; len(cuts) > 0; cuts = cuts[1:] {
 		to := min(cuts[0].to, l.end)
 		for i := l.find(cuts[0].from); i < len(l.ents) && l.ents[i].clock() < to; i++ {
-			if !deleted(l.ents[i].kind()) {
+			if !l.ents[i].deleted() {
 				return i, cuts
 			}
 		}
@@ -116,13 +116,15 @@ func (s *Store) deleteFrom(r *run, it *item, cuts []span) {
 		more := it.end() > to
 		if more {
 			rest.trimFront(r.client, to-it.clock)
-			it.len = to - it.clock
+			if it.len = to - it.clock; s.keep {
+				it.trimEnd(it.len)
+			}
 		}
 		s.gone(r.client, it.clock, it.end())
 		if it.kind == kindType {
 			s.typeDeleted(id{r.client, it.clock})
 		}
-		it.strip(s.dead(it.lineage))
+		s.deleteItem(it)
 		ed.push(it)
 		if !more {
 			return

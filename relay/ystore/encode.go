@@ -272,7 +272,7 @@ func (r *run) appendDeletes(b []byte) (_ []byte, n uint64) {
 			continue
 		}
 		for i, e := range l.ents {
-			if !deleted(e.kind()) {
+			if !e.deleted() {
 				continue
 			}
 			if at := e.clock(); at != to {

@@ -51,6 +51,12 @@ func busy() *Store {
 	return s
 }
 
+// keeping has a store keep what is deleted from now on.
+func keeping(s *Store) *Store {
+	s.Keep()
+	return s
+}
+
 func check(t *testing.T, s *Store) {
 	t.Helper()
 	if err := verify(s); err != nil {
@@ -62,7 +68,7 @@ func check(t *testing.T, s *Store) {
 func FuzzApply(f *testing.F) {
 	seeds(f, func(update, _ []byte) { f.Add(update) })
 	f.Fuzz(func(t *testing.T, update []byte) {
-		for _, s := range []*Store{New(Limits{}), busy()} {
+		for _, s := range []*Store{New(Limits{}), busy(), keeping(New(Limits{})), keeping(busy())} {
 			check(t, s)
 			sv, digest, stats := s.StateVector(), s.DeleteDigest(), s.Stats()
 			state := bytes.Clone(s.Encode())
@@ -105,6 +111,7 @@ func FuzzApply(f *testing.F) {
 func roundTrip(t *testing.T, s *Store) {
 	t.Helper()
 	o := New(Limits{})
+	o.keep = s.keep
 	if _, err := o.Apply(s.Encode()); err != nil {
 		t.Fatalf("own state: %v", err)
 	}

@@ -64,7 +64,7 @@ func (s *Store) checkHeld(update []byte, sum summary) error {
 func (s *Store) newHeld(update []byte, sum summary) (n int) {
 	it := &s.scratch.it
 	s.eachStruct(update, func(client uint64, _, size int) bool {
-		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end())) {
+		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || s.restores(r, it.kind, it.clock, it.end())) {
 			n += size + entryMemory + leafMemory/maxEntries
 			if it.form == parentItem {
 				n += typeMemory

@@ -57,7 +57,7 @@ func (s *Store) insertLast(r *run, it *item) {
 	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, it.clock, it.end())
 	if deleted(it.kind) {
 		s.gone(r.client, it.clock, it.end())
-		it.strip(s.dead(it.lineage))
+		s.deleteItem(it)
 	}
 	s.extendRun(r, it)
 }
@@ -101,10 +101,10 @@ func (s *Store) fillGap(r *run, l *leaf, i int, it *item) {
 	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, from, to)
 	switch {
 	case gap.kind == kindGone:
-		it.strip(s.dead(it.lineage))
+		s.deleteItem(it)
 		s.scratch.gone = addSpan(s.scratch.gone, r.client, from, to)
 	case deleted(it.kind):
-		it.strip(s.dead(it.lineage))
+		s.deleteItem(it)
 		s.gone(r.client, from, to)
 	}
 	r.head, r.tail = min(r.head, from), max(r.tail, to)

@@ -19,7 +19,8 @@ type item struct {
 	kind       byte
 	info       byte // the wire's info byte
 	form       byte // one of parentImplied, parentRoot, parentItem
-	continues  bool // see entry
+	kept       bool // see entry
+	continues  bool
 	lineage    lineage
 	keyed      bool  // it lies under a key of its type
 	on         [2]id // see hangs
@@ -36,6 +37,9 @@ type item struct {
 
 func (it *item) end() uint64 { return it.clock + it.len }
 
+// deleted reports whether the item's ids are in the delete set.
+func (it *item) deleted() bool { return it.kept || deleted(it.kind) }
+
 // size is what the item takes on the wire, from above.
 func (it *item) size() int { return len(it.content) + len(it.root) + len(it.sub) + 64 }
 
@@ -43,7 +47,7 @@ func (it *item) size() int { return len(it.content) + len(it.root) + len(it.sub)
 // position behind it.
 func (it *item) decode(b []byte, p int, clock uint64) int {
 	p = it.decodeHead(b, p)
-	it.clock, it.len, it.content, it.continues, it.lineage, it.keyed = clock, 1, nil, false, unresolved, false
+	it.clock, it.len, it.content, it.kept, it.continues, it.lineage, it.keyed = clock, 1, nil, false, false, unresolved, false
 	var n uint64
 	switch start := p; it.kind {
 	case kindGC, kindSkip, kindDeleted:

@@ -14,7 +14,7 @@ const (
 
 // entry is one struct of a leaf: where it begins in clocks and in bytes.
 type entry struct {
-	word uint64 // clock<<8 | continues<<7 | keyed<<6 | kind
+	word uint64 // clock<<8 | continues<<7 | keyed<<6 | kept<<5 | kind
 	off  uint32
 	lineage
 }
@@ -22,10 +22,20 @@ type entry struct {
 const (
 	continuesBit = 0x80
 	keyedBit     = 0x40
+	keptBit      = 0x20
 )
 
 func (e entry) clock() uint64 { return e.word >> 8 }
-func (e entry) kind() byte    { return byte(e.word) &^ (continuesBit | keyedBit) }
+func (e entry) kind() byte    { return byte(e.word) & kindBits }
+
+// kept reports that the entry is deleted, and has its content nevertheless.
+func (e entry) kept() bool { return e.word&keptBit != 0 }
+
+// deleted reports whether the entry's ids are in the delete set.
+func (e entry) deleted() bool { return deletedSorts>>(e.word&(keptBit|kindBits))&1 != 0 }
+
+// deletedSorts has a bit for each kind that is deleted, and for all that are kept.
+const deletedSorts uint64 = 1<<kindGC | 1<<kindDeleted | 1<<kindGone | (1<<32-1)<<keptBit
 
 // keyed reports that the entry is known to lie under a key of its type.
 func (e entry) keyed() bool { return e.word&keyedBit != 0 }
@@ -102,7 +112,7 @@ func (l *leaf) head(i int, it *item) int {
 	e := l.ents[i]
 	it.clock = e.clock()
 	it.len = l.endOf(i) - it.clock
-	it.kind, it.continues, it.lineage, it.keyed = e.kind(), e.continues(), e.lineage, e.keyed()
+	it.kind, it.kept, it.continues, it.lineage, it.keyed = e.kind(), e.kept(), e.continues(), e.lineage, e.keyed()
 	it.content = nil
 	if !known(it.kind) || it.kind == kindGC {
 		it.info, it.form = it.kind, parentImplied
@@ -116,7 +126,7 @@ func (l *leaf) head(i int, it *item) int {
 // have the same right origin). at is where the entry's length is written.
 func (l *leaf) joins(client uint64, i int, it *item) (at int, ok bool) {
 	e := l.ents[i]
-	if e.kind() != it.kind {
+	if e.kind() != it.kind || e.kept() != it.kept {
 		return 0, false
 	}
 	at = int(e.off)
@@ -209,6 +219,9 @@ func (l *leaf) add(it *item) {
 	if it.keyed {
 		word |= keyedBit
 	}
+	if it.kept {
+		word |= keptBit
+	}
 	e := entry{word, uint32(len(l.buf)), it.lineage}
 	l.ents = append(l.ents, e)
 	l.buf = it.append(l.buf)
@@ -245,14 +258,11 @@ func (l *leaf) tally(e entry, by int16) {
 	if e.continues() {
 		l.continued += by
 	}
-	switch e.kind() {
-	case kindSkip:
-		l.gaps += by
-	case kindGone:
-		l.gaps += by
+	if e.deleted() {
 		l.deleted += by
-	case kindDeleted, kindGC:
-		l.deleted += by
+	}
+	if !known(e.kind()) {
+		l.gaps += by
 	}
 }
 

@@ -80,7 +80,7 @@ func (s *Store) lineageOfType(at id) lineage {
 	}
 	l := firstType + lineage(len(s.types.list))
 	s.types.byID[at] = l
-	s.types.list = append(s.types.list, typeInfo{deleted(e.kind()), uint16(min(s.depth(e.lineage)+1, 1<<15))})
+	s.types.list = append(s.types.list, typeInfo{e.deleted(), uint16(min(s.depth(e.lineage)+1, 1<<15))})
 	return l
 }
 
@@ -260,6 +260,9 @@ func (s *Store) judge(client uint64, it *item) {
 	case it.kind == kindType:
 		if d := s.depth(it.lineage) + 1; d > maxDepth {
 			s.doom(client, from, to)
+			if s.keep {
+				s.scratch.deep = append(s.scratch.deep, span{client, from, to})
+			}
 		} else {
 			s.types.deepest = max(s.types.deepest, d)
 		}
@@ -298,7 +301,10 @@ func (s *Store) bury() bool {
 		s.delete(s.run(doomed[0].client), doomed[:n])
 		doomed = doomed[n:]
 	}
-	return s.digest != digest || len(s.scratch.apart) > 0
+	for _, d := range s.scratch.deep {
+		s.empty(s.run(d.client), d.from, d.to)
+	}
+	return s.digest != digest || len(s.scratch.apart)+len(s.scratch.deep) > 0
 }
 
 // takeApart keeps ids of a run one by one.
@@ -312,7 +318,7 @@ func (s *Store) takeApart(r *run, from, to uint64) {
 		for i := lo; i < hi; i++ {
 			var it item
 			l.item(i, &it)
-			for it.len > 1 && !deleted(it.kind) {
+			for it.len > 1 && !it.deleted() {
 				one := it
 				one.trimEnd(1)
 				ed.push(&one)

@@ -78,7 +78,7 @@ func (s *Store) tally(r *run, e entry, by int) {
 	if e.continues() {
 		s.totals.continued += by
 	}
-	if deleted(kind) {
+	if e.deleted() {
 		s.totals.deleted += by
 	}
 	if kind == kindGone {

@@ -44,6 +44,7 @@ type Limits struct {
 // Store is a document. The zero value is not usable; see New.
 type Store struct {
 	limits Limits
+	keep   bool // the content of what is deleted, see keep.go
 
 	runs   map[uint64]*run
 	list   []*run // the same, as they came
@@ -79,6 +80,7 @@ type scratch struct {
 	gone      []span // what it deleted
 	chain     []link
 	doomed    []span // what has to be deleted with it, see place.go
+	deep      []span // what of that loses its content even where deleted content is kept
 	apart     []span // what has to be kept one by one
 	toPart    int    // how many ids that is
 	settled   []span // what it made integrable
@@ -99,7 +101,7 @@ func (s *Store) release() {
 	x := s.scratch
 	s.scratch = nil
 	if cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
-		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.doomed) > maxScratch || cap(x.chain) > maxScratch || cap(x.apart) > maxScratch ||
+		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.doomed) > maxScratch || cap(x.chain) > maxScratch || cap(x.apart) > maxScratch || cap(x.deep) > maxScratch ||
 		cap(x.settled) > maxScratch || cap(x.queue) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
 		return
 	}

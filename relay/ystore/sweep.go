@@ -20,6 +20,9 @@ func (s *Store) sweepAll() {
 
 // sweepStep goes over at most the given number of leaves.
 func (s *Store) sweepStep(leaves int) {
+	if s.keep {
+		s.sweep = sweep{}
+	}
 	if !s.sweep.running {
 		if !s.sweep.wanted {
 			return

@@ -58,7 +58,7 @@ func (s *Store) verifyRun(r *run, sum *totals, digest *uint64) error {
 			if e.continues() {
 				sum.continued++
 			}
-			if deleted(it.kind) {
+			if it.deleted() {
 				sum.deleted++
 				*digest += digestOf(r.client, it.clock, it.end())
 			}
@@ -104,10 +104,13 @@ func (s *Store) verifyEntry(r *run, l *leaf, i int, it *item) error {
 	if m != nil && j >= 0 {
 		_, joins = m.joins(r.client, j, it)
 	}
+	if it.kept && (!s.keep || deleted(it.kind) || !known(it.kind)) {
+		return fmt.Errorf("kind %d is kept, in a store that keeps: %v", it.kind, s.keep)
+	}
 	if joins != it.continues {
 		return fmt.Errorf("joins the entry before: %v, marked: %v", joins, it.continues)
 	}
-	if it.lineage.settled() && it.kind == kindDeleted && s.dead(it.lineage) && !s.sweep.wanted && !s.sweep.running {
+	if it.lineage.settled() && it.kind == kindDeleted && s.dead(it.lineage) && !s.sweep.wanted && !s.sweep.running && !s.keep {
 		return fmt.Errorf("tombstone should have been collected")
 	}
 	if !known(it.kind) {
@@ -153,11 +156,11 @@ func (s *Store) verifyPlace(r *run, it *item) error {
 	switch {
 	case !it.lineage.settled() || it.lineage != again.lineage || it.keyed != again.keyed:
 		return fmt.Errorf("lies in %d, keyed %v, and should in %d, keyed %v", it.lineage, it.keyed, again.lineage, again.keyed)
-	case deleted(it.kind):
-	case it.keyed && it.len > 1:
-		return fmt.Errorf("%d values of a key", it.len)
 	case it.kind == kindType && s.depth(it.lineage) >= maxDepth:
 		return fmt.Errorf("type in %d others", s.depth(it.lineage))
+	case it.deleted():
+	case it.keyed && it.len > 1:
+		return fmt.Errorf("%d values of a key", it.len)
 	}
 	return nil
 }

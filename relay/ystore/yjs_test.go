@@ -45,15 +45,23 @@ func TestAnswersToTheOpenCasesPassTheChecker(t *testing.T) {
 // WSNODE_SOAK names the number of random histories, 20000 for a soak;
 // WSNODE_SEED the first of them.
 func TestRealClientsConvergeAroundTheStore(t *testing.T) {
-	r := histories(t, "histories.mjs", 500)
+	r := histories(t, "histories.mjs", 500, false)
 	t.Logf("%d bytes, Yjs %d", r.Bytes, r.YjsBytes)
 }
 
 func TestYjs14ClientsWithSuggestionsConvergeAroundTheStore(t *testing.T) {
-	r := histories(t, "suggestions.mjs", 250)
+	r := histories(t, "suggestions.mjs", 250, false)
 	t.Logf("in %d of them something stays open", r.Open)
 	if r.Open*10 < r.Histories {
 		t.Error("hardly any suggestion stays open: the histories show nothing")
+	}
+}
+
+func TestClientsRestoreEverySnapshotFromAStoreThatKeeps(t *testing.T) {
+	r := histories(t, "kept.mjs", 80, true)
+	t.Logf("%d snapshots; %d bytes, Yjs with gc %d", r.Open, r.Bytes, r.YjsBytes)
+	if r.Open < r.Histories {
+		t.Error("hardly any snapshot: the histories show nothing")
 	}
 }
 
@@ -64,8 +72,9 @@ type outcome struct {
 	Failed                   [][2]any
 }
 
-// histories has a script tell its random histories around a store of ours.
-func histories(t *testing.T, script string, count int) (result outcome) {
+// histories has a script tell its random histories around a store of ours, which may
+// keep what is deleted.
+func histories(t *testing.T, script string, count int, keeps bool) (result outcome) {
 	t.Helper()
 	first := 1
 	for name, v := range map[string]*int{"WSNODE_SOAK": &count, "WSNODE_SEED": &first} {
@@ -91,7 +100,7 @@ func histories(t *testing.T, script string, count int) (result outcome) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	verdict := serve(bufio.NewReaderSize(out, 1<<20), in)
+	verdict := serve(bufio.NewReaderSize(out, 1<<20), in, keeps)
 	in.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("node: %v", err)
@@ -112,7 +121,7 @@ func histories(t *testing.T, script string, count int) (result outcome) {
 // serve answers the questions of histories.mjs until its verdict, which it
 // returns. After each change it checks the store, and a replica that hears only
 // what was new. Clients are sent only what is ready.
-func serve(in *bufio.Reader, out io.Writer) string {
+func serve(in *bufio.Reader, out io.Writer, keeps bool) string {
 	var s, replica *Store
 	for {
 		line, err := in.ReadString('\n')
@@ -126,6 +135,7 @@ func serve(in *bufio.Reader, out io.Writer) string {
 		case err != nil:
 		case verb == "new":
 			s, replica = New(Limits{}), New(Limits{})
+			s.keep, replica.keep = keeps, keeps
 		case verb == "apply":
 			answer, err = applyChecked(s, replica, b)
 		case verb == "diff":

@@ -169,8 +169,19 @@ func (r *row) targets() []any {
 	return []any{&r.version, &r.generation, &r.deleted, &r.sha256, &r.size, &r.epoch, &r.region, &r.revision, &r.keepDeleted, &r.written}
 }
 
+// keeping stands before the generation of a body that keeps deleted content: versions
+// that would lose that content cannot read it, and refuse the document.
+const keeping = "k"
+
+func generation(m storage.Meta) string {
+	if m.KeepDeleted {
+		return keeping + m.Generation.String()
+	}
+	return m.Generation.String()
+}
+
 func (r *row) info(d docid.Document) (storage.Info, error) {
-	generation, err := storage.ParseGeneration(r.generation)
+	generation, err := storage.ParseGeneration(strings.TrimPrefix(r.generation, keeping))
 	revision, err2 := strconv.ParseUint(r.revision, 10, 64)
 	info := storage.Info{
 		Version: storage.Version(strconv.FormatInt(r.version, 10)), Deleted: r.deleted, Size: r.size,
@@ -290,7 +301,7 @@ func failed(what string, d docid.Document, err error) error {
 
 // write creates or updates a row, once.
 func (s *Store) write(ctx context.Context, d docid.Document, expect storage.Version, info storage.Info, body []byte) (storage.Version, error) {
-	args := append(key(d), info.Generation.String(), info.Deleted, info.SHA256[:], body, info.Epoch, string(info.Region),
+	args := append(key(d), generation(info.Meta), info.Deleted, info.SHA256[:], body, info.Epoch, string(info.Region),
 		strconv.FormatUint(info.Revision, 10), info.KeepDeleted, info.Time)
 	var version int64
 	var err error

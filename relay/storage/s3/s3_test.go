@@ -135,7 +135,7 @@ func isOneObject(t *testing.T, s *server) {
 		t.Fatal(err)
 	}
 	for name, expected := range map[string]string{
-		"wsn-format": "1", "wsn-generation": "0", "wsn-epoch": "e", "wsn-keep-deleted": "1", "wsn-name": "one%20object%20%C3%A9",
+		"wsn-format": "2", "wsn-generation": "0", "wsn-epoch": "e", "wsn-keep-deleted": "1", "wsn-name": "one%20object%20%C3%A9",
 		"wsn-sha256": storage.Sum([]byte("text")).String(),
 	} {
 		if value := got.Metadata[name]; value != expected {

@@ -3,11 +3,12 @@
 // Usage: node histories.mjs FIRST COUNT. Seeds FIRST … FIRST+COUNT-1;
 // ends with the line {"histories", "dropped", "failed": [[seed, reason], …]}.
 import * as Y from 'yjs'
+import { fileURLToPath } from 'url'
 import { dumpDoc, touch, svObj, dsObj } from './dump.mjs'
 import { underTest, report, random } from './store.mjs'
 
 // The same from Yjs itself, to see what histories it can stand.
-const yjsStore = gc => {
+export const yjsStore = gc => {
   const d = new Y.Doc({ gc })
   return {
     apply: u => Y.applyUpdate(d, u),
@@ -17,7 +18,7 @@ const yjsStore = gc => {
   }
 }
 
-class History {
+export class History {
   constructor (seed, store) {
     this.store = store
     this.rnd = random(seed)
@@ -306,7 +307,7 @@ const yjsFails = (seed, h) => {
   return tell(seed, yjsStore(true)).reasons.length > 0 || tell(seed, yjsStore(false)).reasons.length > 0
 }
 
-const load = (log, gc = true) => {
+export const load = (log, gc = true) => {
   const d = touch(new Y.Doc({ gc }))
   for (const u of log) Y.applyUpdate(d, u, 'remote')
   return d
@@ -320,18 +321,22 @@ const covers = (ds, log) => {
 }
 
 // With a third argument, Yjs is its own store: what does it stand?
-const makeStore = process.argv[4] ? () => yjsStore(process.argv[4] === 'gc') : underTest
-const [first, count] = process.argv.slice(2).map(Number)
-const failed = []
-let dropped = 0
-let ours = 0
-let yjs = 0
-for (let seed = first; seed < first + count; seed++) {
-  const { h, reasons, stuck, ours: a, yjs: b } = tell(seed, makeStore())
-  ours += a
-  yjs += b
-  if (reasons.length === 0) continue
-  if (!stuck && yjsFails(seed, h)) dropped++
-  else failed.push([seed, reasons.join('; ')])
+const main = () => {
+  const makeStore = process.argv[4] ? () => yjsStore(process.argv[4] === 'gc') : underTest
+  const [first, count] = process.argv.slice(2).map(Number)
+  const failed = []
+  let dropped = 0
+  let ours = 0
+  let yjs = 0
+  for (let seed = first; seed < first + count; seed++) {
+    const { h, reasons, stuck, ours: a, yjs: b } = tell(seed, makeStore())
+    ours += a
+    yjs += b
+    if (reasons.length === 0) continue
+    if (!stuck && yjsFails(seed, h)) dropped++
+    else failed.push([seed, reasons.join('; ')])
+  }
+  report({ histories: count, dropped, failed, bytes: ours, yjsBytes: yjs })
 }
-report({ histories: count, dropped, failed, bytes: ours, yjsBytes: yjs })
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main()

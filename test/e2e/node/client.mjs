@@ -38,7 +38,7 @@ export class Client extends EventEmitter {
     super()
     this.setMaxListeners(0)
     this.id = id
-    this.doc = new Y.Doc()
+    this.doc = new Y.Doc({ gc: !options.keep })
     this.text = this.doc.getText('text')
     this.log = this.doc.getArray('log')
     this.typed = [] // every edit made here, by its name in log

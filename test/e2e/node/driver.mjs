@@ -97,6 +97,16 @@ const operations = {
     return client(id).dump()
   },
 
+  // snapshot returns what shows the document as it is now, later.
+  snapshot ({ client: id }) {
+    return Buffer.from(Y.encodeSnapshot(Y.snapshot(client(id).doc))).toString('base64')
+  },
+  // restore returns the text of the document as it was.
+  restore ({ client: id, snapshot }) {
+    const doc = Y.createDocFromSnapshot(client(id).doc, Y.decodeSnapshot(Buffer.from(snapshot, 'base64')))
+    return doc.getText('text').toString()
+  },
+
   // read applies an update to a new document and returns its text.
   read ({ update }) {
     const doc = new Y.Doc()

@@ -28,6 +28,7 @@ type Options struct {
 	User       string            `json:"user,omitempty"`       // awareness state {"user": …}; empty: awareness is null
 	Background bool              `json:"background,omitempty"` // its intervals fire once a minute, as in a tab in the background
 	Follow     bool              `json:"follow,omitempty"`     // on 4009: destroy, and open the URL of the redirect
+	Keep       bool              `json:"keep,omitempty"`       // the content of what is deleted: gc is false
 	Params     map[string]string `json:"params,omitempty"`     // more query parameters
 	Header     map[string]string `json:"headers,omitempty"`    // more handshake headers, such as Origin
 }
@@ -145,6 +146,20 @@ func (c *Client) Insert(at int, text string) {
 func (c *Client) Delete(at, length int) {
 	c.node.tb.Helper()
 	c.do("delete", object{"at": at, "length": length}, nil)
+}
+
+// Snapshot returns what Restore shows the text by as it is now.
+func (c *Client) Snapshot() (snapshot string) {
+	c.node.tb.Helper()
+	c.do("snapshot", nil, &snapshot)
+	return snapshot
+}
+
+// Restore returns the text as it was at a snapshot, of a client with Options.Keep.
+func (c *Client) Restore(snapshot string) (text string) {
+	c.node.tb.Helper()
+	c.do("restore", object{"snapshot": snapshot}, &text)
+	return text
 }
 
 // State returns what the client holds now.
