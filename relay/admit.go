@@ -51,9 +51,10 @@ type handshake struct {
 	admission
 	address netip.Addr
 	token   string
-	name    string // of the document
-	nameErr error  // told only to whom the token lets ask
-	span    *span  // nil once that is over
+	name    string            // of the document
+	nameErr error             // told only to whom the token lets ask
+	via     *quota.Connection // nil: the client has its connection to itself
+	span    *span             // nil once that is over
 }
 
 func (n *Node) newHandshake(c client, address netip.Addr, token, name string, nameErr error) *handshake {
@@ -113,7 +114,7 @@ func (h *handshake) qualify(ctx context.Context) (err error) {
 		return err
 	}
 	step = h.span.child("reserve place")
-	h.place, err = n.gate.places.Admit(ctx, h.doc, plan(h.grant))
+	h.place, err = n.gate.places.Admit(ctx, h.doc, plan(h.grant), h.via)
 	if exceeded := (*quota.ExceededError)(nil); errors.As(err, &exceeded) {
 		made := false
 		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, h.doc, exceeded.Kind) }); err != nil {
@@ -121,7 +122,7 @@ func (h *handshake) qualify(ctx context.Context) (err error) {
 			return err
 		}
 		if made {
-			h.place, err = n.gate.places.Admit(ctx, h.doc, plan(h.grant))
+			h.place, err = n.gate.places.Admit(ctx, h.doc, plan(h.grant), h.via)
 		}
 	}
 	step.end(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/mux"
+	"github.com/wsnode/wsnode/relay/quota"
 	"github.com/wsnode/wsnode/relay/ratelimit"
 	"github.com/wsnode/wsnode/relay/wire"
 )
@@ -166,6 +167,7 @@ type shared struct {
 	address netip.Addr
 	token   string // of the handshake, for documents that bring none
 	conn    *conn.Conn
+	place   quota.Connection
 }
 
 var errTooOften = errors.New("refused too often, this address or this token")
@@ -193,6 +195,7 @@ func (s *shared) handshake(ctx context.Context, r mux.Request) (*handshake, erro
 		name = "" // it may hold anything
 	}
 	h := n.newHandshake(s.client, s.address, s.tokenOf(r), name, nameErr)
+	h.via = &s.place
 	if n.standing(h.address, h.token) == blocked {
 		return h, errTooOften
 	}

@@ -35,3 +35,25 @@ func TestAnotherTokenChangesTheRightsOfADocument(t *testing.T) {
 		t.Error(p)
 	}
 }
+
+func TestDocumentsOnOneConnectionAreOneConnectionOfTheApp(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a")
+	token := w.token(authn.Subject{Limits: authn.Limits{MaxConnections: 1, MaxUsersPerDoc: 1}})
+	p := connectProvider(t, n, "/")
+	for _, name := range []string{"minutes", "plans", "minutes\x00again"} {
+		p.open(name, token)
+	}
+	p.until("two are in, and a second user of one is not", func() bool {
+		return p.doc("minutes").taken == 1 && p.doc("plans").taken == 1 && len(p.doc("minutes\x00again").denied) == 1
+	})
+	if reason := p.doc("minutes\x00again").denied[0]; reason != "Document user limit exceeded: 1" {
+		t.Error(reason)
+	}
+	other := connectProvider(t, n, "/")
+	other.open("notes", token)
+	other.until("another connection is refused", func() bool { return len(other.doc("notes").denied) == 1 })
+	if reason := other.doc("notes").denied[0]; reason != "Connection limit exceeded: 1" {
+		t.Error(reason)
+	}
+}

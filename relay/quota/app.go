@@ -19,7 +19,8 @@ type app struct {
 	mu sync.Mutex
 
 	// The sessions here, admitted or about to be.
-	connections int
+	connections int // of which some may be shared
+	shared      map[*Connection]*sessions
 	documents   map[string]*local
 
 	// The registry's side. view is the newest record seen, nil until one is; it is
@@ -46,9 +47,34 @@ type app struct {
 
 // local is a document with sessions here.
 type local struct {
-	hash     hash
-	sessions int
-	pending  int // of these, such as are only admitted if a write succeeds
+	hash hash
+	sessions
+}
+
+// sessions are those here in a document, or on a shared connection.
+type sessions struct {
+	all     int
+	pending int // of these, such as are only admitted if a write succeeds
+}
+
+// open reports whether somebody is in whose admission needs no write any more: what they
+// share is counted, whatever becomes of the others.
+func (s *sessions) open() bool { return s != nil && s.all > s.pending }
+
+func (s *sessions) enter(given bool) {
+	s.all++
+	if !given {
+		s.pending++
+	}
+}
+
+// leave reports whether that was the last one.
+func (s *sessions) leave(given bool) bool {
+	s.all--
+	if !given {
+		s.pending--
+	}
+	return s.all == 0
 }
 
 // waiter is one session that wants to be admitted.
@@ -56,6 +82,7 @@ type waiter struct {
 	name    string
 	hash    hash
 	plan    Plan
+	via     *Connection // nil: one of its own
 	arrived time.Time
 
 	// Guarded by app.mu.
@@ -105,41 +132,52 @@ func (a *app) allowsLocked(r *record, me self, w *waiter) bool {
 	if e == nil {
 		return false
 	}
-	doc := a.documents[w.name]
-	sessions, open := 0, false
-	if doc != nil {
-		sessions, open = doc.sessions, doc.sessions > doc.pending
+	users, open := 0, false
+	if doc := a.documents[w.name]; doc != nil {
+		users, open = doc.all, doc.open()
 	}
-	return (w.plan.MaxConnections == 0 || r.mayConnect(e, a.connections, w.plan.MaxConnections)) &&
+	return (w.plan.MaxConnections == 0 || a.shared[w.via].open() || r.mayConnect(e, a.connections, w.plan.MaxConnections)) &&
 		(w.plan.MaxDocuments == 0 || open || r.mayOpen(e, len(a.documents), w.hash, w.plan.MaxDocuments)) &&
-		(w.plan.MaxUsersPerDoc == 0 || r.mayEnter(e, sessions, w.hash, w.plan.MaxUsersPerDoc))
+		(w.plan.MaxUsersPerDoc == 0 || r.mayEnter(e, users, w.hash, w.plan.MaxUsersPerDoc))
 }
 
-// takeLocked counts a session.
+// takeLocked counts a session: its user in the document, and its connection, unless other
+// sessions of the app share that.
 func (a *app) takeLocked(w *waiter) {
 	w.taken = true
-	a.connections++
 	doc := a.documents[w.name]
 	if doc == nil {
 		doc = &local{hash: w.hash}
 		a.documents[w.name] = doc
 	}
-	doc.sessions++
-	if !w.given {
-		doc.pending++
+	doc.enter(w.given)
+	if w.via == nil {
+		a.connections++
+		return
 	}
+	on := a.shared[w.via]
+	if on == nil {
+		on = new(sessions)
+		if a.shared == nil {
+			a.shared = map[*Connection]*sessions{}
+		}
+		a.shared[w.via] = on
+		a.connections++
+	}
+	on.enter(w.given)
 }
 
 // returnLocked takes it back.
 func (a *app) returnLocked(w *waiter) {
 	w.taken = false
-	a.connections--
-	doc := a.documents[w.name]
-	if !w.given {
-		doc.pending--
-	}
-	if doc.sessions--; doc.sessions == 0 {
+	if a.documents[w.name].leave(w.given) {
 		delete(a.documents, w.name)
+	}
+	if w.via == nil {
+		a.connections--
+	} else if a.shared[w.via].leave(w.given) {
+		delete(a.shared, w.via)
+		a.connections--
 	}
 	if a.connections == 0 {
 		a.idleSince = time.Now()
@@ -169,6 +207,9 @@ func (w *waiter) refuse(err error) {
 // giveLocked ends the wait of a session that is counted already: it is admitted.
 func (a *app) giveLocked(w *waiter) {
 	a.documents[w.name].pending--
+	if w.via != nil {
+		a.shared[w.via].pending--
+	}
 	w.given = true
 	close(w.done)
 }
@@ -248,7 +289,7 @@ func (a *app) tendLocked() {
 func (a *app) crowdLocked() int {
 	most := 0
 	for _, doc := range a.documents {
-		most = max(most, doc.sessions)
+		most = max(most, doc.all)
 	}
 	return most
 }

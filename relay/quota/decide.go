@@ -105,7 +105,7 @@ func (d *decision) judge(w *waiter) (admit bool, err error) {
 func (d *decision) judgeConnection(w *waiter) (bool, error) {
 	limit := w.plan.MaxConnections
 	sum := d.app.connections + d.next.others(d.me.node, func(e *entry) int { return e.Connections })
-	if limit == 0 || sum < limit {
+	if limit == 0 || sum < limit || d.app.shared[w.via] != nil {
 		return true, nil
 	}
 	if d.next.TightConnections == 0 {
@@ -153,22 +153,22 @@ func (d *decision) judgeUser(w *waiter) (bool, error) {
 	if limit == 0 {
 		return true, nil
 	}
-	sessions := 0
+	users := 0
 	if doc := d.app.documents[w.name]; doc != nil {
-		sessions = doc.sessions
+		users = doc.all
 	}
 	doc := d.next.documents[w.hash]
 	hot := doc != nil && doc.hot > 0
-	if !hot && sessions < d.reservable(limit) {
+	if !hot && users < d.reservable(limit) {
 		return true, nil
 	}
 	if !hot {
-		d.next.list(w.hash, d.me.node, sessions)
+		d.next.list(w.hash, d.me.node, users)
 		doc = d.next.documents[w.hash]
 		doc.hot = d.stamp
 		d.next.changed = true
 	}
-	sum := sessions
+	sum := users
 	for i := range d.next.Nodes {
 		if e := &d.next.Nodes[i]; e.Node != d.me.node && e.Region == d.me.region {
 			sum += d.next.usersRight(e, w.hash)
@@ -214,7 +214,7 @@ func (d *decision) fit() {
 	most := 0
 	for _, doc := range a.documents {
 		if listed := d.next.documents[doc.hash]; listed == nil || listed.hot == 0 {
-			most = max(most, doc.sessions)
+			most = max(most, doc.all)
 		}
 	}
 	own.Users = reserve(own.Users, most, d.reservable(a.plan.MaxUsersPerDoc)-most, nodes, false)
@@ -242,7 +242,7 @@ func (d *decision) fitTable() {
 	a := d.app
 	wanted := map[hash]int{}
 	for _, doc := range a.documents {
-		wanted[doc.hash] = doc.sessions
+		wanted[doc.hash] = doc.all
 	}
 	for _, w := range a.waiting {
 		if _, here := wanted[w.hash]; !here {
@@ -269,7 +269,7 @@ func (d *decision) fitTable() {
 func (d *decision) listDocuments() {
 	for _, doc := range d.app.documents {
 		if listed := d.next.documents[doc.hash]; listed == nil || listed.users[d.me.node] == 0 {
-			d.next.list(doc.hash, d.me.node, max(doc.sessions, 1))
+			d.next.list(doc.hash, d.me.node, max(doc.all, 1))
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // limit.
 func (n *fleetNode) alone(t *testing.T, doc string, plan Plan, want any) *Place {
 	t.Helper()
-	place, err := n.Admit(context.Background(), testDoc(doc), plan)
+	place, err := n.Admit(context.Background(), testDoc(doc), plan, nil)
 	var exceeded *ExceededError
 	switch want := want.(type) {
 	case nil:
@@ -83,7 +83,7 @@ func TestWithoutTheRegistryOnlyReservedPlacesAreGiven(t *testing.T) {
 		given := 0
 		for {
 			began := time.Now()
-			_, err := n.Admit(t.Context(), testDoc("d"), plan)
+			_, err := n.Admit(t.Context(), testDoc("d"), plan, nil)
 			if err == nil {
 				given++
 				continue
@@ -135,7 +135,7 @@ func TestWhoDoesNotAnswerIsNotGuessed(t *testing.T) {
 		f.nodes[0].alone(t, "d", plan, nil) // reserves a block
 		f.nodes[0].registry.setCut(true)
 		for {
-			if _, err := f.nodes[1].Admit(t.Context(), testDoc("d"), plan); err != nil {
+			if _, err := f.nodes[1].Admit(t.Context(), testDoc("d"), plan, nil); err != nil {
 				if !errors.Is(err, ErrUnavailable) {
 					t.Errorf("got %v while the other node might have places left", err)
 				}
@@ -283,12 +283,12 @@ func BenchmarkAdmit(b *testing.B) {
 			n := NewPlaces(PlacesConfig{Node: "n", Region: "eu", Registry: newFakeBucket(1).join("n")})
 			defer func() { _ = n.Close(context.Background()) }()
 			doc := testDoc("d")
-			if _, err := n.Admit(b.Context(), doc, c.plan); err != nil {
+			if _, err := n.Admit(b.Context(), doc, c.plan, nil); err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				place, err := n.Admit(b.Context(), doc, c.plan)
+				place, err := n.Admit(b.Context(), doc, c.plan, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -63,7 +63,7 @@ func race(t *testing.T, nodes []*node, n int, app string, plan quota.Plan, doc f
 	var wait sync.WaitGroup
 	for i := range n {
 		wait.Go(func() {
-			place, err := nodes[i%len(nodes)].Admit(context.Background(), document(app, doc(i)), plan)
+			place, err := nodes[i%len(nodes)].Admit(context.Background(), document(app, doc(i)), plan, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			var exceeded *quota.ExceededError
@@ -168,7 +168,7 @@ func TestUsageIsCountedOverRegions(t *testing.T) {
 	}
 	for i := range 20 {
 		n := []*node{a, b}[i%2]
-		if _, err := n.Admit(t.Context(), document("used", fmt.Sprint(i%5)), quota.Plan{MaxConnections: i % 2 * 100}); err != nil {
+		if _, err := n.Admit(t.Context(), document("used", fmt.Sprint(i%5)), quota.Plan{MaxConnections: i % 2 * 100}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

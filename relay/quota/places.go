@@ -66,13 +66,19 @@ func NewPlaces(c PlacesConfig) *Places {
 	return p
 }
 
-// Admit reserves a place for a session of the document, under the limits of its
-// token's plan. Its errors are *ExceededError, or wrap ErrUnavailable: the
+// Connection is a socket that carries several sessions: those of one app take up one place
+// among the app's connections, from the first one's admission until the last one's end.
+type Connection struct{ _ byte } // each has an address of its own
+
+// Admit reserves what a session of the document takes up, under the limits of its token's
+// plan: a place among the users of the document, and one among the connections of the
+// app, unless others that came via the same connection have that. Via nil is a connection
+// of its own. Its errors are *ExceededError, or wrap ErrUnavailable: the
 // registry cannot be asked, or a node that holds unused places does not answer.
 // Mostly it neither blocks nor asks anybody.
-func (p *Places) Admit(ctx context.Context, doc docid.Document, plan Plan) (*Place, error) {
+func (p *Places) Admit(ctx context.Context, doc docid.Document, plan Plan, via *Connection) (*Place, error) {
 	plan = plan.Within(p.config.Ceilings)
-	w := &waiter{name: doc.Name, hash: hashOf(doc.Name), plan: plan, arrived: time.Now()}
+	w := &waiter{name: doc.Name, hash: hashOf(doc.Name), plan: plan, via: via, arrived: time.Now()}
 	a := p.lockApp(doc.AppID())
 	if a.admitLocked(w) {
 		a.mu.Unlock()
@@ -127,7 +133,8 @@ func (p *Places) lockApp(id docid.AppID) *app {
 // appScope is the scope of an app's only key.
 const appScope = "app"
 
-// Place is a session's place.
+// Place is what a session takes up: its user's place in the document, and its connection's
+// or a share in that.
 type Place struct {
 	app    *app
 	waiter *waiter

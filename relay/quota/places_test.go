@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
@@ -30,6 +31,15 @@ type fleetNode struct {
 	*Places
 	registry *fakeNode
 	region   string
+	shared   [3]Connection // of which some clients come via one
+}
+
+// via is a random client's connection.
+func (n *fleetNode) via(r *rand.Rand) *Connection {
+	if i := r.IntN(2 * len(n.shared)); i < len(n.shared) {
+		return &n.shared[i]
+	}
+	return nil
 }
 
 func newFleet(t *testing.T, bucket *fakeBucket, n int) *fleet {
@@ -65,7 +75,7 @@ func (f *fleet) race(n int, plan Plan, doc func(i int) string) (places []*Place)
 	for i := range n {
 		node := f.nodes[i%len(f.nodes)]
 		wait.Go(func() {
-			place, err := node.Admit(context.Background(), testDoc(doc(i)), plan)
+			place, err := node.Admit(context.Background(), testDoc(doc(i)), plan, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			var exceeded *ExceededError
@@ -134,7 +144,7 @@ func TestFarFromItsLimitsAnAppCostsFewWrites(t *testing.T) {
 		plan := Plan{MaxConnections: 10000, MaxDocuments: 5000, MaxUsersPerDoc: 200}
 		var places []*Place
 		for i := range 1000 {
-			place, err := f.nodes[i%4].Admit(t.Context(), testDoc("d"+strconv.Itoa(i%300)), plan)
+			place, err := f.nodes[i%4].Admit(t.Context(), testDoc("d"+strconv.Itoa(i%300)), plan, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +156,7 @@ func TestFarFromItsLimitsAnAppCostsFewWrites(t *testing.T) {
 		}
 		for i := range 1000 { // they come and go
 			places[i].Leave()
-			place, err := f.nodes[(i+1)%4].Admit(t.Context(), testDoc("d"+strconv.Itoa(i%300)), plan)
+			place, err := f.nodes[(i+1)%4].Admit(t.Context(), testDoc("d"+strconv.Itoa(i%300)), plan, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,6 +179,67 @@ func TestAppWithoutLimitsCostsNothing(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if writes, reads := bucket.requests(); writes+reads > 0 {
 			t.Errorf("%d writes and %d reads", writes, reads)
+		}
+	})
+}
+
+func TestSessionsOfOneConnectionTakeUpOnePlaceAmongConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bucket := newFakeBucket(1)
+		bucket.latency = 3 * time.Millisecond
+		f := newFleet(t, bucket, 2)
+		defer f.close()
+		n, plan := f.nodes[0], Plan{MaxConnections: 1, MaxUsersPerDoc: 2}
+		via, other := new(Connection), new(Connection)
+		var mu sync.Mutex
+		var places []*Place
+		var coming sync.WaitGroup
+		for i := range 10 { // at once: none of them is in yet
+			coming.Go(func() {
+				place, err := n.Admit(t.Context(), testDoc("d"+strconv.Itoa(i/2)), plan, via)
+				if err != nil {
+					t.Errorf("session %d of the connection: %v", i, err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				places = append(places, place)
+			})
+		}
+		coming.Wait()
+		refused := func(what string, n *fleetNode, via *Connection, doc string, kind Kind) {
+			t.Helper()
+			_, err := n.Admit(t.Context(), testDoc(doc), plan, via)
+			if exceeded := (*ExceededError)(nil); !errors.As(err, &exceeded) || exceeded.Kind != kind || exceeded.Active != plan.MaxConnections && kind == Connections {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		refused("a third user of a document", n, via, "d0", Users)
+		refused("another connection", n, other, "d9", Connections)
+		refused("a connection of its own", n, nil, "d9", Connections)
+		refused("another node", f.nodes[1], nil, "d9", Connections)
+		for len(places) > 1 {
+			places[0].Leave()
+			places = places[1:]
+			refused("another connection, while one session is left", n, other, "d9", Connections)
+		}
+		places[0].Leave()
+		place, err := n.Admit(t.Context(), testDoc("d9"), plan, other)
+		if err != nil {
+			t.Fatalf("after the last session: %v", err)
+		}
+		elsewhere := testDoc("d9") // via the same connection, but another app
+		elsewhere.App = "drawings"
+		second, err := n.Admit(t.Context(), elsewhere, plan, other)
+		if err != nil {
+			t.Fatalf("another app: %v", err)
+		}
+		leaveAll([]*Place{place, second})
+		if a := n.lockApp(testApp); a.connections != 0 || len(a.shared) != 0 || len(a.documents) != 0 {
+			t.Errorf("%d connections, %d shared, %d documents are left", a.connections, len(a.shared), len(a.documents))
+			a.mu.Unlock()
+		} else {
+			a.mu.Unlock()
 		}
 	})
 }

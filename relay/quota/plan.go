@@ -19,7 +19,7 @@ var ErrUnavailable = errors.New("quota: the registry cannot be asked")
 
 // Plan is what an app may have. Zero means no limit.
 type Plan struct {
-	MaxConnections int // sessions of the app, everywhere
+	MaxConnections int // connections of the app, everywhere
 	MaxDocuments   int // distinct documents with sessions, everywhere
 	MaxUsersPerDoc int // sessions of one document
 }

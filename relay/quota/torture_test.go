@@ -29,25 +29,34 @@ type admitted struct {
 	node  *fleetNode
 	lease string
 	doc   string
+	via   *Connection // nil: of its own
 	place *Place
+}
+
+// connection is what the session's connection is told by.
+func (s *admitted) connection() any {
+	if s.via == nil {
+		return s
+	}
+	return s.via
 }
 
 // count sums the sessions that are there: all, documents, and the fullest
 // document of a region.
 func (o *oracle) countLocked() (connections, documents, users int) {
-	docs := map[string]bool{}
+	docs, conns := map[string]bool{}, map[any]bool{}
 	inDoc := map[string]int{}
 	for s := range o.sessions {
 		lease, _ := s.node.registry.Lease(testApp.License)
 		if lease != s.lease {
 			continue
 		}
-		connections++
+		conns[s.connection()] = true
 		docs[s.doc] = true
 		inDoc[s.node.region+s.doc]++
 		users = max(users, inDoc[s.node.region+s.doc])
 	}
-	return connections, len(docs), users
+	return len(conns), len(docs), users
 }
 
 // enter notes an admission and checks that it was not one too many.
@@ -64,12 +73,13 @@ func (o *oracle) enter(s *admitted) {
 
 // refuse checks a refusal at a time when nothing else happens: there was really
 // no room.
-func (o *oracle) refuse(n *fleetNode, doc string, why *ExceededError) {
+func (o *oracle) refuse(n *fleetNode, doc string, via *Connection, why *ExceededError) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c, d, _ := o.countLocked()
-	users, open := 0, false
+	users, open, connected := 0, false, false
 	for s := range o.sessions {
+		connected = connected || via != nil && s.via == via
 		if s.doc == doc {
 			open = true
 			if s.node.region == n.region {
@@ -78,7 +88,7 @@ func (o *oracle) refuse(n *fleetNode, doc string, why *ExceededError) {
 		}
 	}
 	full := map[Kind]bool{
-		Connections: c >= o.plan.MaxConnections,
+		Connections: c >= o.plan.MaxConnections && !connected,
 		Documents:   d >= o.plan.MaxDocuments && !open,
 		Users:       users >= o.plan.MaxUsersPerDoc,
 	}
@@ -171,11 +181,12 @@ func torture(t *testing.T, seed uint64) {
 		time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
 		node := f.nodes[r.IntN(len(f.nodes))]
 		doc := "d" + strconv.Itoa(r.IntN(docs))
+		via := node.via(r)
 		switch dice := r.IntN(100); {
 		case dice < 60:
 			clients.Go(func() {
 				lease, _ := node.registry.Lease(testApp.License)
-				place, err := node.Admit(context.Background(), testDoc(doc), plan)
+				place, err := node.Admit(context.Background(), testDoc(doc), plan, via)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -187,7 +198,7 @@ func torture(t *testing.T, seed uint64) {
 					return
 				}
 				admissions++
-				o.enter(&admitted{node: node, lease: lease, doc: doc, place: place})
+				o.enter(&admitted{node: node, lease: lease, doc: doc, via: via, place: place})
 			})
 		case dice < 95:
 			o.leave(r)
@@ -252,13 +263,14 @@ func (f *fleet) fill(o *oracle, r *rand.Rand, plan Plan, docs int) {
 		if !current {
 			f.t.Fatal("not healed")
 		}
-		place, err := n.Admit(context.Background(), testDoc(doc), plan)
+		via := n.via(r)
+		place, err := n.Admit(context.Background(), testDoc(doc), plan, via)
 		var exceeded *ExceededError
 		switch {
 		case err == nil:
-			o.enter(&admitted{node: n, lease: lease, doc: doc, place: place})
+			o.enter(&admitted{node: n, lease: lease, doc: doc, via: via, place: place})
 		case errors.As(err, &exceeded):
-			o.refuse(n, doc, exceeded)
+			o.refuse(n, doc, via, exceeded)
 		default:
 			f.t.Fatalf("healed, and yet: %v\n%s", err, f.dump())
 		}

@@ -84,7 +84,7 @@ func TestUsageCountsSessionsOnceAndSharedDocumentsOnce(t *testing.T) {
 		}
 		var places []*Place
 		for i := range 30 {
-			place, err := nodes[i%3].Admit(t.Context(), testDoc("d"+strconv.Itoa(i%7)), Plan{})
+			place, err := nodes[i%3].Admit(t.Context(), testDoc("d"+strconv.Itoa(i%7)), Plan{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,9 +131,9 @@ func TestUsageOfManyDocumentsIsEstimated(t *testing.T) {
 		x, nodes := usageFleet(4)
 		for i := range 20000 { // half of them on two nodes
 			name := testDoc("d" + strconv.Itoa(i))
-			_, _ = nodes[i%4].Admit(t.Context(), name, Plan{})
+			_, _ = nodes[i%4].Admit(t.Context(), name, Plan{}, nil)
 			if i%2 == 0 {
-				_, _ = nodes[(i+1)%4].Admit(t.Context(), name, Plan{})
+				_, _ = nodes[(i+1)%4].Admit(t.Context(), name, Plan{}, nil)
 			}
 		}
 		got, err := NewUsage(x).Of(t.Context(), testApp)

@@ -194,7 +194,7 @@ func (a *app) gone(ctx context.Context, r *record, me string) (map[string]bool, 
 	return gone, nil
 }
 
-// settleLocked takes in the outcome of a write.
+// outcomeLocked takes in the outcome of a write.
 func (a *app) outcomeLocked(next *record, expect, revision uint64, began time.Time, err error) {
 	if err == nil {
 		a.confirmed = began
