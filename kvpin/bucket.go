@@ -71,7 +71,7 @@ func signal(c chan struct{}) {
 
 // watched are the keys whose changes notice takes.
 func (b *bucket) watched() []string {
-	return []string{b.regionLeases() + ">", regionPrefix + ">", noticePrefix + string(b.cfg.Node) + ".>"}
+	return []string{b.regionLeases() + ">", regionPrefix + ">", evacuatedPrefix + ">", noticePrefix + string(b.cfg.Node) + ".>"}
 }
 
 func (b *bucket) regionLeases() string { return leasePrefix + string(b.cfg.Region) + "." }
@@ -85,6 +85,8 @@ func (b *bucket) notice(c kv.Change) {
 		b.peers.notice(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.Entry)
 	case strings.HasPrefix(c.Key, regionPrefix):
 		b.regions.take(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.Entry)
+	case strings.HasPrefix(c.Key, evacuatedPrefix):
+		b.regions.takeEvacuated(docid.Region(strings.TrimPrefix(c.Key, evacuatedPrefix)), c.Present)
 	case strings.HasPrefix(c.Key, noticePrefix):
 		doc, err := docid.ParsePinKey(b.license, string(c.Value))
 		if c.Present && err == nil {

@@ -52,8 +52,15 @@ const (
 // final news come with the end of the hold.
 func (n news) final() bool { return n == moved || n == ended }
 
-// writePin writes the document's pin and keeps the books about its outcome.
+// writePin writes the document's pin, without a mark that it moves: whoever changes the
+// pin ends the move.
 func (ps *pins) writePin(ctx context.Context, d *document, p Pin, expect uint64, ttl time.Duration) (Pin, error) {
+	p.Moving = nil
+	return ps.writeAs(ctx, d, p, expect, ttl)
+}
+
+// writeAs writes the document's pin and keeps the books about its outcome.
+func (ps *pins) writeAs(ctx context.Context, d *document, p Pin, expect uint64, ttl time.Duration) (Pin, error) {
 	before := ps.requests.store.Incarnation()
 	revision, err := ps.requests.put(ctx, d.key, p.encode(ttl), expect, ttl)
 	switch {

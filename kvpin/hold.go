@@ -127,14 +127,26 @@ func (ps *pins) install(d *document, h *Hold) {
 func (ps *pins) enter(ctx context.Context, d *document) (Pin, error) {
 	e, hinted := ps.hints.take(d.name)
 	hinted = hinted || len(d.unsettled) == 0
+	moving := false
 	for {
 		if !hinted {
 			var err error
-			if e, err = ps.readPin(ctx, d); err != nil {
+			if e, err = ps.readPin(ctx, d); err != nil && moving {
+				return Pin{}, ErrMoving // the time is over, and it was when it was read last
+			} else if err != nil {
 				return Pin{}, err
 			}
 		}
 		next, write, err := ps.entered(ctx, d, e)
+		if moving = errors.Is(err, ErrMoving); moving && ctx.Err() == nil {
+			pause.Between(ctx, 20*time.Millisecond, 50*time.Millisecond)
+			hinted = false
+			continue
+		}
+		if hinted && errors.Is(err, ErrEvacuated) { // it may live here all the same
+			hinted = false
+			continue
+		}
 		if err != nil {
 			return Pin{}, err
 		}
@@ -159,19 +171,20 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 	if err != nil {
 		return Pin{}, false, err
 	}
-	fresh := Pin{Region: ps.cfg.Region, Holders: []Holder{me}, Since: time.Now()}
 	p, ok, err := ps.clock.pinOf(e, ps.cfg.Grace)
 	if err != nil {
 		return Pin{}, false, err
 	}
 	if !ok {
-		fresh.Epoch, err = ps.newEpoch(ctx)
+		fresh, err := ps.begun(ctx, me)
 		return fresh, true, err
 	}
 	switch {
 	case p.unused(): // what is true of lives that begin may be another than when it did not
-		fresh.Epoch, err = ps.newEpoch(ctx)
+		fresh, err := ps.begun(ctx, me)
 		return fresh, true, err
+	case p.Region == ps.cfg.Region && p.Moving != nil && !ps.clock.overdue(e, p):
+		return Pin{}, false, ErrMoving
 	case p.Region == ps.cfg.Region:
 		return p.with(me), !p.has(me) || d.mayLand(e.Revision), nil
 	}
@@ -187,11 +200,21 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 	} else if alive {
 		return Pin{}, false, &PinnedError{d.name, p}
 	}
-	if fresh.Epoch, err = ps.newEpoch(ctx); err != nil {
+	fresh, err := ps.begun(ctx, me)
+	if err != nil {
 		return Pin{}, false, err
 	}
 	ps.takeovers.Add(1)
 	return fresh, true, nil
+}
+
+// begun is the pin of a life that begins on this node.
+func (ps *pins) begun(ctx context.Context, me Holder) (Pin, error) {
+	epoch, err := ps.newEpoch(ctx)
+	if err == nil && ps.regions.isEvacuated(ps.cfg.Region) {
+		err = ErrEvacuated
+	}
+	return Pin{Region: ps.cfg.Region, Epoch: epoch, Holders: []Holder{me}, Since: time.Now()}, err
 }
 
 // adopt makes this node a holder by word of another room.

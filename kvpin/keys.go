@@ -33,7 +33,7 @@ func (r *Registry) Keys(license docid.LicenseRegion) *Keys {
 }
 
 func own(key string) error {
-	for _, prefix := range []string{"pin.", leasePrefix, regionPrefix, noticePrefix, sweepPrefix, storePrefix, carryPrefix} {
+	for _, prefix := range []string{"pin.", leasePrefix, regionPrefix, noticePrefix, sweepPrefix, storePrefix, carryPrefix, evacuatedPrefix} {
 		if strings.HasPrefix(key, prefix) {
 			return fmt.Errorf("key %s belongs to the registry", key)
 		}

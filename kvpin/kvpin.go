@@ -55,6 +55,8 @@ type Pin struct {
 	// no holders, and no grace period runs: the region keeps the document until that is
 	// stored.
 	Owed bool
+	// Moving is set while a node of the region moves the document to another one.
+	Moving *Moving
 
 	ttl time.Duration // for which the key was written; 0: an earlier version did not say
 }
@@ -162,4 +164,12 @@ type Rooms interface {
 	// return then. This node may have the document open, in whatever epoch, or not. An error has the call
 	// repeated. Unlike the others, it may come beside other calls, and before Hold has returned.
 	Told(context.Context, docid.Document, Epoch) error
+	// Stop: another node of the region is about to move the document, which it stores once
+	// all holders have stopped. Take no edits any more, and return when the history has all
+	// that were taken. Without another word for the given time, go on by Hold.GoOn. An error
+	// has the call repeated. Like Told, it may come beside other calls.
+	Stop(ctx context.Context, doc docid.Document, epoch Epoch, life time.Duration) error
+	// MoveOver: the move for which Stop was called is done, or was given up. Hold.GoOn tells
+	// which. It must not block.
+	MoveOver(docid.Document)
 }

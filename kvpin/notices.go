@@ -38,6 +38,7 @@ type noticeRecord struct {
 	Pin   string  `json:"pin"`
 	Epoch Epoch   `json:"epoch"`
 	Lease LeaseID `json:"lease,omitempty"` // under which the node held the pin
+	moveNotice
 }
 
 // noticeKey is where a node finds the notice about a document: one, however often it is
@@ -66,7 +67,7 @@ func (r *Registry) StoreChanged(ctx context.Context, doc docid.Document, p Pin, 
 	var delivering sync.WaitGroup
 	for _, h := range holders {
 		delivering.Go(func() {
-			failed := b.notices.deliver(ctx, doc, p.Epoch, h)
+			failed := b.notices.deliver(ctx, noticeKey(h.Node, doc.PinKey()), noticeRecord{Pin: doc.PinKey(), Epoch: p.Epoch, Lease: h.Lease}, h)
 			mu.Lock()
 			defer mu.Unlock()
 			if failed != nil {
@@ -99,6 +100,7 @@ type notice struct {
 	key      string
 	doc      docid.Document
 	epoch    Epoch
+	move     moveNotice
 	revision uint64
 	due      time.Time
 	tries    int
@@ -141,9 +143,8 @@ func (ns *notices) living(ctx context.Context, p Pin) (found []Holder, err error
 
 // deliver leaves a notice for a holder and waits until it has looked. A failure to write is
 // tried again, until ctx ends.
-func (ns *notices) deliver(ctx context.Context, doc docid.Document, epoch Epoch, h Holder) (err error) {
-	value, _ := json.Marshal(noticeRecord{doc.PinKey(), epoch, h.Lease}) // cannot fail
-	key := noticeKey(h.Node, doc.PinKey())
+func (ns *notices) deliver(ctx context.Context, key string, r noticeRecord, h Holder) (err error) {
+	value, _ := json.Marshal(r) // cannot fail
 	wait, left := 20*time.Millisecond, false
 	for {
 		var alive, answered bool
@@ -196,7 +197,7 @@ func (ns *notices) take(e kv.Entry) {
 	if known := ns.got[e.Key]; known != nil && known.revision >= e.Revision {
 		return
 	}
-	ns.got[e.Key] = &notice{key: e.Key, doc: doc, epoch: r.Epoch, revision: e.Revision, due: time.Now()}
+	ns.got[e.Key] = &notice{key: e.Key, doc: doc, epoch: r.Epoch, move: r.moveNotice, revision: e.Revision, due: time.Now()}
 	signal(ns.wake)
 }
 
@@ -253,7 +254,11 @@ func (ns *notices) answer(ctx context.Context, n *notice) {
 	err := errNotYet
 	if rooms := ns.pins.rooms.Load(); rooms != nil {
 		within, cancel := context.WithTimeout(ctx, lookTime)
-		err = (*rooms).Told(within, n.doc, n.epoch)
+		if n.move.Move == "" {
+			err = (*rooms).Told(within, n.doc, n.epoch)
+		} else {
+			err = ns.pins.followMove(within, *rooms, n)
+		}
 		cancel()
 	}
 	if err == nil {

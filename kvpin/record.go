@@ -23,6 +23,8 @@ const (
 	storePrefix = "store."
 	// Keys below carryPrefix are for nodes that carry clients to other regions.
 	carryPrefix = "carry."
+	// Keys below evacuatedPrefix name regions in which no document begins to live.
+	evacuatedPrefix = "evacuated."
 )
 
 // pinRecord is a pin as the bucket stores it.
@@ -33,12 +35,13 @@ type pinRecord struct {
 	Since   time.Time    `json:"since"`
 	Left    time.Time    `json:"left,omitzero"`
 	Owed    bool         `json:"owed,omitempty"`
+	Moving  *Moving      `json:"moving,omitempty"`
 	TTL     int64        `json:"ttl,omitempty"` // seconds that the key was written for; 0: an earlier version did
 }
 
 // encode returns the pin as it is written with an expiry.
 func (p Pin) encode(ttl time.Duration) []byte {
-	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC(), p.Left.UTC(), p.Owed, int64(ttl / time.Second)})
+	b, err := json.Marshal(pinRecord{p.Region, p.Epoch, p.Holders, p.Since.UTC(), p.Left.UTC(), p.Owed, p.Moving, int64(ttl / time.Second)})
 	if err != nil {
 		panic(err) // nothing in the record can fail
 	}
@@ -51,7 +54,7 @@ func decodePin(e kv.Entry) (Pin, error) {
 		return Pin{}, fmt.Errorf("%w: %s at revision %d is not readable: %w", ErrUnavailable, e.Key, e.Revision, err)
 	}
 	return Pin{
-		Region: r.Region, Epoch: r.Epoch, Holders: r.Holders, Since: r.Since, Left: r.Left, Owed: r.Owed,
+		Region: r.Region, Epoch: r.Epoch, Holders: r.Holders, Since: r.Since, Left: r.Left, Owed: r.Owed, Moving: r.Moving,
 		Revision: e.Revision, ttl: time.Duration(r.TTL) * time.Second,
 	}, nil
 }

@@ -19,6 +19,9 @@ type RegionInfo struct {
 	Region docid.Region
 	URL    string
 	Status RegionStatus
+	// Evacuated: no document begins to live there; see Inspector.SetEvacuated. Its status is
+	// never live.
+	Evacuated bool
 }
 
 // RegionStatus is what the leases of a region's nodes say.
@@ -66,6 +69,7 @@ func (r *Registry) RegionURL(ctx context.Context, region docid.Region) (string, 
 func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
 	urls := make(map[docid.Region]string)
 	status := make(map[docid.Region]RegionStatus)
+	evacuated := make(map[docid.Region]bool)
 	var failed error
 	for _, license := range slices.Backward(r.LicenseRegions()) {
 		found, err := r.buckets[license].regions.current(ctx)
@@ -83,6 +87,7 @@ func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
 				continue
 			}
 			urls[info.Region] = info.URL
+			evacuated[info.Region] = evacuated[info.Region] || info.Evacuated
 			if rank(info.Status) > rank(status[info.Region]) {
 				status[info.Region] = info.Status
 			}
@@ -93,7 +98,8 @@ func (r *Registry) Regions(ctx context.Context) ([]RegionInfo, error) {
 	}
 	infos := make([]RegionInfo, 0, len(urls))
 	for _, region := range slices.Sorted(maps.Keys(urls)) {
-		infos = append(infos, RegionInfo{region, urls[region], status[region]})
+		info := RegionInfo{Region: region, URL: urls[region], Status: status[region], Evacuated: evacuated[region]}
+		infos = append(infos, info.judged())
 	}
 	return infos, nil
 }
@@ -170,7 +176,7 @@ func lookAtRegions(ctx context.Context, s kv.Store, ttl time.Duration, clock *bu
 	var infos []RegionInfo
 	err := s.Scan(ctx, regionPrefix+">", func(e kv.Entry) error {
 		if e.Present {
-			infos = append(infos, RegionInfo{docid.Region(strings.TrimPrefix(e.Key, regionPrefix)), string(e.Value), RegionDown})
+			infos = append(infos, RegionInfo{Region: docid.Region(strings.TrimPrefix(e.Key, regionPrefix)), URL: string(e.Value), Status: RegionDown})
 		}
 		return nil
 	})
@@ -190,10 +196,16 @@ func lookAtRegions(ctx context.Context, s kv.Store, ttl time.Duration, clock *bu
 		}
 		return nil
 	})
-	for i := range infos {
-		if status := best[infos[i].Region]; status != "" {
+	if err != nil {
+		return nil, err
+	}
+	evacuated, err := lookAtEvacuated(ctx, s)
+	for i, info := range infos {
+		if status := best[info.Region]; status != "" {
 			infos[i].Status = status
 		}
+		infos[i].Evacuated = evacuated[info.Region]
+		infos[i] = infos[i].judged()
 	}
 	return infos, err
 }

@@ -49,12 +49,14 @@ type regions struct {
 
 	mu   sync.Mutex
 	urls map[docid.Region]string
+
+	evacuated map[docid.Region]struct{} // guarded by mu
 }
 
 func newRegions(cfg *Config, license docid.LicenseRegion, requests *requests, clock *bucketClock) *regions {
 	return &regions{
 		cfg: cfg, license: license, requests: requests, clock: clock,
-		survey: survey{turn: make(chan struct{}, 1)}, urls: make(map[docid.Region]string),
+		survey: survey{turn: make(chan struct{}, 1)}, urls: make(map[docid.Region]string), evacuated: make(map[docid.Region]struct{}),
 	}
 }
 

@@ -49,7 +49,8 @@ func (ps *pins) validate(ctx context.Context, d *document) (Pin, error) {
 
 // followed says what becomes of a hold whose pin reads as e: the pin as it is to
 // be, what Rooms is told, and whether the pin is to be written.
-//   - still mine: the current lease is written in;
+//   - still mine: the current lease is written in, and a mark that it moves is removed:
+//     whoever goes on with a document ends its move;
 //   - gone: created again with the same epoch;
 //   - own region, another epoch: entered, and the room goes over to it; but if that
 //     epoch began while this node had no lease, the hold is over;
@@ -68,7 +69,7 @@ func (ps *pins) followed(d *document, e kv.Entry, me Holder) (p Pin, what news, 
 		return p, moved, false, nil
 	case p.Epoch != mine.Epoch && ps.endedWithout(mine, p):
 		return p, ended, false, nil
-	case p.has(me) && !d.mayLand(e.Revision):
+	case p.has(me) && p.Moving == nil && !d.mayLand(e.Revision):
 	default:
 		p, write = p.with(me), true
 	}

@@ -52,6 +52,8 @@ type testNode struct {
 	unpinned []docid.Document
 	renewed  []docid.Document
 	told     []docid.Document
+	stopped  []docid.Document
+	over     []docid.Document
 	failures int // Restored, Rebased and Told fail that often
 }
 
@@ -197,6 +199,23 @@ func (n *testNode) Told(_ context.Context, doc docid.Document, _ Epoch) error {
 	}
 	n.told = append(n.told, doc)
 	return nil
+}
+
+func (n *testNode) Stop(_ context.Context, doc docid.Document, _ Epoch, _ time.Duration) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failures > 0 {
+		n.failures--
+		return fmt.Errorf("the history does not answer")
+	}
+	n.stopped = append(n.stopped, doc)
+	return nil
+}
+
+func (n *testNode) MoveOver(doc docid.Document) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.over = append(n.over, doc)
 }
 
 func (n *testNode) hear(m map[docid.Document]Pin, doc docid.Document, p Pin) error {

@@ -45,6 +45,7 @@ func (n *Node) figures() admin.Figures {
 		},
 		History: n.watched.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(), Kept: admin.KeptFigures(n.docs.Storing()),
 		Places: admin.PlaceFigures(n.gate.places.Stats()), Carried: n.carriedFigures(),
+		Moved: n.docs.Moves.Done.Load(), MoveFailures: n.docs.Moves.GivenUp.Load(),
 	}
 	if v, ok := n.cfg.Verifier.(interface{ Stats() authn.Stats }); ok {
 		s := v.Stats()

@@ -162,7 +162,7 @@ func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address n
 }
 
 // locate returns the region of a document. Of one that nobody has open it is the
-// token's preference if that region is live, else this node's own. What a region
+// token's preference if that region is live, else this node's own, unless that is evacuated. What a region
 // left behind that is gone as a whole, nobody has open: the next client takes it
 // over, wherever it comes.
 func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docid.Document) (region docid.Region, isNew bool, err error) {
@@ -183,7 +183,10 @@ func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docid.Document) (
 		if preferred == "" || !n.settings(doc.AppID()).In(preferred) || !n.live(r.Context(), preferred) {
 			preferred = n.cfg.Region
 		}
-		return preferred, true, nil
+		if preferred == n.cfg.Region && n.cfg.Registry.Evacuated(doc.License) {
+			preferred, err = n.residence(r.Context(), doc, "")
+		}
+		return preferred, true, err
 	}
 	return pin.Region, false, nil
 }
@@ -213,7 +216,7 @@ func (n *Node) regions(w http.ResponseWriter, r *http.Request) {
 	}
 	list := make([]region, 0, len(known))
 	for _, k := range known {
-		list = append(list, region(k))
+		list = append(list, region{k.Region, k.URL, k.Status})
 	}
 	writeJSON(w, http.StatusOK, struct {
 		Regions        []region              `json:"regions"`

@@ -231,7 +231,8 @@ func (n *Node) liveOptions() live.Options {
 			}
 			return nil
 		},
-		Redirect: n.redirect,
+		Redirect:  n.redirect,
+		Elsewhere: n.elsewhere,
 		Dismiss: func(r *room.Room, why error) {
 			told := answer(why)
 			r.CloseAll(told.code, told.reason)

@@ -22,19 +22,38 @@ func (n *Node) resides(ctx context.Context, doc docid.Document, preferred docid.
 	if n.settings(doc.AppID()).In(n.cfg.Region) {
 		return nil
 	}
-	region, err := n.residence(ctx, doc, preferred)
+	to, err := n.toResidence(ctx, doc, preferred)
 	if err != nil {
 		return err
+	}
+	to.bound = true
+	return to
+}
+
+// elsewhere returns the error that sends the clients of a document that lives nowhere out of
+// this region, which is evacuated.
+func (n *Node) elsewhere(ctx context.Context, doc docid.Document) error {
+	to, err := n.toResidence(ctx, doc, "")
+	if err != nil {
+		return err
+	}
+	return to
+}
+
+func (n *Node) toResidence(ctx context.Context, doc docid.Document, preferred docid.Region) (*redirectError, error) {
+	region, err := n.residence(ctx, doc, preferred)
+	if err != nil {
+		return nil, err
 	}
 	url, err := n.cfg.Registry.RegionURL(ctx, region)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return &redirectError{region: region, url: url, name: doc.Name, bound: true}
+	return &redirectError{region: region, url: url, name: doc.Name}, nil
 }
 
-// residence is a region in which the document may be: where it lives, else the preferred
-// one, else the first by name; of those that are live.
+// residence is a region in which the document may be: where it lives, else the
+// preferred one, else the first by name; of those that are live.
 func (n *Node) residence(ctx context.Context, doc docid.Document, preferred docid.Region) (docid.Region, error) {
 	settings := n.settings(doc.AppID())
 	known, err := n.cfg.Registry.Regions(ctx)
@@ -44,6 +63,9 @@ func (n *Node) residence(ctx context.Context, doc docid.Document, preferred doci
 	var first docid.Region
 	may := map[docid.Region]bool{}
 	for _, k := range known {
+		if k.Region == n.cfg.Region && n.cfg.Registry.Evacuated(doc.License) { // known sooner than its status
+			continue
+		}
 		if k.Status == kvpin.RegionLive && settings.In(k.Region) {
 			may[k.Region] = true
 			if first == "" {

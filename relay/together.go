@@ -17,7 +17,7 @@ import (
 
 // about is for kvpin.Config: what a node says about itself to the others of its region.
 func about(b *bus.Bus) kvpin.About {
-	return kvpin.About{Cluster: b.Cluster(), Protocol: oplog.Version, Can: []string{kvpin.CanStore, kvpin.CanKeep}}
+	return kvpin.About{Cluster: b.Cluster(), Protocol: oplog.Version, Can: []string{kvpin.CanStore, kvpin.CanKeep, kvpin.CanMove}}
 }
 
 // ErrApart is wrapped by what Apart returns.

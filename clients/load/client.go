@@ -3,7 +3,9 @@ package load
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 )
 
 // Message types of y-protocols, and Hocuspocus's own.
@@ -45,6 +47,9 @@ type client struct {
 	seen   []uint32 // the awareness clock seen last, by writer
 	now    int64    // of the message being read
 
+	hops       int  // redirects followed since it was synced last
+	redirected bool // it ended with a redirect to node
+
 	dialed, synced int64 // when; synced is 0 before
 	ended          int64 // when it ended, if err is set
 	answered       int   // bytes of the SyncStep2
@@ -70,7 +75,7 @@ func (c *client) dial() {
 	if c.token == "" {
 		c.token = r.tokens.next()
 	}
-	c.err, c.synced, c.dialed = nil, 0, r.loop.now()
+	c.err, c.synced, c.redirected, c.dialed = nil, 0, false, r.loop.now()
 	c.ws = webSocket{
 		request: r.Target.request(c.node, c.doc.name, c.token),
 		opened: func(int64) {
@@ -92,6 +97,10 @@ func (c *client) dial() {
 		message: c.message,
 		ended: func(err error) {
 			c.ended = c.runner.loop.now()
+			if c.redirected = c.follows(err); c.redirected && c.synced == 0 {
+				c.runner.loop.post(func(int64) { c.dial() }) // it has only been sent on
+				return
+			}
 			if c.err = err; err == nil {
 				c.err = errors.New("closed")
 			}
@@ -99,6 +108,37 @@ func (c *client) dial() {
 	}
 	node := &r.Target.nodes[c.node]
 	c.ws.sock = r.loop.dial(node.address, node.secure, wsSink{&c.ws})
+}
+
+// redirect is the close code of a document that lives in another region, and redirectTo
+// what its reason begins with.
+const (
+	redirect   = 4009
+	redirectTo = "REDIRECT:"
+	maxHops    = 5
+)
+
+// follows reports whether a connection ended with a redirect to another node of the target,
+// which is the client's from then on.
+func (c *client) follows(ended error) bool {
+	var closed *CloseError
+	if c.synced > 0 {
+		c.hops = 0
+	}
+	if !errors.As(ended, &closed) || closed.Code != redirect || c.hops == maxHops {
+		return false
+	}
+	u, err := url.Parse(strings.TrimPrefix(closed.Reason, redirectTo))
+	if err != nil {
+		return false
+	}
+	at := slices.IndexFunc(c.runner.Target.nodes, func(n node) bool { return n.host == u.Host })
+	if at < 0 {
+		return false
+	}
+	c.node = at
+	c.hops++
+	return true
 }
 
 // hangUp ends the connection without a word, as a network does.

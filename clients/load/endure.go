@@ -20,7 +20,7 @@ type EndureOptions struct {
 // Endure types at a steady rate until it is told to stop. Whoever is disconnected goes on
 // typing offline and comes back as y-websocket does, to any of the nodes that take
 // connections, as a balancer without health checks sends it there; what it typed meanwhile
-// comes along. In the end everybody must have every edit, and so must one who joins then.
+// comes along. Whoever is redirected goes where it is sent, if that is a node of the target. In the end everybody must have every edit, and so must one who joins then.
 func (r *Runner) Endure(ctx context.Context, name string, o EndureOptions) (Result, error) {
 	result := Result{Scenario: name, Target: r.Target.Name}
 	c := r.newCrowd(name, o.Docs, o.Clients)
@@ -161,6 +161,10 @@ func (a *attendance) ended(one *client, gone *absence) {
 		a.failed++
 	}
 	nodes := len(a.runner.Target.nodes)
+	if one.redirected {
+		gone.failures, gone.step, gone.redial = 0, 0, one.ended
+		return
+	}
 	if one.ws.open {
 		gone.failures, gone.step = 0, a.runner.random.IntN(nodes)
 	} else {

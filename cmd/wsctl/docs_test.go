@@ -14,10 +14,10 @@ func TestEveryCommandHasAnExampleInOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Those of the blocks that test/e2e/wsctl runs, with a store or without, and those of
-	// shell blocks, which need what a test does not have, such as a store that is lost.
+	// Those of the blocks that test/e2e/wsctl runs, with a store or without, those of two regions
+	// with one, and those of shell blocks, which need what a test does not have, such as a store that is lost.
 	var examples strings.Builder
-	for _, block := range regexp.MustCompile("(?ms)^ *```(?:sh|sh stored|shell)\n(.*?)^ *```$").FindAllSubmatch(text, -1) {
+	for _, block := range regexp.MustCompile("(?ms)^ *```(?:sh|sh stored|sh regions|shell)\n(.*?)^ *```$").FindAllSubmatch(text, -1) {
 		for line := range strings.Lines(string(block[1])) {
 			examples.WriteString("\n" + strings.TrimSpace(line) + " ")
 		}
@@ -70,7 +70,7 @@ func TestEveryVerbSaysWhetherItChangesSomething(t *testing.T) {
 			changing[verb.CommandPath()] = asks
 		}
 	}
-	for _, path := range []string{"wsctl pins release", "wsctl sessions kick", "wsctl nodes drain", "wsctl regions set", "wsctl registry init", "wsctl history init"} {
+	for _, path := range []string{"wsctl pins release", "wsctl sessions kick", "wsctl nodes drain", "wsctl regions set", "wsctl pins move", "wsctl regions evacuate", "wsctl registry init", "wsctl history init"} {
 		if !changing[path] {
 			t.Errorf("%s does not say that it changes something", path)
 		}

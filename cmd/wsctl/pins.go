@@ -28,6 +28,7 @@ type pinRow struct {
 	Since    time.Time           `json:"since,omitzero"`
 	Epoch    kvpin.Epoch         `json:"epoch"`
 	Revision uint64              `json:"revision"`
+	MovingTo docid.Region        `json:"movingTo,omitempty"`
 }
 
 func newPinRow(info kvpin.PinInfo) pinRow {
@@ -35,6 +36,9 @@ func newPinRow(info kvpin.PinInfo) pinRow {
 	row := pinRow{
 		Document: d.String(), License: d.License, Tenant: d.Tenant, App: d.App, Name: d.Name, State: info.State.String(),
 		Region: info.Pin.Region, Nodes: []docid.NodeID{}, Since: info.Pin.Since, Epoch: info.Pin.Epoch, Revision: info.Pin.Revision,
+	}
+	if info.Pin.Moving != nil {
+		row.MovingTo = info.Pin.Moving.To
 	}
 	for _, h := range info.Pin.Holders {
 		row.Nodes = append(row.Nodes, h.Node)
@@ -96,7 +100,7 @@ func (c *cli) pinsCommand() *cobra.Command {
 			return c.repeat(cmd.Context(), &w, func() error { return c.listPins(cmd.Context(), &f) })
 		},
 	}
-	pins := noun("pins", "Which documents live where", []*cobra.Command{list, c.getPinCommand(), c.watchPinsCommand()}, []*cobra.Command{c.releasePinCommand()})
+	pins := noun("pins", "Which documents live where", []*cobra.Command{list, c.getPinCommand(), c.watchPinsCommand()}, []*cobra.Command{c.movePinCommand(), c.releasePinCommand()})
 	pins.RunE = list.RunE
 	for _, cmd := range []*cobra.Command{list, pins} {
 		f.register(cmd)

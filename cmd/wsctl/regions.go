@@ -19,7 +19,8 @@ type regionRow struct {
 	Region     docid.Region          `json:"region"`
 	URL        string                `json:"url"`
 	Status     kvpin.RegionStatus    `json:"status"`
-	Nodes      int                   `json:"nodes"` // with a lease
+	Nodes      int                   `json:"nodes"`     // with a lease
+	Evacuated  bool                  `json:"evacuated"` // marked: no document begins there
 	Registries []docid.LicenseRegion `json:"registries"`
 	// Differs holds the URLs of registries that have another one: clients are then
 	// sent to different places.
@@ -28,7 +29,12 @@ type regionRow struct {
 
 var regionColumns = []column[regionRow]{
 	{"REGION", false, func(r regionRow) string { return string(r.Region) }},
-	{"STATUS", false, func(r regionRow) string { return string(r.Status) }},
+	{"STATUS", false, func(r regionRow) string {
+		if r.Evacuated {
+			return string(r.Status) + ", evacuated"
+		}
+		return string(r.Status)
+	}},
 	{"NODES", false, func(r regionRow) string { return count(r.Nodes) }},
 	{"URL", false, func(r regionRow) string {
 		if len(r.Differs) == 0 {
@@ -46,7 +52,7 @@ var regionColumns = []column[regionRow]{
 }
 
 func (c *cli) regionsCommand() *cobra.Command {
-	return noun("regions", "Which regions there are, and where clients are sent", []*cobra.Command{c.listRegionsCommand()}, []*cobra.Command{c.setRegionCommand()})
+	return noun("regions", "Which regions there are, and where clients are sent", []*cobra.Command{c.listRegionsCommand()}, []*cobra.Command{c.setRegionCommand(), c.evacuateCommand()})
 }
 
 func (c *cli) listRegionsCommand() *cobra.Command {
@@ -106,6 +112,7 @@ func (r *registries) regions(ctx context.Context) ([]regionRow, error) {
 				}
 				row.Differs[license] = info.URL
 			}
+			row.Evacuated = row.Evacuated || info.Evacuated
 			if info.Status == kvpin.RegionLive || row.Status == kvpin.RegionDown {
 				row.Status = info.Status
 			}
@@ -127,16 +134,8 @@ func (c *cli) setRegionCommand() *cobra.Command {
 		Long: `Write a region's public URL into all registries that wsctl reaches. Nodes write
 it only where it is missing: where clients, and their tokens, are sent to is an
 operator's decision. Nodes use the new URL within seconds.`,
-		Args: exactly("REGION", "URL"),
-		ValidArgsFunction: c.names(func(ctx context.Context, _ string, add func(string) bool) {
-			_ = c.withRegistries(ctx, func(r *registries) error {
-				rows, err := r.regions(ctx)
-				for _, row := range rows {
-					add(string(row.Region))
-				}
-				return err
-			})
-		}),
+		Args:              exactly("REGION", "URL"),
+		ValidArgsFunction: c.completeRegions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			region, address := docid.Region(args[0]), strings.TrimSuffix(args[1], "/")
 			u, err := url.Parse(address)
@@ -151,6 +150,19 @@ operator's decision. Nodes use the new URL within seconds.`,
 	}
 	yes.register(cmd)
 	return cmd
+}
+
+// completeRegions completes an argument that is a region.
+func (c *cli) completeRegions() cobra.CompletionFunc {
+	return c.names(func(ctx context.Context, _ string, add func(string) bool) {
+		_ = c.withRegistries(ctx, func(r *registries) error {
+			rows, err := r.regions(ctx)
+			for _, row := range rows {
+				add(string(row.Region))
+			}
+			return err
+		})
+	})
 }
 
 func (c *cli) setRegion(ctx context.Context, r *registries, region docid.Region, address string, yes *confirmFlag) error {

@@ -44,7 +44,8 @@ type Figures struct {
 	NATSWaiting    int // messages
 	Subscriptions  int
 
-	Carried CarriedFigures
+	Carried             CarriedFigures
+	Moved, MoveFailures int64 // documents that this node moved to another region, or could not
 
 	Tokens TokenFigures
 	Places PlaceFigures
@@ -182,6 +183,8 @@ var metrics = []metric{
 	{"store_dirty_documents", "Documents of this node with edits that their store does not have yet.", gauge, func(f *Figures) float64 { return float64(f.Kept.Dirty) }},
 	{"store_oldest_seconds", "Age of the oldest edit that its store does not have, as far as this node knows.", gauge, func(f *Figures) float64 { return f.Kept.Oldest.Seconds() }},
 	{"store_debts", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Owed) }},
+	{"documents_moved_total", "Documents that this node moved to another region, for an operator.", counter, func(f *Figures) float64 { return float64(f.Moved) }},
+	{"documents_move_failures_total", "Attempts of this node to move a document after which it stayed.", counter, func(f *Figures) float64 { return float64(f.MoveFailures) }},
 	{"store_waiting", "Loads and saves that wait for memory of --store-bytes.", gauge, func(f *Figures) float64 { return float64(f.Kept.Waiting) }},
 
 	{"region_strangers", "Nodes of the region that do not belong together with this one, such as those on another NATS cluster.", gauge, func(f *Figures) float64 { return float64(f.Strangers) }},

@@ -7,9 +7,10 @@
 // The subjects tell reading from changing, and end in the node's id:
 //
 //	wsn.c.read.<verb>.<node>     info, sessions, documents, stat, export, recent, trace,
-//	                             stores, stored, fetch, storelist, storeversions
+//	                             stores, stored, fetch, storelist, storeversions,
+//	                             unstored
 //	wsn.c.change.<verb>.<node>   kick, drain, save, storeput, storedelete, storeerase,
-//	                             storeaccept, storename
+//	                             storeaccept, storename, move
 //
 // so that one permission rule lets people look and not touch.
 package control
@@ -50,7 +51,7 @@ const (
 func Subject(verb, node string) string {
 	prefix := ReadPrefix
 	switch verb {
-	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, StoreDropVerb, EraseVerb, AcceptVerb, StoreNameVerb:
+	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, StoreDropVerb, EraseVerb, AcceptVerb, StoreNameVerb, MoveVerb:
 		prefix = ChangePrefix
 	}
 	return prefix + "." + verb + "." + node

@@ -153,7 +153,7 @@ func TestStockNATSToolsSeeTheNodes(t *testing.T) {
 	for _, e := range info.Endpoints {
 		subjects[e.Subject] = true
 	}
-	if info.Version != "1.2.3-rc.1" || len(subjects) != 21 || !subjects["wsn.c.read.info.n1"] || !subjects["wsn.c.change.kick.n1"] {
+	if info.Version != "1.2.3-rc.1" || len(subjects) != 23 || !subjects["wsn.c.read.info.n1"] || !subjects["wsn.c.change.kick.n1"] || !subjects["wsn.c.change.move.n1"] {
 		t.Errorf("%+v", info)
 	}
 }

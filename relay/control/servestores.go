@@ -54,6 +54,14 @@ func (s *Server) storeEndpoints() map[string]endpoint {
 			}
 			return result, err
 		}),
+		MoveVerb: with(func(ctx context.Context, r MoveRequest) (any, error) {
+			moved, err := n.Move(ctx, r)
+			if err == nil {
+				s.log.Info("an operator had a document moved", "document", r.Document.String(), "region", r.To)
+			}
+			return moved, err
+		}),
+		UnstoredVerb: with(func(ctx context.Context, _ struct{}) (any, error) { return n.Unstored(ctx) }),
 		StoreNameVerb: with(func(ctx context.Context, r StoreNameRequest) (any, error) {
 			state, err := n.StoreName(ctx, r)
 			if err == nil {

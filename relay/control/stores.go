@@ -23,6 +23,12 @@ const (
 	StoreNameVerb = "storename"
 )
 
+// The endpoints of moves: one looks, one changes.
+const (
+	UnstoredVerb = "unstored"
+	MoveVerb     = "move"
+)
+
 // Stores is what a node does with the stores of documents for its operators; it is a
 // part of Node. Errors other than *Error are failures.
 type Stores interface {
@@ -51,6 +57,11 @@ type Stores interface {
 	StoreName(ctx context.Context, r StoreNameRequest) (StoreState, error)
 	// MaxPut is the largest update that StorePut takes.
 	MaxPut() int
+	// Move moves a document that lives in the node's region to another one.
+	Move(ctx context.Context, r MoveRequest) (Moved, error)
+	// Unstored lists lives of documents whose histories in the node's region hold what is not
+	// stored.
+	Unstored(ctx context.Context) (Unstored, error)
 }
 
 // States of a store.

@@ -109,6 +109,17 @@ func (f *fakeStore) StoreName(_ context.Context, r control.StoreNameRequest) (co
 	return control.StoreState{License: r.License, ID: r.Marker}, nil
 }
 
+func (f *fakeStore) Move(_ context.Context, r control.MoveRequest) (control.Moved, error) {
+	if r.To == "nowhere" {
+		return control.Moved{}, control.Wrong("there is no region %s", r.To)
+	}
+	return control.Moved{TookMS: 12, StoppedMS: 3}, nil
+}
+
+func (f *fakeStore) Unstored(context.Context) (control.Unstored, error) {
+	return control.Unstored{Count: 1, Documents: []control.Document{{Name: "todo"}}}, nil
+}
+
 func (f *fakeStore) MaxPut() int { return 4 << 20 }
 
 func TestStoredDocumentsGoInAndOutInParts(t *testing.T) {

@@ -28,6 +28,7 @@ type Document struct {
 	users       int
 	lastLeft    time.Time
 	closing     bool
+	moving      bool   // this node moves it
 	moved       error  // where the document went, or that it ended; nil: it is here, or nobody has said yet
 	stopWaiting func() // ends the wait for the history; nil while nothing waits
 }
@@ -218,6 +219,9 @@ func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 	<-d.opened // within a time
 	if d.err != nil || !ds.abandoned(d, left, false) {
 		return
+	}
+	if ds.stops.take(d) {
+		ds.goOn(ds.shutdown, d) // what is held belongs to the document, if it stays
 	}
 	ds.awaitHistory(d)
 	ds.storeLast(d)

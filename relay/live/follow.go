@@ -21,6 +21,7 @@ func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	if d == nil || !d.hasMoved() || ds.endedDeleted(d) {
 		return
 	}
+	d.room.MoveAway()
 	if ds.saveMoved(d); ds.isDeleted(d) {
 		return
 	}

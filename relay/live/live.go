@@ -41,6 +41,8 @@ type Pins interface {
 	Paid(context.Context, docid.Document, kvpin.Epoch) error
 	StillOwed(context.Context, docid.Document, kvpin.Epoch) error
 	StoreChanged(ctx context.Context, doc docid.Document, p kvpin.Pin, anybody bool) (silent []docid.NodeID, err error)
+	StopOthers(ctx context.Context, doc docid.Document, marked kvpin.Pin) error
+	EndMove(ctx context.Context, doc docid.Document, marked kvpin.Pin)
 }
 
 // Rooms opens rooms; *room.Rooms does.
@@ -99,6 +101,9 @@ type Options struct {
 	Admit func(docid.AppID) error
 	// Redirect returns the error that sends clients to where a document is pinned.
 	Redirect func(context.Context, docid.Document, kvpin.Pin) error
+	// Elsewhere returns the error that sends clients of a document that lives nowhere to
+	// another region: this one is evacuated.
+	Elsewhere func(context.Context, docid.Document) error
 	// Dismiss ends the sessions of a room for a reason: what Redirect returned, or
 	// ErrEnded.
 	Dismiss func(*room.Room, error)
@@ -136,6 +141,9 @@ type Documents struct {
 	saves    saves
 	unheard  unheard
 	keptOn   sync.Map // apps of which keepsStill has told
+	stops    stops
+
+	Moves Moves
 
 	mu       sync.Mutex
 	live     map[docid.Document]*Document
@@ -155,6 +163,7 @@ func New(ctx, shutdown context.Context, o Options) *Documents {
 	ds.purges.init(ds)
 	ds.saves.init(ds)
 	ds.unheard.init(ds)
+	ds.stops.init(ds)
 	return ds
 }
 
@@ -163,6 +172,7 @@ func (ds *Documents) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { ds.purges.run(ctx) })
 	tasks.Go(func() { ds.unheard.run(ctx) })
+	tasks.Go(func() { ds.stops.run(ctx) })
 	if ds.o.Store != nil {
 		tasks.Go(func() { ds.saves.run(ctx) })
 	}

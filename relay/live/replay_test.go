@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +21,8 @@ import (
 // Schedules of the storage protocol's model (test/storagemodel) on real nodes: three of
 // two regions, each with a NATS of its own, one registry, one store. A node that is frozen
 // in the model is cut off from NATS here until others take it for dead. A deletion is not
-// among the steps: what nodes are told of it is tested by itself.
+// among the steps: what nodes are told of it is tested by itself. Neither are the single steps
+// of a move, through which a node goes without a stop.
 type world struct {
 	t      *testing.T
 	store  *storagetest.Faulty
@@ -39,6 +41,7 @@ func newWorld(t *testing.T) *world {
 	r, s := storing(t)
 	r.pins = func(c *kvpin.Config) {
 		c.LeaseTTL, c.SweepAfter, c.SweepEvery = worldLease, worldLease, time.Second
+		c.About = func() kvpin.About { return kvpin.About{Can: []string{kvpin.CanStore, kvpin.CanMove}} }
 	}
 	w := &world{
 		t: t, store: s, nodes: map[string]*node{}, links: map[string]*natstest.Proxy{},
@@ -62,7 +65,10 @@ func newWorld(t *testing.T) *world {
 }
 
 // can reports whether a step of the model can be done here.
-func can(step string) bool { return step != "delete" && step != "recreate" }
+func can(step string) bool {
+	what, _, _ := cutLast(step)
+	return !slices.Contains([]string{"delete", "recreate", "mark", "stop", "rest", "commit", "go on"}, what)
+}
 
 // do does a step as far as it can happen now.
 func (w *world) do(step string) {
@@ -117,9 +123,33 @@ func (w *world) withDocument(what, name string) {
 		_ = v.d.Room().Restore(ctx)
 	case "save", "save2":
 		_ = w.nodes[name].Save(ctx, v.d)
+	case "move":
+		w.move(name)
 	case "leave2":
 		v.leave()
 		delete(w.visits, name)
+	}
+}
+
+// move moves the document to the other region, if that can be done now. Its users leave.
+func (w *world) move(name string) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	from, to := w.nodes[name].o.Region, docid.Region("us-east-1")
+	if from == to {
+		to = "eu-central-1"
+	}
+	if _, err := w.nodes[name].Move(ctx, todo, to); err != nil {
+		return
+	}
+	for other, v := range w.visits {
+		n := w.nodes[other]
+		if n.o.Region != from || w.cut[other] {
+			continue
+		}
+		eventually(w.t, other+" hears that the document has moved", func() bool { return n.StillHere(v.d) != nil })
+		v.leave()
+		delete(w.visits, other)
 	}
 }
 

@@ -23,6 +23,8 @@ func (ds *Documents) claim(ctx context.Context, doc docid.Document) (*kvpin.Hold
 		return hold, nil
 	case errors.As(err, &elsewhere):
 		return nil, ds.o.Redirect(ctx, doc, elsewhere.Pin)
+	case errors.Is(err, kvpin.ErrEvacuated):
+		return nil, ds.o.Elsewhere(ctx, doc)
 	case !errors.Is(err, kvpin.ErrUnavailable):
 		return nil, err
 	}

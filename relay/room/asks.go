@@ -54,10 +54,20 @@ func (s *Seat) Ask(payload []byte) {
 	if s.index < 0 || s.stored && !r.storable() {
 		return
 	}
+	if r.stopped && s.held != nil {
+		s.held.ask(payload)
+		return
+	}
 	if err := s.release(); err != nil {
 		s.member.Fail(err)
 		return
 	}
+	s.question(payload)
+}
+
+// question takes a question behind everything that the room has taken. Callers hold mu.
+func (s *Seat) question(payload []byte) {
+	r := s.room
 	if s.asks == maxAsks {
 		if _, ok := s.withdraw(func(a ask) bool { return a.owed == 0 }); !ok {
 			return // its answers wait for it, and it will ask again

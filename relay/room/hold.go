@@ -28,7 +28,8 @@ type held struct {
 	updates [][]byte
 	size    int
 	since   time.Time
-	acks    int32 // acknowledgements that wait for it
+	acks    int32    // acknowledgements that wait for it
+	asks    [][]byte // questions that do, while the room is stopped
 }
 
 func (h *held) add(update []byte) {
@@ -43,6 +44,9 @@ func (h *held) due(now time.Time) bool { return len(h.updates) > 0 && now.Sub(h.
 
 // take applies an update of the member, or holds it. Callers hold mu.
 func (s *Seat) take(update []byte) (fresh bool, err error) {
+	if s.room.stopped {
+		return s.holdStopped(update)
+	}
 	if s.held != nil { // in the order in which they came
 		if _, err := s.room.store.Growth(update); err != nil {
 			return false, err
@@ -86,10 +90,11 @@ func (s *Seat) sendStep1() bool {
 	return true
 }
 
-// release applies what is held of the member. It returns the first error.
+// release applies what is held of the member, unless the room is stopped. It returns the
+// first error.
 func (s *Seat) release() (err error) {
 	was := s.held
-	if was == nil {
+	if was == nil || s.room.stopped {
 		return nil
 	}
 	s.held = nil
@@ -101,6 +106,11 @@ func (s *Seat) release() (err error) {
 	}
 	if was.acks > 0 && err == nil {
 		s.acknowledge(was.acks)
+	}
+	for _, question := range was.asks {
+		if err == nil {
+			s.question(question)
+		}
 	}
 	return err
 }

@@ -71,6 +71,9 @@ type Room struct {
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's
 
+	stopped bool     // members' edits are held; see stop.go
+	left    [][]byte // of members who left while it was; immutable
+
 	holding int                // sources of which updates are held
 	heldOf  map[oplog.ID]*held // of other pods
 	step1s  bool               // a member is to be sent a SyncStep1

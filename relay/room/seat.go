@@ -118,6 +118,9 @@ func (s *Seat) Leave() int {
 	if s.index < 0 {
 		return len(r.seats)
 	}
+	if s.room.stopped {
+		s.leaveHeld()
+	}
 	_ = s.release() // nobody is left to be told of an error
 	s.forgetAsks(func(ask) bool { return true })
 	last := len(r.seats) - 1
@@ -224,6 +227,9 @@ func (s *Seat) Answer(update []byte) (fresh bool, err error) {
 	defer s.room.mu.Unlock()
 	defer s.workSince(s.room.store.Work())
 	s.awaited = false
+	if s.room.stopped {
+		return s.holdStopped(update)
+	}
 	fresh, err = s.apply(update, ystore.Terms{Limited: true})
 	fresh = fresh || s.takeSound(update, err)
 	return fresh, errors.Join(err, s.release())

@@ -53,11 +53,20 @@ type overLimit interface {
 	Reason() string
 }
 
+// passing is an error that is not the client's.
+type passing interface {
+	error
+	Passes() bool
+}
+
 // explain turns what a message caused into a close code and its reason.
 func (s *Session) explain(err error) (code int, reason string) {
 	var over overLimit
 	var update *ystore.UpdateError
+	var passes passing
 	switch {
+	case errors.As(err, &passes) && passes.Passes():
+		return closecode.TryAgain, closecode.ReasonTryAgain
 	case errors.Is(err, errHocuspocus):
 		return closecode.Unsupported, "Unsupported protocol: Hocuspocus without a token in its first message: docs/clients.md"
 	case errors.As(err, &update):

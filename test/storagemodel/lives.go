@@ -108,6 +108,10 @@ func (m *Model) wake(n Node, edit bool) bool {
 		content, _, _ := m.read(n.region(), r.epoch)
 		r.content |= content
 		p.holders = p.holders.with(n)
+		if m.has(ThawUnmarks) {
+			p.changed()
+		}
+		r.cameBack()
 	}
 	return true
 }
@@ -116,9 +120,18 @@ func (m *Model) wake(n Node, edit bool) bool {
 func (m *Model) rebase(n Node, p *pin) {
 	r := m.rooms[n]
 	content, based, _ := m.read(n.region(), p.epoch)
+	unopened := based == nil && m.store != nil && p.holders == 0 // it was moved here, and nobody has opened it yet
+	if unopened {
+		loaded := m.first()
+		based = &loaded
+		content |= loaded.body
+	}
 	if based != nil && based.generation != r.generation && m.has(GenerationRebase) {
 		m.giveUp(n)
 		return
+	}
+	if unopened {
+		m.appendTo(n.region(), p.epoch, message{kind: seed, body: based.body, base: based})
 	}
 	r.content |= content
 	r.epoch, r.life = p.epoch, m.life

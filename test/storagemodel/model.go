@@ -27,12 +27,16 @@ const (
 	OwedPin           Rule = "owed pin"             // 8: an epoch with uncovered history keeps its pin
 	HomeFirst         Rule = "home first"           // 8: while the home region lives, others do not take the document
 	Notices           Rule = "notices"              // 9: foreign saves are told
+	MoveStops         Rule = "move stops"           // 16: all holders that are alive stop before a document moves
+	MoveStores        Rule = "move stores"          // 16: and it is stored
+	MoveExpectsMark   Rule = "move expects mark"    // 16: its last write expects the mark of its first
+	ThawUnmarks       Rule = "thaw unmarks"         // 16: a holder that thaws removes the mark before it goes on
 )
 
 // Rules are all of them.
 var Rules = []Rule{
 	BaseInSnapshots, UnbasedLoad, ExpectBody, Covered, GenerationZero, DeletionTakesPin, GenerationRebase, GenerationRestore, Marker,
-	LastLooks, OwedPin, HomeFirst, Notices,
+	LastLooks, OwedPin, HomeFirst, Notices, MoveStops, MoveStores, MoveExpectsMark, ThawUnmarks,
 }
 
 // Node is one of three; the first two are of region 0.
@@ -97,6 +101,7 @@ type pin struct {
 	region, epoch int
 	holders       nodeSet
 	owed          bool
+	moving        *moving // nil: nobody moves the document
 }
 
 // room is a live document on a node.
@@ -107,6 +112,8 @@ type room struct {
 	life                int      // of the document, as this room believes
 	saving              *halfway // a save between its read and its write
 	leaving             bool     // leave1 was done
+	stopped             bool     // it takes no edits, since the document moves
+	marked, rested      bool     // by this node
 }
 
 type halfway struct {
@@ -292,6 +299,9 @@ func (m *Model) Settle() {
 	m.down = false
 	for n := range Node(nodes) {
 		m.wake(n, false)
+	}
+	for n := range Node(nodes) {
+		m.goOn(n)
 	}
 	for n := range Node(nodes) {
 		m.leave1(n)

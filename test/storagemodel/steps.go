@@ -29,6 +29,12 @@ func steps() []Step {
 		each(1, "freeze", (*Model).freeze)
 		each(1, "wake and edit", func(m *Model, n Node) bool { return m.wake(n, true) })
 		each(1, "wake", func(m *Model, n Node) bool { return m.wake(n, false) })
+		each(1, "mark", (*Model).mark)
+		each(1, "stop", (*Model).stop)
+		each(1, "rest", (*Model).rest)
+		each(1, "commit", (*Model).commit)
+		each(1, "go on", (*Model).goOn)
+		each(1, "move", (*Model).move)
 	}
 	add(1, "crash A1", func(m *Model) bool { return m.crash(0) })
 	add(3, "expire", (*Model).expire)
@@ -48,7 +54,7 @@ func (m *Model) open(n Node) bool {
 		return false
 	}
 	p, fresh := m.claim(n)
-	if p == nil {
+	if p == nil || p.moving != nil {
 		return false
 	}
 	content, based, last := m.read(p.region, p.epoch)
@@ -112,7 +118,7 @@ func (m *Model) held(p *pin) bool {
 }
 
 func (m *Model) edit(n Node) bool {
-	if !m.lives(n) {
+	if !m.lives(n) || m.rooms[n].stopped {
 		return false
 	}
 	r := m.rooms[n]
@@ -270,6 +276,7 @@ func (m *Model) leave2(n Node) bool {
 			}
 		}
 		p.holders = p.holders.without(n)
+		p.changed()
 	}
 	m.rooms[n] = nil
 	return true
@@ -295,6 +302,7 @@ func (m *Model) orphan() bool {
 		return false
 	}
 	p.holders = 0
+	p.changed()
 	return true
 }
 

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsnode/wsnode/authn"
+	"github.com/wsnode/wsnode/clients/load"
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay"
+	"github.com/wsnode/wsnode/relay/devcluster"
+	"github.com/wsnode/wsnode/relay/natsd"
+	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+	typists "github.com/wsnode/wsnode/test/e2e/crowd"
+)
+
+const (
+	euRegion = docid.Region("eu-central-1")
+	usRegion = docid.Region("us-east-1")
+)
+
+// twoRegions are eu-central-1 with two nodes and us-east-1 with two, which share a store.
+type twoRegions struct {
+	devcluster.TestCluster
+	t     *testing.T
+	store *storagetest.Faulty
+	token string
+}
+
+func newTwoRegions(t *testing.T, configure ...func(*devcluster.Options)) *twoRegions {
+	t.Helper()
+	r := &twoRegions{t: t, store: &storagetest.Faulty{Store: storagetest.NewMemory()}}
+	o := devcluster.Options{
+		Regions: []docid.Region{euRegion, usRegion}, Nodes: 2,
+		NATS: func(int) natsd.Config { return natsd.Config{Listen: "127.0.0.1:0"} },
+		Node: relay.Options{Stores: map[docid.LicenseRegion]storage.Store{"aws-eu-west-1": r.store}, Lease: 5 * time.Second},
+	}
+	o.Node.Config.Grace = time.Second
+	for _, c := range configure {
+		c(&o)
+	}
+	r.TestCluster = devcluster.ForTest(t, o)
+	_, r.token = r.Client(authn.Subject{Tenant: "acme", App: "notes"})
+	r.awaitStores(2 * o.Nodes)
+	return r
+}
+
+// awaitStores waits until all nodes know of each other that they have the store.
+func (r *twoRegions) awaitStores(nodes int) {
+	r.t.Helper()
+	const license = docid.LicenseRegion("aws-eu-west-1")
+	i, err := kvpin.OpenInspector(r.t.Context(), map[docid.LicenseRegion]kvpin.Source{license: {URL: r.Regions[0].NATS.URL()}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer i.Close()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		leases, err := i.Leases(r.t.Context(), license)
+		with := 0
+		for _, l := range leases {
+			if l.Store != "" && l.Store != kvpin.NoStore {
+				with++
+			}
+		}
+		if with == nodes {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%d of %d nodes have a store: %v", with, nodes, err)
+		}
+	}
+}
+
+// ctl runs wsctl, pointed at both regions.
+func (r *twoRegions) ctl(args ...string) (code int, said string) {
+	r.t.Helper()
+	args = append(args, "--nats-url", r.Regions[1].NATS.URL(), "--timeout", "30s")
+	code, said = ctl(r.t, r.Regions[0].NATS.URL(), args...)
+	r.t.Logf("wsctl %s: %d\n%s", strings.Join(args[:len(args)-4], " "), code, said)
+	return code, said
+}
+
+func (r *twoRegions) must(args ...string) string {
+	r.t.Helper()
+	code, said := r.ctl(args...)
+	if code != 0 {
+		r.t.Fatalf("wsctl %v: exit code %d", args, code)
+	}
+	return said
+}
+
+// target is all nodes; clients of us-east-1 are carried while their documents are in eu-central-1.
+func (r *twoRegions) target() load.Target {
+	t := load.Target{Name: "two regions", Token: r.token}
+	for _, n := range r.Regions[0].Nodes {
+		t.URLs = append(t.URLs, n.URL)
+	}
+	t.URLs = append(t.URLs, r.Regions[1].Nodes[0].URL+"?elsewhere=carry")
+	return t
+}
+
+// opens connects to a document and returns by which close code that ends, 0 if it does not.
+func (r *twoRegions) opens(n *devcluster.Node, document string) (c *websocket.Conn, code websocket.StatusCode, reason string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, n.URL+"/"+document+"?token="+r.token, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	opened := c
+	r.t.Cleanup(func() { _ = opened.CloseNow() })
+	if _, _, err = c.Read(ctx); err != nil {
+		return nil, websocket.CloseStatus(err), err.Error()
+	}
+	return c, 0, ""
+}
+
+// documents is how many documents live in a region.
+func (r *twoRegions) documents(region docid.Region) (n int) {
+	r.t.Helper()
+	return strings.Count(r.must("pins", "list", "--region", string(region), "-o", "json"), `"document"`)
+}
+
+// wsctl pins move: clients follow, and what cannot be moved is said.
+func TestAPinIsMoved(t *testing.T) {
+	r := newTwoRegions(t)
+	eu, us := r.Regions[0].Nodes[0], r.Regions[1].Nodes[0]
+	if code, said := r.ctl("pins", "move", "acme/notes/todo", "us-east-1", "--yes", "--license", "aws-eu-west-1"); code != exitNotFound || !strings.Contains(said, "not pinned") {
+		t.Errorf("nobody has it open: %d %s", code, said)
+	}
+	c, code, _ := r.opens(eu, "todo")
+	if code != 0 {
+		t.Fatal(code)
+	}
+	if code, said := r.ctl("pins", "move", "acme/notes/todo", "nowhere", "--yes"); code == 0 || !strings.Contains(said, "nowhere") {
+		t.Errorf("to a region that does not exist: %d %s", code, said)
+	}
+	if said := r.must("pins", "move", "acme/notes/todo", "eu-central-1", "--yes"); !strings.Contains(said, "already") {
+		t.Errorf("to where it is: %s", said)
+	}
+	r.must("pins", "move", "acme/notes/todo", "us-east-1", "--yes")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var err error
+	for err == nil {
+		_, _, err = c.Read(ctx)
+	}
+	if websocket.CloseStatus(err) != 4009 || !strings.Contains(err.Error(), us.URL) {
+		t.Errorf("its client is told %v", err)
+	}
+	if _, code, _ := r.opens(us, "todo"); code != 0 {
+		t.Errorf("it does not open there: %d", code)
+	}
+	if _, code, _ := r.opens(eu, "todo"); code != 4009 {
+		t.Errorf("where it was clients are told %d", code)
+	}
+}
+
+// What docs/operations.md tells operators to type.
+func TestTheCommandsAboutRegionsInOperationsWork(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?ms)^```sh regions\n(.*?)^```$").FindSubmatch(text)
+	if block == nil {
+		t.Fatal("there are none")
+	}
+	r := newTwoRegions(t)
+	if _, code, _ := r.opens(r.Regions[0].Nodes[0], "todo"); code != 0 {
+		t.Fatal(code)
+	}
+	for line := range strings.Lines(string(block[1])) {
+		r.must(strings.Fields(line)[1:]...)
+	}
+}
+
+// A region whose documents cannot be stored is not evacuated, and says why.
+func TestWhatCannotBeEvacuatedIsListedAndGoesOn(t *testing.T) {
+	r := newTwoRegions(t)
+	eu := r.Regions[0].Nodes[0]
+	c, code, _ := r.opens(eu, "stuck")
+	if code != 0 {
+		t.Fatal(code)
+	}
+	typed := []byte{0, 2, 9, 1, 1, 7, 0, 4, 1, 1, 't', 1, 'x', 0} // a Yjs client types x
+	typed[2] = byte(len(typed) - 3)
+	r.store.Set(storagetest.Down)
+	if err := c.Write(t.Context(), websocket.MessageBinary, typed); err != nil {
+		t.Fatal(err)
+	}
+	code2, said := r.ctl("regions", "evacuate", "eu-central-1", "--yes")
+	if code2 != exitUnhealthy || !strings.Contains(said, "acme/notes/stuck") || !strings.Contains(said, "not evacuated") {
+		t.Errorf("%d %s", code2, said)
+	}
+	if said := r.must("regions", "list"); !strings.Contains(said, "evacuated") {
+		t.Errorf("the mark is not shown: %s", said)
+	}
+	r.store.Set(storagetest.None)
+	r.must("regions", "evacuate", "eu-central-1", "--yes")
+	if n := r.documents(euRegion); n > 0 {
+		t.Errorf("%d documents are left", n)
+	}
+}
+
+// A region is evacuated under typing clients, some of whom are carried there: nobody loses an
+// edit, and what is new begins elsewhere. WSNODE_SOAK is the real size.
+func TestARegionIsEvacuatedUnderTypingClients(t *testing.T) {
+	docs, rate := 8, 40
+	if os.Getenv("WSNODE_SOAK") != "" {
+		docs, rate = 200, 600
+	}
+	r := newTwoRegions(t)
+	// So that all documents begin in eu-central-1, wherever their clients come to: this is how clients
+	// of an evacuated region are served.
+	r.must("regions", "evacuate", "us-east-1", "--yes")
+	people := typists.Start(t, "typing clients", r.target(), load.EndureOptions{Docs: docs, Clients: 3, Rate: rate})
+	if n := r.documents(euRegion); n != docs || r.documents(usRegion) != 0 {
+		t.Errorf("%d documents live in eu-central-1, expected %d", n, docs)
+	}
+	r.must("regions", "evacuate", "us-east-1", "--undo", "--yes")
+	people.Wait(time.Second)
+	said := r.must("regions", "evacuate", "eu-central-1", "--yes", "--to", "us-east-1")
+	if !strings.Contains(said, fmt.Sprintf("eu-central-1 is evacuated: %d documents moved", docs)) {
+		t.Errorf("it says %s", said)
+	}
+	people.Wait(time.Second)
+	if n := r.documents(usRegion); n != docs || r.documents(euRegion) != 0 {
+		t.Errorf("%d documents live in us-east-1, expected %d", n, docs)
+	}
+	result := people.Finish()
+	if longest := typists.Value(result, "offline max"); os.Getenv("WSNODE_SOAK") != "" && longest > 3*time.Second {
+		t.Errorf("a client was offline for %v, 3 s are allowed", longest)
+	}
+	eu, us := r.Regions[0].Nodes[1], r.Regions[1].Nodes[0]
+	if _, code, reason := r.opens(eu, "new"); code != 4009 || !strings.Contains(reason, us.URL) {
+		t.Errorf("a new document in the evacuated region: %d %s", code, reason)
+	}
+	if listed := r.must("regions", "list", "-o", "json"); !strings.Contains(strings.ReplaceAll(listed, " ", ""), `"evacuated":true`) {
+		t.Errorf("the mark is not shown: %s", listed)
+	}
+	r.must("regions", "evacuate", "eu-central-1", "--undo", "--yes")
+	var last websocket.StatusCode
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if _, last, _ = r.opens(eu, "newer"); last == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after the mark was taken away a document does not begin there: %d", last)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package live
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+)
+
+// stops are the open documents that have stopped taking edits, since another node moves
+// them. Each comes back when it is told that the move is over, or when its time is.
+type stops struct {
+	docs *Documents
+	wake chan struct{}
+
+	mu    sync.Mutex
+	until map[*Document]time.Time
+}
+
+func (s *stops) init(ds *Documents) {
+	s.docs, s.wake, s.until = ds, make(chan struct{}, 1), map[*Document]time.Time{}
+}
+
+// Stop implements kvpin.Rooms.
+func (ds *Documents) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epoch, life time.Duration) error {
+	return ds.followPin(doc, func(d *Document) error {
+		if d.room.Epoch() != string(epoch) {
+			return nil
+		}
+		ds.stops.add(d, time.Now().Add(life))
+		d.room.Stop()
+		return d.room.Durable(ctx)
+	})
+}
+
+// MoveOver implements kvpin.Rooms.
+func (ds *Documents) MoveOver(doc docid.Document) {
+	if d := ds.Get(doc); d != nil {
+		ds.stops.hurry(d)
+	}
+}
+
+// add notes that a document stops, at the latest until a time.
+func (s *stops) add(d *Document, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, stopped := s.until[d]; stopped {
+		return // a later mark is removed when the time of the first is over, and its move fails
+	}
+	s.until[d] = until
+	s.signal()
+}
+
+// hurry has a document that stopped come back now.
+func (s *stops) hurry(d *Document) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, stopped := s.until[d]; stopped {
+		s.until[d] = time.Now()
+		s.signal()
+	}
+}
+
+func (s *stops) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take reports whether a document has stopped, and whoever takes it has it come back.
+func (s *stops) take(d *Document) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, stopped := s.until[d]
+	delete(s.until, d)
+	return stopped
+}
+
+// due takes the documents whose time is over, and says how long to wait for the next.
+func (s *stops) due(now time.Time) (due []*Document, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait = time.Hour
+	for d, until := range s.until {
+		if rest := until.Sub(now); rest > 0 {
+			wait = min(wait, rest)
+			continue
+		}
+		delete(s.until, d)
+		due = append(due, d)
+	}
+	return due, wait
+}
+
+// run has documents come back, until ctx ends.
+func (s *stops) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var returning sync.WaitGroup
+	defer returning.Wait()
+	for {
+		due, wait := s.due(time.Now())
+		for _, d := range due {
+			returning.Go(func() { s.docs.goOn(ctx, d) })
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package room
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"github.com/wsnode/wsnode/relay/ystore"
+)
+
+// While its document moves to another region, a room is stopped: what members send is held
+// and not applied, so that nobody sees it, no history gets it and nothing of it is
+// acknowledged. If the document stays, it is applied then, in the order in which it came.
+// If it has gone, members bring it with them: they have it until it is acknowledged.
+//
+// What other pods published before they stopped is applied all the same.
+
+// stoppedBytes bounds what is held of a member; one that sends more comes back later.
+const stoppedBytes = 1 << 20
+
+// errStopped ends such a member's session.
+var errStopped = passingError{errors.New("too many edits while the document moves to another region")}
+
+// passingError ends a session whose client may come back at once.
+type passingError struct{ error }
+
+// Passes says that the client has done nothing wrong.
+func (passingError) Passes() bool { return true }
+
+// Stop has the room hold the edits of its members, until Resume or MoveAway.
+func (r *Room) Stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || r.closed {
+		return
+	}
+	r.releaseAll()
+	r.stopped = true
+}
+
+// Resume applies what was held while the room was stopped, and goes on.
+func (r *Room) Resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.stopped || r.closed {
+		return
+	}
+	r.stopped = false
+	r.applyLeft()
+	r.releaseAll()
+}
+
+// MoveAway says that the document has moved. The room stays stopped. What members sent who
+// have left since it was stopped nobody brings to the new place: it is in this room now, and
+// Changed says so.
+func (r *Room) MoveAway() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.applyLeft()
+}
+
+// applyLeft applies what is held of members who left. What cannot be applied, the session's
+// end would not have told them either. Callers hold mu.
+func (r *Room) applyLeft() {
+	left := r.left
+	r.left = nil
+	for _, update := range left {
+		if changes, err := r.apply(update, nil, ystore.Terms{Limited: true}); err == nil && changes != nil {
+			r.out.updates = append(r.out.updates, changes)
+			r.log.water.take()
+			r.log.body()
+			r.scheduleLocked(true)
+		}
+	}
+}
+
+// leaveHeld keeps what is held of a member who leaves.
+func (s *Seat) leaveHeld() {
+	if s.held == nil {
+		return
+	}
+	s.room.left = append(s.room.left, s.held.updates...)
+	s.held = nil
+	s.room.holding--
+}
+
+// holdStopped holds an update of a member while the room is stopped. Callers hold mu.
+func (s *Seat) holdStopped(update []byte) (fresh bool, err error) {
+	if _, err := s.room.store.Growth(update); err != nil {
+		return false, err
+	}
+	if s.held == nil {
+		s.held = new(held)
+		s.room.holding++
+	}
+	if len(s.held.updates) > 0 && s.held.size+len(update) > stoppedBytes {
+		return false, errStopped
+	}
+	s.held.add(update)
+	return true, nil
+}
+
+// ask keeps a question until what is held before it is applied.
+func (h *held) ask(payload []byte) {
+	if len(h.asks) == maxAsks {
+		h.asks = slices.Delete(h.asks, 0, 1)
+	}
+	h.asks = append(h.asks, bytes.Clone(payload))
+}
+
+// Stopped reports whether the room holds the edits of its members.
+func (r *Room) Stopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
+}
