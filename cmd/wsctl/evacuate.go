@@ -274,13 +274,13 @@ func (e *evacuation) begin(ctx context.Context, pins []kvpin.PinInfo, most int) 
 // move moves one document, to the first region that it may go to.
 func (e *evacuation) move(ctx context.Context, info kvpin.PinInfo, turn int) {
 	var err error
+	var refused *control.Error
 	if n, found := mover(e.nodes, info, turn); !found {
 		err = fmt.Errorf("no node of %s answers", e.region)
 	} else {
 		for i := range e.to {
 			to := e.to[(turn+i)%len(e.to)]
 			_, err = n.Move(ctx, n.Node, control.MoveRequest{Document: control.NewDocument(info.Document), To: to})
-			var refused *control.Error
 			if !errors.As(err, &refused) || refused.Code != control.CodeWrong {
 				break
 			}
@@ -301,7 +301,9 @@ func (e *evacuation) move(ctx context.Context, info kvpin.PinInfo, turn int) {
 			failed = new(failedMove)
 			e.wait[info.Document] = failed
 		}
-		failed.times++
+		if failed.times++; errors.As(err, &refused) && refused.Code == control.CodeWrong {
+			failed.times = evacuateTries // it stays so, until somebody changes that
+		}
 		failed.why, failed.again = errorText(err), time.Now().Add(time.Second<<failed.times)
 	}
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,11 +37,22 @@ type twoRegions struct {
 	t     *testing.T
 	store *storagetest.Faulty
 	token string
+
+	onSave atomic.Value // of func(), called before each save
 }
+
+// typesX is a Yjs client that types x.
+var typesX = []byte{0, 2, 11, 1, 1, 7, 0, 4, 1, 1, 't', 1, 'x', 0}
 
 func newTwoRegions(t *testing.T, configure ...func(*devcluster.Options)) *twoRegions {
 	t.Helper()
 	r := &twoRegions{t: t, store: &storagetest.Faulty{Store: storagetest.NewMemory()}}
+	r.store.Choose = func(operation string, _ docid.Document) storagetest.Fault {
+		if wait, ok := r.onSave.Load().(func()); ok && operation == "save" {
+			wait()
+		}
+		return r.store.Get()
+	}
 	o := devcluster.Options{
 		Regions: []docid.Region{euRegion, usRegion}, Nodes: 2,
 		NATS: func(int) natsd.Config { return natsd.Config{Listen: "127.0.0.1:0"} },
@@ -98,13 +112,18 @@ func (r *twoRegions) must(args ...string) string {
 	return said
 }
 
-// target is all nodes; clients of us-east-1 are carried while their documents are in eu-central-1.
-func (r *twoRegions) target() load.Target {
-	t := load.Target{Name: "two regions", Token: r.token}
+// target is all nodes; clients of us-east-1 are carried while their documents are in
+// eu-central-1, and those of Hocuspocus' wire wherever they are.
+func (r *twoRegions) target(wire load.Protocol) load.Target {
+	t := load.Target{Name: "two regions", Token: r.token, Protocol: wire}
 	for _, n := range r.Regions[0].Nodes {
 		t.URLs = append(t.URLs, n.URL)
 	}
-	t.URLs = append(t.URLs, r.Regions[1].Nodes[0].URL+"?elsewhere=carry")
+	us := r.Regions[1].Nodes[0].URL
+	if wire == load.YWebsocket {
+		us += "?elsewhere=carry"
+	}
+	t.URLs = append(t.URLs, us)
 	return t
 }
 
@@ -166,6 +185,46 @@ func TestAPinIsMoved(t *testing.T) {
 	}
 }
 
+// Who asked for a move may be gone: the node goes on with it.
+func TestAMoveOutlivesWhoAskedForIt(t *testing.T) {
+	r := newTwoRegions(t, func(o *devcluster.Options) {
+		o.Node.Config.StoreFirst, o.Node.Config.StoreInterval = time.Hour, time.Hour // the move alone stores
+	})
+	eu := r.Regions[0].Nodes[0]
+	c, code, _ := r.opens(eu, "todo")
+	if code != 0 {
+		t.Fatal(code)
+	}
+	saving, saves := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	r.onSave.Store(func() {
+		once.Do(func() { close(saving) })
+		<-saves
+	})
+	if err := c.Write(t.Context(), websocket.MessageBinary, typesX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := make(chan string, 1)
+	go func() {
+		var out bytes.Buffer
+		run(ctx, []string{"pins", "move", "acme/notes/todo", "us-east-1", "--yes", "--nats-url", r.Regions[0].NATS.URL()}, strings.NewReader(""), &out, &out)
+		asked <- out.String()
+	}()
+	<-saving
+	cancel()
+	t.Log(<-asked)
+	close(saves)
+	for deadline := time.Now().Add(time.Minute); r.documents(usRegion) == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not move")
+		}
+	}
+	if _, code, _ := r.opens(eu, "todo"); code != 4009 {
+		t.Errorf("where it was clients are told %d", code)
+	}
+}
+
 // What docs/operations.md tells operators to type.
 func TestTheCommandsAboutRegionsInOperationsWork(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
@@ -193,10 +252,8 @@ func TestWhatCannotBeEvacuatedIsListedAndGoesOn(t *testing.T) {
 	if code != 0 {
 		t.Fatal(code)
 	}
-	typed := []byte{0, 2, 9, 1, 1, 7, 0, 4, 1, 1, 't', 1, 'x', 0} // a Yjs client types x
-	typed[2] = byte(len(typed) - 3)
 	r.store.Set(storagetest.Down)
-	if err := c.Write(t.Context(), websocket.MessageBinary, typed); err != nil {
+	if err := c.Write(t.Context(), websocket.MessageBinary, typesX); err != nil {
 		t.Fatal(err)
 	}
 	code2, said := r.ctl("regions", "evacuate", "eu-central-1", "--yes")
@@ -214,33 +271,43 @@ func TestWhatCannotBeEvacuatedIsListedAndGoesOn(t *testing.T) {
 }
 
 // A region is evacuated under typing clients, some of whom are carried there: nobody loses an
-// edit, and what is new begins elsewhere. WSNODE_SOAK is the real size.
+// edit, and what is new begins elsewhere. Clients of Hocuspocus' wire, which are carried from
+// then on or not any more, do not even notice. WSNODE_SOAK is the real size.
 func TestARegionIsEvacuatedUnderTypingClients(t *testing.T) {
-	docs, rate := 8, 40
+	half, rate := 4, 20
 	if os.Getenv("WSNODE_SOAK") != "" {
-		docs, rate = 200, 600
+		half, rate = 100, 300
 	}
+	docs := 2 * half
 	r := newTwoRegions(t)
 	// So that all documents begin in eu-central-1, wherever their clients come to: this is how clients
 	// of an evacuated region are served.
 	r.must("regions", "evacuate", "us-east-1", "--yes")
-	people := typists.Start(t, "typing clients", r.target(), load.EndureOptions{Docs: docs, Clients: 3, Rate: rate})
+	type crowd = *typists.Crowd
+	people := map[load.Protocol]crowd{}
+	for _, wire := range []load.Protocol{load.YWebsocket, load.Hocuspocus} {
+		people[wire] = typists.Start(t, string(wire), r.target(wire), load.EndureOptions{Docs: half, Clients: 3, Rate: rate})
+	}
 	if n := r.documents(euRegion); n != docs || r.documents(usRegion) != 0 {
 		t.Errorf("%d documents live in eu-central-1, expected %d", n, docs)
 	}
 	r.must("regions", "evacuate", "us-east-1", "--undo", "--yes")
-	people.Wait(time.Second)
+	people[load.YWebsocket].Wait(time.Second)
 	said := r.must("regions", "evacuate", "eu-central-1", "--yes", "--to", "us-east-1")
 	if !strings.Contains(said, fmt.Sprintf("eu-central-1 is evacuated: %d documents moved", docs)) {
 		t.Errorf("it says %s", said)
 	}
-	people.Wait(time.Second)
+	people[load.YWebsocket].Wait(time.Second)
 	if n := r.documents(usRegion); n != docs || r.documents(euRegion) != 0 {
 		t.Errorf("%d documents live in us-east-1, expected %d", n, docs)
 	}
-	result := people.Finish()
+	result := people[load.YWebsocket].Finish()
 	if longest := typists.Value(result, "offline max"); os.Getenv("WSNODE_SOAK") != "" && longest > 3*time.Second {
 		t.Errorf("a client was offline for %v, 3 s are allowed", longest)
+	}
+	result = people[load.Hocuspocus].Finish()
+	if returns, _ := result.Value("returns"); returns > 0 {
+		t.Errorf("%v connections of Hocuspocus' wire ended", returns)
 	}
 	eu, us := r.Regions[0].Nodes[1], r.Regions[1].Nodes[0]
 	if _, code, reason := r.opens(eu, "new"); code != 4009 || !strings.Contains(reason, us.URL) {

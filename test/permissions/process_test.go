@@ -136,7 +136,7 @@ func steer(t *testing.T, eu *shipped) {
 	for command, rights := range map[string]string{
 		"nodes drain b --yes": "OPERATOR", "regions set us-east-1 wss://evil.example --yes": "OPERATOR",
 		"pins release acme/notes/todo --force --yes": "OPERATOR", "sessions kick --document acme/notes/todo --yes": "OPERATOR",
-		"registry init aws-us-east-1 --yes": "SETUP",
+		"registry init aws-us-east-1 --yes": "SETUP", "regions evacuate eu-central-1 --to us-east-1 --yes": "OPERATOR",
 	} {
 		refused.Go(func() {
 			if out := eu.fails(t, reader, "registry", strings.Fields(command)...); !strings.Contains(out, "the rights of "+rights) {
@@ -145,6 +145,13 @@ func steer(t *testing.T, eu *shipped) {
 		})
 	}
 	refused.Wait()
+	// What no store keeps cannot be moved; the mark is written, and taken away.
+	if out := eu.fails(t, operator, "registry", "regions", "evacuate", "eu-central-1", "--to", "us-east-1", "--yes"); !strings.Contains(out, "no store keeps it") {
+		t.Errorf("evacuated without a store: %s", out)
+	}
+	if out := eu.ctl(t, operator, "registry", "regions", "evacuate", "eu-central-1", "--undo", "--yes"); !strings.Contains(out, "the mark was in") || strings.Contains(out, "in 0 of") {
+		t.Errorf("the mark is taken away: %s", out)
+	}
 	eu.ctl(t, operator, "registry", "nodes", "drain", "b", "--wait", "--yes")
 }
 
