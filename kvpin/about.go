@@ -81,7 +81,7 @@ func (r *Registry) Strangers() []Stranger {
 		b.lease.mu.Lock()
 		started := b.lease.started
 		b.lease.mu.Unlock()
-		b.peers.each(b.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
+		b.leases.each(b.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
 			why := mine.Differs(l.About)
 			if why == "" || node == b.cfg.Node || found[node].Earlier {
 				return
@@ -106,12 +106,12 @@ func (r *Registry) Strangers() []Stranger {
 
 // each calls f for every lease of this region that is known to be current and was
 // not given back.
-func (p *peers) each(ttl time.Duration, f func(docid.NodeID, leaseRecord)) {
+func (p *leases) each(ttl time.Duration, f func(docid.NodeID, leaseRecord)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for node, peer := range p.leases {
-		if !peer.Left && time.Since(peer.seen) < ttl+time.Second {
-			f(node, peer.leaseRecord)
+	for node, l := range p.watched {
+		if !l.Left && time.Since(l.seen) < ttl+time.Second {
+			f(node, l.leaseRecord)
 		}
 	}
 }

@@ -21,7 +21,7 @@ type bucket struct {
 	requests *requests
 	clock    *bucketClock
 	lease    *lease
-	peers    *peers
+	leases   *leases
 	regions  *regions
 	docs     *documents
 	pins     *pins
@@ -40,13 +40,13 @@ func newBucket(cfg *Config, license docid.LicenseRegion, store kv.Store) *bucket
 	b.lease = newLease(cfg, license, b.requests, b.clock, b.docs, b.regions)
 	b.requests.silence = b.lease.renewNow
 	b.sweeper = &sweeper{cfg: cfg, license: license, wake: make(chan struct{}, 1), requests: b.requests, clock: b.clock, lease: b.lease}
-	b.peers = newPeers(cfg, license, b.requests, b.clock, b.lease, b.sweeper.ask)
+	b.leases = newLeases(cfg, license, b.requests, b.clock, b.lease, b.sweeper.ask)
 	b.pins = &pins{
-		cfg: cfg, license: license, requests: b.requests, clock: b.clock, lease: b.lease, peers: b.peers, docs: b.docs, regions: b.regions,
+		cfg: cfg, license: license, requests: b.requests, clock: b.clock, lease: b.lease, leases: b.leases, docs: b.docs, regions: b.regions,
 		sweep: b.sweeper.ask,
 	}
-	b.sweeper.peers, b.sweeper.pins = b.peers, b.pins
-	b.notices = newNotices(cfg, license, b.requests, b.peers, b.pins)
+	b.sweeper.leases, b.sweeper.pins = b.leases, b.pins
+	b.notices = newNotices(cfg, license, b.requests, b.leases, b.pins)
 	return b
 }
 
@@ -80,9 +80,9 @@ func (b *bucket) regionLeases() string { return leasePrefix + string(b.cfg.Regio
 func (b *bucket) notice(c kv.Change) {
 	switch {
 	case c.Synced:
-		b.peers.sync()
+		b.leases.sync()
 	case strings.HasPrefix(c.Key, leasePrefix):
-		b.peers.notice(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.Entry)
+		b.leases.notice(docid.NodeID(strings.TrimPrefix(c.Key, b.regionLeases())), c.Entry)
 	case strings.HasPrefix(c.Key, regionPrefix):
 		b.regions.take(docid.Region(strings.TrimPrefix(c.Key, regionPrefix)), c.Entry)
 	case strings.HasPrefix(c.Key, evacuatedPrefix):

@@ -128,9 +128,9 @@ func (r *Registry) LeaseCurrent(ctx context.Context, license docid.LicenseRegion
 		own, ok := b.lease.current(time.Now())
 		return ok && own.id == lease, nil
 	}
-	if b.peers.renewed(node, lease, b.cfg.LeaseTTL) {
+	if b.leases.renewed(node, lease, b.cfg.LeaseTTL) {
 		return true, nil
 	}
-	record, err := b.peers.readLease(ctx, lease.region(), node)
+	record, err := b.leases.readLease(ctx, lease.region(), node)
 	return record.Lease == lease && !record.Left, err
 }

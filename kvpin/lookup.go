@@ -47,12 +47,12 @@ func (ps *pins) judge(ctx context.Context, e kv.Entry) (Pin, State, error) {
 	}
 	// One living holder is enough, so the cheap answers come first.
 	for _, h := range p.Holders {
-		if ps.peers.current(h, ps.cfg.LeaseTTL) {
+		if ps.leases.current(h, ps.cfg.LeaseTTL) {
 			return p, Live, nil
 		}
 	}
 	for _, h := range p.Holders {
-		alive, err := ps.peers.alive(ctx, h)
+		alive, err := ps.leases.alive(ctx, h)
 		if err != nil {
 			return Pin{}, Free, err
 		}

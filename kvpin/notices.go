@@ -88,7 +88,7 @@ type notices struct {
 	cfg      *Config // static
 	license  docid.LicenseRegion
 	requests *requests
-	peers    *peers
+	leases   *leases
 	pins     *pins
 	wake     chan struct{}
 
@@ -107,15 +107,15 @@ type notice struct {
 	busy     bool
 }
 
-func newNotices(cfg *Config, license docid.LicenseRegion, requests *requests, peers *peers, pins *pins) *notices {
-	return &notices{cfg: cfg, license: license, requests: requests, peers: peers, pins: pins, wake: make(chan struct{}, 1), got: map[string]*notice{}}
+func newNotices(cfg *Config, license docid.LicenseRegion, requests *requests, leases *leases, pins *pins) *notices {
+	return &notices{cfg: cfg, license: license, requests: requests, leases: leases, pins: pins, wake: make(chan struct{}, 1), got: map[string]*notice{}}
 }
 
 // living are those holders of a pin that are alive; if none is, some node of its region
 // that has a lease.
 func (ns *notices) living(ctx context.Context, p Pin) (found []Holder, err error) {
 	for _, h := range p.Holders {
-		alive, err := ns.peers.alive(ctx, h)
+		alive, err := ns.leases.alive(ctx, h)
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +128,7 @@ func (ns *notices) living(ctx context.Context, p Pin) (found []Holder, err error
 	}
 	prefix := leasePrefix + string(p.Region) + "."
 	err = ns.requests.store.Scan(ctx, prefix+">", func(e kv.Entry) error {
-		l, ok, err := ns.peers.clock.leaseOf(e, ns.cfg.LeaseTTL)
+		l, ok, err := ns.leases.clock.leaseOf(e, ns.cfg.LeaseTTL)
 		if err != nil || !ok || l.Left {
 			return nil
 		}
@@ -148,7 +148,7 @@ func (ns *notices) deliver(ctx context.Context, key string, r noticeRecord, h Ho
 	wait, left := 20*time.Millisecond, false
 	for {
 		var alive, answered bool
-		if alive, err = ns.peers.alive(ctx, h); err == nil && !alive {
+		if alive, err = ns.leases.alive(ctx, h); err == nil && !alive {
 			return nil
 		}
 		if err == nil {

@@ -29,7 +29,7 @@ func (r *Registry) AllCan(license docid.LicenseRegion, what string) bool {
 		return false
 	}
 	all := true
-	b.peers.each(b.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
+	b.leases.each(b.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
 		all = all && (node == b.cfg.Node || slices.Contains(l.Can, what))
 	})
 	return all
@@ -44,12 +44,12 @@ func (ps *pins) stores(ctx context.Context) (all bool, err error) {
 		return false, nil
 	}
 	select {
-	case <-ps.peers.synced:
+	case <-ps.leases.synced:
 	case <-ctx.Done():
 		return false, fmt.Errorf("%w: the leases of the region are not known yet: %w", ErrUnavailable, ctx.Err())
 	}
 	all = true
-	ps.peers.each(ps.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
+	ps.leases.each(ps.cfg.LeaseTTL, func(node docid.NodeID, l leaseRecord) {
 		all = all && (node == ps.cfg.Node || l.Store == id || l.Store == "" && slices.Contains(l.Can, CanStore))
 	})
 	return all, nil

@@ -17,7 +17,7 @@ type pins struct {
 	requests *requests
 	clock    *bucketClock
 	lease    *lease
-	peers    *peers
+	leases   *leases
 	docs     *documents
 	regions  *regions
 	sweep    func(occasion) // asks for a sweep

@@ -150,7 +150,7 @@ func (ps *pins) writeLeft(ctx context.Context, d *document, next Pin, expect uin
 func (ps *pins) withoutDead(ctx context.Context, doc docid.Document, p Pin) (Pin, error) {
 	dead := make(map[Holder]bool)
 	for _, h := range p.Holders {
-		alive, err := ps.peers.alive(ctx, h)
+		alive, err := ps.leases.alive(ctx, h)
 		if err != nil {
 			return p, err
 		}

@@ -42,7 +42,7 @@ type sweeper struct {
 	requests *requests
 	clock    *bucketClock
 	lease    *lease
-	peers    *peers
+	leases   *leases
 	pins     *pins
 	wake     chan struct{} // asks for a sweep
 
@@ -86,7 +86,7 @@ func (s *sweeper) run(ctx context.Context) {
 		o := s.occasion
 		s.occasion = livedOn
 		s.mu.Unlock()
-		if (o == routine || o == unwatched) && !s.peers.smallest(s.cfg.Node, s.cfg.LeaseTTL) {
+		if (o == routine || o == unwatched) && !s.leases.smallest(s.cfg.Node, s.cfg.LeaseTTL) {
 			o = livedOn
 		}
 		start := time.Now()
@@ -161,7 +161,7 @@ func (s *sweeper) lookAtPins(ctx context.Context) (orphans []docid.Document, out
 		case p.Owed && p.Region == s.cfg.Region && s.cfg.Unpinned != nil: // should who owes it be gone
 			s.cfg.Unpinned(doc, p)
 		case len(p.Holders) == 0:
-		case slices.ContainsFunc(p.Holders, func(h Holder) bool { return s.peers.current(h, s.cfg.LeaseTTL) }):
+		case slices.ContainsFunc(p.Holders, func(h Holder) bool { return s.leases.current(h, s.cfg.LeaseTTL) }):
 		case p.Region == s.cfg.Region:
 			orphans = append(orphans, doc)
 		case s.forsaken(e, p):

@@ -64,7 +64,7 @@ func (c *Conn) find(below net.Conn) {
 }
 
 // Refuse closes a connection that does not run, and waits for the
-// peer to answer, at most a second.
+// client to answer, at most a second.
 func (c *Conn) Refuse(code int, reason string) {
 	c.guard = nil
 	c.socket.direct(nil, linger)
@@ -81,6 +81,6 @@ func (c *Conn) Refuse(code int, reason string) {
 	c.end()
 }
 
-// refusedBytes is how much of a refused peer is read, its request included: what it sent
+// refusedBytes is how much of a refused client is read, its request included: what it sent
 // before it knew, and no flood.
 const refusedBytes = 256 << 10

@@ -1,11 +1,11 @@
 package conn
 
-// fewAnswers is what an app may have waiting for its peers in any case, in bytes: others
+// fewAnswers is what an app may have waiting for its clients in any case, in bytes: others
 // that have filled the node must not cut its clients off.
 const fewAnswers = 1 << 20
 
-// Owe counts bytes that were made for this peer alone and wait for its socket; what is
-// negative it has taken. It reports whether the node can bear them: a peer that asks and
+// Owe counts bytes that were made for this client alone and wait for its socket; what is
+// negative it has taken. It reports whether the node can bear them: a client that asks and
 // does not read costs memory with each question. share is that of the app, or nil.
 func (c *Conn) Owe(share *Share, bytes int) bool {
 	total, ofApp := c.cfg.answers.Add(int64(bytes)), int64(0)

@@ -47,14 +47,14 @@ type Conn struct {
 // Config holds what is the same for all connections of a node. Zero values mean the
 // defaults written beside them.
 type Config struct {
-	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all connections together, of which an app gets a share, and as much of answers that wait for their peers; negative: any number
+	MaxIncomingBytes int           // 1 GiB: unfinished large messages of all connections together, of which an app gets a share, and as much of answers that wait for their clients; negative: any number
 	LargestMessage   int           // 256 MiB: the share of an app holds one of these
 	Unmeasured       int           // 64 KiB: a message up to this is never too large; of others Handler.Limit says
 	WriteTimeout     time.Duration // 30 s without any progress ends the connection
 	RefuseAfter      time.Duration // 3 s: how long a client that would come back with the same is kept first; negative: not at all
 
 	incoming *atomic.Int64 // bytes that unfinished large messages take
-	answers  *atomic.Int64 // bytes that were made for one peer and wait for its socket
+	answers  *atomic.Int64 // bytes that were made for one client and wait for its socket
 	refused  *atomic.Int64 // connections that are kept before they are closed
 }
 
@@ -72,7 +72,7 @@ func (c *Config) SetDefaults() {
 type Handler interface {
 	// Message takes a binary message, whose bytes are the caller's again when it
 	// returns. It is called by the reader, and says how long that is to pause: what the
-	// peer sends meanwhile waits in its socket.
+	// client sends meanwhile waits in its socket.
 	Message(message []byte) (pause time.Duration)
 	// Limit returns how large a message may be that begins so, in bytes. It is called by
 	// the reader, for those above Config.Unmeasured.
@@ -85,7 +85,7 @@ type Handler interface {
 	KeepAlive()
 }
 
-// Guard judges what a peer does besides sending messages. It is called by the reader,
+// Guard judges what a client does besides sending messages. It is called by the reader,
 // and returns how long that is to pause.
 type Guard interface {
 	Framed(control bool) time.Duration // a frame that is no message: a control frame, or one more of a message in fragments
@@ -134,9 +134,9 @@ func (c *Conn) Queue(bytes int) (queued int) { return int(c.queued.Add(int64(byt
 // waiting for the socket.
 func (c *Conn) Drain() { c.socket.startDrain() }
 
-// Close sends a close frame and ends the connection when the peer has answered,
+// Close sends a close frame and ends the connection when the client has answered,
 // or after a second. Only the first call counts. It does not block; somebody
-// must be reading, or the peer's answer is not seen.
+// must be reading, or the client's answer is not seen.
 func (c *Conn) Close(code int, reason string) {
 	if !c.closed.CompareAndSwap(nil, &Closed{Code: code, Reason: reason, Ours: true}) {
 		return
@@ -145,23 +145,23 @@ func (c *Conn) Close(code int, reason string) {
 	time.AfterFunc(linger, c.end)
 }
 
-// linger is how long a peer may take to answer a close frame.
+// linger is how long a client may take to answer a close frame.
 const linger = time.Second
 
-// End cuts the connection without waiting for the peer. It does not block.
+// End cuts the connection without waiting for the client. It does not block.
 func (c *Conn) End() { _ = c.socket.Close() }
 
 // Closed says how a connection was ended.
 type Closed struct {
-	Code   int // the WebSocket close code; 1006 when the peer just went away
+	Code   int // the WebSocket close code; 1006 when the client just went away
 	Reason string
 	Ours   bool // this node ended it
-	// Err is what the peer sent that ended the connection, if that was why: what Reject
+	// Err is what the client sent that ended the connection, if that was why: what Reject
 	// was told.
 	Err error
 }
 
-// Silent is for how long nothing has come from the peer.
+// Silent is for how long nothing has come from the client.
 func (c *Conn) Silent() time.Duration {
 	return time.Duration(clock(time.Now()) - c.socket.lastIn.Load())
 }
@@ -187,7 +187,7 @@ func (c *Conn) Traffic() (framesIn, framesOut, bytesIn, bytesOut int64) {
 	return c.messages.in.Load(), c.messages.out.Load(), c.socket.in.Load(), c.socket.out.Load()
 }
 
-// answer answers the peer's close frame with its own code, unless it is an answer
+// answer answers the client's close frame with its own code, unless it is an answer
 // itself.
 func (c *Conn) answer(code int) {
 	if c.closed.Load() == nil {
@@ -195,7 +195,7 @@ func (c *Conn) answer(code int) {
 	}
 }
 
-// violated ends a connection whose peer does not speak the protocol.
+// violated ends a connection whose client does not speak the protocol.
 func (c *Conn) violated(err error) error {
 	c.Close(int(ws.StatusProtocolError), err.Error())
 	_, _ = io.Copy(io.Discard, c.top) // else what is unread resets the connection, and the frame is lost

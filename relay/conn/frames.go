@@ -11,7 +11,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// frames takes what the peer sends apart into messages (RFC 6455, section 5), and
+// frames takes what the client sends apart into messages (RFC 6455, section 5), and
 // answers its pings and its close frame. It is for the goroutine that reads.
 //
 // A connection that waits holds no buffer: most connections wait most of the time,
@@ -32,14 +32,14 @@ type frames struct {
 	last  bool // the frame ends its message
 }
 
-// closeError is the peer's close frame.
+// closeError is the client's close frame.
 type closeError struct {
 	code   int
 	reason string
 }
 
 func (e *closeError) Error() string {
-	return fmt.Sprintf("closed by the peer: %d %s", e.code, e.reason)
+	return fmt.Sprintf("closed by the client: %d %s", e.code, e.reason)
 }
 
 // noStatus stands for a close frame without a code (RFC 6455, section 7.1.5).
@@ -108,7 +108,7 @@ func (f *frames) dataFrame() (ws.Header, error) {
 	}
 }
 
-// meter charges the peer for a frame that is no message by itself: of those, too,
+// meter charges the client for a frame that is no message by itself: of those, too,
 // each costs work.
 func (f *frames) meter(control bool) error {
 	if c := f.conn; c.guard != nil {
@@ -119,7 +119,7 @@ func (f *frames) meter(control bool) error {
 	return nil
 }
 
-var errFlood = errors.New("a refused peer goes on sending")
+var errFlood = errors.New("a refused client goes on sending")
 
 // control answers a ping, and a close frame, which it returns as an error.
 func (f *frames) control(h ws.Header) error {

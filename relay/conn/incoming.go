@@ -9,7 +9,7 @@ import (
 // share, no app gets more than a part. A nil Share counts nothing.
 type Share struct {
 	incoming atomic.Int64 // bytes that unfinished messages take
-	answers  atomic.Int64 // bytes that were made for one peer and wait for its socket
+	answers  atomic.Int64 // bytes that were made for one client and wait for its socket
 }
 
 // errCrowded is returned for a message that is more than the node can take in now.

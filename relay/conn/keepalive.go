@@ -12,7 +12,7 @@ import (
 // Intervals of the contract.
 const (
 	pingEvery   = 20 * time.Second
-	idleTimeout = 60 * time.Second // a peer that sends nothing, pongs included, is gone
+	idleTimeout = 60 * time.Second // a client that sends nothing, pongs included, is gone
 	keepAlive   = 20 * time.Second // y-websocket gives a connection up after 30 s without a data frame
 	restAfter   = 4 * time.Second  // a connection without input gives its goroutine up
 	firstFrame  = 30 * time.Second // a client that opens a connection has something to say

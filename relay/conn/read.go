@@ -26,11 +26,11 @@ func (c *Conn) proceed() {
 	}
 	c.keepalive.remove(c)
 	c.end()
-	peer := Closed{Code: 1006, Reason: "connection lost"}
+	how := Closed{Code: 1006, Reason: "connection lost"}
 	if said := (*closeError)(nil); errors.As(err, &said) {
-		peer = Closed{Code: said.code, Reason: said.reason}
+		how = Closed{Code: said.code, Reason: said.reason}
 	}
-	c.closed.CompareAndSwap(nil, &peer)
+	c.closed.CompareAndSwap(nil, &how)
 	closed := *c.closed.Load()
 	closed.Err = c.endRefusal()
 	c.ended(closed)
@@ -45,7 +45,7 @@ func (c *Conn) read() error {
 		kind, err := in.next()
 		switch {
 		case err != nil:
-		case c.closed.Load() != nil: // only the peer's close frame is awaited
+		case c.closed.Load() != nil: // only the client's close frame is awaited
 			_, err = io.Copy(io.Discard, in)
 		case c.refusal.Load() != nil:
 			var n int64

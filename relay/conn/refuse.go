@@ -38,7 +38,7 @@ func (c *Conn) endRefusal() error {
 	return r.why
 }
 
-// Reject ends the connection for what its peer has sent: after a while, unless the peer
+// Reject ends the connection for what its client has sent: after a while, unless the client
 // stays away by itself. It does not block.
 func (c *Conn) Reject(code int, reason string, why error, staysAway bool) {
 	r := &refusal{why: why}

@@ -19,7 +19,7 @@ import (
 type socket struct {
 	net.Conn
 	raw     syscall.RawConn // nil: not a socket, always queue
-	lastIn  atomic.Int64    // when bytes last came from the peer, by clock
+	lastIn  atomic.Int64    // when bytes last came from the client, by clock
 	in, out atomic.Int64    // bytes, for operators
 
 	// owned by the reader
@@ -111,7 +111,7 @@ func (c *socket) Write(p []byte) (int, error) {
 	}
 	defer c.mu.Unlock()
 	if c.closing {
-		return len(p), nil // an answer to the peer's close frame, after our own
+		return len(p), nil // an answer to the client's close frame, after our own
 	}
 	if err := c.write(p, false); err != nil {
 		return 0, err
@@ -156,7 +156,7 @@ func (c *socket) behind() bool {
 	return c.writing
 }
 
-var errStalled = errors.New("the peer does not read")
+var errStalled = errors.New("the client does not read")
 
 // write tries the socket if nothing waits before p, and queues what is left.
 func (c *socket) write(p []byte, shared bool) error {
@@ -187,7 +187,7 @@ func (c *socket) write(p []byte, shared bool) error {
 }
 
 // tryMost bounds what is written by one who does not wait, in bytes: a room and its
-// members stand still meanwhile, and a peer that reads as fast as it is written to
+// members stand still meanwhile, and a client that reads as fast as it is written to
 // would take any number. What is left is drained.
 const tryMost = 1 << 20
 

@@ -11,7 +11,7 @@ import (
 
 // A reader that waits holds no buffer, and can be told to look up from waiting.
 
-// Read notes when the peer was heard.
+// Read notes when the client was heard.
 func (c *socket) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	for n == 0 && c.wasKicked(err) {

@@ -36,11 +36,13 @@ type pins struct {
 	err    error
 	holder docid.NodeID // of the pin that is there; "": there is none
 	silent error        // why it does not answer
-	asked  []kvpin.Pin // of those who have not answered
+	asked  []kvpin.Pin  // of those who have not answered
 	told   []docid.NodeID
 }
 
-func (p *pins) Unanswered(context.Context, docid.Document) ([]kvpin.Pin, error) { return p.asked, p.err }
+func (p *pins) Unanswered(context.Context, docid.Document) ([]kvpin.Pin, error) {
+	return p.asked, p.err
+}
 
 func (p *pins) pin() kvpin.Pin {
 	return kvpin.Pin{Region: "us-east-1", Holders: []kvpin.Holder{{Node: p.holder}}}

@@ -25,6 +25,8 @@ var retired = map[string]string{
 	"pulse":        "keepalive",
 	"relay/limits": "relay/quota, relay/ratelimit, relay/overload",
 	"newVisit":     "newHandshake",
+	"newPeers":     "newLeases: peers are rooms",
+	"lot":          "parking",
 	"visitOf":      "admissionOf",
 	"natsStore":    "kv.NATSStore",
 	"admin.Tracer": "OpenTelemetry's tracer provider",

@@ -9,11 +9,11 @@ import (
 	"github.com/wsnode/wsnode/kvpin/kv"
 )
 
-// peers is what a node knows about the leases of others. Those of its own region
+// leases is what a node knows about the leases of others. Those of its own region
 // it watches; others it asks for, and believes for a second. Either may be behind:
 // they can say that a lease is current, but that one is gone is read from the
 // leader.
-type peers struct {
+type leases struct {
 	cfg      *Config // static
 	license  docid.LicenseRegion
 	requests *requests
@@ -21,16 +21,16 @@ type peers struct {
 	own      *lease
 	sweep    func(occasion) // asks for a sweep
 
-	mu     sync.Mutex
-	leases map[docid.NodeID]peer // of this region, from the watch
-	asked  map[Holder]time.Time  // when a holder was last found alive by asking
-	heard  time.Time             // when the watch last brought a lease
+	mu      sync.Mutex
+	watched map[docid.NodeID]seenLease // of this region, from the watch
+	asked   map[Holder]time.Time       // when a holder was last found alive by asking
+	heard   time.Time                  // when the watch last brought a lease
 
 	syncing sync.Once
 	synced  chan struct{} // closed when the watch has brought all leases of the region
 }
 
-type peer struct {
+type seenLease struct {
 	leaseRecord
 	seen time.Time
 }
@@ -39,22 +39,22 @@ type peer struct {
 // lengthens the time until a dead node's documents are free by as much.
 const askedLife = time.Second
 
-func newPeers(cfg *Config, license docid.LicenseRegion, requests *requests, clock *bucketClock, own *lease, sweep func(occasion)) *peers {
-	return &peers{
+func newLeases(cfg *Config, license docid.LicenseRegion, requests *requests, clock *bucketClock, own *lease, sweep func(occasion)) *leases {
+	return &leases{
 		cfg: cfg, license: license, requests: requests, clock: clock, own: own, sweep: sweep,
-		leases: make(map[docid.NodeID]peer), asked: make(map[Holder]time.Time), synced: make(chan struct{}),
+		watched: make(map[docid.NodeID]seenLease), asked: make(map[Holder]time.Time), synced: make(chan struct{}),
 	}
 }
 
 // sync notes that the watch has brought all leases of the region.
-func (p *peers) sync() { p.syncing.Do(func() { close(p.synced) }) }
+func (p *leases) sync() { p.syncing.Do(func() { close(p.synced) }) }
 
 // current reports whether the holder is known to be alive: a renewal was seen
 // within the time that a lease can be valid, or the leader said so just now.
-func (p *peers) current(h Holder, ttl time.Duration) bool {
+func (p *leases) current(h Holder, ttl time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if peer, ok := p.leases[h.Node]; ok && peer.covers(h.Lease) && time.Since(peer.seen) < ttl+time.Second {
+	if l, ok := p.watched[h.Node]; ok && l.covers(h.Lease) && time.Since(l.seen) < ttl+time.Second {
 		return true
 	}
 	at, ok := p.asked[h]
@@ -63,15 +63,15 @@ func (p *peers) current(h Holder, ttl time.Duration) bool {
 
 // renewed reports whether a renewal of just this lease was seen within the time that
 // it can be valid.
-func (p *peers) renewed(n docid.NodeID, id LeaseID, ttl time.Duration) bool {
+func (p *leases) renewed(n docid.NodeID, id LeaseID, ttl time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	peer, ok := p.leases[n]
-	return ok && !peer.Left && peer.Lease == id && time.Since(peer.seen) < ttl+time.Second
+	l, ok := p.watched[n]
+	return ok && !l.Left && l.Lease == id && time.Since(l.seen) < ttl+time.Second
 }
 
 // found notes that the leader called the holder alive.
-func (p *peers) found(h Holder) {
+func (p *leases) found(h Holder) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.asked) > 1000 {
@@ -82,11 +82,11 @@ func (p *peers) found(h Holder) {
 
 // smallest reports whether no node of this region that has a lease has a smaller
 // id.
-func (p *peers) smallest(n docid.NodeID, ttl time.Duration) bool {
+func (p *leases) smallest(n docid.NodeID, ttl time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for node, peer := range p.leases {
-		if node < n && !peer.Left && time.Since(peer.seen) < ttl+time.Second {
+	for node, l := range p.watched {
+		if node < n && !l.Left && time.Since(l.seen) < ttl+time.Second {
 			return false
 		}
 	}
@@ -95,7 +95,7 @@ func (p *peers) smallest(n docid.NodeID, ttl time.Duration) bool {
 
 // noticeLease takes a change of a lease of this region. One that ends without a
 // farewell may leave orphans.
-func (p *peers) notice(node docid.NodeID, e kv.Entry) {
+func (p *leases) notice(node docid.NodeID, e kv.Entry) {
 	if node == p.cfg.Node && e.Present {
 		p.clock.set(e.Written)
 	}
@@ -108,13 +108,13 @@ func (p *peers) notice(node docid.NodeID, e kv.Entry) {
 		record = leaseRecord{}
 	}
 	p.mu.Lock()
-	before, known := p.leases[node]
+	before, known := p.watched[node]
 	gap := time.Since(p.heard) > p.cfg.LeaseTTL // its own renewals come more often
 	p.heard = time.Now()
 	if current {
-		p.leases[node] = peer{record, time.Now()}
+		p.watched[node] = seenLease{record, time.Now()}
 	} else {
-		delete(p.leases, node)
+		delete(p.watched, node)
 	}
 	p.mu.Unlock()
 	switch {
@@ -127,7 +127,7 @@ func (p *peers) notice(node docid.NodeID, e kv.Entry) {
 
 // alive reports whether a holder's lease is current. What is not known is read
 // from the leader.
-func (p *peers) alive(ctx context.Context, h Holder) (bool, error) {
+func (p *leases) alive(ctx context.Context, h Holder) (bool, error) {
 	region := h.Lease.region()
 	if h.Node == p.cfg.Node && region == p.cfg.Region {
 		return p.own.covers(h.Lease, time.Now()), nil
@@ -145,7 +145,7 @@ func (p *peers) alive(ctx context.Context, h Holder) (bool, error) {
 
 // readLease reads a node's lease from the leader. One that is gone, or that nobody
 // can read, covers nothing.
-func (p *peers) readLease(ctx context.Context, r docid.Region, n docid.NodeID) (leaseRecord, error) {
+func (p *leases) readLease(ctx context.Context, r docid.Region, n docid.NodeID) (leaseRecord, error) {
 	if r == "" {
 		return leaseRecord{}, nil // not the id of a lease
 	}
