@@ -176,7 +176,7 @@ func (ps *pins) movable(ctx context.Context, p Pin, to docid.Region) error {
 		return no("region %s is evacuated itself", to)
 	}
 	for _, h := range p.Holders {
-		l, alive, err := ps.peers.record(ctx, h)
+		l, alive, err := ps.leases.record(ctx, h)
 		if err != nil {
 			return err
 		}
@@ -213,9 +213,9 @@ func (ps *pins) movable(ctx context.Context, p Pin, to docid.Region) error {
 }
 
 // record returns a holder's lease, as far as it is alive.
-func (p *peers) record(ctx context.Context, h Holder) (l leaseRecord, alive bool, err error) {
+func (p *leases) record(ctx context.Context, h Holder) (l leaseRecord, alive bool, err error) {
 	p.mu.Lock()
-	known, ok := p.leases[h.Node]
+	known, ok := p.watched[h.Node]
 	p.mu.Unlock()
 	if ok && known.covers(h.Lease) && time.Since(known.seen) < p.cfg.LeaseTTL+time.Second {
 		return known.leaseRecord, true, nil
