@@ -64,7 +64,7 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 	x.fresh, x.gone, x.settled = x.fresh[:0], x.gone[:0], x.settled[:0]
 	x.doomed, x.apart, x.toPart, x.deep = x.doomed[:0], x.apart[:0], 0, x.deep[:0]
 	before := s.unsettled()
-	x.later = sum.waits || before
+	x.later, x.placed = sum.waits || before, false
 	digest := s.digest
 	s.applyStructs(update)
 	s.applyDeletes(update, sum)

@@ -44,6 +44,7 @@ type types struct {
 	deepest int    // depth of types that are settled, at most
 	hanging int    // depth of types that wait, below what they wait for, at most
 	missing []span // ids of which it is not known where they lie
+	unite   int    // how many spans of them there may be before they are sorted and joined
 }
 
 type typeInfo struct {
@@ -111,14 +112,25 @@ func (s *Store) locate(r *run, it *item) {
 		return
 	}
 	if s.place(it) {
+		s.scratch.placed = true
 		s.judge(r.client, it)
 	} else {
 		s.types.missing = addSpan(s.types.missing, r.client, it.clock, it.end())
 	}
 }
 
-// placeMissing finds where what the update brought lies, and what waited for it.
+// placeMissing finds where what the update brought lies, and what waited for it. If nothing
+// that it brought could be placed when it was stored, what waits cannot be either: its
+// way ends at what is not there, as before, or at what the update brought. So updates
+// with gaps, as Merge has them, cost no look at all that waits for each.
 func (s *Store) placeMissing() {
+	if !s.scratch.placed {
+		if len(s.types.missing) > s.types.unite {
+			s.types.missing = union(s.types.missing)
+			s.types.unite = 2*len(s.types.missing) + minUnite
+		}
+		return
+	}
 	if len(s.types.missing) == 0 {
 		return
 	}
@@ -140,6 +152,9 @@ func (s *Store) placeMissing() {
 	}
 	s.types.missing = left
 }
+
+// minUnite is how many spans are not worth sorting.
+const minUnite = 64
 
 // eachEntry calls f for the entries that a range of ids lies in.
 func (s *Store) eachEntry(d span, f func(place)) {

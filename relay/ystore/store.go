@@ -74,6 +74,7 @@ type scratch struct {
 	blocks    []id     // its client blocks: client and offset
 	waits     []wait   // its structs that hang on what is not there before it
 	later     bool     // something waits: where structs lie is found when all are stored
+	placed    bool     // where some of its structs lie was known when they were stored
 	spans     []span
 	cuts      []span // delete ranges that are taken together, at most maxCuts
 	fresh     []span // what it brought
