@@ -102,6 +102,28 @@ func TestAPeerThatReadsFastHoldsNoWriterUp(t *testing.T) {
 	}
 }
 
+func TestASocketThatIsClosedIsNotWrittenTo(t *testing.T) {
+	from, _ := socketPair(t)
+	c := newSocket(from)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, peer := socketPair(t) // one of which nearly always gets its descriptor
+	c.mu.Lock()
+	n, err := c.tryWrite([]byte("for another"))
+	c.mu.Unlock()
+	if n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("wrote %d bytes, error %v; expected %v", n, err, net.ErrClosed)
+	}
+	for _, end := range []*net.TCPConn{next, peer} {
+		control(t, end, func(fd int) {
+			if n, err := readNow(fd, make([]byte, 16)); err != syscall.EAGAIN {
+				t.Errorf("another connection got %d bytes (error %v)", n, err)
+			}
+		})
+	}
+}
+
 func TestReadingNowDoesNotWait(t *testing.T) {
 	from, to := socketPair(t)
 	b := make([]byte, 8)

@@ -18,7 +18,7 @@ import (
 // concurrently.
 type socket struct {
 	net.Conn
-	raw     syscall.RawConn // nil: not a socket, always queue
+	raw     syscall.RawConn // static; nil: not a socket, always queue
 	lastIn  atomic.Int64    // when bytes last came from the client, by clock
 	in, out atomic.Int64    // bytes, for operators
 
@@ -46,10 +46,7 @@ type socket struct {
 	owner    *Conn // whose handler is told when the socket has taken everything; nil: no handler is
 	timeout  time.Duration
 
-	attempt func(fd uintptr) bool // made once: a closure per write would allocate
-	data    []byte
-	n       int
-	syserr  error
+	fd int // of raw, to be written to under mu while the socket is not closed
 }
 
 // Listener makes sockets of the connections that it accepts.
@@ -68,8 +65,8 @@ func newSocket(c net.Conn) *socket {
 	conn := &socket{Conn: c}
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			conn.raw = raw
-			conn.attempt, conn.attemptRead = conn.try, conn.tryRead
+			conn.raw, conn.attemptRead = raw, conn.tryRead
+			_ = raw.Control(func(fd uintptr) { conn.fd = int(fd) })
 		}
 	}
 	conn.lastIn.Store(clock(time.Now()))
@@ -78,12 +75,12 @@ func newSocket(c net.Conn) *socket {
 
 // Close closes the connection; a session that is parked goes on, and finds out.
 func (c *socket) Close() error {
-	err := c.Conn.Close()
 	c.mu.Lock()
-	c.closed = true
+	c.closed = true // before its descriptor may become another's
 	parking, ticket := c.parking, c.ticket
 	c.parking = nil
 	c.mu.Unlock()
+	err := c.Conn.Close()
 	if parking != nil {
 		parking.wake(ticket)
 	}
@@ -191,25 +188,18 @@ func (c *socket) write(p []byte, shared bool) error {
 // would take any number. What is left is drained.
 const tryMost = 1 << 20
 
-// tryWrite writes once, without waiting for the socket.
+// tryWrite writes once, without waiting for the socket, and past what the runtime has
+// around a descriptor: mu and closed see to it that it is the socket's still, and nobody
+// waits.
 func (c *socket) tryWrite(p []byte) (int, error) {
-	c.data, c.n, c.syserr = p[:min(len(p), tryMost)], 0, nil
-	err := c.raw.Write(c.attempt)
-	c.data = nil
-	switch {
-	case err != nil:
-		return 0, err
-	case c.syserr == syscall.EAGAIN:
-		return 0, nil
-	case c.syserr != nil:
-		return 0, c.syserr
+	if c.closed {
+		return 0, net.ErrClosed
 	}
-	return c.n, nil
-}
-
-func (c *socket) try(fd uintptr) bool {
-	c.n, c.syserr = writeNow(int(fd), c.data)
-	return true // also when it would block: never wait here
+	n, err := writeNow(c.fd, p[:min(len(p), tryMost)])
+	if err == syscall.EAGAIN {
+		return 0, nil
+	}
+	return n, err
 }
 
 // drain writes what waits, blocking, and ends when nothing is left. There is at
