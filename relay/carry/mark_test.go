@@ -57,7 +57,7 @@ func TestAMarkIsBelievedOnlyAsItWasWritten(t *testing.T) {
 		away, home := node("us-east-1", one), node("eu-central-1", two, one)
 		r := Request{
 			Home: "eu-central-1", License: "aws-eu-west-1", Token: "token", Address: netip.MustParseAddr("192.0.2.1"),
-			Channel: &session.Channel{Encoding: wire.Hocuspocus{Address: "minutes"}},
+			Channel: &session.Channel{Encoding: wire.NewHocuspocus("minutes")},
 		}
 		mark := away.mark(t.Context(), r)
 		want := Arrival{From: "us-east-1", To: "eu-central-1", Address: r.Address, Counts: true}

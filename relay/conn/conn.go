@@ -121,6 +121,12 @@ func (c *Conn) Write(frame []byte) (behind bool) {
 	return c.socket.behind()
 }
 
+// WriteLent is Write for frames that are the caller's again when it returns.
+func (c *Conn) WriteLent(frames []byte) (behind bool) {
+	_, _ = c.top.Write(frames) // that the connection failed is found out by its reader
+	return c.socket.behind()
+}
+
 // Sent notes that a message was written, or will be.
 func (c *Conn) Sent() {
 	c.lastData.Store(c.keepalive.now.Load())

@@ -20,9 +20,9 @@ type asking struct {
 	told func(answer string)
 }
 
-func (a *asking) Send(m *wire.Message) bool {
-	if m.Kind() == wire.SyncStatus {
-		a.told(string(m.Payload()))
+func (a *asking) SendAnswers(payloads [][]byte, _ *wire.Message) bool {
+	for _, p := range payloads {
+		a.told(string(p))
 	}
 	return true
 }

@@ -83,6 +83,7 @@ func storing(t *testing.T) (region, *storagetest.Faulty) {
 type client struct{}
 
 func (client) Send(*wire.Message) bool                        { return true }
+func (client) SendAnswers([][]byte, *wire.Message) bool       { return true }
 func (client) Await()                                         {}
 func (client) SendAwareness(*wire.Message, []awareness.Entry) {}
 func (client) Close(int, string)                              {}

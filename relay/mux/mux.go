@@ -196,7 +196,7 @@ func (x *Mux) KeepAlive() {
 // write sends a message that is no session's.
 func (x *Mux) write(address string, kind wire.Kind, payload []byte) {
 	x.conn.Sent()
-	x.conn.Write(wire.Hocuspocus{Address: address}.Encode(kind, payload).Bytes())
+	x.conn.Write(wire.NewHocuspocus(address).Encode(kind, payload).Bytes())
 }
 
 // giveUp ends the connection because the node cannot serve it now. Version 3 of the

@@ -62,7 +62,7 @@ func (x *Mux) authenticate(p *place, address, token string, versioned bool) {
 	case p == nil:
 		// Version 2 sends no empty token.
 		p = &place{mux: x, address: address, token: token, since: time.Now(), modern: versioned || token == ""}
-		p.channel = session.Channel{Encoding: wire.Hocuspocus{Address: address}, End: p.end}
+		p.channel = session.Channel{Encoding: wire.NewHocuspocus(address), End: p.end}
 		x.places[address] = p
 		x.pending++
 		x.address = address

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // A client may ask to be told when everything that it sent is saved. Its answer
@@ -68,6 +67,9 @@ func (s *Seat) Ask(payload []byte) {
 // question takes a question behind everything that the room has taken. Callers hold mu.
 func (s *Seat) question(payload []byte) {
 	r := s.room
+	if s.asks == maxAsks {
+		s.sendAnswers()
+	}
 	if s.asks == maxAsks {
 		if _, ok := s.withdraw(func(a ask) bool { return a.owed == 0 }); !ok {
 			return // its answers wait for it, and it will ask again
@@ -159,43 +161,6 @@ func (s *Seat) forgetAsks(kind func(ask) bool) {
 	r.awaitStore()
 }
 
-// answer tells a client that what it asked about, or is to be acknowledged, is durable.
-func (s *Seat) answer(a ask) {
-	switch {
-	case a.owed > 0:
-		s.asks--
-		s.owed += a.owed
-		s.sendAnswers(nil)
-	case s.behind != nil:
-		s.behind.answers = append(s.behind.answers, a.payload)
-	default:
-		s.asks--
-		s.sendNew(wire.SyncStatus, a.payload)
-	}
-}
-
-// giveAnswer is an answer that is due. Callers hold mu.
-func (r *Room) giveAnswer(a ask) {
-	a.seat.answer(a)
-	r.rooms.cfg.Answered(time.Duration(clock() - a.at))
-}
-
-// sendAnswers sends what waited for a member that was behind: acknowledgements, and
-// answers to questions.
-func (s *Seat) sendAnswers(answers [][]byte) {
-	for s.owed > 0 && s.behind == nil {
-		s.owed--
-		s.sendNew(wire.SyncStatus, nil)
-	}
-	for ; len(answers) > 0 && s.behind == nil; answers = answers[1:] {
-		s.asks--
-		s.sendNew(wire.SyncStatus, answers[0])
-	}
-	if len(answers) > 0 {
-		s.behind.answers = answers
-	}
-}
-
 // durable is the number up to which everything that the room holds is durable.
 // Callers hold mu.
 func (r *Room) durable() uint64 {
@@ -234,6 +199,7 @@ func (r *Room) answerAsks() {
 		}
 	}
 	r.asks = slices.Delete(r.asks, 0, answered)
+	r.sendAnswersSoon()
 	r.awaitStore()
 	if n := len(r.asks); n > 0 && !(r.rooms.cfg.Relaxed && r.asks[n-1].lenient()) {
 		r.pursue(r.asks[n-1].number)

@@ -65,8 +65,12 @@ type Room struct {
 	asks     []ask // of clients, by number
 	unstored []ask // of clients, by number: what they wait for is durable, and not known to be stored
 	awaited  bool  // Kept knows that there are such
-	noted    noted
-	asked    int // peers whose question is open
+
+	answered  []*Seat  // that had no answers due when they got one, since answers were sent last
+	answersAt int64    // when those that wait for a message are sent without one, by clock; 0: none do
+	payloads  [][]byte // of answers that are being sent; empty otherwise
+	noted     noted
+	asked     int // peers whose question is open
 
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's

@@ -17,6 +17,10 @@ type Member interface {
 	// message. false: the member's queue is full with it, nothing more may be sent
 	// until the member calls Seat.Thaw.
 	Send(*wire.Message) bool
+	// SendAnswers is Send for answers to the member's questions whether what it sent is
+	// saved, by their payloads, of which the member keeps none; nil is an acknowledgement.
+	// m goes behind them, in the same system call if the socket takes it; nil: nothing does.
+	SendAnswers(payloads [][]byte, m *wire.Message) bool
 	// Await asks for a call of Seat.Thaw, by another goroutine, when all that was sent
 	// has been taken by the member's socket.
 	Await()
@@ -49,8 +53,8 @@ type Seat struct {
 	behind      *behind    // nil: the member is sent everything at once
 	held        *held      // of the member's updates; nil: nothing is
 	step1At     int64      // when the last SyncStep1 but the first was sent, by clock
+	due         *answers   // that have not been sent; nil: none are
 	asks        int32      // questions whether all is saved, unless their answers were sent
-	owed        int32      // acknowledgements that wait for a member that is behind
 	counts      bool       // questions stand for acknowledgements; see Counts
 	stored      bool       // answers wait for the store, too; see stored.go
 	awaited     bool       // a SyncStep1 was sent, and the answer has not come
@@ -64,7 +68,6 @@ type behind struct {
 	course    *course         // the pieces that others share, or nil
 	at, since int             // pieces of the course that were sent, and that progress knows of
 	questions int             // SyncStep1 that came meanwhile, or wait for the end of the course
-	answers   [][]byte        // to questions whether all is saved
 }
 
 // Join admits a member. It is sent the room's SyncStep1, so that edits made offline are
@@ -100,7 +103,7 @@ func (s *Seat) Greet() {
 	if s.index < 0 {
 		return
 	}
-	s.owed = 0
+	s.forgetAnswers(false)
 	if s.held != nil {
 		s.held.acks = 0
 	}
@@ -123,6 +126,7 @@ func (s *Seat) Leave() int {
 	}
 	_ = s.release() // nobody is left to be told of an error
 	s.forgetAsks(func(ask) bool { return true })
+	s.forgetAnswers(true)
 	last := len(r.seats) - 1
 	r.seats[s.index] = r.seats[last]
 	r.seats[s.index].index = s.index
@@ -346,12 +350,12 @@ func (s *Seat) Thaw() {
 	s.send(rest)
 	for questions := was.questions; questions > 1; questions-- { // each has its answer
 		if s.behind != nil {
-			s.behind.questions, s.behind.answers = questions-1, was.answers
+			s.behind.questions = questions - 1
 			return
 		}
 		s.sendNew(wire.Step2, nothing)
 	}
-	s.sendAnswers(was.answers)
+	s.sendAnswers()
 }
 
 // nothing is an update without content.
@@ -372,10 +376,21 @@ func (s *Seat) send(m *wire.Message) {
 	if s.behind != nil {
 		return
 	}
-	if !s.member.Send(m) {
-		s.behind = &behind{progress: s.room.store.Progress()}
-		s.room.rooms.Counters.Frozen.Add(1)
+	taken := false
+	if s.due == nil {
+		taken = s.member.Send(m)
+	} else {
+		taken = s.sendDue(m)
 	}
+	if !taken {
+		s.freeze()
+	}
+}
+
+// freeze has the member sent nothing until it calls Thaw.
+func (s *Seat) freeze() {
+	s.behind = &behind{progress: s.room.store.Progress()}
+	s.room.rooms.Counters.Frozen.Add(1)
 }
 
 func (s *Seat) sendStates() {

@@ -63,7 +63,24 @@ type gathered struct {
 	size    int      // their bytes
 	from    *Seat    // the author of all of them; nil: several
 	wrote   int64    // when the room wrote last, by clock
+	due     int64    // when updates are written, by clock
 	period  int64    // the pace's period in which the room was active last
+
+	at, gap int64 // when the last edit came, by clock, and the mean time from one to the next
+}
+
+// meanOf is over how many edits the mean time between them is taken, about.
+const meanOf = 8
+
+// came notes an edit.
+func (g *gathered) came(now int64) {
+	g.gap += (min(now-g.at, int64(time.Second)) - g.gap) / meanOf
+	g.at = now
+}
+
+// busy reports whether another edit will probably come before an answer has waited too long.
+func (g *gathered) busy(now int64) bool {
+	return g.gap < 2*int64(answerWait) && now-g.at < int64(answerWait)
 }
 
 // spread sends an update to all members but its author, at once or with others
@@ -78,6 +95,7 @@ func (r *Room) spread(update []byte, author *Seat) (kept []byte) {
 	period := now / int64(pacePeriod)
 	window := int64(r.rooms.pace.note(period, max(len(r.seats)-1, 1), g.period != period))
 	g.period = period
+	g.came(now)
 	if len(g.updates) == 0 && now-g.wrote >= window {
 		g.wrote = now
 		r.write(m, author)
@@ -87,8 +105,8 @@ func (r *Room) spread(update []byte, author *Seat) (kept []byte) {
 	*m = wire.Message{}
 	switch {
 	case len(g.updates) == 0:
-		g.from = author
-		r.spreader().later(r, g.wrote+window)
+		g.from, g.due = author, g.wrote+window
+		r.spreader().later(r, g.due)
 	case g.from != author:
 		g.from = nil
 	}
@@ -118,6 +136,16 @@ func (r *Room) writeGathered() {
 	r.message = wire.Message{}
 }
 
+// writeDue sends what has waited long enough. Callers hold mu.
+func (r *Room) writeDue(now int64) {
+	if r.gathered.due <= now {
+		r.writeGathered()
+	}
+	if r.answersAt != 0 && r.answersAt <= now {
+		r.sendAnswers()
+	}
+}
+
 // write sends a message to all members but one.
 func (r *Room) write(m *wire.Message, except *Seat) {
 	for _, s := range r.seats {
@@ -131,7 +159,7 @@ func (r *Room) spreader() *spreader {
 	return r.rooms.spreader[uint64(r.id)%uint64(len(r.rooms.spreader))]
 }
 
-// spreader writes what rooms have gathered when its time has come.
+// spreader writes what rooms have gathered, and what waited for it, when its time has come.
 type spreader struct {
 	wake chan struct{}
 
@@ -163,7 +191,7 @@ func (s *spreader) run(ctx context.Context) {
 		ready, next = s.take(ready[:0], clock())
 		for i, r := range ready {
 			r.mu.Lock()
-			r.writeGathered()
+			r.writeDue(clock())
 			r.mu.Unlock()
 			ready[i] = nil
 		}

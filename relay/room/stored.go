@@ -40,6 +40,7 @@ func (r *Room) hasStored(number uint64) {
 		r.giveAnswer(a)
 	}
 	r.unstored = append(r.unstored[:0], r.unstored[answered:]...)
+	r.sendAnswersSoon()
 	r.awaitStore()
 }
 

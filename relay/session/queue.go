@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/closecode"
@@ -49,12 +50,66 @@ func (s *Session) send(f wire.Frame) bool {
 		s.behind = s.conn.Write(f.Bytes())
 		return true
 	}
+	s.enqueue(f)
+	return !s.full
+}
+
+// together bounds, in bytes, what is copied to be written in one system call: to copy more
+// costs as much as another.
+const together = 4 << 10
+
+var togetherPool = sync.Pool{New: func() any { b := make([]byte, 0, together); return &b }}
+
+// SendAnswers is Send for answers to the client's questions whether what it sent is saved,
+// by their payloads, which are lent, and for a message behind them, if it is not nil.
+func (s *Session) SendAnswers(payloads [][]byte, m *wire.Message) bool {
+	if m != nil && (m.Own || m.Kind() == wire.Stateless || len(m.Payload()) > together/2) {
+		taken := s.SendAnswers(payloads, nil)
+		return s.Send(m) && taken
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return true
+	}
+	buffer := togetherPool.Get().(*[]byte)
+	all := (*buffer)[:0]
+	for _, p := range payloads {
+		all = s.along(all, s.encode(wire.SyncStatus, p))
+	}
+	if m != nil {
+		all = s.along(all, m.In(s.encoding()))
+	}
+	if len(all) > 0 {
+		s.behind = s.conn.WriteLent(all)
+	}
+	if *buffer = all; cap(all) <= 4*together {
+		togetherPool.Put(buffer)
+	}
+	return !s.full
+}
+
+// along appends a frame to those that are written together, or queues it while the socket
+// is behind. Callers hold mu.
+func (s *Session) along(all []byte, f wire.Frame) []byte {
+	s.conn.Sent()
+	if s.via != nil {
+		s.via.Sent(f)
+	}
+	if s.behind {
+		s.enqueue(f)
+		return all
+	}
+	return append(all, f.Bytes()...)
+}
+
+// enqueue has a frame wait for the socket. Callers hold mu.
+func (s *Session) enqueue(f wire.Frame) {
 	s.queue = append(s.queue, f)
 	s.queued += len(f.Bytes())
 	queued := s.conn.Queue(len(f.Bytes()))
 	// Until Drained has asked for the difference, which may itself be of any size.
 	s.full = s.full || queued > s.cfg.QueueBytes && len(s.queue) > 1
-	return !s.full
 }
 
 // Await has Seat.Thaw called once the socket has taken everything, by the goroutine that

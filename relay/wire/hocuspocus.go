@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 	"unicode/utf8"
+	"unique"
 )
 
 // The wire of @hocuspocus/provider, versions 2 to 4: several documents on one socket, each
@@ -128,15 +129,21 @@ func IsHocuspocus(frame []byte) Kind {
 
 // Hocuspocus encodes messages for one address. What y-websocket calls a denied permission
 // is a message that was not taken.
-type Hocuspocus struct{ Address string }
+//
+// Each member of a document has its own, and each message to them compares it with the one
+// that it was encoded in: so equal addresses are one pointer.
+type Hocuspocus struct{ address unique.Handle[string] }
+
+// NewHocuspocus makes the encoding for an address.
+func NewHocuspocus(address string) Hocuspocus { return Hocuspocus{unique.Make(address)} }
 
 // Shared is whether the address is the document's name alone.
-func (h Hocuspocus) Shared() bool { return !strings.Contains(h.Address, "\x00") }
+func (h Hocuspocus) Shared() bool { return !strings.Contains(h.address.Value(), "\x00") }
 
 // Encode makes one allocation, unless the address is long.
 func (h Hocuspocus) Encode(kind Kind, payload []byte) Frame {
 	var buf [128]byte
-	head := AppendBytes(buf[:0], []byte(h.Address))
+	head := AppendBytes(buf[:0], []byte(h.address.Value()))
 	switch kind {
 	case Step1, Step2, Update:
 		head = append(head, typeSync, byte(kind-Step1))

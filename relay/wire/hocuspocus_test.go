@@ -43,7 +43,7 @@ func TestHocuspocusFramesThatAreNone(t *testing.T) {
 }
 
 func TestHocuspocusMessagesToClients(t *testing.T) {
-	h := Hocuspocus{"ab"}
+	h := NewHocuspocus("ab")
 	for kind, want := range map[Kind]string{
 		Step1: "\x02ab\x00\x00\x01x", Step2: "\x02ab\x00\x01\x01x", Update: "\x02ab\x00\x02\x01x", Awareness: "\x02ab\x01\x01x",
 		Token: "\x02ab\x02\x00", Denied: "\x02ab\x02\x01\x01x", Granted: "\x02ab\x02\x02\x01x", Stateless: "\x02ab\x05\x01x",
@@ -53,7 +53,7 @@ func TestHocuspocusMessagesToClients(t *testing.T) {
 			t.Errorf("%s: %q, want %q", kind, got, want)
 		}
 	}
-	if !h.Shared() || (Hocuspocus{"ab\x00session"}).Shared() {
+	if !h.Shared() || NewHocuspocus("ab\x00session").Shared() {
 		t.Error("which addresses several clients have")
 	}
 	payload := make([]byte, 100)
@@ -92,7 +92,7 @@ func FuzzDecodeHocuspocus(f *testing.F) {
 		}
 		switch m.Kind {
 		case Step1, Step2, Update, Awareness, Stateless: // which servers send as well
-			again, m2, err := DecodeHocuspocus(Hocuspocus{string(address)}.Encode(m.Kind, m.Payload).Content())
+			again, m2, err := DecodeHocuspocus(NewHocuspocus(string(address)).Encode(m.Kind, m.Payload).Content())
 			if err != nil || m2.Kind != m.Kind || !bytes.Equal(again, address) || !bytes.Equal(m2.Payload, m.Payload) {
 				t.Fatalf("%q %s came back as %q %s, %v", address, m.Kind, again, m2.Kind, err)
 			}
