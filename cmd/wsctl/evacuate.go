@@ -125,7 +125,7 @@ const (
 	// evacuateLook is the time between two looks at the pins.
 	evacuateLook = time.Second
 	// movesAtOnce is how many documents move at a time.
-	movesAtOnce = 32
+	movesAtOnce = 16
 )
 
 func (c *cli) evacuate(ctx context.Context, r *registries, fl *fleet, region docid.Region, f *evacuateFlags) error {

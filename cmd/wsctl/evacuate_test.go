@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -142,6 +144,22 @@ func (r *twoRegions) opens(n *devcluster.Node, document string) (c *websocket.Co
 		return nil, websocket.CloseStatus(err), err.Error()
 	}
 	return c, 0, ""
+}
+
+// discovers is where a node says that a document is, or should be.
+func (r *twoRegions) discovers(n *devcluster.Node, document string) docid.Region {
+	r.t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get(strings.Replace(n.URL, "ws:", "http:", 1) + "/discovery?documentName=" + document + "&token=" + r.token)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var found struct{ Region docid.Region }
+	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+		r.t.Fatal(err)
+	}
+	return found.Region
 }
 
 // documents is how many documents live in a region.
@@ -312,6 +330,9 @@ func TestARegionIsEvacuatedUnderTypingClients(t *testing.T) {
 	eu, us := r.Regions[0].Nodes[1], r.Regions[1].Nodes[0]
 	if _, code, reason := r.opens(eu, "new"); code != 4009 || !strings.Contains(reason, us.URL) {
 		t.Errorf("a new document in the evacuated region: %d %s", code, reason)
+	}
+	if region := r.discovers(eu, "new"); region != usRegion {
+		t.Errorf("a new document is discovered in %s", region)
 	}
 	if listed := r.must("regions", "list", "-o", "json"); !strings.Contains(strings.ReplaceAll(listed, " ", ""), `"evacuated":true`) {
 		t.Errorf("the mark is not shown: %s", listed)

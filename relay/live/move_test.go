@@ -228,6 +228,34 @@ func TestAFrozenHolderIsWaitedForUntilItsLeaseIsGone(t *testing.T) {
 	b.eventuallyGone(t)
 }
 
+// A holder that dies does not keep the document from moving: what it had acknowledged is in
+// the history, and what it held its clients bring.
+func TestAHolderThatDiesIsNoneAnyMore(t *testing.T) {
+	for name, before := range map[string]bool{"before it has stopped": true, "when it has stopped": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMoves(t)
+			a, b, c := m.eu.node("a"), m.eu.node("b"), m.us.node("c")
+			one, two := a.visit(t), b.visit(t)
+			one.obeys()
+			one.types("one")
+			two.types("two")
+			if before {
+				b.kill()
+			} else {
+				m.once(storagetest.None, b.kill)
+			}
+			if _, err := a.moves(t, east); err != nil {
+				t.Fatal(err)
+			}
+			v := c.visit(t)
+			defer v.leave()
+			v.reads("one")
+			v.reads("two")
+		})
+	}
+}
+
 // Who moves a document may die at it: before it has, the others go on; after it has, they
 // find that out.
 func TestAMoverThatDiesHarmsNothing(t *testing.T) {
