@@ -57,8 +57,8 @@ func (j *journal) Stat(ctx context.Context, d docid.Document) (storage.Info, err
 
 func (j *journal) Load(ctx context.Context, d docid.Document, reserve storage.Reserve) (storage.Stored, error) {
 	info, err := j.Stat(ctx, d)
-	if err == nil && reserve != nil {
-		err = reserve(ctx, info.Size)
+	if err == nil {
+		err = reserve.Ask(ctx, info.Size)
 	}
 	if err != nil {
 		return storage.Stored{}, err

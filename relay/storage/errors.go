@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/wsnode/wsnode/docid"
 )
@@ -98,6 +100,30 @@ func Found(d docid.Document, found Info) (Info, error) {
 		return Info{}, Corrupt(d, "0 bytes without the metadata of a tombstone")
 	}
 	return found, nil
+}
+
+// ReadBody is Load from where the body is a stream, of which the store has said info: it
+// asks reserve, reads, and holds the body to what was said. Unless hashed is set, the store
+// has said no hash.
+func ReadBody(ctx context.Context, d docid.Document, info Info, hashed bool, from io.Reader, reserve Reserve) (Stored, error) {
+	info, err := Found(d, info)
+	if err != nil {
+		return Stored{}, err
+	}
+	if err := reserve.Ask(ctx, info.Size); err != nil {
+		return Stored{}, err
+	}
+	body := make([]byte, info.Size)
+	if _, err := io.ReadFull(from, body); err != nil {
+		return Stored{}, err
+	}
+	if !hashed {
+		info.SHA256 = Sum(body)
+	}
+	if err := CheckBody(d, info, body); err != nil {
+		return Stored{}, err
+	}
+	return Stored{Info: info, Body: body}, nil
 }
 
 // CheckBody holds a body to what the store says of it.

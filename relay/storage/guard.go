@@ -265,9 +265,7 @@ func (g *Guard) Load(ctx context.Context, d docid.Document, reserve Reserve) (St
 			limit.timer.Stop()
 			defer func() { limit.timer.Reset(limit.left + time.Duration(bytes>>20)*time.Second) }()
 		}
-		if reserve != nil {
-			refused = reserve(ctx, bytes)
-		}
+		refused = reserve.Ask(ctx, bytes)
 		return refused
 	})
 	if refused == nil {

@@ -161,6 +161,14 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // it asks.
 type Reserve func(ctx context.Context, bytes int64) error
 
+// Ask asks, if there is anybody to ask.
+func (r Reserve) Ask(ctx context.Context, bytes int64) error {
+	if r == nil {
+		return nil
+	}
+	return r(ctx, bytes)
+}
+
 // UnreservedBytes is what a load may hold without having asked.
 const UnreservedBytes = 1 << 20
 

@@ -98,8 +98,8 @@ func (s *Store) LoadCopy(ctx context.Context, d docid.Document, id string, reser
 	if err == nil && !known {
 		err = storage.Corrupt(d, "version %s has no sidecar", id)
 	}
-	if err == nil && reserve != nil {
-		err = reserve(ctx, info.Size)
+	if err == nil {
+		err = reserve.Ask(ctx, info.Size)
 	}
 	if err != nil {
 		return storage.Stored{}, err

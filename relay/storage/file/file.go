@@ -110,7 +110,7 @@ func (s *Store) Load(ctx context.Context, d docid.Document, reserve storage.Rese
 			if asked >= 0 {
 				return storage.Stored{}, fmt.Errorf("load %s: it grew from %d to %d bytes meanwhile", d, asked, info.Size)
 			}
-			if err := reserve(ctx, info.Size); err != nil {
+			if err := reserve.Ask(ctx, info.Size); err != nil {
 				return storage.Stored{}, err
 			}
 		}

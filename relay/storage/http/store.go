@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -28,25 +27,7 @@ func (s *Store) get(ctx context.Context, d docid.Document, reserve storage.Reser
 	if err != nil {
 		return storage.Stored{}, err
 	}
-	if info, err = storage.Found(d, info); err != nil {
-		return storage.Stored{}, err
-	}
-	if reserve != nil {
-		if err := reserve(ctx, info.Size); err != nil {
-			return storage.Stored{}, err
-		}
-	}
-	body := make([]byte, info.Size)
-	if _, err := io.ReadFull(answer.Body, body); err != nil {
-		return storage.Stored{}, err
-	}
-	if !hashed {
-		info.SHA256 = storage.Sum(body)
-	}
-	if err := storage.CheckBody(d, info, body); err != nil {
-		return storage.Stored{}, err
-	}
-	return storage.Stored{Info: info, Body: body}, nil
+	return storage.ReadBody(ctx, d, info, hashed, answer.Body, reserve)
 }
 
 // Stat implements storage.Store.

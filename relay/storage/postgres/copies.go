@@ -109,8 +109,8 @@ func (s *Store) loadCopy(ctx context.Context, d docid.Document, id string, reser
 		return storage.Stored{}, classify(err)
 	}
 	info, err := r.info(d)
-	if err == nil && reserve != nil {
-		err = reserve(ctx, info.Size)
+	if err == nil {
+		err = reserve.Ask(ctx, info.Size)
 	}
 	if err != nil {
 		return storage.Stored{}, err

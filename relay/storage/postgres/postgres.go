@@ -254,10 +254,8 @@ func (s *Store) load(ctx context.Context, d docid.Document, reserve storage.Rese
 	if info, err = storage.Found(d, info); err != nil {
 		return storage.Stored{}, err
 	}
-	if reserve != nil {
-		if err := reserve(ctx, info.Size); err != nil {
-			return storage.Stored{}, err
-		}
+	if err := reserve.Ask(ctx, info.Size); err != nil {
+		return storage.Stored{}, err
 	}
 	if info.Size > storage.UnreservedBytes {
 		err := s.pool.QueryRow(ctx, `select body from `+s.table+where+` and version = $5`, append(key(d), r.version)...).Scan(&body)

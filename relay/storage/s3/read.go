@@ -41,25 +41,7 @@ func (s *Store) read(ctx context.Context, d docid.Document, in *s3.GetObjectInpu
 	if err != nil {
 		return storage.Stored{}, err
 	}
-	if info, err = storage.Found(d, info); err != nil {
-		return storage.Stored{}, err
-	}
-	if reserve != nil {
-		if err := reserve(ctx, info.Size); err != nil {
-			return storage.Stored{}, err
-		}
-	}
-	body := make([]byte, info.Size)
-	if _, err := io.ReadFull(out.Body, body); err != nil {
-		return storage.Stored{}, err
-	}
-	if !hashed {
-		info.SHA256 = storage.Sum(body)
-	}
-	if err := storage.CheckBody(d, info, body); err != nil {
-		return storage.Stored{}, err
-	}
-	return storage.Stored{Info: info, Body: body}, nil
+	return storage.ReadBody(ctx, d, info, hashed, out.Body, reserve)
 }
 
 // Stat implements storage.Store.

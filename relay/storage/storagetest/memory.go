@@ -47,10 +47,8 @@ func (m *Memory) Load(ctx context.Context, d docid.Document, reserve storage.Res
 	if err != nil {
 		return storage.Stored{}, err
 	}
-	if reserve != nil {
-		if err := reserve(ctx, info.Size); err != nil {
-			return storage.Stored{}, err
-		}
+	if err := reserve.Ask(ctx, info.Size); err != nil {
+		return storage.Stored{}, err
 	}
 	stored, _ := m.look(d)
 	if _, err := storage.Found(d, stored.Info); err != nil {

@@ -47,10 +47,8 @@ func (m *Memory) LoadCopy(ctx context.Context, d docid.Document, id string, rese
 		return storage.Stored{}, fmt.Errorf("%s, version %s: %w", d, id, storage.ErrAbsent)
 	}
 	stored := m.copies[d][i].stored
-	if reserve != nil {
-		if err := reserve(ctx, stored.Size); err != nil {
-			return storage.Stored{}, err
-		}
+	if err := reserve.Ask(ctx, stored.Size); err != nil {
+		return storage.Stored{}, err
 	}
 	stored.Body = slices.Clone(stored.Body)
 	return stored, ctx.Err()
