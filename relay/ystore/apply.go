@@ -29,7 +29,11 @@ type Terms struct {
 	// Gapless refuses it, with ErrGap, if it opens a gap: some of its structs follow on
 	// nothing that the store has of their client id, neither before a gap nor behind one.
 	Gapless bool
+
+	straight bool // refuse it, with errCircle, if structs hang on each other in a circle
 }
+
+var errCircle = errors.New("structs hang on each other in a circle")
 
 // ErrGap is returned for an update that opens a gap and was not to.
 var ErrGap = errors.New("update opens a gap")
@@ -41,10 +45,14 @@ func (s *Store) ApplyShared(update []byte, t Terms) (fresh, deliver []byte, err 
 	s.acquire()
 	defer s.release()
 	fresh, err = s.apply(update, t)
-	if fresh == nil || len(s.scratch.settled) == 0 {
-		return fresh, fresh, err
+	switch {
+	case fresh == nil:
+	case s.scratch.restored: // of ids that they have, clients must not be sent more: see restore
+		return fresh, s.encodeSpans(append(s.scratch.fresh, s.scratch.settled...)), nil
+	case len(s.scratch.settled) > 0:
+		return fresh, s.encodeDelivery(fresh), nil
 	}
-	return fresh, s.encodeDelivery(fresh), nil
+	return fresh, fresh, err
 }
 
 func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
@@ -54,6 +62,8 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 		return nil, err
 	case sum.opens && t.Gapless:
 		return nil, ErrGap
+	case sum.circle && t.straight:
+		return nil, errCircle
 	}
 	if sum.restores {
 		if fresh, ok := s.restore(update); ok {
@@ -62,6 +72,7 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 	}
 	x := s.scratch
 	x.fresh, x.gone, x.settled = x.fresh[:0], x.gone[:0], x.settled[:0]
+	x.restored = false
 	x.doomed, x.apart, x.toPart, x.deep = x.doomed[:0], x.apart[:0], 0, x.deep[:0]
 	before := s.unsettled()
 	x.later, x.placed = sum.waits || before, false

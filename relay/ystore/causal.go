@@ -160,10 +160,8 @@ func (s *Store) encodeDelivery(fresh []byte) []byte {
 	if within(s.scratch.settled, s.scratch.fresh) {
 		return fresh
 	}
-	s.scratch.gone = union(s.scratch.gone)
 	s.scratch.spans = append(append(s.scratch.spans[:0], s.scratch.fresh...), s.scratch.settled...)
-	s.scratch.spans = union(s.scratch.spans)
-	return s.appendGone(s.appendBlocks(nil, s.scratch.spans))
+	return s.encodeSpans(s.scratch.spans)
 }
 
 // within reports whether ranges lie in others. Both are sorted and apart.

@@ -201,6 +201,12 @@ func (s *Store) encodeFresh() []byte {
 	return s.appendGone(s.appendBlocks(nil, s.scratch.fresh))
 }
 
+// encodeSpans writes structs, and what the update that is being applied deleted.
+func (s *Store) encodeSpans(spans []span) []byte {
+	s.scratch.gone = union(s.scratch.gone)
+	return s.appendGone(s.appendBlocks(nil, union(spans)))
+}
+
 // appendGone appends the delete set of the update that is being applied.
 func (s *Store) appendGone(b []byte) []byte {
 	gone := s.scratch.gone

@@ -134,33 +134,47 @@ func FuzzOrder(f *testing.F) {
 		last = update
 	})
 	f.Fuzz(func(t *testing.T, a, b, c []byte) {
-		one, two, replica := New(Limits{}), New(Limits{}), New(Limits{})
-		for _, u := range [][]byte{a, b, c} {
-			fresh, err := one.Apply(u)
-			check(t, one)
-			if err == nil && fresh != nil {
-				if more, err := replica.Apply(fresh); more == nil || err != nil {
-					t.Fatalf("what was new brings %d bytes: %v", len(more), err)
-				}
-				check(t, replica)
-			}
-		}
-		for _, u := range [][]byte{c, b, a} {
-			two.Apply(u)
-			check(t, two)
-		}
-		for name, o := range map[string]*Store{"other order": two, "replica": replica} {
-			if !bytes.Equal(one.StateVector(), o.StateVector()) {
-				t.Fatalf("%s: other state vector", name)
-			}
-			// Where an id means two things, which one came first decides under which key others
-			// lie. Stores that exchange what they know agree about deletions even then.
-			exchange(t, one, o)
-			if one.DeleteDigest() != o.DeleteDigest() {
-				t.Fatalf("%s: other deletions", name)
-			}
+		for _, keep := range []bool{false, true} {
+			testOrder(t, keep, a, b, c)
 		}
 	})
+}
+
+func testOrder(t *testing.T, keep bool, a, b, c []byte) {
+	circle := func(err error) bool { return err != nil && strings.Contains(err.Error(), "circle") }
+	one, two, replica := New(Limits{}), New(Limits{}), New(Limits{})
+	one.keep, two.keep, replica.keep = keep, keep, keep
+	for _, u := range [][]byte{a, b, c} {
+		fresh, err := one.Apply(u)
+		check(t, one)
+		if circle(err) {
+			return // which of those that close it comes last, and is refused, the order says
+		}
+		if err == nil && fresh != nil {
+			if more, err := replica.Apply(fresh); more == nil || err != nil {
+				t.Fatalf("what was new brings %d bytes: %v", len(more), err)
+			}
+			check(t, replica)
+		}
+	}
+	for _, u := range [][]byte{c, b, a} {
+		_, err := two.Apply(u)
+		check(t, two)
+		if circle(err) {
+			return
+		}
+	}
+	for name, o := range map[string]*Store{"other order": two, "replica": replica} {
+		if !bytes.Equal(one.StateVector(), o.StateVector()) {
+			t.Fatalf("%s: other state vector", name)
+		}
+		// Where an id means two things, which one came first decides under which key others
+		// lie. Stores that exchange what they know agree about deletions even then.
+		exchange(t, one, o)
+		if one.DeleteDigest() != o.DeleteDigest() {
+			t.Fatalf("%s: other deletions", name)
+		}
+	}
 }
 
 func exchange(t *testing.T, a, b *Store) {
@@ -179,35 +193,40 @@ func exchange(t *testing.T, a, b *Store) {
 func FuzzDiff(f *testing.F) {
 	seeds(f, func(update, sv []byte) { f.Add(update, sv) })
 	f.Fuzz(func(t *testing.T, update, sv []byte) {
-		s := busy()
-		s.Apply(update)
-		diff, err := s.Diff(sv)
-		check(t, s)
-		if err != nil {
-			return
-		}
-		o := New(Limits{})
-		if _, err := o.Apply(diff); err != nil {
-			t.Fatalf("own difference: %v", err)
-		}
-		check(t, o)
-		if o.DeleteDigest() != s.DeleteDigest() {
-			t.Fatal("difference lacks deletions")
-		}
-		// With what a client of that state vector has, it makes the document whole.
-		c := checker{b: sv}
-		for _, x := range c.stateVector() {
-			if r := s.runs[x.client]; r != nil && r.head < min(x.clock, r.tail) {
-				s.acquire()
-				part := s.appendBlocks(nil, []span{{x.client, r.head, min(x.clock, r.tail)}})
-				s.release()
-				if _, err := o.Apply(append(part, 0)); err != nil {
-					t.Fatalf("own part: %v", err)
-				}
-			}
-		}
-		if !bytes.Equal(o.StateVector(), s.StateVector()) {
-			t.Fatal("difference leaves a hole")
+		for _, s := range []*Store{busy(), keeping(busy())} {
+			testDiff(t, s, update, sv)
 		}
 	})
+}
+
+func testDiff(t *testing.T, s *Store, update, sv []byte) {
+	s.Apply(update)
+	diff, err := s.Diff(sv)
+	check(t, s)
+	if err != nil {
+		return
+	}
+	o := New(Limits{})
+	if _, err := o.Apply(diff); err != nil {
+		t.Fatalf("own difference: %v", err)
+	}
+	check(t, o)
+	if o.DeleteDigest() != s.DeleteDigest() {
+		t.Fatal("difference lacks deletions")
+	}
+	// With what a client of that state vector has, it makes the document whole.
+	c := checker{b: sv}
+	for _, x := range c.stateVector() {
+		if r := s.runs[x.client]; r != nil && r.head < min(x.clock, r.tail) {
+			s.acquire()
+			part := s.appendBlocks(nil, []span{{x.client, r.head, min(x.clock, r.tail)}})
+			s.release()
+			if _, err := o.Apply(append(part, 0)); err != nil {
+				t.Fatalf("own part: %v", err)
+			}
+		}
+	}
+	if !bytes.Equal(o.StateVector(), s.StateVector()) {
+		t.Fatal("difference leaves a hole")
+	}
 }

@@ -91,18 +91,24 @@ func (s *Store) tellsMore(kind byte, e entry) bool {
 // restore merges an update that tells more than the store knows of some ids; ok is false
 // if that must not be taken. It costs as much as the document is large, and it is rare:
 // merges of what was kept with what was not.
+//
+// What is told more of goes to other pods and the history. Clients have these ids: none
+// would take more of them, and Yjs throws on a struct that begins in what it has as GC
+// and goes on behind it.
 func (s *Store) restore(update []byte) (fresh []byte, ok bool) {
 	n := s.restored(update)
 	if n == nil {
 		return nil, false
 	}
 	x := s.scratch
-	x.settled, x.gone = x.settled[:0], x.gone[:0]
-	x.fresh = s.newIn(update, x.fresh[:0])
+	x.restored, x.settled, x.gone = true, x.settled[:0], x.gone[:0]
+	var more []span
+	x.fresh, more = s.newIn(update, x.fresh[:0])
 	for _, r := range n.list {
-		x.gone = r.addDeleted(x.gone)
+		before := s.runs[r.client]
+		x.gone = r.addDeleted(x.gone, before)
 		from := r.head
-		if before := s.runs[r.client]; before != nil {
+		if before != nil {
 			from = max(before.reach(), min(before.head, r.head))
 		}
 		if from < r.reach() {
@@ -111,7 +117,7 @@ func (s *Store) restore(update []byte) (fresh []byte, ok bool) {
 	}
 	n.scratch, n.work = x, s.work
 	*s = *n
-	return s.encodeFresh(), true
+	return s.encodeSpans(append(more, x.fresh...)), true
 }
 
 // restored makes a store of all that this one and an update hold, what has content first:
@@ -124,7 +130,7 @@ func (s *Store) restored(update []byte) *Store {
 	n.keep = true
 	for value := 2; value >= 0; value-- {
 		for _, u := range [][]byte{state, update} { // of two contents the one that is there stays
-			if _, err := n.applyTrusted(sift(u, value)); err != nil {
+			if _, err := n.applyStraight(sift(u, value)); err != nil {
 				return nil
 			}
 		}
@@ -137,14 +143,15 @@ func (s *Store) restored(update []byte) *Store {
 	return n
 }
 
-func (s *Store) applyTrusted(update []byte) (fresh []byte, err error) {
+func (s *Store) applyStraight(update []byte) (fresh []byte, err error) {
 	s.acquire()
 	defer s.release()
-	return s.apply(update, Terms{})
+	return s.apply(update, Terms{straight: true})
 }
 
-// newIn returns the ranges of ids of which an update tells more than the store knows.
-func (s *Store) newIn(update []byte, spans []span) []span {
+// newIn returns the ranges of ids of an update that the store does not have, and those of
+// which the update tells more.
+func (s *Store) newIn(update []byte, fresh []span) (_, more []span) {
 	it := &s.scratch.it
 	s.eachStruct(update, func(client uint64, _, _ int) bool {
 		r := s.run(client)
@@ -156,25 +163,29 @@ func (s *Store) newIn(update []byte, spans []span) []span {
 			l := r.leafAt(from)
 			i := l.find(from)
 			end := min(l.endOf(i), to)
-			if e := l.ents[i]; !known(e.kind()) || s.tellsMore(it.kind, e) {
-				spans = addSpan(spans, client, from, end)
+			switch e := l.ents[i]; {
+			case !known(e.kind()):
+				fresh = addSpan(fresh, client, from, end)
+			case s.tellsMore(it.kind, e):
+				more = addSpan(more, client, from, end)
 			}
 			from = end
 		}
 		if from < to {
-			spans = addSpan(spans, client, from, to)
+			fresh = addSpan(fresh, client, from, to)
 		}
 		return true
 	})
-	return spans
+	return fresh, more
 }
 
-// addDeleted appends the deleted ranges of a run.
-func (r *run) addDeleted(spans []span) []span {
+// addDeleted appends the deleted ranges of a run that are not known to be deleted in
+// what it was before, nil if it was not there.
+func (r *run) addDeleted(spans []span, before *run) []span {
 	for l := r.first; l != nil; l = l.next {
 		for i, e := range l.ents {
-			if e.deleted() {
-				spans = addSpan(spans, r.client, e.clock(), l.endOf(i))
+			if from, to := e.clock(), l.endOf(i); e.deleted() && (before == nil || !before.lacks(from, to)) {
+				spans = addSpan(spans, r.client, from, to)
 			}
 		}
 	}

@@ -114,6 +114,18 @@ func TestContentThatWouldWaitDoesNotTakeThePlaceOfGC(t *testing.T) {
 	}
 }
 
+// Of client 2 nothing is integrated yet: a gap is before it. What waits there is judged as
+// well, since it will be integrated some day.
+func TestContentBehindAGapThatWouldCloseACircleDoesNotTakeThePlaceOfGC(t *testing.T) {
+	s := applied(t, update(nil, block(2, 12, gc(1), text("s"))), update(nil, block(1, 9, after(2, 14, "x"))))
+	if fresh := mustApply(t, s, update(nil, block(2, 12, after(1, 9, "y")))); fresh != nil {
+		t.Errorf("it brought %q", fresh)
+	}
+	if _, err := New(Limits{}).Apply(s.Encode()); err != nil {
+		t.Errorf("nobody else takes the document: %v", err)
+	}
+}
+
 func TestWhatBecomesContentCountsAgainstTheLimits(t *testing.T) {
 	s := keeping(New(Limits{MaxBytes: 200}))
 	mustApply(t, s, update(ranges(1, 0, 300), block(1, 0, gc(300))))
@@ -160,5 +172,22 @@ func TestMergesOfWhatWasKeptAndWhatWasNot(t *testing.T) {
 	}
 	if restored == 0 {
 		t.Error("nothing was restored")
+	}
+}
+
+// Yjs throws on a struct that begins in what it has as GC and goes on behind it: of ids
+// that were there clients are not sent more, other pods and the history are.
+func TestClientsAreNotSentContentOfWhatTheyHave(t *testing.T) {
+	s := applied(t, update(ranges(1, 0, 3), block(1, 0, gc(3))))
+	fresh, deliver, err := s.ApplyShared(update(ranges(1, 0, 6), block(1, 0, text("abcdef"))), Terms{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, s)
+	if want := update(ranges(1, 0, 6), block(1, 3, after(1, 2, "def"))); !bytes.Equal(deliver, want) {
+		t.Errorf("clients are sent\n%q, expected\n%q", deliver, want)
+	}
+	if want := update(ranges(1, 0, 6), block(1, 0, text("abcdef"))); !bytes.Equal(fresh, want) {
+		t.Errorf("new is\n%q, expected\n%q", fresh, want)
 	}
 }

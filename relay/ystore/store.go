@@ -85,6 +85,7 @@ type scratch struct {
 	apart     []span // what has to be kept one by one
 	toPart    int    // how many ids that is
 	settled   []span // what it made integrable
+	restored  bool   // it told more of ids that are there; what of it is fresh, clients lack
 	queue     []*run // to settle
 }
 

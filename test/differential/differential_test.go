@@ -50,6 +50,9 @@ var refusals = []string{
 func take(h history, refused map[string]int) (t trial, fault string) {
 	t.Raw, t.Ready, t.Straight = [][]byte{}, [][]byte{}, true
 	s := ystore.New(ystore.Limits{})
+	if h.keep {
+		s.Keep()
+	}
 	var accepted []update
 	for i, u := range h.updates {
 		b := u.encode()
@@ -63,6 +66,9 @@ func take(h history, refused map[string]int) (t trial, fault string) {
 			continue
 		}
 		accepted = append(accepted, u)
+		if h.keep {
+			fresh = ready // what pods are told besides is not for Yjs: they have those ids
+		}
 		if fresh != nil {
 			t.Raw = append(t.Raw, fresh)
 		}

@@ -10,6 +10,7 @@ import (
 type history struct {
 	seed    uint64
 	tidy    bool // each id means one struct, and each client writes in order
+	keep    bool // the store keeps what is deleted
 	crossed bool // some have neighbours in two lists: what that shows depends on what is collected when
 	updates []update
 }
@@ -64,7 +65,7 @@ func newHistory(seed uint64) history {
 	if g.chance(0.004) {
 		updates = append(updates, g.chain(pick(&g.source, 40, 110, 180, 190, 210, 400))...)
 	}
-	h := history{seed: seed, tidy: g.tidy, crossed: g.crossed, updates: g.deliver(updates)}
+	h := history{seed: seed, tidy: g.tidy, keep: seed%3 == 0, crossed: g.crossed, updates: g.deliver(updates)}
 	if !g.tidy && g.chance(0.2) {
 		g.corrupt(h.updates)
 	}

@@ -44,10 +44,10 @@ func smallers(h history) (out []history) {
 	with := func(i int, u update) history {
 		updates := slices.Clone(h.updates)
 		updates[i] = u
-		return history{h.seed, h.tidy, h.crossed, updates}
+		return history{h.seed, h.tidy, h.keep, h.crossed, updates}
 	}
 	for i, u := range h.updates {
-		out = append(out, history{h.seed, h.tidy, h.crossed, slices.Delete(slices.Clone(h.updates), i, i+1)})
+		out = append(out, history{h.seed, h.tidy, h.keep, h.crossed, slices.Delete(slices.Clone(h.updates), i, i+1)})
 		if u.bytes != nil {
 			continue
 		}
