@@ -74,13 +74,9 @@ func (c *Conn) Refuse(code int, reason string) {
 		if _, err := c.in.next(); err != nil {
 			break
 		}
-		if _, err := io.Copy(io.Discard, &c.in); err != nil {
+		if _, err := io.CopyN(io.Discard, &c.in, refusedBytes); err != io.EOF {
 			break
 		}
 	}
 	c.end()
 }
-
-// refusedBytes is how much of a refused client is read, its request included: what it sent
-// before it knew, and no flood.
-const refusedBytes = 256 << 10

@@ -32,9 +32,10 @@ type Conn struct {
 	parked atomic.Bool // it has no goroutine
 
 	// Owned by the reader.
-	in    frames
-	guard Guard
-	share *Share // of unfinished messages; nil: none
+	in     frames
+	guard  Guard
+	share  *Share // of unfinished messages; nil: none
+	readTo int64  // of the bytes of the client, once nobody wants any more; 0: not yet
 
 	transfer atomic.Pointer[transfer] // the message being read, if it has not come whole; set by the reader
 	lastData atomic.Int64             // when a message was sent, by clock and the second
@@ -204,7 +205,10 @@ func (c *Conn) answer(code int) {
 // violated ends a connection whose client does not speak the protocol.
 func (c *Conn) violated(err error) error {
 	c.Close(int(ws.StatusProtocolError), err.Error())
-	_, _ = io.Copy(io.Discard, c.top) // else what is unread resets the connection, and the frame is lost
+	// What is unread would reset the connection, and the frame might be lost.
+	if n, _ := io.CopyN(io.Discard, c.top, refusedBytes); n == refusedBytes {
+		_ = c.ignore()
+	}
 	return err
 }
 

@@ -119,8 +119,6 @@ func (f *frames) meter(control bool) error {
 	return nil
 }
 
-var errFlood = errors.New("a refused client goes on sending")
-
 // control answers a ping, and a close frame, which it returns as an error.
 func (f *frames) control(h ws.Header) error {
 	var frame [2 + ws.MaxControlFramePayloadSize]byte

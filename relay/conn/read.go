@@ -46,14 +46,14 @@ func (c *Conn) read() error {
 		switch {
 		case err != nil:
 		case c.closed.Load() != nil: // only the client's close frame is awaited
-			_, err = io.Copy(io.Discard, in)
+			_, err = c.discard(in)
 		case c.refusal.Load() != nil:
-			var n int64
-			n, err = io.Copy(io.Discard, in)
-			c.slow(c.guard.Received(int(n)))
+			var n int
+			n, err = c.discard(in)
+			c.slow(c.guard.Received(n))
 		case kind != ws.OpBinary:
 			c.Reject(int(ws.StatusUnsupportedData), "Text frames are not supported", errText, false)
-			_, err = io.Copy(io.Discard, in)
+			_, err = c.discard(in)
 		default:
 			err = c.message(in)
 		}
@@ -79,13 +79,13 @@ func (c *Conn) message(r *frames) error {
 		*buffer = nil
 		c.forget()
 		c.Reject(int(ws.StatusMessageTooBig), limit.Error(), limit, false)
-		_, err = io.Copy(io.Discard, r)
+		_, err = c.discard(r)
 		return err
 	case errors.Is(err, errCrowded):
 		*buffer = nil // others may use the room while the rest is discarded
 		c.forget()
 		c.Close(statusTryAgain, reasonTryAgain)
-		_, err = io.Copy(io.Discard, r)
+		_, err = c.discard(r)
 		return err
 	case err != nil:
 		return err

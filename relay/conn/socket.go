@@ -153,6 +153,12 @@ func (c *socket) behind() bool {
 	return c.writing
 }
 
+func (c *socket) hasClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
 var errStalled = errors.New("the client does not read")
 
 // write tries the socket if nothing waits before p, and queues what is left.
