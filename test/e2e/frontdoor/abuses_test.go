@@ -5,29 +5,24 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
-	"github.com/wsnode/wsnode/test/e2e/issuer"
 )
 
-// unfair is who abuses a node in all ways that are known.
+// unfair is who abuses a node in all ways that are known, and what that takes: it is told
+// to another process.
 type unfair struct {
-	t    *testing.T
-	node *cluster.Node
-	keys *issuer.Issuer
-}
-
-// token is a good one for a tenant.
-func (u *unfair) token(tenant string, limits map[string]any) string {
-	return u.keys.Token(issuer.Claims{"tenantId": tenant, "limits": limits})
+	Addr  string // of the node
+	Good  string // a token of the abusers' tenant
+	Stale string // a token of the calm tenant that has expired
+	Full  string // a token of an app whose only place is taken
+	Most  bool   // with default settings; else the node has an eighth of the limits
 }
 
 // opening of a WebSocket and bits of a frame that only abusers need.
@@ -40,11 +35,11 @@ const (
 const crowdClients = 20_000
 
 // prepare makes the documents that abusers need.
-func (u *unfair) prepare() {
-	s := join(u.t, u.node, "crowd", u.token("abuser", nil), nil)
-	must(u.t, sendAll(s, appendFrame(nil, final|opBinary, clientIDs(oneClientID, crowdClients))))
-	must(u.t, sendAll(s, appendFrame(nil, final|opBinary, askAll)))
-	must(u.t, s.waitHolds("crowded"))
+func (u *unfair) prepare(t *testing.T, node *cluster.Node) {
+	s := join(t, node, "crowd", u.Good, nil)
+	must(t, sendAll(s, appendFrame(nil, final|opBinary, clientIDs(oneClientID, crowdClients))))
+	must(t, sendAll(s, appendFrame(nil, final|opBinary, askAll)))
+	must(t, s.waitHolds("crowded"))
 }
 
 // clientIDs is an update with a word of each of so many client ids.
@@ -62,50 +57,41 @@ func clientIDs(first, n int) []byte {
 type abuse struct {
 	name    string
 	clients int
+	like    string // the honest clients that it is compared with
 	assault func(s *siege, conn net.Conn) error
 }
 
 func (u *unfair) abuses() []abuse {
-	stale := u.keys.Token(issuer.Claims{"tenantId": "calm", "exp": time.Now().Add(-time.Hour).Unix()})
-	full := u.token("full", map[string]any{"maxConnections": 1})
-	holder := join(u.t, u.node, "full", full, nil)
-	u.t.Cleanup(func() { holder.Close() })
-	deletes := deleteBomb(50_000)
-	all := []abuse{
-		{"messages that trickle", 22, u.trickle},
-		{"unsigned tokens of a slow issuer", 300, func(s *siege, conn net.Conn) error { return u.knock(conn, unsigned("slow"), anyAddress()) }},
-		{"the same question again and again", 4, func(s *siege, conn net.Conn) error {
-			return u.flood(s, conn, "crowd", appendFrame(nil, final|opBinary, []byte{0, 0, 3, 1, 100, 0}))
-		}},
-		{"many client ids", 4, u.manyIDs},
-		{"awareness that comes and goes", 4, u.comeAndGo},
-		{"awareness updates with many entries", 2, func(s *siege, conn net.Conn) error { return u.flood(s, conn, "aware", crowdOfStates()) }},
-		{"slow readers", 20, func(s *siege, conn net.Conn) error {
+	flood := func(document string, again []byte, first ...byte) func(*siege, net.Conn) error {
+		return func(s *siege, conn net.Conn) error { return u.flood(s, conn, document, again, first...) }
+	}
+	knock := func(token func() string, address func() string) func(*siege, net.Conn) error {
+		return func(_ *siege, conn net.Conn) error { return u.knock(conn, token(), address()) }
+	}
+	fixed := func(text string) func() string { return func() string { return text } }
+	return []abuse{
+		{"messages that trickle", 22, writers, u.trickle},
+		{"unsigned tokens of a slow issuer", 300, visitors, knock(fixed(unsigned("slow")), anyAddress)},
+		{"the same question again and again", 4, writers, flood("crowd", appendFrame(nil, final|opBinary, []byte{0, 0, 3, 1, 100, 0}))},
+		{"many client ids", 4, writers, u.manyIDs},
+		{"awareness that comes and goes", 4, writers, u.comeAndGo},
+		{"awareness updates with many entries", 2, writers, flood("aware", crowdOfStates())},
+		{"slow readers", 20, writers, func(s *siege, conn net.Conn) error {
 			return u.flood(s, conn, "crowd", appendFrame(nil, final|opBinary, []byte{0, 0, 3, 1, byte(1 + rand.IntN(100)), 0}))
 		}},
-		{"pings", 4, func(s *siege, conn net.Conn) error {
-			return u.flood(s, conn, "pings", appendFrame(nil, final|opPing, nil))
-		}},
-		{"empty messages", 4, func(s *siege, conn net.Conn) error {
-			return u.flood(s, conn, "empty", appendFrame(nil, final|opBinary, nil))
-		}},
-		{"empty fragments", 4, func(s *siege, conn net.Conn) error {
-			return u.flood(s, conn, "fragments", appendFrame(nil, opContinuation, nil), appendFrame(nil, opBinary, []byte{0})...)
-		}},
-		{"delete bombs", 2, func(s *siege, conn net.Conn) error { return u.flood(s, conn, "bombs", deletes) }},
-		{"half-open handshakes", 500, (*siege).halfHandshake},
-		{"stale tabs in the office", 8, func(s *siege, conn net.Conn) error { return u.knock(conn, stale, office) }},
-		{"garbage from the office", 8, func(s *siege, conn net.Conn) error { return u.knock(conn, fmt.Sprint(rand.Int()), office) }},
-		{"people of the office who wait for a full app", 8, func(s *siege, conn net.Conn) error { return u.knock(conn, full, office) }},
-		{"refused clients that go on sending", 4, func(s *siege, conn net.Conn) error {
-			_ = u.refusedFlood(conn, stale)
+		{"pings", 4, writers, flood("pings", appendFrame(nil, final|opPing, nil))},
+		{"empty messages", 4, writers, flood("empty", appendFrame(nil, final|opBinary, nil))},
+		{"empty fragments", 4, writers, flood("fragments", appendFrame(nil, opContinuation, nil), appendFrame(nil, opBinary, []byte{0})...)},
+		{"delete bombs", 2, writers, flood("bombs", deleteBomb(50_000))},
+		{"half-open handshakes", 500, visitors, (*siege).halfHandshake},
+		{"stale tabs in the office", 8, visitors, knock(fixed(u.Stale), fixed(office))},
+		{"garbage from the office", 8, visitors, knock(func() string { return fmt.Sprint(rand.Int()) }, fixed(office))},
+		{"people of the office who wait for a full app", 8, visitors, knock(fixed(u.Full), fixed(office))},
+		{"refused clients that go on sending", 4, visitors, func(s *siege, conn net.Conn) error {
+			_ = u.refusedFlood(conn, u.Stale)
 			return nil
 		}},
 	}
-	if measuring() { // to compare with
-		all = append([]abuse{{"as much of honest clients", 4, u.honest}}, all...)
-	}
-	return all
 }
 
 func anyAddress() string {
@@ -122,13 +108,13 @@ func unsigned(tenant string) string {
 
 // enter opens a document as an abuser with a good token.
 func (u *unfair) enter(s *siege, conn net.Conn, document string) error {
-	_, err := takeOver(conn, handshake(u.node.Addr, document, s.token, anyAddress()))
+	_, err := takeOver(conn, handshake(u.Addr, document, s.token, anyAddress()))
 	return err
 }
 
 // knock tries to get in, and waits until the node has ended that.
 func (u *unfair) knock(conn net.Conn, token, address string) error {
-	if err := sendAll(conn, []byte(handshake(u.node.Addr, "knock", token, address))); err != nil {
+	if err := sendAll(conn, []byte(handshake(u.Addr, "knock", token, address))); err != nil {
 		return err
 	}
 	// A good client would answer the close frame; this one has its answer, and goes.
@@ -158,7 +144,7 @@ func (u *unfair) flood(s *siege, conn net.Conn, document string, again []byte, f
 
 // refusedFlood goes on after a refusal, for as long as somebody reads.
 func (u *unfair) refusedFlood(conn net.Conn, token string) error {
-	if err := sendAll(conn, []byte(handshake(u.node.Addr, "knock", token, anyAddress()))); err != nil {
+	if err := sendAll(conn, []byte(handshake(u.Addr, "knock", token, anyAddress()))); err != nil {
 		return err
 	}
 	block := bytes.Repeat(appendFrame(nil, final|opPing, nil), 3000)
@@ -169,28 +155,13 @@ func (u *unfair) refusedFlood(conn net.Conn, token string) error {
 	}
 }
 
-// honest writes a document of its own as fast as the node takes it, a paragraph at a time.
-func (u *unfair) honest(s *siege, conn net.Conn) error {
-	if err := u.enter(s, conn, fmt.Sprint("honest-", rand.Int())); err != nil {
-		return err
-	}
-	go func() { _, _ = io.Copy(io.Discard, conn) }() // ends with the connection
-	paragraph := strings.Repeat("honest work. ", 80)
-	for s.ctx.Err() == nil {
-		if err := sendAll(conn, appendFrame(nil, final|opBinary, insertion(rand.Uint32(), paragraph))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // trickle begins a large document, and then sends a byte now and then.
 func (u *unfair) trickle(s *siege, conn net.Conn) error {
 	if err := u.enter(s, conn, "trickle"); err != nil {
 		return err
 	}
 	part := 7 << 20
-	if measuring() {
+	if u.Most {
 		part = 50 << 20
 	}
 	whole := appendFrame(nil, final|opBinary, make([]byte, part+1<<20))

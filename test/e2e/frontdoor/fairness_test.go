@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -42,18 +43,30 @@ func TestAbuseOfOneTenantHurtsNoOther(t *testing.T) {
 		flags = append(flags, "--max-document-bytes", "33554432", "--max-incoming-bytes", "134217728")
 	}
 	node := cluster.Serve{Region: "eu-central-1", JWKS: slowIssuer(t, keys) + "/{tenantId}", NATS: cluster.StartNATS(t), Flags: flags}.StartHealthy(t)
-	w := &unfair{t: t, node: node, keys: keys}
-	c := &calm{t: t, node: node, token: w.token("calm", nil)}
-	w.prepare()
+	token := func(tenant string, more issuer.Claims) string {
+		claims := issuer.Claims{"tenantId": tenant}
+		maps.Copy(claims, more)
+		return keys.Token(claims)
+	}
+	u := &unfair{
+		Addr: node.Addr, Most: measuring(), Good: token("abuser", nil),
+		Stale: token("calm", issuer.Claims{"exp": time.Now().Add(-time.Hour).Unix()}),
+		Full:  token("full", issuer.Claims{"limits": map[string]any{"maxConnections": 1}}),
+	}
+	c := &calm{t: t, node: node, token: token("calm", nil)}
+	u.prepare(t, node)
 	var rows []fairRow
-	for _, a := range w.abuses() {
+	all := u.abuses()
+	if measuring() { // to compare with
+		all = slices.Concat(u.honest(), all)
+	}
+	for _, a := range all {
 		t.Run(a.name, func(t *testing.T) {
-			s := newSiege(t, node, w.token("abuser", nil))
-			kept := s.keep(a.name, a.clients, func(conn net.Conn) error { return a.assault(s, conn) })
-			waitUntil(t, "the abuse has begun", func() bool { return kept.begun.Load() >= int64(a.clients) })
-			row := fairRow{name: a.name}
 			c.t = t
-			c.pair() // who says nothing for a minute is cut
+			c.pair()                           // who says nothing for a minute is cut
+			join(t, node, "full", u.Full, nil) // the place that others wait for
+			row := fairRow{abuse: a}
+			end := u.begin(t, a)
 			for start := time.Now(); len(row.enter) < 3 || time.Since(start) < abuseLasts(); {
 				if measuring() {
 					time.Sleep(calmPause)
@@ -64,20 +77,36 @@ func TestAbuseOfOneTenantHurtsNoOther(t *testing.T) {
 				}
 			}
 			c.large()
-			s.end()
+			end()
 			rows = append(rows, row)
 		})
 	}
 	t.Logf("\n%s", fairTable(rows))
 }
 
+// begin has the abusers begin, and returns how they are stopped.
+func (u *unfair) begin(t *testing.T, a abuse) (end func()) {
+	t.Helper()
+	if a.clients == 0 {
+		return func() {}
+	}
+	if measuring() {
+		return u.beginApart(t, a)
+	}
+	s := layTo(u.Addr, u.Good)
+	t.Cleanup(s.end)
+	kept := s.keep(a.name, a.clients, func(conn net.Conn) error { return a.assault(s, conn) })
+	waitUntil(t, "the abuse has begun", func() bool { return kept.begun.Load() >= int64(a.clients) })
+	return s.end
+}
+
 // calmPause is between two handshakes of the calm tenant, whose people all have one
 // address: without a pause they would be no calm tenant, and limited as abusers are.
-const calmPause = 150 * time.Millisecond
+const calmPause = 75 * time.Millisecond
 
 func abuseLasts() time.Duration {
 	if measuring() {
-		return 12 * time.Second
+		return 20 * time.Second
 	}
 	return 500 * time.Millisecond
 }
@@ -176,7 +205,7 @@ func (c *calm) large() {
 
 // fairRow is what the calm tenant saw beside one kind of abuse.
 type fairRow struct {
-	name        string
+	abuse
 	enter, edit []time.Duration
 }
 
@@ -187,11 +216,17 @@ func fairTable(rows []fairRow) string {
 		slices.Sort(d)
 		return float64(d[min(int(share*float64(len(d))), len(d)-1)]) / 1e6
 	}
+	enter := func(r fairRow) []time.Duration { return r.enter }
+	edit := func(r fairRow) []time.Duration { return r.edit }
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s", r.name)
-		for _, d := range []func(fairRow) []time.Duration{func(r fairRow) []time.Duration { return r.enter }, func(r fairRow) []time.Duration { return r.edit }} {
-			p99 := ms(d(r), 0.99)
-			fmt.Fprintf(&b, " | %.1f | %.1f | %.1f", ms(d(r), 0.5), p99, p99/ms(d(rows[0]), 0.99)) // the first row has no abusers
+		beside := slices.IndexFunc(rows, func(other fairRow) bool { return r.like != "" && other.like == r.like }) // the honest come first
+		for _, what := range []func(fairRow) []time.Duration{enter, edit} {
+			p99, times := ms(what(r), 0.99), "–"
+			if beside >= 0 {
+				times = fmt.Sprintf("%.1f", p99/ms(what(rows[beside]), 0.99))
+			}
+			fmt.Fprintf(&b, " | %.1f | %.1f | %s", ms(what(r), 0.5), p99, times)
 		}
 		b.WriteString(" |\n")
 	}

@@ -17,7 +17,7 @@ import (
 
 // siege is attackers who keep at it until they are stopped.
 type siege struct {
-	node  *cluster.Node
+	addr  string // of the node
 	token string
 
 	ctx     context.Context
@@ -36,9 +36,15 @@ type attack struct {
 }
 
 func newSiege(t *testing.T, node *cluster.Node, token string) *siege {
-	s := &siege{node: node, token: token}
-	s.ctx, s.stop = context.WithCancel(context.Background())
+	s := layTo(node.Addr, token)
 	t.Cleanup(s.end)
+	return s
+}
+
+// layTo makes a siege of the node at an address, which the caller ends.
+func layTo(addr, token string) *siege {
+	s := &siege{addr: addr, token: token}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
@@ -80,7 +86,7 @@ func (s *siege) keep(name string, n int, assault func(conn net.Conn) error) *att
 }
 
 func (s *siege) once(a *attack, assault func(net.Conn) error) {
-	conn, err := new(net.Dialer).DialContext(s.ctx, "tcp", s.node.Addr)
+	conn, err := new(net.Dialer).DialContext(s.ctx, "tcp", s.addr)
 	if err != nil {
 		a.refused.Add(1)
 		return
@@ -116,7 +122,7 @@ func (s *siege) sleep(d time.Duration) bool {
 // request is a good handshake for one of a few documents, from anywhere.
 func (s *siege) request() []byte {
 	address := fmt.Sprintf("10.%d.%d.%d", rand.IntN(256), rand.IntN(256), rand.IntN(256))
-	return []byte(handshake(s.node.Addr, fmt.Sprintf("besieged-%d", rand.IntN(4)), s.token, address))
+	return []byte(handshake(s.addr, fmt.Sprintf("besieged-%d", rand.IntN(4)), s.token, address))
 }
 
 // idle says nothing.
@@ -125,7 +131,7 @@ func (s *siege) idle(conn net.Conn) error { return readToEnd(conn) }
 // slowHeaders goes on sending header lines, a byte at a time.
 func (s *siege) slowHeaders(conn net.Conn) error {
 	const line = "X-More: yes\r\n"
-	_, err := io.WriteString(conn, "GET /besieged HTTP/1.1\r\nHost: "+s.node.Addr+"\r\n")
+	_, err := io.WriteString(conn, "GET /besieged HTTP/1.1\r\nHost: "+s.addr+"\r\n")
 	for i := 0; err == nil && s.sleep(100*time.Millisecond); i++ {
 		_, err = io.WriteString(conn, line[i%len(line):i%len(line)+1])
 	}
