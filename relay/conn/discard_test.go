@@ -59,3 +59,14 @@ func TestOfWhatAClientSendsAfterItsEndLittleIsRead(t *testing.T) {
 		})
 	}
 }
+
+func TestBuffersThatHaveNoRoomAreNotKept(t *testing.T) {
+	for range 100 { // the pool drops some by chance
+		putBuffer(new([]byte))
+	}
+	for range 100 {
+		if b := buffers.Get().(*[]byte); cap(*b) == 0 {
+			t.Fatal("whoever reads into it reads nothing, for ever")
+		}
+	}
+}

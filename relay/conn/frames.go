@@ -74,6 +74,14 @@ func (f *frames) Read(p []byte) (int, error) {
 // whole reports whether the rest of the message is buffered.
 func (f *frames) whole() bool { return f.last && f.left <= int64(len(f.have)+len(f.early)) }
 
+// announced is how much more of the message is to come; negative: nobody knows.
+func (f *frames) announced() int64 {
+	if !f.last {
+		return -1
+	}
+	return f.left
+}
+
 // dataFrame reads up to the payload of the next data frame, and deals with the
 // control frames before it.
 func (f *frames) dataFrame() (ws.Header, error) {

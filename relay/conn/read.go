@@ -132,7 +132,7 @@ func (c *Conn) readMessage(r *frames, buf []byte) ([]byte, error) {
 	var t *transfer
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			buf = grow(buf, r.announced())
 		}
 		if t == nil && len(buf) >= readBuffer && !r.whole() {
 			t = c.begin()
@@ -162,6 +162,28 @@ func (c *Conn) readMessage(r *frames, buf []byte) ([]byte, error) {
 	}
 }
 
+// grow makes room for more of a message, of which so many bytes are announced; negative:
+// nobody knows. It doubles, but for the last time: else a large message is copied many
+// times. It is copied in pieces, since the collector, and with it everybody, waits for the
+// end of a copy.
+func grow(buf []byte, announced int64) []byte {
+	n := len(buf)
+	more := max(n, readBuffer)
+	if announced < 0 {
+		more = max(n/4, readBuffer)
+	} else if announced < int64(more) {
+		more = int(announced) + 1 // to read the end
+	}
+	grown := make([]byte, n+more)
+	for at := 0; at < n; at += copyMost {
+		copy(grown[at:], buf[at:min(n, at+copyMost)])
+	}
+	return grown[:n]
+}
+
+// copyMost bounds one copy, in bytes.
+const copyMost = 256 << 10
+
 // framing is what a message may have besides what is limited: how it is encoded.
 const framing = 16
 
@@ -171,7 +193,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b
 const maxKeptBuffer = 256 << 10
 
 func putBuffer(b *[]byte) {
-	if cap(*b) <= maxKeptBuffer {
+	if n := cap(*b); n > 0 && n <= maxKeptBuffer {
 		buffers.Put(b)
 	}
 }
