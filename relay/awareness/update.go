@@ -46,8 +46,11 @@ type Drops struct {
 // Decode reads an awareness update of a client. The states of its entries alias the
 // update. Entries whose state is not JSON or exceeds MaxStateBytes, and those beyond
 // MaxEntries, are dropped and counted; a truncated update is refused as a whole.
-func Decode(update []byte, drops *Drops) ([]Entry, error) {
-	entries, _, err := decode(update, MaxEntries, drops)
+func Decode(update []byte, drops *Drops) ([]Entry, error) { return DecodeInto(nil, update, drops) }
+
+// DecodeInto is Decode into entries that are not wanted any more, which are overwritten.
+func DecodeInto(used []Entry, update []byte, drops *Drops) ([]Entry, error) {
+	entries, _, err := decode(used, update, MaxEntries, drops)
 	return entries, err
 }
 
@@ -55,7 +58,7 @@ func Decode(update []byte, drops *Drops) ([]Entry, error) {
 // be about any number of clients. Pods of the version before do not say whose they are.
 func DecodeAll(update []byte) ([]Entry, error) {
 	var drops Drops
-	entries, users, err := decode(update, math.MaxInt, &drops)
+	entries, users, err := decode(nil, update, math.MaxInt, &drops)
 	if err == nil && drops == (Drops{}) && len(users) == 8*len(entries) {
 		for i := range entries {
 			entries[i].User = binary.LittleEndian.Uint64(users[8*i:])
@@ -68,7 +71,7 @@ func DecodeAll(update []byte) ([]Entry, error) {
 // takes a dozen times as much memory as it needs at least on the wire.
 const firstEntries = 64
 
-func decode(update []byte, most int, drops *Drops) (entries []Entry, rest []byte, err error) {
+func decode(used []Entry, update []byte, most int, drops *Drops) (entries []Entry, rest []byte, err error) {
 	n, rest, err := uvarint(update)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +79,9 @@ func decode(update []byte, most int, drops *Drops) (entries []Entry, rest []byte
 	if n > uint64(len(rest))/3 { // an entry takes at least three bytes
 		return nil, nil, ErrMalformed
 	}
-	entries = make([]Entry, 0, min(n, firstEntries))
+	if entries = used[:0]; entries == nil {
+		entries = make([]Entry, 0, min(n, firstEntries))
+	}
 	for range n {
 		var e Entry
 		if e, rest, err = readEntry(rest); err != nil {

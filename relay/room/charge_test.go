@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -36,5 +37,26 @@ func TestDeleteRangesAreChargedByWork(t *testing.T) {
 	}
 	if _, err := seat.Brings(bomb); err != nil || seat.Worked() < len(bomb)/2 {
 		t.Errorf("a session that may only read looks for them for nothing: %v", err)
+	}
+}
+
+func TestAwarenessIsChargedByWork(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	_, seat := join(t, r)
+	crowd := make([]awareness.Entry, 2*awareness.MaxEntries)
+	for i := range crowd {
+		crowd[i] = awareness.Entry{Client: uint64(i), Clock: 1, State: []byte(`{}`)}
+	}
+	update := awareness.Append(nil, crowd)
+	for range 2 { // by buffers that have been used as well
+		if err := seat.Awareness(update); err != nil {
+			t.Fatal(err)
+		}
+		if work := seat.Worked(); work != stateWork*awareness.MaxEntries {
+			t.Errorf("%d entries, of which half are looked at, are work for %d bytes", len(crowd), work)
+		}
+	}
+	if n := testing.AllocsPerRun(5, func() { _ = seat.Awareness(update) }); n > 100 {
+		t.Errorf("an update about people who are not let in costs %v allocations", n)
 	}
 }

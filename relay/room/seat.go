@@ -3,6 +3,7 @@ package room
 import (
 	"errors"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
@@ -42,7 +43,7 @@ type Member interface {
 type Seat struct {
 	room   *Room
 	member Member
-	worked int // see Worked; owned by who calls Apply, Answer and Brings
+	worked int // see Worked; owned by who calls Apply, Answer, Brings and Awareness
 
 	stateless bool // the app wants stateless messages; static after Join
 
@@ -269,21 +270,34 @@ func (s *Seat) Brings(update []byte) (bool, error) {
 // workSince adds what the store has worked since to what the member is charged for.
 func (s *Seat) workSince(before int) { s.worked += s.room.store.Work() - before }
 
-// Worked returns what the member's updates cost beyond their bytes since it was asked
-// last, as if it were bytes. It must not be called beside Apply, Answer and Brings.
+// Worked returns what the member's updates and awareness cost beyond their bytes since it was asked
+// last, as if it were bytes. It must not be called beside Apply, Answer, Brings and Awareness.
 func (s *Seat) Worked() (work int) {
 	work, s.worked = s.worked, 0
 	return work
 }
 
+// stateWork is what one entry of an awareness update costs beyond its bytes, of which there
+// are three at least: it is judged, and looked for.
+const stateWork = 32
+
+// entryBuffers are for updates with very many entries: of a megabyte of them, entries take
+// three.
+var entryBuffers = sync.Pool{New: func() any { return new([]awareness.Entry) }}
+
 // Awareness takes an awareness update from the client. What is news goes to all
 // members, the sender included: y-websocket counts on the echo.
 func (s *Seat) Awareness(update []byte) error {
 	var drops awareness.Drops
-	entries, err := awareness.Decode(update, &drops)
+	buffer := entryBuffers.Get().(*[]awareness.Entry)
+	defer entryBuffers.Put(buffer)
+	entries, err := awareness.DecodeInto(*buffer, update, &drops)
+	s.worked += stateWork * (len(entries) + drops.Large + drops.Invalid)
 	if err != nil {
 		return err
 	}
+	*buffer = entries
+	defer clear(entries) // they alias the message
 	r := s.room
 	r.rooms.dropped(r.doc, drops)
 	r.mu.Lock()

@@ -71,6 +71,7 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 		}
 	}
 	x := s.scratch
+	s.work += runWork * len(x.newcomers)
 	x.fresh, x.gone, x.settled = x.fresh[:0], x.gone[:0], x.settled[:0]
 	x.restored = false
 	x.doomed, x.apart, x.toPart, x.deep = x.doomed[:0], x.apart[:0], 0, x.deep[:0]

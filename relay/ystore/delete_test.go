@@ -101,7 +101,24 @@ func TestLookingForCirclesIsChargedByWork(t *testing.T) {
 	}
 	before = s.Work()
 	must(t, s, update(nil, block(8, 0, after(9, 0, "x"))))
-	if work := s.Work() - before; work > 2*waitWork+2*placeWork*(n+2) {
+	if work := s.Work() - before; work > runWork+2*waitWork+2*placeWork*(n+2) {
 		t.Errorf("an update that waits beside %d structs is work for %d bytes", n, work)
+	}
+}
+
+func TestANewClientIDIsChargedByWork(t *testing.T) {
+	s := New(Limits{})
+	for _, u := range behindGap(100, 100) {
+		must(t, s, u)
+	}
+	if work := s.Work(); work < 100*runWork {
+		t.Errorf("100 client ids are work for %d bytes", work)
+	}
+	before := s.Work()
+	for _, u := range behindGap(200, 100)[100:] {
+		must(t, s, u)
+	}
+	if work := s.Work() - before; work > 100*runWork/2 {
+		t.Errorf("100 updates of clients that are known are work for %d bytes", work)
 	}
 }

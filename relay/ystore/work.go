@@ -9,6 +9,7 @@ const (
 	rangeWork = 8   // looking for a delete range
 	sortWork  = 24  // and having it sorted before
 	waitWork  = 64  // looking for a circle through a struct that waits
+	runWork   = 256 // making room for another client id
 )
 
 // Work counts what the store has done about updates, those that were refused included,
