@@ -49,6 +49,7 @@ type gate struct {
 	shares shares                         // of apps, in what all clients of the node share
 	keys   *ratelimit.Crowd[netip.Addr]   // those who wait for an issuer's keys
 	firsts *ratelimit.Crowd[netip.Addr]   // those whose first message says what they are
+	turns  ratelimit.Turns                // of sessions above their rates
 	gossip *bus.Subscription
 
 	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
@@ -79,6 +80,7 @@ func openGate(cfg *Config) (*gate, error) {
 		loads:  make(slots, l.Handshakes),
 		keys:   ratelimit.NewCrowd[netip.Addr](maxAwaitKeys),
 		firsts: ratelimit.NewCrowd[netip.Addr](maxAwaitOf),
+		turns:  ratelimit.NewTurns(),
 	}
 	if l.Rates != (ratelimit.RateConfig{}) {
 		g.rates = ratelimit.NewRates(l.Rates)
@@ -243,12 +245,14 @@ func plan(grant *authn.Grant) quota.Plan {
 // guard is what a session may do: session.Guard.
 type guard struct {
 	budget ratelimit.SessionBudget
+	turns  ratelimit.Turns
+	turn   bool         // it has one
 	meter  *quota.Meter // nil: operations are not counted
 	limit  int
 }
 
 func (g *gate) guard(grant *authn.Grant) *guard {
-	q := &guard{budget: ratelimit.NewSessionBudget(g.limits.Sessions, time.Now()), limit: grant.Limits.OpsPerMinute}
+	q := &guard{budget: ratelimit.NewSessionBudget(g.limits.Sessions, time.Now()), turns: g.turns, limit: grant.Limits.OpsPerMinute}
 	if ceiling := g.limits.OpsPerMinute; ceiling > 0 && (q.limit == 0 || ceiling < q.limit) {
 		q.limit = ceiling
 	}
@@ -267,6 +271,21 @@ func (q *guard) close() {
 func (q *guard) Received(cost int) time.Duration   { return q.budget.Received(cost, time.Now()) }
 func (q *guard) Framed(control bool) time.Duration { return q.budget.Framed(control, time.Now()) }
 func (q *guard) Answered(bytes int) time.Duration  { return q.budget.Answered(bytes, time.Now()) }
+
+// Begin has a session that is fast wait for its turn, so that it takes no more than its
+// share of the processors from others. Nobody who has a turn waits for anything slow.
+func (q *guard) Begin() {
+	if q.turn = q.budget.Fast(); q.turn {
+		q.turns.Take()
+	}
+}
+
+// End gives the turn of a message back.
+func (q *guard) End() {
+	if q.turn {
+		q.turns.Give()
+	}
+}
 
 func (q *guard) Operation() (reason string) {
 	if q.meter != nil && q.meter.Count(q.limit) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -236,4 +237,36 @@ func TestWhoWaitsForKeysTakesNoSlotAndIsBoundedByAddress(t *testing.T) {
 	})
 	eventually(t, "another address waits, too", func() bool { return n.gate.keys.Len() == 2 })
 	release()
+}
+
+func TestSessionsAboveTheirRatesWaitForATurnAndOthersDoNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rates := ratelimit.SessionRates{Messages: 1, MessageBurst: 1000}
+		session := func(turns ratelimit.Turns, messages int) *guard {
+			q := &guard{budget: ratelimit.NewSessionBudget(rates, time.Now()), turns: turns}
+			for range messages {
+				q.Received(1)
+			}
+			return q
+		}
+		turns := make(ratelimit.Turns, 1)
+		fast, faster, calm := session(turns, 10), session(turns, 20), session(turns, 1)
+		fast.Begin()
+		in := false
+		go func() {
+			faster.Begin()
+			in = true
+			faster.End()
+		}()
+		synctest.Wait()
+		calm.Begin() // at once, or synctest finds that all are waiting
+		calm.End()
+		if in {
+			t.Error("two fast sessions have the same turn")
+		}
+		fast.End()
+		if synctest.Wait(); !in {
+			t.Error("a turn that was given back is not taken")
+		}
+	})
 }

@@ -56,6 +56,13 @@ func (b *Budget) fill(now time.Time) {
 	}
 }
 
+// fast is how many seconds' worth of a budget make a spender fast.
+const fast = 2
+
+// isFast reports whether what was spent lately is so much more than the rate that it came
+// out of what was saved up.
+func (b *Budget) isFast() bool { return b.perSecond > 0 && b.burst-b.left > fast*b.perSecond }
+
 // SessionRates are the operator's ceilings for one session, per second. Zero
 // sets no limit.
 type SessionRates struct {
@@ -89,6 +96,12 @@ func NewSessionBudget(r SessionRates, now time.Time) SessionBudget {
 		bytes:    NewBudget(r.Bytes, cmp.Or(r.ByteBurst, 10*r.Bytes), now),
 		answers:  NewBudget(r.Answers, cmp.Or(r.AnswerBurst, 10*r.Answers), now),
 	}
+}
+
+// Fast reports whether the session has lately asked for more than its rates, by what it had
+// saved up: that is no fault, but much work at once.
+func (s *SessionBudget) Fast() bool {
+	return s.messages.isFast() || s.bytes.isFast() || s.answers.isFast()
 }
 
 // Received counts a frame, by its bytes and what it was work for in bytes, and returns

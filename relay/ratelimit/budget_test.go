@@ -102,3 +102,47 @@ func TestFramesThatAreNoMessagesCostWork(t *testing.T) {
 		t.Errorf("a fragment too many: %v", wait)
 	}
 }
+
+func TestWhoSpendsMoreThanTheRatesIsFastUntilThatIsMadeUpFor(t *testing.T) {
+	rates := DefaultSessionRates()
+	for name, spend := range map[string]func(s *SessionBudget, now time.Time){
+		"messages": func(s *SessionBudget, now time.Time) {
+			for range 1100 {
+				s.Received(1, now)
+			}
+		},
+		"bytes":   func(s *SessionBudget, now time.Time) { s.Received(33<<20, now) },
+		"answers": func(s *SessionBudget, now time.Time) { s.Answered(17<<20, now) },
+		"pings": func(s *SessionBudget, now time.Time) {
+			for range 1100 {
+				s.Framed(true, now)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			s := NewSessionBudget(rates, now)
+			if s.Received(1, now); s.Fast() {
+				t.Error("a session is fast from the beginning")
+			}
+			if spend(&s, now); !s.Fast() {
+				t.Error("two seconds' worth at once are not fast")
+			}
+			now = now.Add(time.Second)
+			s.Received(1, now)
+			s.Answered(0, now)
+			if s.Fast() {
+				t.Error("it is fast for ever")
+			}
+			for range 60 { // at the rates, for a minute
+				now = now.Add(time.Second)
+				for range int(rates.Messages) {
+					s.Received(int(rates.Bytes/rates.Messages), now)
+				}
+			}
+			if s.Fast() {
+				t.Error("the rates themselves are fast")
+			}
+		})
+	}
+}

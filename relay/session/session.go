@@ -29,7 +29,7 @@ type Seat interface {
 	Thaw()
 	// Join makes one update of several. It takes no lock.
 	Join(updates [][]byte) ([]byte, error)
-	// Worked returns what the updates since it was asked last cost beyond their bytes, as
+	// Worked returns what the messages since it was asked last cost beyond their bytes, as
 	// if it were bytes. It is called by the session's reader.
 	Worked() int
 }
@@ -54,11 +54,14 @@ func (c *Config) SetDefaults() {
 }
 
 // Guard judges what a session does. Its methods are called from the session's
-// reader. All but Operation return how long to pause before reading on: that slows a
+// reader. All that return a time return how long to pause before reading on: that slows a
 // client down without losing anything.
 type Guard interface {
 	conn.Guard                        // Received is also told of messages, by their bytes and the work that they were
 	Answered(bytes int) time.Duration // a SyncStep2, in answer to a SyncStep1
+	// Begin is called before a message is handled, and may wait a moment; End follows it.
+	Begin()
+	End()
 	// Operation counts an update that brought something new, or a stateless message that
 	// was passed on; a reason other than "" ends the session with code 4006.
 	Operation() (reason string)
@@ -180,17 +183,13 @@ func (s *Session) Take(m wire.Received, size int) (pause time.Duration) {
 	if s.via != nil {
 		s.via.Received(size)
 	}
-	var worked int
+	s.guard.Begin()
 	answered, taken, err := s.handle(m)
-	if err == nil {
-		if s.via != nil {
-			s.reply(m.Kind, taken)
-		}
-		if m.Kind == wire.Step2 || m.Kind == wire.Update {
-			worked = s.seat.Worked()
-		}
+	s.guard.End()
+	if err == nil && s.via != nil {
+		s.reply(m.Kind, taken)
 	}
-	pause = s.guard.Received(size + worked)
+	pause = s.guard.Received(size + s.seat.Worked())
 	if m.Kind == wire.Step1 {
 		pause = max(pause, s.guard.Answered(answered))
 	}

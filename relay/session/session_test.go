@@ -106,6 +106,8 @@ func (f *free) Framed(control bool) time.Duration {
 	return 0
 }
 func (*free) Answered(int) time.Duration { return 0 }
+func (*free) Begin()                     {}
+func (*free) End()                       {}
 func (f *free) Operation() string {
 	if f.operations--; f.operations == 0 {
 		return "Rate limit exceeded: 1 ops/min"
@@ -246,17 +248,15 @@ func TestMessagesReachTheSeatAndFramesTheClient(t *testing.T) {
 	}
 }
 
-func TestAnUpdateIsChargedByItsBytesAndTheWorkThatItWas(t *testing.T) {
+func TestAMessageIsChargedByItsBytesAndTheWorkThatItWas(t *testing.T) {
 	guard := new(free)
 	s := serve(t, setup{guard: guard})
 	s.seat.worked = 1000
 	cost := 0
-	for _, m := range [][]byte{wire.Encode(wire.Update, []byte{1, 2}).Content(), wire.Encode(wire.Step2, []byte{3}).Content()} {
-		s.send(t, websocket.MessageBinary, m)
-		cost += len(m) + 1000
+	for _, m := range []wire.Frame{wire.Encode(wire.Update, []byte{1, 2}), wire.Encode(wire.Step2, []byte{3}), wire.Encode(wire.Awareness, []byte{0}), wire.Encode(wire.Step1, []byte{0})} {
+		s.send(t, websocket.MessageBinary, m.Content())
+		cost += len(m.Content()) + 1000
 	}
-	s.send(t, websocket.MessageBinary, wire.Encode(wire.Step1, []byte{0}).Content())
-	cost += len(wire.Encode(wire.Step1, []byte{0}).Content())
 	if err := s.client.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 		t.Error(err)
 	}
