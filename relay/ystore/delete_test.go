@@ -2,6 +2,7 @@ package ystore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -108,17 +109,15 @@ func TestLookingForCirclesIsChargedByWork(t *testing.T) {
 
 func TestANewClientIDIsChargedByWork(t *testing.T) {
 	s := New(Limits{})
-	for _, u := range behindGap(100, 100) {
-		must(t, s, u)
-	}
-	if work := s.Work(); work < 100*runWork {
-		t.Errorf("100 client ids are work for %d bytes", work)
-	}
-	before := s.Work()
-	for _, u := range behindGap(200, 100)[100:] {
-		must(t, s, u)
-	}
-	if work := s.Work() - before; work > 100*runWork/2 {
-		t.Errorf("100 updates of clients that are known are work for %d bytes", work)
+	for _, clock := range []uint64{0, 1} {
+		before := s.Work()
+		for client := range uint64(100) {
+			u := binary.AppendUvarint([]byte{1, 1}, client)
+			u = append(binary.AppendUvarint(u, clock), kindString, 1, 1, 't', 1, 'x') // in a root
+			must(t, s, append(u, 0))
+		}
+		if work := s.Work() - before; clock == 0 && work < 100*runWork || clock > 0 && work >= 100*runWork {
+			t.Errorf("100 updates at clock %d are work for %d bytes", clock, work)
+		}
 	}
 }
