@@ -163,6 +163,7 @@ func Open(cfg Config) (*Node, error) {
 		n.endShutdown()
 		return nil, err
 	}
+	rooms.Heavy = n.gate.turns.Do
 	if n.rooms, err = room.Open(rooms); err != nil {
 		n.cancel()
 		n.endShutdown()

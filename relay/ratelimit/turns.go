@@ -2,8 +2,8 @@ package ratelimit
 
 import "runtime"
 
-// Turns are taken by sessions that are fast, while a message of theirs is handled: so many
-// at the same time, in the order in which they came. They leave one processor to all
+// Turns are taken by sessions that are fast, while a message of theirs is handled, and for
+// other work that takes long: so many at the same time, in the order in which they came. They leave one processor to all
 // others, which would have to wait for 10 ms and more otherwise: while all processors are
 // busy, the scheduler looks no oftener for what has come from the network. Nil Turns let
 // everybody go on. They are safe for concurrent use.
@@ -24,4 +24,11 @@ func (t Turns) Give() {
 	if t != nil {
 		<-t
 	}
+}
+
+// Do does something that takes long by its turn.
+func (t Turns) Do(long func()) {
+	t.Take()
+	defer t.Give()
+	long()
 }

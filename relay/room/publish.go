@@ -204,12 +204,27 @@ func (r *Room) publish() {
 	}
 }
 
+// heavyMerge is how many bytes are merged by turns with other heavy work: up to a
+// millisecond's worth is not, since the edits of all documents wait for it.
+const heavyMerge = 64 << 10
+
 // merge makes one update of those that a room gathered.
 func (r *Room) merge(updates [][]byte) []byte {
 	if len(updates) == 1 {
 		return updates[0]
 	}
-	merged, err := r.join(updates)
+	var merged []byte
+	var err error
+	merge := func() { merged, err = r.join(updates) }
+	size := 0
+	for _, u := range updates {
+		size += len(u)
+	}
+	if size < heavyMerge {
+		merge()
+	} else {
+		r.rooms.cfg.Heavy(merge)
+	}
 	if err == nil {
 		return merged
 	}

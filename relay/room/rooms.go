@@ -70,6 +70,10 @@ type Config struct {
 	SnapshotEvery   time.Duration // 0, never: rewrite the snapshot of a live document well before the history's MaxAge
 	MaxUnackedBytes int           // 64 MiB: edits of all rooms kept for another try; beyond it a room remembers only that it must append a snapshot
 
+	// Heavy does what takes a processor for long, and waits for nothing; it may be done when
+	// others are. Nil: at once.
+	Heavy func(long func())
+
 	// Relaxed says that the history acknowledges what it may still lose, so that no
 	// client is ever told that its edits are saved.
 	Relaxed bool
@@ -87,6 +91,9 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
+	if c.Heavy == nil {
+		c.Heavy = func(long func()) { long() }
+	}
 	c.BatchWindow = cmp.Or(c.BatchWindow, 50*time.Millisecond)
 	c.BeaconEvery = cmp.Or(c.BeaconEvery, 5*time.Second)
 	c.PeerTimeout = cmp.Or(c.PeerTimeout, 12*time.Second)
