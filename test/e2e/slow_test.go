@@ -3,8 +3,10 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -15,23 +17,28 @@ import (
 )
 
 // A document that takes 6 s on its link reaches a client who waits 3 s for a message: as
-// 6 MB at 1 Mbit/s reach y-websocket, which waits 30 s.
+// 6 MB at 1 Mbit/s reach y-websocket, which waits 30 s. The soak is 50 MB at 1 Mbit/s.
 func TestALargeDocumentArrivesOverASlowLink(t *testing.T) {
 	t.Parallel()
+	const letters = "0123456789abcdef"
+	size, rate, patience, most := 3<<20, 3<<20/6, 3*time.Second, 90*time.Second
+	if os.Getenv("WSNODE_SOAK") != "" {
+		size, rate, patience, most = 50_000_000, 1_000_000/8, 30*time.Second, 20*time.Minute
+	}
 	dev := cluster.StartDev(t)
 	token := dev.Token()
-	const size = 3 << 20
 	writer := yjs.Start(t).Join(on(dev, cluster.EU, 0, token, "large"))
-	for range 3 {
-		writer.Insert(0, strings.Repeat("0123456789abcdef", size/3/16))
+	for left := size; left > 0; left -= 1 << 20 {
+		writer.Insert(0, strings.Repeat(letters, min(left, 1<<20)/len(letters)))
 	}
 	writer.Insert(0, "!")
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	reader := yjs.Start(t).Join(on(dev, cluster.EU, 0, token, "large"))
 	reader.WaitSynced()
 
-	slow := exec.CommandContext(ctx, "node", "slow.mjs", "ws://"+slowLink(t, dev.Addr(cluster.EU, 0), size/6), "large", token, "3000")
+	start := time.Now()
+	slow := exec.CommandContext(ctx, "node", "slow.mjs", "ws://"+slowLink(t, dev.Addr(cluster.EU, 0), rate), "large", token, fmt.Sprint(patience.Milliseconds()))
 	slow.Dir = yjs.Dir()
 	out, err := slow.Output()
 	if err != nil {
@@ -44,7 +51,7 @@ func TestALargeDocumentArrivesOverASlowLink(t *testing.T) {
 	if got.Length < size {
 		t.Errorf("%d characters came, want at least %d", got.Length, size)
 	}
-	t.Logf("%d connects", got.Connects)
+	t.Logf("%d characters at %d bytes/s in %v, %d connects", got.Length, rate, time.Since(start).Round(time.Second), got.Connects)
 }
 
 // slowLink is an address that leads to another, with so many bytes a second on the way

@@ -136,6 +136,8 @@ type calm struct {
 	t              *testing.T
 	node           *cluster.Node
 	token          string
+	document       string
+	hand           *writer // the writer's Yjs client
 	writer, reader *socket
 	edits          uint32
 }
@@ -156,9 +158,11 @@ func (c *calm) join(document string) *socket {
 	return s
 }
 
-// pair lets two people meet in a document.
+// pair lets two people meet in a document, a new one each time: what it holds is part of
+// what a handshake costs.
 func (c *calm) pair() {
-	c.writer, c.reader = c.join("calm"), c.join("calm")
+	c.document, c.hand = fmt.Sprintf("calm-%d", c.edits), newWriter()
+	c.writer, c.reader = c.join(c.document), c.join(c.document)
 	c.t.Cleanup(func() { c.writer.Close(); c.reader.Close() })
 }
 
@@ -166,7 +170,7 @@ func (c *calm) pair() {
 func (c *calm) enter() time.Duration {
 	c.t.Helper()
 	start := time.Now()
-	s := c.join("calm")
+	s := c.join(c.document)
 	defer s.Close()
 	return time.Since(start)
 }
@@ -180,7 +184,7 @@ func (c *calm) edit() time.Duration {
 		must(c.t, s.SetDeadline(time.Now().Add(patience)))
 	}
 	start := time.Now()
-	must(c.t, sendAll(c.writer, appendFrame(nil, final|opBinary, insertion(c.edits, text))))
+	must(c.t, sendAll(c.writer, appendFrame(nil, final|opBinary, c.hand.write(text))))
 	must(c.t, c.reader.waitHolds(text))
 	return time.Since(start)
 }

@@ -34,9 +34,10 @@ func (u *unfair) write(s *siege, conn net.Conn) error {
 		return err
 	}
 	go func() { _, _ = io.Copy(io.Discard, conn) }() // ends with the connection
-	w := newWriter(strings.Repeat("honest work. ", 80))
+	w := newWriter()
+	paragraph := strings.Repeat("honest work. ", 80)
 	for s.ctx.Err() == nil {
-		if err := sendAll(conn, appendFrame(nil, final|opBinary, w.next())); err != nil {
+		if err := sendAll(conn, appendFrame(nil, final|opBinary, w.write(paragraph))); err != nil {
 			return err
 		}
 	}
@@ -59,18 +60,15 @@ func (u *unfair) visit(s *siege, conn net.Conn) error {
 type writer struct {
 	client uint32
 	clock  uint64
-	text   []byte
 }
 
-func newWriter(paragraph string) *writer {
-	return &writer{client: rand.Uint32(), text: []byte(paragraph)}
-}
+func newWriter() *writer { return &writer{client: rand.Uint32()} }
 
 // hasLeft says in a struct's first byte that it names what it stands behind.
 const hasLeft = 0x80
 
-// next is a message with an update that appends the paragraph once more.
-func (w *writer) next() []byte {
+// write is a message with an update that appends ASCII text.
+func (w *writer) write(text string) []byte {
 	update := binary.AppendUvarint([]byte{1, 1}, uint64(w.client)) // one client, one struct
 	update = binary.AppendUvarint(update, w.clock)
 	if w.clock == 0 {
@@ -79,7 +77,7 @@ func (w *writer) next() []byte {
 		update = binary.AppendUvarint(append(update, contentString|hasLeft), uint64(w.client))
 		update = binary.AppendUvarint(update, w.clock-1)
 	}
-	update = wire.AppendBytes(update, w.text)
-	w.clock += uint64(len(w.text))
+	update = wire.AppendBytes(update, []byte(text))
+	w.clock += uint64(len(text))
 	return wire.AppendBytes([]byte{0, 2}, append(update, 0)) // no deletions
 }
