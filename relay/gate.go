@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,7 @@ type gate struct {
 	shares shares                         // of apps, in what all clients of the node share
 	keys   *ratelimit.Crowd[netip.Addr]   // those who wait for an issuer's keys
 	firsts *ratelimit.Crowd[netip.Addr]   // those whose first message says what they are
-	turns  ratelimit.Turns                // of sessions above their rates
+	turns  *ratelimit.Turns               // of sessions above their rates
 	gossip *bus.Subscription
 
 	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
@@ -80,7 +81,7 @@ func openGate(cfg *Config) (*gate, error) {
 		loads:  make(slots, l.Handshakes),
 		keys:   ratelimit.NewCrowd[netip.Addr](maxAwaitKeys),
 		firsts: ratelimit.NewCrowd[netip.Addr](maxAwaitOf),
-		turns:  ratelimit.NewTurns(),
+		turns:  ratelimit.NewTurns(runtime.GOMAXPROCS(0)),
 	}
 	if l.Rates != (ratelimit.RateConfig{}) {
 		g.rates = ratelimit.NewRates(l.Rates)
@@ -245,7 +246,7 @@ func plan(grant *authn.Grant) quota.Plan {
 // guard is what a session may do: session.Guard.
 type guard struct {
 	budget ratelimit.SessionBudget
-	turns  ratelimit.Turns
+	turns  *ratelimit.Turns
 	turn   bool         // it has one
 	meter  *quota.Meter // nil: operations are not counted
 	limit  int

@@ -242,14 +242,14 @@ func TestWhoWaitsForKeysTakesNoSlotAndIsBoundedByAddress(t *testing.T) {
 func TestSessionsAboveTheirRatesWaitForATurnAndOthersDoNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rates := ratelimit.SessionRates{Messages: 1, MessageBurst: 1000}
-		session := func(turns ratelimit.Turns, messages int) *guard {
+		session := func(turns *ratelimit.Turns, messages int) *guard {
 			q := &guard{budget: ratelimit.NewSessionBudget(rates, time.Now()), turns: turns}
 			for range messages {
 				q.Received(1)
 			}
 			return q
 		}
-		turns := make(ratelimit.Turns, 1)
+		turns := ratelimit.NewTurns(2) // one
 		fast, faster, calm := session(turns, 10), session(turns, 20), session(turns, 1)
 		fast.Begin()
 		in := false

@@ -1,36 +1,68 @@
 package ratelimit
 
 import (
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
 
-func TestTurnsAreTakenInTheOrderOfComing(t *testing.T) {
+func TestTurnsAreTakenInTheOrderOfComingAndFirstByWhatOthersWaitFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := make(Turns, 1)
+		turns := NewTurns(2)
 		turns.Take()
-		var order []int
-		for i := range 3 {
+		var order []string
+		note := func(who string) { order = append(order, who) } // one at a time: that is what turns are for
+		for _, who := range []string{"first", "second", "third"} {
 			go func() {
 				turns.Take()
-				order = append(order, i) // one at a time: that is what turns are for
+				note(who)
 				turns.Give()
 			}()
 			synctest.Wait()
 		}
+		go turns.Do(func() { note("awaited") })
+		synctest.Wait()
 		if len(order) > 0 {
 			t.Fatalf("%v have a turn that another one has", order)
 		}
 		turns.Give()
 		synctest.Wait()
-		if len(order) != 3 || order[0] != 0 || order[1] != 1 || order[2] != 2 {
+		if !slices.Equal(order, []string{"awaited", "first", "second", "third"}) {
 			t.Errorf("turns were taken as %v", order)
 		}
+		turns.Take() // is free again
+		turns.Give()
+	})
+}
+
+func TestTurnsLeaveAProcessorToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(4)
+		var in atomic.Int64
+		for range 5 {
+			go func() {
+				turns.Take()
+				in.Add(1)
+			}()
+			synctest.Wait()
+		}
+		if in.Load() != 3 {
+			t.Errorf("%d have one of 3 turns", in.Load())
+		}
+		turns.Give()
+		turns.Give()
+		synctest.Wait()
 	})
 }
 
 func TestWithoutTurnsNobodyWaits(t *testing.T) {
-	var none Turns
+	var none *Turns
 	none.Take()
 	none.Give()
+	done := false
+	none.Do(func() { done = true })
+	if !done {
+		t.Error("nothing was done")
+	}
 }
