@@ -65,10 +65,11 @@ func (c *Conn) begin() *transfer {
 }
 
 // account counts what the message being read takes, and reports whether the node can
-// bear it: each may become as large as a document, and whoever sends it may stop half
-// way. An app gets its share only, so that others can still send large messages; what is
+// bear that and what is announced of it beyond: each may become as large as a document, and
+// whoever sends it may stop half way. What is only announced is not counted, but who finds
+// no room is told before sending it. An app gets its share only, so that others can still send large messages; what is
 // of ordinary size is taken from everybody whose app has not used its share up.
-func (c *Conn) account(t *transfer, size int) bool {
+func (c *Conn) account(t *transfer, size int, announced int64) bool {
 	if size <= uncounted {
 		return true
 	}
@@ -84,7 +85,8 @@ func (c *Conn) account(t *transfer, size int) bool {
 	if c.cfg.MaxIncomingBytes < 0 {
 		return true
 	}
-	return ofApp <= c.cfg.appIncoming() && (size <= maxKeptBuffer || total <= int64(c.cfg.MaxIncomingBytes))
+	return ofApp+announced <= c.cfg.appIncoming() &&
+		(int64(size)+announced <= maxKeptBuffer || total+announced <= int64(c.cfg.MaxIncomingBytes))
 }
 
 // appIncoming is an app's share of MaxIncomingBytes: a quarter, and not less than one

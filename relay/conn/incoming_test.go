@@ -99,7 +99,7 @@ func TestAnAppHasAShareOfUnfinishedMessages(t *testing.T) {
 	greedy, other := new(Share), new(Share)
 	begin := func(of *Share, size int) (*Conn, bool) {
 		s := &Conn{cfg: &cfg, share: of}
-		return s, s.account(s.begin(), size)
+		return s, s.account(s.begin(), size, 0)
 	}
 	var sessions []*Conn
 	for sum := 0; ; sum += 1 << 20 {
@@ -131,14 +131,43 @@ func TestWhenTheNodeIsFullOrdinaryMessagesAreTakenStill(t *testing.T) {
 	cfg.SetDefaults()
 	for range 4 {
 		s := &Conn{cfg: &cfg, share: new(Share)}
-		s.account(s.begin(), int(cfg.appIncoming()))
+		s.account(s.begin(), int(cfg.appIncoming()), 0)
 	}
 	s := &Conn{cfg: &cfg, share: new(Share)}
-	if s.account(s.begin(), maxKeptBuffer+1) {
+	if s.account(s.begin(), maxKeptBuffer+1, 0) {
 		t.Error("a large one is taken")
 	}
 	s = &Conn{cfg: &cfg, share: new(Share)}
-	if !s.account(s.begin(), maxKeptBuffer) {
+	if !s.account(s.begin(), maxKeptBuffer, 0) {
+		t.Error("an ordinary one is refused")
+	}
+}
+
+func TestWhoFindsNoRoomForAMessageIsToldBeforeSendingIt(t *testing.T) {
+	cfg := Config{LargestMessage: 1 << 20, MaxIncomingBytes: 16 << 20}
+	cfg.SetDefaults()
+	app, other := new(Share), new(Share)
+	take := func(of *Share, size int, announced int64) bool {
+		s := &Conn{cfg: &cfg, share: of}
+		return s.account(s.begin(), size, announced)
+	}
+	most := cfg.appIncoming()
+	if !take(app, int(most)/2, most/2) || app.incoming.Load() != most/2 {
+		t.Errorf("%d bytes of the app's share are taken by one that has sent half of it", app.incoming.Load())
+	}
+	if !take(app, 32<<10, most/4) {
+		t.Error("what is only announced takes room")
+	}
+	if take(app, 32<<10, most/2) {
+		t.Error("one that will find no room may go on")
+	}
+	for range 3 {
+		take(new(Share), int(most), 0)
+	}
+	if take(other, 32<<10, most) {
+		t.Error("one that the node will not bear may go on")
+	}
+	if !take(other, 32<<10, maxKeptBuffer-32<<10) {
 		t.Error("an ordinary one is refused")
 	}
 }

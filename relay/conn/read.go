@@ -137,7 +137,7 @@ func (c *Conn) readMessage(r *frames, buf []byte) ([]byte, error) {
 		if t == nil && len(buf) >= readBuffer && !r.whole() {
 			t = c.begin()
 		}
-		if t != nil && !c.account(t, cap(buf)) {
+		if t != nil && !c.account(t, cap(buf), max(0, r.announced()-int64(cap(buf)-len(buf)))) {
 			return buf, errCrowded
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
