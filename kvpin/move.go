@@ -77,9 +77,9 @@ func (h *Hold) mine(ctx context.Context, d *document) (p Pin, e kv.Entry, err er
 	return p, e, err
 }
 
-// Mark begins to move the document: nobody enters its pin any more, for life. After an
-// error, and when the move is given up, GoOn must be called. ErrConflict says that the pin
-// has changed meanwhile.
+// Mark begins to move the document: nobody enters its pin any more, for life. When the move
+// is given up, and after ErrUnsettled, GoOn must be called. ErrConflict says that the pin has
+// changed meanwhile.
 func (h *Hold) Mark(ctx context.Context, to docid.Region, life time.Duration) (marked Pin, err error) {
 	ps := h.ps
 	ctx, cancel := context.WithTimeout(ctx, ps.cfg.Deadline)

@@ -21,8 +21,8 @@ func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	if d == nil || !d.hasMoved() || ds.endedDeleted(d) {
 		return
 	}
-	d.room.MoveAway()
-	if ds.saveMoved(d); ds.isDeleted(d) {
+	left := d.room.MoveAway()
+	if ds.saveMoved(d, left); ds.isDeleted(d) {
 		return
 	}
 	ds.mu.Lock()
@@ -35,10 +35,11 @@ func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 	}
 }
 
-// saveMoved has the store keep what a document that has moved holds, before its clients
+// saveMoved has the store keep what a document that has moved holds, if it may hold anything
+// new or something was left, before its clients
 // follow. What does not succeed in time is owed.
-func (ds *Documents) saveMoved(d *Document) {
-	if d.keeper == nil || !d.room.Changed() {
+func (ds *Documents) saveMoved(d *Document, left bool) {
+	if d.keeper == nil || !left && !d.room.Changed() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ds.ctx, lastStore)

@@ -52,11 +52,13 @@ func (r *Room) Resume() {
 
 // MoveAway says that the document has moved. The room stays stopped. What members sent who
 // have left since it was stopped nobody brings to the new place: it is in this room now, and
-// Changed says so.
-func (r *Room) MoveAway() {
+// MoveAway reports whether there was any, which is to be stored.
+func (r *Room) MoveAway() (left bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	left = len(r.left) > 0
 	r.applyLeft()
+	return left
 }
 
 // applyLeft applies what is held of members who left. What cannot be applied, the session's

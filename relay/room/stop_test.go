@@ -74,7 +74,14 @@ func TestAnAnswerToASyncStep1WaitsAsEditsDo(t *testing.T) {
 
 // Nobody brings to the new place what somebody sent who has left.
 func TestWhatAMemberSentWhoLeftIsNotLost(t *testing.T) {
-	for name, end := range map[string]func(*Room){"it stays": (*Room).Resume, "it moves": (*Room).MoveAway} {
+	for name, end := range map[string]func(*Room){
+		"it stays": (*Room).Resume,
+		"it moves": func(r *Room) {
+			if !r.MoveAway() {
+				t.Error("it is not to be stored")
+			}
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStopped(t)
 			update := s.typed(t, "last words")
@@ -92,7 +99,9 @@ func TestWhatAMemberSentWhoLeftIsNotLost(t *testing.T) {
 func TestWhatMembersStillHaveIsNotAppliedWhereTheDocumentWas(t *testing.T) {
 	s := newStopped(t)
 	update := s.typed(t, "goes along")
-	s.room.MoveAway()
+	if s.room.MoveAway() {
+		t.Error("something was left")
+	}
 	if later := s.typed(t, "later"); s.reader.has(update) || s.reader.has(later) {
 		t.Error("it was applied")
 	}
