@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/storage"
 )
 
@@ -107,4 +108,24 @@ func (n *node) savesNow(t *testing.T, v *visit) {
 	if err := n.Save(t.Context(), v.d); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// While a region is upgraded node by node, nothing begins that its other nodes refuse.
+func TestWhatSomeNodesOfARegionCannotDoIsKnown(t *testing.T) {
+	r, _ := storing(t)
+	r.pins = func(c *kvpin.Config) {
+		can := []string{kvpin.CanStore}
+		if c.Node != "old" {
+			can = append(can, kvpin.CanKeep)
+		}
+		c.About = func() kvpin.About { return kvpin.About{Can: can} }
+	}
+	a, old := r.node("a"), r.node("old")
+	all := func() bool { return a.registry.AllCan(license, kvpin.CanKeep) }
+	eventually(t, "it is known that one cannot", func() bool { return !all() })
+	if !a.registry.AllCan(license, kvpin.CanStore) || a.registry.AllCan("elsewhere", kvpin.CanStore) {
+		t.Error("what all can is not known, or what nobody can is")
+	}
+	old.end()
+	eventually(t, "it is known that all can", all)
 }
