@@ -76,6 +76,26 @@ func (r *Runner) fanout(ctx context.Context, name string, o FanoutOptions, patie
 	return t, c.verify(ctx, &t.faults)
 }
 
+// measured notes what the round came to, which ends now. frames are those before m began.
+func (t *typing) measured(r *Runner, b *scoreboard, m *meter, frames int64) error {
+	now := r.loop.now()
+	b.until = now
+	err := error(nil)
+	if b.from > 0 && now > b.from {
+		t.rate = float64(b.measured) / (float64(now-b.from) / 1e9)
+		t.perFrame = float64(b.measured) / float64(max(b.frames-frames, 1))
+		if t.cpu, err = m.used(); err != nil {
+			return err
+		}
+	}
+	if len(r.Target.PIDs) > 0 {
+		if t.rss, err = resident(r.Target.PIDs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // round types at the rate and waits for what is under way.
 func (t *typing) round(ctx context.Context, c *crowd, o FanoutOptions, patience time.Duration) error {
 	r, b := c.runner, c.board
@@ -127,19 +147,8 @@ func (t *typing) round(ctx context.Context, c *crowd, o FanoutOptions, patience 
 			}
 		}
 	}
-	now := r.loop.now()
-	b.until = now
-	if b.from > 0 && now > b.from {
-		t.rate = float64(b.measured) / (float64(now-b.from) / 1e9)
-		t.perFrame = float64(b.measured) / float64(max(b.frames-frames, 1))
-		if t.cpu, err = m.used(); err != nil {
-			return err
-		}
-	}
-	if len(r.Target.PIDs) > 0 {
-		if t.rss, err = resident(r.Target.PIDs); err != nil {
-			return err
-		}
+	if err := t.measured(r, b, &m, frames); err != nil {
+		return err
 	}
 	// Deliveries under way are not lost; those that take this long are.
 	limit := r.drainLimit

@@ -26,6 +26,31 @@ type importFlags struct {
 	parallel    int
 }
 
+// source is where the documents are, and what reads them there. sure says that nobody need
+// be asked.
+func (f *importFlags) source(path string, sure bool) (string, importer, error) {
+	if scheme, _, isURL := strings.Cut(f.from, "://"); isURL && path == "" {
+		path, f.from = f.from, strings.Replace(scheme, "postgresql", "postgres", 1)
+	}
+	read, ok := importers[f.from]
+	switch {
+	case !ok:
+		return "", nil, wrongFlag("from", "%q: expected one of %s", storage.Redact(f.from), strings.Join(slices.Sorted(maps.Keys(importers)), ", "))
+	case path == "":
+		return "", nil, failed(exitUsage, "expected the path or URL that --from %s reads", f.from)
+	case path == "-" && !sure && !f.put.dryRun:
+		return "", nil, wrongFlag("yes", "missing: nobody can answer where the archive is on standard input")
+	case (f.from == "postgres") != (f.query != ""):
+		return "", nil, wrongFlag("query", "expected beside --from postgres, and only there: select the name and a Yjs V1 update")
+	case (f.from == "postgres" || f.from == "hocuspocus-sqlite") && (f.tenant == "" || f.app == ""):
+		return "", nil, wrongFlag("tenant", "missing: expected --tenant and --app, whose documents these are to be")
+	}
+	if f.parallel < 1 || f.parallel > 64 {
+		return "", nil, wrongFlag("parallel", "%d: expected 1 to 64", f.parallel)
+	}
+	return path, read, nil
+}
+
 func (c *cli) importStoreCommand() *cobra.Command {
 	var f importFlags
 	var sure confirmFlag
@@ -53,25 +78,9 @@ for another document (x/x is x), are listed and not written; --dry-run lists the
 and writes nothing.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := strings.Join(args, "")
-			if scheme, _, isURL := strings.Cut(f.from, "://"); isURL && path == "" {
-				path, f.from = f.from, strings.Replace(scheme, "postgresql", "postgres", 1)
-			}
-			read, ok := importers[f.from]
-			switch {
-			case !ok:
-				return wrongFlag("from", "%q: expected one of %s", storage.Redact(f.from), strings.Join(slices.Sorted(maps.Keys(importers)), ", "))
-			case path == "":
-				return failed(exitUsage, "expected the path or URL that --from %s reads", f.from)
-			case path == "-" && !sure.yes && !f.put.dryRun:
-				return wrongFlag("yes", "missing: nobody can answer where the archive is on standard input")
-			case (f.from == "postgres") != (f.query != ""):
-				return wrongFlag("query", "expected beside --from postgres, and only there: select the name and a Yjs V1 update")
-			case (f.from == "postgres" || f.from == "hocuspocus-sqlite") && (f.tenant == "" || f.app == ""):
-				return wrongFlag("tenant", "missing: expected --tenant and --app, whose documents these are to be")
-			}
-			if f.parallel < 1 || f.parallel > 64 {
-				return wrongFlag("parallel", "%d: expected 1 to 64", f.parallel)
+			path, read, err := f.source(strings.Join(args, ""), sure.yes)
+			if err != nil {
+				return err
 			}
 			if !f.put.dryRun {
 				if err := c.confirm(&sure, "Merge the documents of %s into the store?", storage.Redact(path)); err != nil {

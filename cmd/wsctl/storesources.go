@@ -31,9 +31,11 @@ func held(content []byte) func() ([]byte, error) {
 	return func() ([]byte, error) { return content, nil }
 }
 
+type importer func(ctx context.Context, c *cli, f *importFlags, path string) iter.Seq2[source, error]
+
 // importers read what --from names. Each yields the ledger's entries of deleted
 // documents before the documents, and always in the same order.
-var importers = map[string]func(ctx context.Context, c *cli, f *importFlags, path string) iter.Seq2[source, error]{
+var importers = map[string]importer{
 	"dir": func(_ context.Context, _ *cli, _ *importFlags, path string) iter.Seq2[source, error] {
 		return fromDir(path)
 	},

@@ -149,9 +149,9 @@ type dev struct {
 	events  *devEvents
 	stores  openedStores
 
-	storeFails atomic.Bool // the playground makes them fail
-	options relay.Options // what all nodes have in common
-	kept    string        // where documents are kept, for people
+	storeFails atomic.Bool   // the playground makes them fail
+	options    relay.Options // what all nodes have in common
+	kept       string        // where documents are kept, for people
 
 	temporary string        // folder of documents, removed at the end; empty: none
 	admin     *admin.Server // nil: switched off

@@ -156,18 +156,11 @@ func (f *serveFlags) run(ctx context.Context) error {
 	defer monitoring.Close()
 	c.Config.Metrics, c.Config.Tenants = newMetrics(monitoring, c.Config.Node, c.Config.Region), f.admin.tenants
 	if f.standalone {
-		server, err := natsd.Start(natsd.Config{Name: f.region, StoreDir: f.data, Log: log})
+		server, err := f.embed(&c)
 		if err != nil {
 			return err
 		}
 		defer server.Close()
-		c.NATS.InProcess = server
-		for license, source := range c.Registries {
-			if source.URL == "" {
-				source.Options = append(source.Options, nats.InProcessServer(server))
-				c.Registries[license] = source
-			}
-		}
 	}
 	if c.Listener, err = listen("listen", f.listen); err != nil {
 		return err
@@ -201,6 +194,23 @@ func (f *serveFlags) run(ctx context.Context) error {
 		return errors.Join(err, f.drain(n, log))
 	}
 	return f.drain(n, log)
+}
+
+// embed starts the NATS server of --standalone, which the node uses for all that has no URL
+// of its own.
+func (f *serveFlags) embed(c *relay.Options) (*natsd.Server, error) {
+	server, err := natsd.Start(natsd.Config{Name: f.region, StoreDir: f.data, Log: c.Config.Log})
+	if err != nil {
+		return nil, err
+	}
+	c.NATS.InProcess = server
+	for license, source := range c.Registries {
+		if source.URL == "" {
+			source.Options = append(source.Options, nats.InProcessServer(server))
+			c.Registries[license] = source
+		}
+	}
+	return server, nil
 }
 
 // releaseTimeout is how long documents have to be given up after the last session,
