@@ -14,10 +14,29 @@ func MergeKeeping(updates [][]byte) ([]byte, error) {
 }
 
 func merge(s *Store, updates [][]byte) ([]byte, error) {
-	for i, u := range updates {
-		if _, err := s.Apply(u); err != nil {
-			return nil, fmt.Errorf("merge update %d of %d: %w", i+1, len(updates), err)
-		}
+	if err := s.gather(updates); err != nil {
+		return nil, err
 	}
 	return s.Encode(), nil
+}
+
+// gather applies updates to an empty store. Mostly they wait for what is not there: where
+// they lie is looked for once, behind the last of them, and not with each that has a place.
+func (s *Store) gather(updates [][]byte) error {
+	s.types.later = true
+	for i, u := range updates {
+		if _, err := s.Apply(u); err != nil {
+			return fmt.Errorf("merge update %d of %d: %w", i+1, len(updates), err)
+		}
+	}
+	s.types.later = false
+	s.acquire()
+	defer s.release()
+	x := s.scratch
+	x.fresh, x.gone, x.doomed, x.deep = x.fresh[:0], x.gone[:0], x.doomed[:0], x.deep[:0]
+	x.apart, x.toPart, x.placed = x.apart[:0], 0, true
+	s.placeMissing()
+	s.bury()
+	s.full, s.deletesEnc = nil, nil
+	return nil
 }

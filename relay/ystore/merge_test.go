@@ -1,6 +1,7 @@
 package ystore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 )
@@ -43,5 +44,34 @@ func TestMergingEditsOfManyAuthorsDoesNotLookAtAllOfThemForEach(t *testing.T) {
 	}
 	if len(s.types.missing) > 0 || s.Stats().Pending > 0 {
 		t.Errorf("%d spans are not placed, %d structs wait", len(s.types.missing), s.Stats().Pending)
+	}
+}
+
+// Nor does what can be placed at once, in between, have all that waits looked at.
+func TestMergingEditsOfWhichSomeHaveAPlaceLooksAtEachOnce(t *testing.T) {
+	const authors, edits = 20, 100
+	var updates [][]byte
+	for i := range uint64(authors * edits) {
+		updates = append(updates, later(i%authors+1, 1000+i/authors))
+		u := binary.AppendUvarint([]byte{1, 1}, 100)
+		updates = append(updates, append(binary.AppendUvarint(u, i), kindString, 1, 1, 't', 1, 'z', 0)) // in a root
+	}
+	s := New(Limits{})
+	if err := s.gather(updates); err != nil {
+		t.Fatal(err)
+	}
+	if placed := (s.Work() - (authors+1)*runWork) / placeWork; placed > 4*len(updates) {
+		t.Errorf("%d edits were merged with %d looks at where they lie", len(updates), placed)
+	}
+	one, err := Merge(updates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := New(Limits{})
+	for _, u := range updates {
+		must(t, whole, u)
+	}
+	if !bytes.Equal(one, whole.Encode()) {
+		t.Error("the merged update is not what the edits are one by one")
 	}
 }

@@ -44,6 +44,7 @@ type types struct {
 	deepest int    // depth of types that are settled, at most
 	hanging int    // depth of types that wait, below what they wait for, at most
 	missing []span // ids of which it is not known where they lie
+	later   bool   // it is looked for when more updates have come
 	unite   int    // how many spans of them there may be before they are sorted and joined
 }
 
@@ -124,7 +125,7 @@ func (s *Store) locate(r *run, it *item) {
 // way ends at what is not there, as before, or at what the update brought. So updates
 // with gaps, as Merge has them, cost no look at all that waits for each.
 func (s *Store) placeMissing() {
-	if !s.scratch.placed {
+	if !s.scratch.placed || s.types.later {
 		if len(s.types.missing) > s.types.unite {
 			s.types.missing = union(s.types.missing)
 			s.types.unite = 2*len(s.types.missing) + minUnite
