@@ -285,3 +285,21 @@ func TestManyEntriesTakeABoundedAmountOfMemory(t *testing.T) {
 		t.Errorf("%d bytes are allocated for an update that lies", mallocs)
 	}
 }
+
+func TestEntriesAreDecodedIntoThoseThatAreNotWantedAnyMore(t *testing.T) {
+	many := make([]Entry, 1000)
+	for i := range many {
+		many[i] = state(uint64(i), 1)
+	}
+	used, err := Decode(Append(nil, many), new(Drops))
+	if err != nil {
+		t.Fatal(err)
+	}
+	few, err := DecodeInto(used, Append(nil, []Entry{state(7, 2)}), new(Drops))
+	if err != nil || len(few) != 1 || few[0].Client != 7 || few[0].Clock != 2 {
+		t.Fatalf("%+v, %v", few, err)
+	}
+	if &few[0] != &used[0] {
+		t.Error("room was made for entries that there was")
+	}
+}
