@@ -67,6 +67,14 @@ func (ds *documents) leaveTurn(d *document) {
 	}
 }
 
+// owes reports whether something is to be done for the document, and not only to be looked at.
+func (ds *documents) owes(d *document) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	_, owed := ds.due[d]
+	return owed && !d.lingering
+}
+
 // owe puts the document among the owed, due after a delay. An earlier date stays.
 func (ds *documents) owe(d *document, delay time.Duration) {
 	ds.mu.Lock()

@@ -336,8 +336,7 @@ func TestAdoptedDocumentIsEnteredWhenTheRegistryIsBack(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		a, b := w.node("eu-central-1", "a"), w.node("eu-central-1", "b")
 		doc, brief := testDoc("x"), testDoc("brief")
-		epoch := a.hold(doc).Pin().Epoch
-		a.hold(brief)
+		epoch, brevity := a.hold(doc).Pin().Epoch, a.hold(brief).Pin().Epoch
 		b.link.Sever()
 		if _, err := b.Hold(context.Background(), doc); !errors.Is(err, ErrUnavailable) {
 			w.t.Fatalf("hold without the registry: %v", err)
@@ -346,7 +345,7 @@ func TestAdoptedDocumentIsEnteredWhenTheRegistryIsBack(t *testing.T) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		short, err := b.Adopt(brief, epoch)
+		short, err := b.Adopt(brief, brevity)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -39,7 +39,10 @@ func (h *Hold) Release(ctx context.Context, lastLeft time.Time) (last bool, err 
 		return false, fmt.Errorf("release %s: %w", h.doc, err)
 	}
 	defer ps.docs.end(d)
-	if d.hold != h {
+	switch {
+	case d.hold == nil && ps.docs.owes(d): // who had the turn before found that this node has left, and could not say so
+		return false, fmt.Errorf("release %s: %w", h.doc, ErrUnavailable)
+	case d.hold != h:
 		return false, nil
 	}
 	ps.drop(d, h)
