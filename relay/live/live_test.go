@@ -30,7 +30,7 @@ var todo = docid.Document{License: license, Tenant: "acme", App: "notes", Name: 
 
 // region is what nodes of one region live on.
 type region struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	name docid.Region // "": eu-central-1
 

@@ -68,7 +68,7 @@ func (r region) stores(o *Options) {
 }
 
 // storing is a region with a store that a test makes fail.
-func storing(t *testing.T) (region, *storagetest.Faulty) {
+func storing(t testing.TB) (region, *storagetest.Faulty) {
 	t.Helper()
 	memory := storagetest.NewMemory()
 	id := storage.Identity{ID: storage.NewStoreID(), License: license, KeyFormat: storage.KeyFormat}

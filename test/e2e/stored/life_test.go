@@ -124,7 +124,7 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	second.Insert(-1, ", meanwhile")
 	second.WaitSynced()
 	second.Destroy()
-	owed := func() string { return cluster.Wsctl(t, "store", "owed", "--nats-url", d.NATS) }
+	owed := func() string { return cluster.Wsctl(t, "store", "debts", "--nats-url", d.NATS) }
 	eventually(t, "it is owed", func() error {
 		if listed := owed(); !strings.Contains(listed, "aws-eu-west-1/dev/demo/todo") {
 			return errors.New(listed)

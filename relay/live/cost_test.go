@@ -1,0 +1,206 @@
+package live
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+	"github.com/wsnode/wsnode/test/natstest"
+)
+
+// asked counts what a store is asked, by document and operation.
+type asked struct {
+	mu    sync.Mutex
+	calls map[docid.Document]map[string]int
+}
+
+func (a *asked) count(operation string, d docid.Document) storagetest.Fault {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.calls[d] == nil {
+		a.calls[d] = map[string]int{}
+	}
+	a.calls[d][operation]++
+	return storagetest.None
+}
+
+func (a *asked) of(d docid.Document) map[string]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.calls[d])
+}
+
+func numbered(name string, i int) docid.Document {
+	d := todo
+	d.Name = fmt.Sprint(name, i)
+	return d
+}
+
+// To open a stored document costs one request to its store, and to store it one; while
+// nobody edits it costs none, however long it is open.
+func TestWhatAStoreIsAsked(t *testing.T) {
+	r, s := storing(t)
+	a := &asked{calls: map[docid.Document]map[string]int{}}
+	s.Choose = a.count
+	n := r.node("a")
+	const open = 50
+	is := func(d docid.Document, what string, expected map[string]int) {
+		t.Helper()
+		if got := a.of(d); !maps.Equal(got, expected) {
+			t.Errorf("for %s the store is asked %v, expected %v", what, got, expected)
+		}
+	}
+	for i := range open {
+		d := numbered("idle", i)
+		if _, err := s.Store.Save(t.Context(), d, storage.Absent, storage.Meta{}, insert("stored")); err != nil {
+			t.Fatal(err)
+		}
+		v, err := n.tryVisitOf(t, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.leave()
+		is(d, "an opening", map[string]int{"load": 1})
+		v.types("edit")
+		eventually(t, "it is stored", func() bool { return n.saves.kept(v.d.keeper).Clean })
+		is(d, "an opening and an edit", map[string]int{"load": 1, "save": 1})
+	}
+	busy, err := n.tryVisitOf(t, numbered("busy", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.leave()
+	for i := range 20 { // as many intervals of a store
+		text := fmt.Sprint("edit ", i)
+		busy.types(text)
+		eventually(t, text+" is stored", func() bool {
+			got, err := s.Store.Load(t.Context(), busy.d.Name(), nil)
+			return err == nil && bytes.Contains(got.Body, []byte(text))
+		})
+	}
+	for i := range open {
+		is(numbered("idle", i), "an opening, an edit, and rest", map[string]int{"load": 1, "save": 1})
+	}
+}
+
+// typedByTwo is a body of so many pieces of text, which two clients typed in turns: no two
+// of them are one struct.
+func typedByTwo(pieces int) []byte {
+	const text = "twenty letters, or so"
+	u := []byte{2}
+	for client := uint64(2); client > 0; client-- {
+		u = binary.AppendUvarint(u, uint64(pieces/2))
+		u = append(binary.AppendUvarint(u, client), 0)
+		for i := range pieces / 2 {
+			if client == 1 && i == 0 {
+				u = append(u, 4, 1, 1, 't')
+			} else {
+				last := uint64(i) * uint64(len(text))
+				if client == 2 {
+					last += uint64(len(text))
+				}
+				u = binary.AppendUvarint(append(u, 0x84, byte(3-client)), last-1)
+			}
+			u = append(append(u, byte(len(text))), text...)
+		}
+	}
+	return append(u, 0)
+}
+
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// perLife reports the processor's time since a moment, for each of b.N.
+func perLife(b *testing.B, began time.Duration) {
+	b.ReportMetric(float64((cpu(b)-began).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+// BenchmarkLife opens documents and leaves them: without a store, and with a body of 100 KB
+// in one that answers at once. It counts until all are closed; NATS is in the same process.
+func BenchmarkLife(b *testing.B) {
+	body := typedByTwo(100 << 10 / 24)
+	b.Run("without a store", func(b *testing.B) {
+		benchmarkLife(b, region{t: b, url: natstest.Server(b).URL}.node("a"))
+	})
+	b.Run("with a body of 100 KB", func(b *testing.B) {
+		r, s := storing(b)
+		for i := range b.N {
+			if _, err := s.Store.Save(b.Context(), numbered("doc", i), storage.Absent, storage.Meta{}, body); err != nil {
+				b.Fatal(err)
+			}
+		}
+		benchmarkLife(b, r.node("a"))
+	})
+}
+
+func benchmarkLife(b *testing.B, n *node) {
+	began := cpu(b)
+	b.ResetTimer()
+	for i := range b.N {
+		d, err := n.Enter(b.Context(), numbered("doc", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		n.Leave(d)
+	}
+	b.StopTimer()
+	if err := n.AwaitEmpty(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	perLife(b, began)
+}
+
+// BenchmarkStoring makes an edit of a document of 100 KB durable, and has it stored or not.
+func BenchmarkStoring(b *testing.B) {
+	body := typedByTwo(100 << 10 / 24)
+	for _, stores := range []bool{false, true} {
+		b.Run(fmt.Sprint("stored ", stores), func(b *testing.B) {
+			r, s := storing(b)
+			r.options = func(o *Options) { o.StoreFirst, o.StoreInterval = time.Hour, time.Hour }
+			if _, err := s.Store.Save(b.Context(), todo, storage.Absent, storage.Meta{}, body); err != nil {
+				b.Fatal(err)
+			}
+			n := r.node("a")
+			d, err := n.Enter(b.Context(), todo)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer n.Leave(d)
+			seat, err := d.Room().Join(client{}, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer seat.Leave()
+			began := cpu(b)
+			b.ResetTimer()
+			for b.Loop() {
+				if _, err := seat.Apply(insert("x")); err != nil {
+					b.Fatal(err)
+				}
+				if err := d.Room().Durable(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				if stores {
+					if err := n.Save(b.Context(), d); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.StopTimer()
+			perLife(b, began)
+		})
+	}
+}
