@@ -111,7 +111,7 @@ func (s *Server) serve(nc *nats.Conn) error {
 		handlers[verb] = s.handler(verb, answer)
 	}
 	for verb, answer := range s.storeEndpoints() {
-		handlers[verb] = s.slowHandler(verb, answer)
+		handlers[verb] = s.slowHandler(nc, verb, answer)
 	}
 	for verb, handler := range handlers {
 		subject := Subject(verb, info.Node)
@@ -214,7 +214,7 @@ func (s *Server) handler(verb string, answer endpoint) micro.Handler {
 
 // slowHandler answers requests of one verb beside each other: each may wait for a
 // store.
-func (s *Server) slowHandler(verb string, answer endpoint) micro.Handler {
+func (s *Server) slowHandler(nc *nats.Conn, verb string, answer endpoint) micro.Handler {
 	return micro.HandlerFunc(func(r micro.Request) {
 		s.busy.RLock()
 		if s.closed || !natsconn.IsInbox(r.Reply()) {
@@ -230,9 +230,31 @@ func (s *Server) slowHandler(verb string, answer endpoint) micro.Handler {
 				defer func() { <-s.slow }()
 			case <-ctx.Done():
 			}
-			s.work(ctx, verb, r, answer)
+			s.work(ctx, verb, late{r, nc}, answer)
 		}()
 	})
+}
+
+// late is a request that is answered after its handler has returned. Answers by micro
+// itself are for handlers: it then reads, without a lock, what came of them.
+type late struct {
+	micro.Request
+	nc *nats.Conn
+}
+
+// RespondJSON implements micro.Request.
+func (l late) RespondJSON(answer any, _ ...micro.RespondOpt) error {
+	data, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	return l.nc.Publish(l.Reply(), data)
+}
+
+// Error implements micro.Request.
+func (l late) Error(code, description string, data []byte, _ ...micro.RespondOpt) error {
+	header := nats.Header{micro.ErrorHeader: []string{description}, micro.ErrorCodeHeader: []string{code}}
+	return l.nc.PublishMsg(&nats.Msg{Subject: l.Reply(), Header: header, Data: data})
 }
 
 // work answers one request.

@@ -157,6 +157,20 @@ func TestStoredDocumentsGoInAndOutInParts(t *testing.T) {
 	}
 }
 
+// What is refused is refused after its handler has returned, at which the library looks
+// at what it answered itself: the race detector finds answers that it sees.
+func TestRefusalsOfStoresComeLate(t *testing.T) {
+	f := &fake{name: "n1", fakeStore: &fakeStore{}}
+	c, _ := serve(t, f)
+	for range 200 {
+		var refused *control.Error
+		err := c.Fetch(t.Context(), "n1", document, "", func([]byte, int) error { return nil })
+		if !errors.As(err, &refused) || refused.Code != control.CodeNotFound || !strings.Contains(refused.Description, "is not in the store") {
+			t.Fatalf("a document that is not there: %v", err)
+		}
+	}
+}
+
 func TestAListOfStoredDocumentsFitsIntoMessages(t *testing.T) {
 	const rows = 500
 	c, _ := serve(t, &fake{name: "n1", fakeStore: &fakeStore{list: rows}})
