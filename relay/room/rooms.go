@@ -64,7 +64,7 @@ type Config struct {
 	BatchWindow     time.Duration // 50 ms: how long an edit may wait for others while no other pod has the document
 	BeaconEvery     time.Duration // 5 s: how often rooms that share a document compare what they know
 	PeerTimeout     time.Duration // 12 s: after which a silent pod's clients leave
-	RetryEvery      time.Duration // 1 s: how often a refused append is tried again
+	RetryEvery      time.Duration // 400 ms: how long a refused append waits before it is tried again, with the next tick
 	CompactMessages int           // 500: history messages after which a snapshot replaces them
 	CompactBytes    int           // 1 MiB: the same by size; a large document waits for twice its own size
 	SnapshotEvery   time.Duration // 0, never: rewrite the snapshot of a live document well before the history's MaxAge
@@ -97,7 +97,7 @@ func (c *Config) setDefaults() {
 	c.BatchWindow = cmp.Or(c.BatchWindow, 50*time.Millisecond)
 	c.BeaconEvery = cmp.Or(c.BeaconEvery, 5*time.Second)
 	c.PeerTimeout = cmp.Or(c.PeerTimeout, 12*time.Second)
-	c.RetryEvery = cmp.Or(c.RetryEvery, time.Second)
+	c.RetryEvery = cmp.Or(c.RetryEvery, 400*time.Millisecond)
 	c.CompactMessages = cmp.Or(c.CompactMessages, 500)
 	c.CompactBytes = cmp.Or(c.CompactBytes, 1<<20)
 	c.MaxUnackedBytes = cmp.Or(c.MaxUnackedBytes, 64<<20)
