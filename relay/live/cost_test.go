@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -91,10 +92,10 @@ func TestWhatAStoreIsAsked(t *testing.T) {
 	}
 }
 
-// typedByTwo is a body of so many pieces of text, which two clients typed in turns: no two
-// of them are one struct.
-func typedByTwo(pieces int) []byte {
-	const text = "twenty letters, or so"
+// typedByTwo is a body of 100 KB of text, which two clients typed in turns, so many letters
+// at a time: no two of these pieces are one struct.
+func typedByTwo(letters int) []byte {
+	text, pieces := strings.Repeat("x", letters), 100<<10/(letters+6)
 	u := []byte{2}
 	for client := uint64(2); client > 0; client-- {
 		u = binary.AppendUvarint(u, uint64(pieces/2))
@@ -109,7 +110,7 @@ func typedByTwo(pieces int) []byte {
 				}
 				u = binary.AppendUvarint(append(u, 0x84, byte(3-client)), last-1)
 			}
-			u = append(append(u, byte(len(text))), text...)
+			u = append(binary.AppendUvarint(u, uint64(len(text))), text...)
 		}
 	}
 	return append(u, 0)
@@ -131,19 +132,21 @@ func perLife(b *testing.B, began time.Duration) {
 // BenchmarkLife opens documents and leaves them: without a store, and with a body of 100 KB
 // in one that answers at once. It counts until all are closed; NATS is in the same process.
 func BenchmarkLife(b *testing.B) {
-	body := typedByTwo(100 << 10 / 24)
 	b.Run("without a store", func(b *testing.B) {
 		benchmarkLife(b, region{t: b, url: natstest.Server(b).URL}.node("a"))
 	})
-	b.Run("with a body of 100 KB", func(b *testing.B) {
-		r, s := storing(b)
-		for i := range b.N {
-			if _, err := s.Store.Save(b.Context(), numbered("doc", i), storage.Absent, storage.Meta{}, body); err != nil {
-				b.Fatal(err)
+	for _, letters := range []int{20, 200} {
+		body := typedByTwo(letters)
+		b.Run(fmt.Sprint("stored, in pieces of ", letters), func(b *testing.B) {
+			r, s := storing(b)
+			for i := range b.N {
+				if _, err := s.Store.Save(b.Context(), numbered("doc", i), storage.Absent, storage.Meta{}, body); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-		benchmarkLife(b, r.node("a"))
-	})
+			benchmarkLife(b, r.node("a"))
+		})
+	}
 }
 
 func benchmarkLife(b *testing.B, n *node) {
@@ -165,7 +168,7 @@ func benchmarkLife(b *testing.B, n *node) {
 
 // BenchmarkStoring makes an edit of a document of 100 KB durable, and has it stored or not.
 func BenchmarkStoring(b *testing.B) {
-	body := typedByTwo(100 << 10 / 24)
+	body := typedByTwo(200)
 	for _, stores := range []bool{false, true} {
 		b.Run(fmt.Sprint("stored ", stores), func(b *testing.B) {
 			r, s := storing(b)
