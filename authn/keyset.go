@@ -170,7 +170,7 @@ func (s *source) startLocked(now time.Time) bool {
 	return started
 }
 
-// settleLocked takes in the outcome of the fetch that began at asked.
+// fetchedLocked takes in the outcome of the fetch that began at asked.
 func (s *source) fetchedLocked(asked time.Time, document []byte, keys []*publicKey, err error) {
 	now := time.Now()
 	if err != nil {

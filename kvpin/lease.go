@@ -127,7 +127,7 @@ func leaseKey(r docid.Region, n docid.NodeID) string {
 
 func (l *lease) key() string { return leaseKey(l.cfg.Region, l.cfg.Node) }
 
-// keepLease takes the lease, renews it, and takes another one when it is lost.
+// keep takes the lease, renews it, and takes another one when it is lost.
 func (l *lease) keep(ctx context.Context) {
 	defer close(l.unkept)
 	l.mu.Lock()
@@ -250,7 +250,7 @@ func (l *lease) renew(ctx context.Context) error {
 	return fmt.Errorf("renew lease: %w", ErrConflict)
 }
 
-// loseLease forgets the lease for good.
+// lose forgets the lease for good.
 func (l *lease) lose(why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -315,7 +315,7 @@ func (l *lease) record(id LeaseID) leaseRecord {
 	return r
 }
 
-// giveLeaseBack ends the lease with a word of farewell instead of a bare deletion,
+// giveBack ends the lease with a word of farewell instead of a bare deletion,
 // so that nobody looks for orphans.
 func (l *lease) giveBack(ctx context.Context) error {
 	l.mu.Lock()

@@ -93,7 +93,7 @@ func (p *leases) smallest(n docid.NodeID, ttl time.Duration) bool {
 	return true
 }
 
-// noticeLease takes a change of a lease of this region. One that ends without a
+// notice takes a change of a lease of this region. One that ends without a
 // farewell may leave orphans.
 func (p *leases) notice(node docid.NodeID, e kv.Entry) {
 	if node == p.cfg.Node && e.Present {

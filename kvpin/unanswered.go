@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wsnode/wsnode/docid"
@@ -11,7 +12,7 @@ import (
 )
 
 // Unanswered returns what nodes have been asked to look at of a document's store and have
-// not, as pins that they held: a deletion that is repeated waits for those who were silent
+// not, as a pin for each life that they held: a deletion that is repeated waits for those who were silent
 // the first time, although the pin is gone. StoreChanged asks them again.
 func (r *Registry) Unanswered(ctx context.Context, doc docid.Document) (asked []Pin, err error) {
 	b, err := r.bucket(doc.License)
@@ -25,7 +26,11 @@ func (r *Registry) Unanswered(ctx context.Context, doc docid.Document) (asked []
 		if !about || !e.Present || json.Unmarshal(e.Value, &n) != nil || n.Lease == "" {
 			return nil // about another document, or left by an earlier version
 		}
-		asked = append(asked, Pin{Epoch: n.Epoch, Holders: []Holder{{docid.NodeID(node), n.Lease}}})
+		at := slices.IndexFunc(asked, func(p Pin) bool { return p.Epoch == n.Epoch })
+		if at < 0 {
+			at, asked = len(asked), append(asked, Pin{Epoch: n.Epoch})
+		}
+		asked[at].Holders = append(asked[at].Holders, Holder{docid.NodeID(node), n.Lease})
 		return nil
 	})
 	if err != nil {

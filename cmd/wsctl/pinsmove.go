@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -116,17 +115,4 @@ func moveRefused(err error) error {
 		return exitError{exitDeclined, err}
 	}
 	return err
-}
-
-// ticker calls do at once and then again and again, until it returns false or ctx ends.
-func ticker(ctx context.Context, every time.Duration, do func() bool) {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for do() {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

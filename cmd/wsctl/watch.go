@@ -139,3 +139,16 @@ func (c *cli) again(ctx context.Context, interval time.Duration, eachTime bool, 
 		}
 	}
 }
+
+// ticker calls do at once and then again and again, until it returns false or ctx ends.
+func ticker(ctx context.Context, every time.Duration, do func() bool) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for do() {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -307,3 +307,35 @@ func TestCompactionKeepsTheBase(t *testing.T) {
 		t.Errorf("after a compaction: %d updates on %+v", updates, base)
 	}
 }
+
+// A store that was set back is written again by one of the rooms that find that out; for
+// the others it has everything then.
+func TestWhatAnotherRoomHasWrittenAgainIsStored(t *testing.T) {
+	url := natstest.Server(t).URL
+	p, q := newKeepingPod(t, url), newKeepingPod(t, url)
+	var changed atomic.Int64
+	a := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	b := q.mustKeep(t, Brought{}, &changed)
+	_, seat := join(t, a)
+	apply(t, seat, (&writer{client: 1}).insert("one"))
+	durable(t, a)
+	if err := a.Stored(t.Context(), draft(t, a), "v1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both have it", func() bool { return bytes.Contains(b.Export(), []byte("one")) })
+	former := (&writer{client: 1}).insert("o")
+	for _, r := range []*Room{a, b} {
+		if err := r.Take(oplog.Base{Store: "S", Version: "v0"}, former); err != nil {
+			t.Fatal(err)
+		}
+		if clean, err := r.Clean(t.Context()); err != nil || clean {
+			t.Errorf("clean is %v, %v, although the store was set back", clean, err)
+		}
+	}
+	if err := a.Stored(t.Context(), draft(t, a), "v2"); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*Room{"its": a, "the other": b} {
+		eventually(t, name+" room is clean", func() bool { clean, err := r.Clean(t.Context()); return err == nil && clean })
+	}
+}

@@ -47,6 +47,9 @@ func (r *Room) receiveLog(data []byte) {
 	}
 	switch {
 	case m.Kind == oplog.Seed || m.Kind == oplog.Stored: // what it says is taken when the history is read
+		if m.Kind == oplog.Stored {
+			r.log.lost = false // the other room has stored the whole
+		}
 		if r.awaited && m.Kind == oplog.Stored && r.kept.Marked != nil {
 			r.kept.Marked()
 		}

@@ -75,8 +75,9 @@ type Room struct {
 	app     *appTotal // nil: the bytes of apps are not limited
 	counted int       // of them this room's
 
-	stopped bool     // members' edits are held; see stop.go
-	left    [][]byte // of members who left while it was; immutable
+	stopped     bool     // members' edits are held; see stop.go
+	stoppedSize int      // how much was, in bytes, since it was stopped
+	left        [][]byte // of members who left while it was; immutable
 
 	holding int                // sources of which updates are held
 	heldOf  map[oplog.ID]*held // of other pods

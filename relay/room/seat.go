@@ -50,7 +50,7 @@ type Seat struct {
 	// Guarded by room.mu.
 	index       int // in room.seats; -1 once left
 	aware       awareness.Session
-	contestedAt *time.Time // when another user claimed a client of this session's; nil: nobody does
+	contestedAt *time.Time // when another user claimed a client of this session's; nil: none does
 	behind      *behind    // nil: the member is sent everything at once
 	held        *held      // of the member's updates; nil: nothing is
 	step1At     int64      // when the last SyncStep1 but the first was sent, by clock

@@ -15,8 +15,12 @@ import (
 //
 // What other pods published before they stopped is applied all the same.
 
-// stoppedBytes bounds what is held of a member; one that sends more comes back later.
-const stoppedBytes = 1 << 20
+// stoppedBytes bounds what is held of a member, and stoppedRoomBytes of all together, those
+// who have left included; who sends more comes back later.
+const (
+	stoppedBytes     = 1 << 20
+	stoppedRoomBytes = 32 << 20
+)
 
 // errStopped ends such a member's session.
 var errStopped = passingError{errors.New("too many edits while the document moves to another region")}
@@ -35,7 +39,7 @@ func (r *Room) Stop() {
 		return
 	}
 	r.releaseAll()
-	r.stopped = true
+	r.stopped, r.stoppedSize = true, 0
 }
 
 // Resume applies what was held while the room was stopped, and goes on.
@@ -95,9 +99,11 @@ func (s *Seat) holdStopped(update []byte) (fresh bool, err error) {
 		s.held = new(held)
 		s.room.holding++
 	}
-	if len(s.held.updates) > 0 && s.held.size+len(update) > stoppedBytes {
+	first := len(s.held.updates) == 0 // may be of any size, as a message may
+	if !first && s.held.size+len(update) > stoppedBytes || s.room.stoppedSize > 0 && s.room.stoppedSize+len(update) > stoppedRoomBytes {
 		return false, errStopped
 	}
+	s.room.stoppedSize += len(update)
 	s.held.add(update)
 	return true, nil
 }

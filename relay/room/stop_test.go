@@ -121,3 +121,22 @@ func TestAStoppedRoomHoldsNoMoreThanItsBound(t *testing.T) {
 		t.Error("what was held before is lost")
 	}
 }
+
+// One member after the other cannot make a stopped room hold any number of bytes.
+func TestWhatAStoppedRoomHoldsIsBounded(t *testing.T) {
+	s := newStopped(t)
+	most := stoppedRoomBytes / stoppedBytes
+	text := string(bytes.Repeat([]byte("x"), stoppedBytes))
+	for i := range most + 1 {
+		_, seat := join(t, s.room)
+		_, err := seat.Apply((&writer{client: uint64(100 + i)}).insert(text))
+		if full := i >= most-1; full != errors.Is(err, errStopped) {
+			t.Fatalf("member %d of %d: %v", i+1, most+1, err)
+		}
+		seat.Leave()
+	}
+	s.room.Resume()
+	if n := s.room.Brief().Store.Bytes; n < (most-1)*stoppedBytes {
+		t.Errorf("the room has %d bytes of what it held", n)
+	}
+}

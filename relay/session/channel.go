@@ -63,11 +63,16 @@ func NewShared(c *conn.Conn, cfg *Config, guard Guard, readOnly bool, via *Chann
 // Begin begins another stream: nothing has been exchanged in it.
 func (v *Channel) Begin() { v.begun, v.exchanges, v.owed = false, 0, 0 }
 
+// maxOwed bounds how many acknowledgements are made up for at once: a client that may only
+// read can have sent any number. One that counted more says "not saved" until it connects
+// anew, and counts from there.
+const maxOwed = 10_000
+
 // Resume goes on with what a stream before has left: what the client sent and was not
 // acknowledged is acknowledged behind its answer to the first SyncStep1.
 func (v *Channel) Resume() {
 	v.begun = true // by SyncStep1 of the stream before
-	v.owed = int(v.unacknowledged.Load())
+	v.owed = int(min(v.unacknowledged.Load(), maxOwed))
 }
 
 // Missed notes a message that came while there was no stream. Nothing of it need be kept:

@@ -21,7 +21,7 @@ func (s *Session) owe(bytes int) bool {
 	return s.conn.Owe(s.share, bytes)
 }
 
-// settleOwed notes that the socket has taken what was written, and that what is in the
+// noteWritten notes that the socket has taken what was written, and that what is in the
 // queue is written now; if all is set, that nothing waits any more. Callers hold mu.
 func (s *Session) noteWritten(all bool) {
 	taken := s.owed.written

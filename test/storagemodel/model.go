@@ -101,7 +101,7 @@ type pin struct {
 	region, epoch int
 	holders       nodeSet
 	owed          bool
-	moving        *moving // nil: nobody moves the document
+	moving        *moving // nil: it is not being moved
 }
 
 // room is a live document on a node.

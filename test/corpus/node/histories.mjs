@@ -286,8 +286,9 @@ export class History {
   }
 }
 
-const tell = (seed, store) => {
-  const h = new History(seed, store)
+/** Runs a history of a kind, and judges it. */
+export const told = (Kind, seed, store) => {
+  const h = new Kind(seed, store)
   try {
     h.run()
     return { h, ...h.judge() }
@@ -295,6 +296,8 @@ const tell = (seed, store) => {
     return { h, reasons: [String(e.stack).slice(0, 300)], ours: 0, yjs: 0 }
   }
 }
+
+const tell = (seed, store) => told(History, seed, store)
 
 // yjsFails tells whether Yjs disagrees with itself in a history, or fails in the
 // store's place.

@@ -7,7 +7,7 @@
 import * as Y from 'yjs'
 import * as Y14 from '@y/y'
 import { dumpDoc, touch } from './dump.mjs'
-import { History, load, yjsStore } from './histories.mjs'
+import { History, load, told, yjsStore } from './histories.mjs'
 import { underTest, report } from './store.mjs'
 
 // restored is what a document shows of a snapshot of it.
@@ -87,15 +87,7 @@ class Kept extends History {
   }
 }
 
-const tell = (seed, store) => {
-  const h = new Kept(seed, store)
-  try {
-    h.run()
-    return { h, ...h.judge() }
-  } catch (e) {
-    return { h, reasons: [String(e.stack).slice(0, 300)], ours: 0, yjs: 0 }
-  }
-}
+const tell = (seed, store) => told(Kept, seed, store)
 
 // yjsFails tells whether Yjs disagrees with itself in a history, or fails in the store's
 // place although nobody collects anything.
