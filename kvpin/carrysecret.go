@@ -91,6 +91,24 @@ func (r *Registry) CarrySecret(ctx context.Context, license docid.LicenseRegion)
 	return Secret{}, fmt.Errorf("secret of %s: %w", license, err)
 }
 
+// CarrySecret returns the secret that nodes sign with: ErrNotFound if none has made one yet.
+func (i *Inspector) CarrySecret(ctx context.Context, license docid.LicenseRegion) (Secret, error) {
+	s, err := i.store(license)
+	if err != nil {
+		return Secret{}, err
+	}
+	e, err := s.Get(ctx, carrySecretKey)
+	found := decodeSecrets(e)
+	switch {
+	case err != nil:
+	case found == nil:
+		err = ErrNotFound
+	default:
+		return found.Current, nil
+	}
+	return Secret{}, fmt.Errorf("secret of %s: %w", license, err)
+}
+
 // CarrySecretOf returns the secret with an id: ErrNotFound if the registry has none.
 func (r *Registry) CarrySecretOf(ctx context.Context, license docid.LicenseRegion, id string) (Secret, error) {
 	b, err := r.bucket(license)
@@ -139,14 +157,17 @@ func (cs *carrySecrets) set(s *secrets) {
 // read returns what the registry has; nil: nothing.
 func (cs *carrySecrets) read(ctx context.Context) (*secrets, kv.Entry, error) {
 	e, err := cs.requests.get(ctx, carrySecretKey)
-	if err != nil || !e.Present {
-		return nil, e, err
-	}
+	return decodeSecrets(e), e, err
+}
+
+// decodeSecrets returns nil if there are none, or what is there is damaged: others take
+// their place.
+func decodeSecrets(e kv.Entry) *secrets {
 	s := new(secrets)
-	if err := json.Unmarshal(e.Value, s); err != nil || len(s.Current.Key) < secretBytes {
-		return nil, e, nil // damaged: another takes its place
+	if !e.Present || json.Unmarshal(e.Value, s) != nil || len(s.Current.Key) < secretBytes {
+		return nil
 	}
-	return s, e, nil
+	return s
 }
 
 const secretBytes = 32

@@ -3,19 +3,23 @@ package relay
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"time"
 
+	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/carry"
+	"github.com/wsnode/wsnode/relay/carry/mark"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/mux"
+	"github.com/wsnode/wsnode/relay/ratelimit"
 	"github.com/wsnode/wsnode/relay/session"
 )
 
@@ -32,14 +36,14 @@ const misdirected = "misdirected"
 // carrySecrets are the registries': carry.Secrets.
 type carrySecrets struct{ *kvpin.Registry }
 
-func (s carrySecrets) Secret(ctx context.Context, license docid.LicenseRegion) (carry.Secret, error) {
+func (s carrySecrets) Secret(ctx context.Context, license docid.LicenseRegion) (mark.Secret, error) {
 	secret, err := s.CarrySecret(ctx, license)
-	return carry.Secret{ID: secret.ID, Key: secret.Key}, err
+	return mark.Secret{ID: secret.ID, Key: secret.Key}, err
 }
 
-func (s carrySecrets) SecretOf(ctx context.Context, license docid.LicenseRegion, id string) (carry.Secret, error) {
+func (s carrySecrets) SecretOf(ctx context.Context, license docid.LicenseRegion, id string) (mark.Secret, error) {
 	secret, err := s.CarrySecretOf(ctx, license, id)
-	return carry.Secret{ID: secret.ID, Key: secret.Key}, err
+	return mark.Secret{ID: secret.ID, Key: secret.Key}, err
 }
 
 // newCarrier makes the node's carrier.
@@ -59,8 +63,8 @@ func (n *Node) runElsewhere() {
 }
 
 // arrive looks whether another region carries the client here, and returns the address
-// that it counts for. ok is false if it was meant for a third region: that has been
-// answered.
+// that it counts for. ok is false if it was meant for a third region, or is no client but
+// a check: that has been answered.
 func (n *Node) arrive(w http.ResponseWriter, r *http.Request, token string, direct netip.Addr) (a *carry.Arrival, address netip.Addr, ok bool) {
 	a = n.carrier.Marked(r.Context(), r, token)
 	switch {
@@ -70,10 +74,34 @@ func (n *Node) arrive(w http.ResponseWriter, r *http.Request, token string, dire
 		n.recent.count(misdirected)
 		writeError(w, http.StatusMisdirectedRequest, misdirected, "This is another region")
 		return a, direct, false
+	case a.Check:
+		n.tellCheck(w, r, a)
+		return a, direct, false
 	case a.Address.IsValid():
 		return a, a.Address, true
 	}
 	return a, direct, true
+}
+
+// tellCheck answers a check, which is dialled as a carried client would be: the way here,
+// with all proxies on it, is part of what it looks at.
+func (n *Node) tellCheck(w http.ResponseWriter, r *http.Request, a *carry.Arrival) {
+	var said mark.Answer
+	if a.Why != nil {
+		said.Why = a.Why.Error()
+		if authn.FromRequest(r, nil, true).Token != mark.CheckToken {
+			said.Why = "the header Authorization did not arrive with it"
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, said.Text())
+		return
+	}
+	said.Peer = ratelimit.ClientIP(r, nil)
+	said.Unheeded = r.Header.Get("X-Forwarded-For") != "" && !ratelimit.FromProxy(r, n.gate.limits.TrustedProxies)
+	if c, err := conn.Accept(w, r, ""); err == nil {
+		n.done.Go(func() { c.Refuse(mark.CodeChecked, said.Text()) })
+	}
 }
 
 // wantsCarrying reports whether a client of y-websocket is to be carried rather than

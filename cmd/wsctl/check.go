@@ -41,8 +41,8 @@ func (c *cli) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Look for what is wrong with registries, histories and stores, and say how to mend it",
 		Long: `Look at the history streams of each region, at each registry's bucket, replicas,
-clock, latency and leases, at the URLs of the regions, and at the stores of
---store. Whether writes reach the disk before they are acknowledged is not told to
+clock, latency and leases, at the URLs of the regions, which are dialled as nodes
+that carry clients there do, and at the stores of --store. Whether writes reach the disk before they are acknowledged is not told to
 clients of NATS: name the monitoring URLs of its servers by --monitor. The exit
 code is 6 if something is wrong. What a node would find before it starts is told
 by wsnode serve --check.`,

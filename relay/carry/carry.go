@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/carry/mark"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/roster"
@@ -150,7 +151,7 @@ func (c *Carrier) dial(ctx context.Context, r Request) (*Link, dialOutcome, erro
 			header.Set(name, value)
 		}
 	}
-	header.Set(headerMark, c.mark(ctx, r))
+	header.Set(mark.Header, c.mark(ctx, r))
 	l := newLink(c, r)
 	ws, response, err := websocket.Dial(ctx, r.URL+"?elsewhere=redirect", &websocket.DialOptions{
 		HTTPClient: c.client, HTTPHeader: header,

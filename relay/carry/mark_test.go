@@ -13,89 +13,98 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/carry/mark"
 	"github.com/wsnode/wsnode/relay/session"
 	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // known are secrets by id; the first is signed with.
-type known []Secret
+type known []mark.Secret
 
 var errUnknown = errors.New("unknown")
 
-func (k known) Secret(context.Context, docid.LicenseRegion) (Secret, error) {
+func (k known) Secret(context.Context, docid.LicenseRegion) (mark.Secret, error) {
 	if len(k) == 0 {
-		return Secret{}, errUnknown
+		return mark.Secret{}, errUnknown
 	}
 	return k[0], nil
 }
 
-func (k known) SecretOf(_ context.Context, _ docid.LicenseRegion, id string) (Secret, error) {
+func (k known) SecretOf(_ context.Context, _ docid.LicenseRegion, id string) (mark.Secret, error) {
 	for _, s := range k {
 		if s.ID == id {
 			return s, nil
 		}
 	}
-	return Secret{}, errUnknown
+	return mark.Secret{}, errUnknown
 }
 
-func node(region docid.Region, secrets ...Secret) *Carrier {
+func node(region docid.Region, secrets ...mark.Secret) *Carrier {
 	return New(Config{Region: region, Secrets: known(secrets), Log: slog.New(slog.DiscardHandler)})
 }
 
-func arrives(t *testing.T, at *Carrier, mark, token string) *Arrival {
+func arrives(t *testing.T, at *Carrier, text, token string) *Arrival {
 	t.Helper()
 	r := &http.Request{Header: http.Header{}}
-	if mark != "" {
-		r.Header.Set(headerMark, mark)
+	if text != "" {
+		r.Header.Set(mark.Header, text)
 	}
 	return at.Marked(t.Context(), r, token)
 }
 
 func TestAMarkIsBelievedOnlyAsItWasWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one, two := Secret{"one", []byte("a secret of thirty-two bytes....")}, Secret{"two", []byte("another one of thirty-two bytes.")}
+		one, two := mark.Secret{ID: "one", Key: []byte("a secret of thirty-two bytes....")}, mark.Secret{ID: "two", Key: []byte("another one of thirty-two bytes.")}
 		away, home := node("us-east-1", one), node("eu-central-1", two, one)
 		r := Request{
 			Home: "eu-central-1", License: "aws-eu-west-1", Token: "token", Address: netip.MustParseAddr("192.0.2.1"),
 			Channel: &session.Channel{Encoding: wire.NewHocuspocus("minutes")},
 		}
-		mark := away.mark(t.Context(), r)
+		text := away.mark(t.Context(), r)
 		want := Arrival{From: "us-east-1", To: "eu-central-1", Address: r.Address, Counts: true}
-		if a := arrives(t, home, mark, "token"); a == nil || *a != want {
-			t.Fatalf("%q: %+v", mark, a)
+		if a := arrives(t, home, text, "token"); a == nil || *a != want {
+			t.Fatalf("%q: %+v", text, a)
 		}
 		if a := arrives(t, home, "", "token"); a != nil {
 			t.Errorf("no mark: %+v", a)
 		}
 		forged := map[string]string{
-			"another address": strings.Replace(mark, "192.0.2.1", "192.0.2.2", 1),
-			"another region":  strings.Replace(mark, "us-east-1", "us-west-1", 1),
-			"another wire":    strings.Replace(mark, wireHocuspocus, wireYWebsocket, 1),
-			"another time":    strings.Replace(mark, strconv.FormatInt(time.Now().Unix(), 10), strconv.FormatInt(time.Now().Unix()+1, 10), 1),
-			"another secret":  strings.Replace(mark, " one ", " two ", 1),
-			"no secret":       strings.Replace(mark, " one ", " none ", 1),
-			"no signature":    mark[:strings.LastIndexByte(mark, ' ')+1] + unsignedMark,
-			"too little":      markVersion,
+			"another address": strings.Replace(text, "192.0.2.1", "192.0.2.2", 1),
+			"another region":  strings.Replace(text, "us-east-1", "us-west-1", 1),
+			"another wire":    strings.Replace(text, string(mark.Hocuspocus), string(mark.YWebsocket), 1),
+			"another time":    strings.Replace(text, strconv.FormatInt(time.Now().Unix(), 10), strconv.FormatInt(time.Now().Unix()+1, 10), 1),
+			"another secret":  strings.Replace(text, " one ", " two ", 1),
+			"no secret":       strings.Replace(text, " one ", " none ", 1),
+			"no signature":    text[:strings.LastIndexByte(text, ' ')+1] + "-",
+			"too little":      "v1",
 			"nonsense":        "x y z",
 		}
-		for what, mark := range forged {
-			if a := arrives(t, home, mark, "token"); a == nil || a.From != "" || a.Address.IsValid() {
+		for what, text := range forged {
+			if a := arrives(t, home, text, "token"); a == nil || a.From != "" || a.Address.IsValid() {
 				t.Errorf("%s: %+v", what, a)
 			}
 		}
-		if a := arrives(t, home, mark, "another token"); a == nil || a.From != "" {
+		if a := arrives(t, home, text, "another token"); a == nil || a.From != "" {
 			t.Errorf("with another token: %+v", a)
 		}
 		if s := home.Stats(); s.Unverified != int64(len(forged))+1 || s.Arrived != s.Unverified+1 {
 			t.Errorf("%+v", s)
 		}
-		time.Sleep(markLife + time.Second)
-		if a := arrives(t, home, mark, "token"); a == nil || a.From != "" {
+		check := mark.Mark{License: r.License, At: time.Now(), From: "us-east-1", To: "eu-central-1", Wire: mark.Check}
+		before := home.Stats()
+		if a := arrives(t, home, check.Sign(one, mark.CheckToken), mark.CheckToken); a == nil || !a.Check || a.Why != nil {
+			t.Errorf("a check: %+v", a)
+		}
+		if a := arrives(t, home, check.Sign(two, mark.CheckToken), "another token"); a == nil || !a.Check || a.Why == nil || home.Stats() != before {
+			t.Errorf("a check that is not believed: %+v, %+v", a, home.Stats())
+		}
+		time.Sleep(mark.Life + time.Second)
+		if a := arrives(t, home, text, "token"); a == nil || a.From != "" {
 			t.Errorf("an old one: %+v", a)
 		}
 		// Where nobody can sign, it says at least where the client was to go.
 		unsigned := node("us-east-1").mark(t.Context(), r)
-		if a := arrives(t, home, unsigned, "token"); a == nil || *a != (Arrival{To: "eu-central-1", Counts: true}) {
+		if a := arrives(t, home, unsigned, "token"); a == nil || *a != (Arrival{To: "eu-central-1", Counts: true, Why: mark.ErrUnsigned}) {
 			t.Errorf("unsigned: %+v", a)
 		}
 	})

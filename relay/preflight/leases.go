@@ -36,6 +36,7 @@ func (k *registry) inspect(ctx context.Context) {
 		k.regionURL(ctx, i)
 	}
 	k.outlived(ctx, i)
+	k.carriedTo(ctx, i)
 }
 
 // times looks whether all nodes have the same lease time: one whose time is longer

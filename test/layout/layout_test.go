@@ -21,12 +21,13 @@ var below = []string{"natsconn", "relay/wire", "relay/ystore", "relay/awareness"
 // is not listed belongs nowhere: find its place in the design first.
 var mayImport = map[string][]string{
 	"relay": append([]string{
-		"authn", "kvpin", "relay/conn", "relay/session", "relay/mux", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/quota", "relay/ratelimit", "relay/overload", "relay/control", "relay/docs", "relay/admin", "relay/apps", "relay/carry", "relay/version", "relay/storage", "natsconn",
+		"authn", "kvpin", "relay/conn", "relay/session", "relay/mux", "relay/room", "relay/live", "relay/oplog", "relay/roster", "relay/quota", "relay/ratelimit", "relay/overload", "relay/control", "relay/docs", "relay/admin", "relay/apps", "relay/carry", "relay/carry/mark", "relay/version", "relay/storage", "natsconn",
 	}, below...),
-	"relay/session": append([]string{"relay/conn"}, below...),
-	"relay/conn":    nil,
-	"relay/mux":     append([]string{"relay/conn", "relay/session"}, below...),
-	"relay/carry":   append([]string{"relay/conn", "relay/session", "relay/roster"}, below...),
+	"relay/session":    append([]string{"relay/conn"}, below...),
+	"relay/conn":       nil,
+	"relay/mux":        append([]string{"relay/conn", "relay/session"}, below...),
+	"relay/carry/mark": {"docid"},
+	"relay/carry":      append([]string{"relay/carry/mark", "relay/conn", "relay/session", "relay/roster"}, below...),
 	// Of wire, ystore and awareness it knows nothing: that is the room's.
 	"relay/live":    {"docid", "internal/pause", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
@@ -74,7 +75,7 @@ var mayImport = map[string][]string{
 	"clients/load": nil,
 	// For commands and tests only: it looks at what a node would be made of.
 	"relay/preflight": {
-		"authn", "docid", "kvpin", "natsconn", "relay/bus", "relay/control", "relay/history", "relay/oplog", "relay/overload", "relay/storage",
+		"authn", "docid", "kvpin", "natsconn", "relay/bus", "relay/carry/mark", "relay/control", "relay/history", "relay/oplog", "relay/overload", "relay/storage",
 	},
 }
 

@@ -106,7 +106,7 @@ func TestRegionsAreListedAndSet(t *testing.T) {
 func TestTheRegistryCheckFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.ctl("check").must().says("clock", "latency", "replicas", "weak", "fsync", "unknown", "history replicas", "wsnode-history-0")
+	w.ctl("check").must().says("carry eu-central-1", "carry us-east-1", "clock", "latency", "replicas", "weak", "fsync", "unknown", "history replicas", "wsnode-history-0")
 	w.ctl("registry", "check").must().says("wsctl registry check is wsctl check now", "latency")
 	w.ctl("check", "--monitor", w.monitor).must().says("every write is synced")
 	_, unsynced := startNATS(t, "2m")
