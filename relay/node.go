@@ -179,7 +179,7 @@ func Open(cfg Config) (*Node, error) {
 	n.carrier = n.newCarrier()
 	n.docs = live.New(n.ctx, n.shutdown, n.liveOptions())
 	n.stored = n.openStored()
-	cfg.Registry.Attach(n.docs)
+	cfg.Registry.Attach(n.docs.Follower())
 	n.done.Go(n.keepalive.Run)
 	n.done.Go(func() { n.docs.Run(n.ctx) })
 	n.done.Go(func() { n.meetStrangers(n.ctx) })

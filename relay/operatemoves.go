@@ -23,7 +23,7 @@ func (n *Node) Move(ctx context.Context, r control.MoveRequest) (control.Moved, 
 	if _, err := n.cfg.Registry.RegionURL(ctx, r.To); err != nil {
 		return control.Moved{}, moveError(err)
 	}
-	m, err := n.docs.Move(ctx, doc, r.To)
+	m, err := n.docs.Moves.Move(ctx, doc, r.To)
 	if err != nil {
 		return control.Moved{}, moveError(err)
 	}

@@ -66,7 +66,7 @@ func (s *seated) join() (err error) {
 	if n.draining.Load() {
 		s.session.Close(closecode.Restart, closecode.ReasonRestart)
 	}
-	if err := n.docs.StillHere(s.live); err != nil {
+	if err := s.live.StillHere(); err != nil {
 		told := answer(err)
 		s.session.Close(told.code, told.reason)
 	}

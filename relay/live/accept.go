@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -22,6 +23,18 @@ const acceptAgain = 100 * time.Millisecond
 // less than its history stands on.
 func isLoss(err error) bool { return errors.Is(err, errVanished) || errors.Is(err, room.ErrBehind) }
 
+// losses are documents of which the store has lost something, and that go on with what
+// there is because an operator has said so. That holds for one document, and only while
+// somebody works on what was said: whatever opens later is not taken for granted again.
+type losses struct {
+	docs *Documents
+
+	mu       sync.Mutex
+	accepted map[docid.Document]int // how many work on it
+}
+
+func (l *losses) init(ds *Documents) { l.docs, l.accepted = ds, map[docid.Document]int{} }
+
 // Accept goes on with what there is of a document of which the store has lost something:
 // what histories of this region stand on is not to be had any more, so that it does not
 // open, or is not stored. What the histories and the store hold is merged and stored. lost
@@ -30,29 +43,34 @@ func isLoss(err error) bool { return errors.Is(err, errVanished) || errors.Is(er
 // Nobody but an operator decides that: of a store that is not what it was nothing is
 // taken for granted. What is accepted holds for one document, as long as Accept works.
 func (ds *Documents) Accept(ctx context.Context, doc docid.Document, look bool) (lost, err error) {
+	return ds.losses.accept(ctx, doc, look)
+}
+
+func (l *losses) accept(ctx context.Context, doc docid.Document, look bool) (lost, err error) {
+	ds := l.docs
 	if s, _ := ds.storeOf(doc.License); s == nil {
 		return nil, errNoStore
 	}
 	if d := ds.Get(doc); d != nil {
-		return ds.acceptOpen(ctx, d, look)
+		return l.acceptOpen(ctx, d, look)
 	}
 	if _, open, err := ds.Who(ctx, doc); open {
 		return nil, ErrElsewhere
 	} else if err != nil && !errors.Is(err, bus.ErrNobody) {
 		return nil, err
 	}
-	lives, err := ds.livesOf(ctx, doc)
+	lives, err := ds.lives.of(ctx, doc)
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range lives {
-		err := ds.acceptLife(ctx, o)
+		err := l.acceptLife(ctx, o)
 		if isLoss(err) {
 			lost = errors.Join(lost, err)
 			if look {
 				continue
 			}
-			err = ds.accepting(doc, func() error { return ds.acceptLife(ctx, o) })
+			err = l.accepting(doc, func() error { return l.acceptLife(ctx, o) })
 		}
 		if err != nil {
 			return lost, err
@@ -62,7 +80,8 @@ func (ds *Documents) Accept(ctx context.Context, doc docid.Document, look bool) 
 }
 
 // acceptOpen is for a document that is open here.
-func (ds *Documents) acceptOpen(ctx context.Context, d *Document, look bool) (lost, err error) {
+func (l *losses) acceptOpen(ctx context.Context, d *Document, look bool) (lost, err error) {
+	ds := l.docs
 	if d.keeper == nil {
 		return nil, fmt.Errorf("%s: %w", d.doc, errNoStore)
 	}
@@ -81,16 +100,17 @@ func (ds *Documents) acceptOpen(ctx context.Context, d *Document, look bool) (lo
 
 // acceptLife stores what a life that nobody has open holds, if it can be. Users who come
 // meanwhile open it in the same way.
-func (ds *Documents) acceptLife(ctx context.Context, o owed) error {
+func (l *losses) acceptLife(ctx context.Context, o owed) error {
+	ds := l.docs
 	for {
-		found, err := ds.found(ctx, o)
+		found, err := ds.lives.found(ctx, o)
 		if err != nil || found.Last == 0 || found.Ended {
 			return err
 		}
 		if _, based := found.Base(); !based {
 			return nil
 		}
-		err = ds.payAlone(ctx, o, found)
+		err = ds.payments.alone(ctx, o, found)
 		switch d := ds.Get(o.doc); {
 		case errors.Is(err, ErrDeleted):
 			return nil
@@ -108,22 +128,23 @@ func (ds *Documents) acceptLife(ctx context.Context, o owed) error {
 }
 
 // accepting has f, and whoever opens the document meanwhile, go on with what there is.
-func (ds *Documents) accepting(doc docid.Document, f func() error) error {
-	ds.accept(doc, 1)
-	defer ds.accept(doc, -1)
+func (l *losses) accepting(doc docid.Document, f func() error) error {
+	l.count(doc, 1)
+	defer l.count(doc, -1)
 	return f()
 }
 
-func (ds *Documents) accept(doc docid.Document, n int) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if ds.accepted[doc] += n; ds.accepted[doc] == 0 {
-		delete(ds.accepted, doc)
+func (l *losses) count(doc docid.Document, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.accepted[doc] += n; l.accepted[doc] == 0 {
+		delete(l.accepted, doc)
 	}
 }
 
-func (ds *Documents) accepts(doc docid.Document) bool {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	return ds.accepted[doc] > 0
+// accepts reports whether the document goes on with what there is.
+func (l *losses) accepts(doc docid.Document) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.accepted[doc] > 0
 }

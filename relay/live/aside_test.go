@@ -21,7 +21,7 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 	epoch := docid.NewStoredEpoch("former")
 	o := owed{todo, epoch}
 	update := oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("left over"))
-	if _, err := n.stored.AppendAfter(t.Context(), n.subject(o), update, 0, 0); err != nil {
+	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(o), update, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	beside := todo
@@ -32,9 +32,9 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 	s.Set(storagetest.Down)
 	n.purges.suspect(o, time.Now())
 	eventually(t, "storing it has failed", func() bool {
-		n.purges.mu.Lock()
-		defer n.purges.mu.Unlock()
-		return n.purges.backoff.wait > time.Second // more than once
+		n.payments.mu.Lock()
+		defer n.payments.mu.Unlock()
+		return n.payments.backoff.wait > time.Second // more than once
 	})
 	s.Set(storagetest.None)
 	holds := func(d docid.Document, text string) bool {
@@ -52,7 +52,7 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 		t.Errorf("what is left over was taken for the document: %v", err)
 	}
 	eventually(t, "its history is purged", func() bool {
-		last, err := n.stored.Last(t.Context(), n.subject(o))
+		last, err := n.stored.Last(t.Context(), n.lives.subject(o))
 		return err == nil && last == 0
 	})
 }

@@ -69,7 +69,7 @@ func (n *node) leftOf(t *testing.T, doc docid.Document) (left []string) {
 		if d != doc {
 			continue
 		}
-		if found, err := n.found(t.Context(), owed{d, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
+		if found, err := n.lives.found(t.Context(), owed{d, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
 			left = append(left, fmt.Sprintf("%d messages of %s (%v)", subject.Messages, epoch, err))
 		}
 	}
@@ -141,13 +141,13 @@ func TestWhatWasDeletedIsGivenUpWithoutItsHistory(t *testing.T) {
 		if _, err := v.seat.Apply(insert("never acknowledged")); err != nil {
 			t.Fatal(err)
 		}
-		_, gone := n.entry(todo)
+		_, gone := n.table.entry(todo)
 		if waits {
 			v.leave()
 			eventually(t, "it waits for the history", func() bool {
-				n.Documents.mu.Lock()
-				defer n.Documents.mu.Unlock()
-				return v.d.stopWaiting != nil
+				v.d.fate.mu.Lock()
+				defer v.d.fate.mu.Unlock()
+				return v.d.fate.stopWaiting != nil
 			})
 			n.deleted(todo)
 		} else {

@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -16,21 +15,19 @@ import (
 // given up. room, keeper and hold are set before opened is closed.
 type Document struct {
 	doc    docid.Document
-	id     uint64 // in the roster, guarded by Documents.mu
 	opened chan struct{}
-	gone   chan struct{} // closed when the entry has left the map; nil while nothing waits for that. Guarded by Documents.mu
 	room   *room.Room
 	keeper *keeper // nil: no store keeps the document
 	hold   *kvpin.Hold
 	err    error
+	fate   fate
 
-	// Guarded by Documents.mu.
-	users       int
-	lastLeft    time.Time
-	closing     bool
-	moving      bool   // this node moves it
-	moved       error  // where the document went, or that it ended; nil: it is here, or nobody has said yet
-	stopWaiting func() // ends the wait for the history; nil while nothing waits
+	// Guarded by table.mu. Once closing is set, users and lastLeft do not change.
+	id       uint64 // in the roster
+	users    int
+	lastLeft time.Time
+	closing  bool
+	gone     chan struct{} // closed when the entry has been removed; nil while nothing waits for that
 }
 
 // releaseDelay is how long a node keeps a document after its last session, so that
@@ -53,7 +50,7 @@ func (d *Document) Room() *room.Room { return d.room }
 // back. It claims the pin and loads the document if need be.
 func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, error) {
 	for {
-		d, wait := ds.take(doc)
+		d, isNew, wait := ds.table.take(doc)
 		if wait != nil {
 			select {
 			case <-wait:
@@ -61,6 +58,9 @@ func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, 
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
+		}
+		if isNew { // not in the first joiner's goroutine: others wait for it too
+			ds.o.Go(func() { ds.open(d) })
 		}
 		select {
 		case <-d.opened:
@@ -70,7 +70,7 @@ func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, 
 		}
 		err := d.err
 		if err == nil {
-			err = ds.StillHere(d)
+			err = d.StillHere()
 		}
 		if err == nil {
 			return d, nil
@@ -79,7 +79,7 @@ func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, 
 			ds.Leave(d)
 			return nil, err
 		}
-		gone := ds.goneOf(d)
+		gone := ds.table.gone(d)
 		ds.Leave(d)
 		select {
 		case <-gone: // the document lives anew: open that
@@ -87,42 +87,6 @@ func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, 
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// goneOf is closed when an entry in which the caller has a place has left the map.
-func (ds *Documents) goneOf(d *Document) <-chan struct{} {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if d.gone == nil {
-		d.gone = make(chan struct{})
-	}
-	return d.gone
-}
-
-// take counts a user in, or returns what to wait for while the document closes.
-func (ds *Documents) take(doc docid.Document) (d *Document, wait <-chan struct{}) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d = ds.live[doc]
-	if d != nil && d.closing {
-		if d.gone == nil {
-			d.gone = make(chan struct{})
-		}
-		return nil, d.gone
-	}
-	if p := ds.paying[doc]; d == nil && p != nil {
-		p.giveWay(errTaken)
-		return nil, p.done
-	}
-	if d == nil {
-		d = &Document{doc: doc, opened: make(chan struct{})}
-		ds.live[doc] = d
-		d.id = ds.list.Add(d)
-		// Not the first joiner's goroutine: others wait for it too.
-		ds.o.Go(func() { ds.open(d) })
-	}
-	d.users++
-	return d, nil
 }
 
 // open pins and loads the document.
@@ -135,7 +99,7 @@ func (ds *Documents) open(d *Document) {
 	defer cancel()
 	d.err = ds.load(ctx, d)
 	if d.err != nil {
-		ds.remove(d)
+		ds.table.remove(d)
 	}
 	close(d.opened)
 	if d.err == nil {
@@ -197,18 +161,14 @@ func (d *Document) IsOpen() bool {
 
 // Leave counts a user out; after the last one the document is given up soon.
 func (ds *Documents) Leave(d *Document) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d.users--
-	if d.users > 0 || d.closing || ds.live[d.doc] != d {
+	left, last := ds.table.leave(d)
+	if !last {
 		return
 	}
-	d.lastLeft = time.Now()
 	delay := releaseDelay
-	if ds.o.Grace < 2*releaseDelay || ds.o.Draining() || d.IsOpen() && (d.moved != nil || d.hasMoved()) {
+	if ds.o.Grace < 2*releaseDelay || ds.o.Draining() || d.IsOpen() && d.StillHere() != nil {
 		delay = 0
 	}
-	left := d.lastLeft
 	ds.o.Go(func() { ds.unload(d, left, delay) })
 }
 
@@ -217,15 +177,15 @@ func (ds *Documents) Leave(d *Document) {
 func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 	pause.For(ds.ctx, delay)
 	<-d.opened // within a time
-	if d.err != nil || !ds.abandoned(d, left, false) {
+	if d.err != nil || !ds.table.abandoned(d, left, false) {
 		return
 	}
-	if ds.stops.take(d) {
-		ds.goOn(ds.shutdown, d) // what is held belongs to the document, if it stays
+	if ds.follower.stops.take(d) {
+		d.goOn(ds.shutdown, ds.o.Log) // what is held belongs to the document, if it stays
 	}
 	ds.awaitHistory(d)
 	ds.storeLast(d)
-	if ds.abandoned(d, left, true) {
+	if ds.table.abandoned(d, left, true) {
 		ds.close(d)
 	}
 }
@@ -236,27 +196,36 @@ func (ds *Documents) unload(d *Document, left time.Time, delay time.Duration) {
 func (ds *Documents) awaitHistory(d *Document) {
 	ctx, cancel := context.WithTimeout(ds.shutdown, durableWait)
 	defer cancel()
-	ds.mu.Lock()
-	d.stopWaiting = cancel
-	ds.mu.Unlock()
-	if ds.isDeleted(d) {
+	if !d.fate.waits(cancel) {
 		return
 	}
-	if err := d.room.Durable(ctx); err != nil && !ds.isDeleted(d) {
+	if err := d.room.Durable(ctx); err != nil && !d.fate.deleted() {
 		ds.o.Log.Error("a document is given up with edits that the history has not acknowledged; its clients bring them back", "document", d.doc.String(), "err", err)
 	}
 }
 
-// abandoned reports whether nobody has come since left; if so and commit is set,
-// nobody can come any more.
-func (ds *Documents) abandoned(d *Document, left time.Time, commit bool) bool {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if d.users > 0 || d.closing || !d.lastLeft.Equal(left) || ds.live[d.doc] != d {
-		return false
+// storeLast has the store keep a document that everybody left. Should another node have
+// it open, that one does. What is not stored in time is owed.
+func (ds *Documents) storeLast(d *Document) {
+	if d.keeper == nil || !d.room.Alone() || d.hasMoved() || d.fate.deleted() {
+		return
 	}
-	d.closing = commit
-	return true
+	ctx, cancel := context.WithTimeout(ds.shutdown, lastStore)
+	defer cancel()
+	select {
+	case ds.saves.slots <- struct{}{}:
+		defer func() { <-ds.saves.slots }()
+	case <-ctx.Done():
+		return
+	}
+	err := d.keeper.save(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrDeleted):
+		ds.deleted(d.doc)
+	default:
+		ds.saves.failed(d.keeper, err)
+	}
 }
 
 // close is the order of leaving: sessions ended and edits durable, then out of
@@ -268,7 +237,7 @@ func (ds *Documents) close(d *Document) {
 	if d.keeper != nil {
 		ds.saves.end(ctx, d.keeper)
 	}
-	if ds.isDeleted(d) {
+	if d.fate.deleted() {
 		d.hold.Void()
 	}
 	last, err := d.hold.Release(ctx, d.lastLeft)
@@ -287,69 +256,11 @@ func (ds *Documents) close(d *Document) {
 			ds.purges.at(owed{d.doc, epoch}, time.Now())
 		}
 	}
-	ds.remove(d)
-}
-
-// remove takes the entry out of the map.
-func (ds *Documents) remove(d *Document) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if ds.live[d.doc] == d {
-		delete(ds.live, d.doc)
-	}
-	ds.list.Remove(d.id)
-	if d.gone != nil {
-		close(d.gone)
-	}
-	if len(ds.live) == 0 && ds.empty != nil {
-		close(ds.empty)
-		ds.empty = nil
-	}
-}
-
-// AwaitEmpty waits until no document is live on this node.
-func (ds *Documents) AwaitEmpty(ctx context.Context) error {
-	ds.mu.Lock()
-	if len(ds.live) == 0 {
-		ds.mu.Unlock()
-		return nil
-	}
-	if ds.empty == nil {
-		ds.empty = make(chan struct{})
-	}
-	empty := ds.empty
-	ds.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		ds.mu.Lock()
-		defer ds.mu.Unlock()
-		return fmt.Errorf("%d documents were not given up in time: %w", len(ds.live), ctx.Err())
-	}
+	ds.table.remove(d)
 }
 
 // Get returns the document if it is open here.
 func (ds *Documents) Get(doc docid.Document) *Document {
-	d, _ := ds.find(doc)
+	d, _ := ds.table.find(doc)
 	return d
-}
-
-// find is get that tells a document that is being opened from none.
-func (ds *Documents) find(doc docid.Document) (d *Document, opening bool) {
-	ds.mu.Lock()
-	d = ds.live[doc]
-	ds.mu.Unlock()
-	if d == nil {
-		return nil, false
-	}
-	select {
-	case <-d.opened:
-	default:
-		return nil, true
-	}
-	if d.err != nil {
-		return nil, false
-	}
-	return d, false
 }

@@ -9,25 +9,37 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 )
 
-// Open documents follow what becomes of their pins.
+// follower has open documents follow what becomes of their pins: kvpin.Rooms. What it is
+// told has come true for a document's clients when it returns without an error, and what was
+// deleted gets into no other life: before a room is restored, merged or left to another
+// region, its store is asked whether it still has that life.
+type follower struct {
+	docs  *Documents
+	stops stops
+}
+
+var _ kvpin.Rooms = (*follower)(nil)
+
+func (f *follower) init(ds *Documents) {
+	f.docs = ds
+	f.stops.init(ds.o.Log)
+}
 
 // Moved implements kvpin.Rooms: the document lives in another region now. Its
 // members are sent there and take along what they typed; nobody joins them any
 // more. Who is between entering and joining, or comes while the document is being
 // opened, finds out by StillHere.
-func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
+func (f *follower) Moved(doc docid.Document, pin kvpin.Pin) {
+	ds := f.docs
 	err := ds.o.Redirect(ds.ctx, doc, pin)
 	d := ds.Get(doc)
-	if d == nil || !d.hasMoved() || ds.endedDeleted(d) {
+	if d == nil || !d.hasMoved() || f.endedDeleted(d) {
 		return
 	}
 	left := d.room.MoveAway()
-	if ds.saveMoved(d, left); ds.isDeleted(d) {
+	if f.saveMoved(d, left); !d.fate.become(err) {
 		return
 	}
-	ds.mu.Lock()
-	d.moved = err
-	ds.mu.Unlock()
 	ds.o.Log.Warn("a document moved to another region; its clients follow", "document", doc.String(), "region", pin.Region)
 	ds.o.Dismiss(d.room, err)
 	if d.keeper != nil { // what the room holds and the store does not; there it is merged
@@ -36,9 +48,9 @@ func (ds *Documents) Moved(doc docid.Document, pin kvpin.Pin) {
 }
 
 // saveMoved has the store keep what a document that has moved holds, if it may hold anything
-// new or something was left, before its clients
-// follow. What does not succeed in time is owed.
-func (ds *Documents) saveMoved(d *Document, left bool) {
+// new or something was left, before its clients follow. What does not succeed in time is owed.
+func (f *follower) saveMoved(d *Document, left bool) {
+	ds := f.docs
 	if d.keeper == nil || !left && !d.room.Changed() {
 		return
 	}
@@ -51,48 +63,25 @@ func (ds *Documents) saveMoved(d *Document, left bool) {
 // lives anew in this region. What the room holds must not come back in that life, so
 // the room is given up as it is. Its members come back at once, to any node of the
 // region, and bring what they have themselves.
-func (ds *Documents) Ended(doc docid.Document, _ kvpin.Pin) {
+func (f *follower) Ended(doc docid.Document, _ kvpin.Pin) {
+	ds := f.docs
 	d := ds.Get(doc)
-	if d == nil || !d.hasMoved() || ds.endedDeleted(d) {
+	if d == nil || !d.hasMoved() || f.endedDeleted(d) {
 		return
 	}
-	ds.mu.Lock()
-	d.moved = ErrEnded
-	ds.mu.Unlock()
+	d.fate.become(ErrEnded)
 	ds.o.Log.Warn("a document ended while this node had no lease, and lives anew; its clients bring what they have", "document", doc.String())
 	ds.o.Dismiss(d.room, ErrEnded)
 	ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(releaseDelay))
-}
-
-// hasMoved reports whether an open document has gone to another region, or has ended:
-// nothing else ends its hold before the entry closes, when nobody asks any more.
-func (d *Document) hasMoved() bool {
-	select {
-	case <-d.hold.Done():
-		return true
-	default:
-		return false
-	}
-}
-
-// StillHere returns an error if an open document has gone to another region, or has ended:
-// where it is, or that the client should try again until that is known.
-func (ds *Documents) StillHere(d *Document) error {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if d.moved == nil && d.hasMoved() {
-		return ErrMoving
-	}
-	return d.moved
 }
 
 // errOpening has news about a pin told again: there is no room yet.
 var errOpening = errors.New("the document is being opened")
 
 // Restored implements kvpin.Rooms.
-func (ds *Documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.Pin) error {
-	return ds.followPin(doc, func(d *Document) error {
-		if err := ds.stillLives(ctx, d); err != nil {
+func (f *follower) Restored(ctx context.Context, doc docid.Document, _ kvpin.Pin) error {
+	return f.followPin(doc, func(d *Document) error {
+		if err := f.stillLives(ctx, d); err != nil {
 			return over(err)
 		}
 		return d.room.Restore(ctx)
@@ -100,9 +89,10 @@ func (ds *Documents) Restored(ctx context.Context, doc docid.Document, _ kvpin.P
 }
 
 // Rebased implements kvpin.Rooms.
-func (ds *Documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
-	return ds.followPin(doc, func(d *Document) error {
-		if err := ds.stillLives(ctx, d); err != nil {
+func (f *follower) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
+	ds := f.docs
+	return f.followPin(doc, func(d *Document) error {
+		if err := f.stillLives(ctx, d); err != nil {
 			return over(err)
 		}
 		err := ds.follow(d, d.room.Rebase(ctx, string(pin.Epoch)))
@@ -113,9 +103,28 @@ func (ds *Documents) Rebased(ctx context.Context, doc docid.Document, pin kvpin.
 	})
 }
 
+// Stop implements kvpin.Rooms.
+func (f *follower) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epoch, life time.Duration) error {
+	return f.followPin(doc, func(d *Document) error {
+		if d.room.Epoch() != string(epoch) {
+			return nil
+		}
+		f.stops.add(d, time.Now().Add(life))
+		d.room.Stop()
+		return d.room.Durable(ctx)
+	})
+}
+
+// MoveOver implements kvpin.Rooms.
+func (f *follower) MoveOver(doc docid.Document) {
+	if d := f.docs.Get(doc); d != nil {
+		f.stops.hurry(d)
+	}
+}
+
 // followPin has a document's room follow its pin, if there is one.
-func (ds *Documents) followPin(doc docid.Document, follow func(*Document) error) error {
-	d, opening := ds.find(doc)
+func (f *follower) followPin(doc docid.Document, follow func(*Document) error) error {
+	d, opening := f.docs.table.find(doc)
 	switch {
 	case opening:
 		return errOpening
@@ -135,7 +144,8 @@ func over(err error) error {
 
 // stillLives has a document given up that was deleted while this node did not know: what
 // its room holds must not get into another life. It returns ErrDeleted then.
-func (ds *Documents) stillLives(ctx context.Context, d *Document) error {
+func (f *follower) stillLives(ctx context.Context, d *Document) error {
+	ds := f.docs
 	if d.keeper == nil {
 		return nil
 	}
@@ -149,10 +159,11 @@ func (ds *Documents) stillLives(ctx context.Context, d *Document) error {
 // endedDeleted reports whether a document whose hold is over was deleted; then it is given
 // up. Its clients must not take it along to another life. While the store is away, that
 // cannot be told.
-func (ds *Documents) endedDeleted(d *Document) bool {
+func (f *follower) endedDeleted(d *Document) bool {
+	ds := f.docs
 	ctx, cancel := context.WithTimeout(ds.ctx, openTimeout)
 	defer cancel()
-	if err := ds.stillLives(ctx, d); !errors.Is(err, ErrDeleted) {
+	if err := f.stillLives(ctx, d); !errors.Is(err, ErrDeleted) {
 		return false
 	}
 	ds.purges.owe(d.doc, d.room.Epoch(), time.Now().Add(releaseDelay))
@@ -171,26 +182,9 @@ func (ds *Documents) follow(d *Document, err error) error {
 // of it is stored any more.
 func (ds *Documents) deleted(doc docid.Document) {
 	d := ds.Get(doc)
-	if d == nil {
-		return
-	}
-	ds.mu.Lock()
-	known := errors.Is(d.moved, ErrDeleted)
-	d.moved = ErrDeleted
-	if d.stopWaiting != nil {
-		d.stopWaiting()
-	}
-	ds.mu.Unlock()
-	if known {
+	if d == nil || !d.fate.become(ErrDeleted) {
 		return
 	}
 	ds.o.Log.Warn("a document was deleted; its sessions end", "document", doc.String())
 	ds.o.Dismiss(d.room, ErrDeleted)
-}
-
-// isDeleted reports whether an open document was found to be deleted.
-func (ds *Documents) isDeleted(d *Document) bool {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	return errors.Is(d.moved, ErrDeleted)
 }

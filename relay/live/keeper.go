@@ -171,11 +171,11 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 		return room.Brought{Base: base}, nil // the history stands alone
 	}
 	if !has && !k.paying {
-		if err := k.ds.payFormer(ctx, k.doc, k.epoch); err != nil {
+		if err := k.ds.payments.former(ctx, k.doc, k.epoch); err != nil {
 			return room.Brought{}, err
 		}
 	}
-	less := has && k.ds.accepts(k.doc)
+	less := has && k.ds.losses.accepts(k.doc)
 	k.giveBack()
 	stored, err := k.store.Load(ctx, k.doc, k.reserve)
 	switch {

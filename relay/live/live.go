@@ -131,39 +131,37 @@ var (
 // Documents are the documents that are live on this node. Load and unload of one
 // document are serialised: a fast reconnect never meets a half-loaded or
 // half-closed room, and a failed load fails its joiners and leaves nothing. Its methods
-// may be called concurrently. It implements kvpin.Rooms.
+// may be called concurrently.
 type Documents struct {
 	// static
 	o        Options
 	ctx      context.Context // ends with the node
 	shutdown context.Context // for what is being given up when the node ends
+	table    table
+	follower follower
+	lives    lives
 	purges   purges
+	payments payments
 	saves    saves
 	unheard  unheard
 	keptOn   sync.Map // apps of which keepsStill has told
-	stops    stops
-
-	Moves Moves
-
-	mu       sync.Mutex
-	live     map[docid.Document]*Document
-	paying   map[docid.Document]*payment
-	accepted map[docid.Document]int   // what operators accept, while it is worked on; see Accept
-	list     roster.Roster[*Document] // the same, for operators
-	empty    chan struct{}            // closed when live becomes empty; nil while nothing waits for that
+	losses   losses
+	Moves    Moves
 }
-
-var _ kvpin.Rooms = (*Documents)(nil)
 
 // New makes the documents of a node. ctx ends with the node: nothing is opened any
 // more, and nobody is waited for. What is given up then may take until shutdown ends.
 func New(ctx, shutdown context.Context, o Options) *Documents {
-	ds := &Documents{o: o, ctx: ctx, shutdown: shutdown, live: map[docid.Document]*Document{}, paying: map[docid.Document]*payment{}, accepted: map[docid.Document]int{}}
-	ds.list.Init(o.Started)
+	ds := &Documents{o: o, ctx: ctx, shutdown: shutdown}
+	ds.table.init(o.Started)
+	ds.follower.init(ds)
+	ds.lives.history = o.History
 	ds.purges.init(ds)
+	ds.payments.init(ds)
 	ds.saves.init(ds)
 	ds.unheard.init(ds)
-	ds.stops.init(ds)
+	ds.losses.init(ds)
+	ds.Moves.init(ds)
 	return ds
 }
 
@@ -172,7 +170,7 @@ func (ds *Documents) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { ds.purges.run(ctx) })
 	tasks.Go(func() { ds.unheard.run(ctx) })
-	tasks.Go(func() { ds.stops.run(ctx) })
+	tasks.Go(func() { ds.follower.stops.run(ctx) })
 	if ds.o.Store != nil {
 		tasks.Go(func() { ds.saves.run(ctx) })
 	}
@@ -191,24 +189,47 @@ func (ds *Documents) Unpinned(doc docid.Document, pin kvpin.Pin) {
 	ds.purges.owe(doc, string(pin.Epoch), time.Now().Add(ds.o.Grace))
 }
 
+// Covered is for kvpin.Config: whether the store has everything of a life whose last
+// holder leaves.
+func (ds *Documents) Covered(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
+	if d := ds.Get(doc); d != nil && d.keeper != nil && d.room.Epoch() == string(epoch) {
+		if d.fate.deleted() {
+			return true, nil // nothing of it is to be stored
+		}
+		clean, err := d.room.Clean(ctx)
+		d.keeper.owes.Store(err != nil || !clean)
+		return clean, err
+	}
+	found, err := ds.lives.found(ctx, owed{doc, string(epoch)})
+	return err == nil && found.Clean(), err // of one that could not be opened there is nothing
+}
+
+// Unstored goes through the stored lives whose histories in this region hold what the store
+// does not, as far as it has yet to be stored. An error is the last thing it yields.
+func (ds *Documents) Unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
+	return ds.lives.unstored(ctx)
+}
+
+// Follower has the documents follow what the registry tells.
+func (ds *Documents) Follower() kvpin.Rooms { return &ds.follower }
+
 // Unheard is how many documents other nodes have open by their pins that are not heard.
 func (ds *Documents) Unheard() int { return ds.unheard.count() }
 
 // Len is how many documents are live, those that are being opened included.
-func (ds *Documents) Len() int { return ds.list.Len() }
+func (ds *Documents) Len() int { return ds.table.list.Len() }
 
 // All returns the documents that are live.
-func (ds *Documents) All() []*Document { return ds.list.All() }
+func (ds *Documents) All() []*Document { return ds.table.list.All() }
 
 // After returns up to n documents that were entered after the one with the id, and
 // whether there may be more.
 func (ds *Documents) After(id uint64, n int) (found []roster.Entry[*Document], more bool) {
-	return ds.list.After(id, n)
+	return ds.table.list.After(id, n)
 }
 
 // Entry returns a document's id in listings, and whether it is being given up.
-func (ds *Documents) Entry(d *Document) (id uint64, closing bool) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	return d.id, d.closing
-}
+func (ds *Documents) Entry(d *Document) (id uint64, closing bool) { return ds.table.listed(d) }
+
+// AwaitEmpty waits until no document is live on this node.
+func (ds *Documents) AwaitEmpty(ctx context.Context) error { return ds.table.awaitEmpty(ctx) }

@@ -116,7 +116,7 @@ func (r region) node(id docid.NodeID) *node {
 	}
 	n.Documents = New(life, life, o)
 	n.started.Store(true)
-	registry.Attach(n)
+	registry.Attach(n.Follower())
 	done.Go(func() { n.Run(life) })
 	n.end = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -219,11 +219,11 @@ func TestADocumentLivesFromTheFirstUserToTheEndOfItsGracePeriod(t *testing.T) {
 
 func TestNewsOfAPinWaitForADocumentThatIsBeingOpened(t *testing.T) {
 	ds := New(t.Context(), t.Context(), Options{})
-	ds.live[todo] = &Document{doc: todo, opened: make(chan struct{})}
-	if err := ds.Rebased(t.Context(), todo, kvpin.Pin{}); err == nil {
+	ds.table.live[todo] = &Document{doc: todo, opened: make(chan struct{})}
+	if err := ds.follower.Rebased(t.Context(), todo, kvpin.Pin{}); err == nil {
 		t.Error("the document's new epoch was taken note of by nobody")
 	}
-	if err := ds.Restored(t.Context(), todo, kvpin.Pin{}); err == nil {
+	if err := ds.follower.Restored(t.Context(), todo, kvpin.Pin{}); err == nil {
 		t.Error("the document's history was restored by nobody")
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +12,6 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/internal/pause"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/history"
 )
 
 // A document moves to another region through its store, driven by a node of its own region
@@ -59,70 +58,83 @@ type Move struct {
 	Stopped time.Duration // of it, how long nobody could edit here
 }
 
-// Moves count how moves of this node came out.
-type Moves struct{ Done, GivenUp atomic.Int64 }
+// Moves move documents of this region to others, and count how that came out. One move of
+// a document is under way at a time, and whatever becomes of it, its document takes edits
+// again here or is somewhere else.
+type Moves struct {
+	Done, GivenUp atomic.Int64
+
+	docs *Documents
+
+	mu     sync.Mutex
+	moving map[*Document]struct{}
+}
+
+func (m *Moves) init(ds *Documents) { m.docs, m.moving = ds, map[*Document]struct{}{} }
 
 // Move moves a document that lives in this region to another one, which its clients are told.
 // An error says that it has stayed, or, at worst, that nobody knows yet; everything goes on then.
-func (ds *Documents) Move(ctx context.Context, doc docid.Document, to docid.Region) (m Move, err error) {
+func (m *Moves) Move(ctx context.Context, doc docid.Document, to docid.Region) (done Move, err error) {
+	ds := m.docs
 	pin, state, err := ds.o.Registry.Lookup(ctx, doc)
 	switch {
 	case err != nil:
-		return m, err
+		return done, err
 	case state == kvpin.Free:
-		return m, ErrNotLive
+		return done, ErrNotLive
 	case pin.Region != ds.o.Region:
-		return m, fmt.Errorf("%w: it lives in %s", kvpin.ErrImmovable, pin.Region)
+		return done, fmt.Errorf("%w: it lives in %s", kvpin.ErrImmovable, pin.Region)
 	}
 	began := time.Now()
 	d, err := ds.Enter(ctx, doc)
 	if err != nil {
-		return m, fmt.Errorf("open %s, to move it: %w", doc, err)
+		return done, fmt.Errorf("open %s, to move it: %w", doc, err)
 	}
 	defer ds.Leave(d)
 	if d.keeper == nil {
-		return m, fmt.Errorf("%w: no store keeps it", kvpin.ErrImmovable)
+		return done, fmt.Errorf("%w: no store keeps it", kvpin.ErrImmovable)
 	}
-	if !ds.beginMove(d) {
-		return m, kvpin.ErrMoving
+	if !m.begin(d) {
+		return done, kvpin.ErrMoving
 	}
-	defer ds.endMove(d)
+	defer m.end(d)
 	for try := 1; ; try++ {
-		m.Stopped, err = ds.moveOnce(ctx, d, to)
+		done.Stopped, err = m.once(ctx, d, to)
 		if !errors.Is(err, kvpin.ErrConflict) || try == moveTries || ctx.Err() != nil {
 			break
 		}
 	}
-	m.Region, m.Took = to, time.Since(began)
+	done.Region, done.Took = to, time.Since(began)
 	if err != nil {
-		ds.Moves.GivenUp.Add(1)
+		m.GivenUp.Add(1)
 		ds.o.Log.Warn("a document could not be moved to another region, and goes on here", "document", doc.String(), "region", to, "err", err)
-		return m, fmt.Errorf("move %s to %s: %w", doc, to, err)
+		return done, fmt.Errorf("move %s to %s: %w", doc, to, err)
 	}
-	ds.Moves.Done.Add(1)
-	ds.o.Log.Info("moved a document to another region", "document", doc.String(), "region", to, "seconds", m.Took.Seconds(), "stopped_seconds", m.Stopped.Seconds())
-	return m, nil
+	m.Done.Add(1)
+	ds.o.Log.Info("moved a document to another region", "document", doc.String(), "region", to, "seconds", done.Took.Seconds(), "stopped_seconds", done.Stopped.Seconds())
+	return done, nil
 }
 
-// beginMove has one move of a document be under way at a time.
-func (ds *Documents) beginMove(d *Document) bool {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	was := d.moving
-	d.moving = true
-	return !was
+// begin reports false if a move of the document is under way.
+func (m *Moves) begin(d *Document) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, moving := m.moving[d]
+	m.moving[d] = struct{}{}
+	return !moving
 }
 
-func (ds *Documents) endMove(d *Document) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d.moving = false
+func (m *Moves) end(d *Document) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.moving, d)
 }
 
-// moveOnce moves a document, or leaves it as it was. ErrConflict says that its pin changed
+// once moves a document, or leaves it as it was. ErrConflict says that its pin changed
 // meanwhile.
-func (ds *Documents) moveOnce(ctx context.Context, d *Document, to docid.Region) (stopped time.Duration, err error) {
-	life, err := ds.storeBefore(ctx, d)
+func (m *Moves) once(ctx context.Context, d *Document, to docid.Region) (stopped time.Duration, err error) {
+	ds := m.docs
+	life, err := m.storeBefore(ctx, d)
 	if err != nil {
 		return 0, err
 	}
@@ -131,32 +143,33 @@ func (ds *Documents) moveOnce(ctx context.Context, d *Document, to docid.Region)
 	marked, err := d.hold.Mark(ctx, to, life)
 	if err != nil {
 		if errors.Is(err, kvpin.ErrUnsettled) {
-			ds.goOn(ds.ctx, d) // the mark may be there
+			d.goOn(ds.ctx, ds.o.Log) // the mark may be there
 		}
 		return 0, err
 	}
 	began := time.Now()
 	d.room.Stop()
 	var pin kvpin.Pin
-	if err = ds.comeToRest(ctx, d, marked); err == nil {
+	if err = m.comeToRest(ctx, d, marked); err == nil {
 		pin, err = d.hold.Commit(ctx, marked)
 	}
 	if err == nil {
-		ds.o.Go(func() { ds.tellOver(d, marked) })
+		ds.o.Go(func() { m.tellOver(d, marked) })
 		stopped = time.Since(began)
-		ds.Moved(d.doc, pin)
+		ds.follower.Moved(d.doc, pin)
 		return stopped, nil
 	}
-	ds.goOn(ds.ctx, d)
-	ds.tellOver(d, marked)
+	d.goOn(ds.ctx, ds.o.Log)
+	m.tellOver(d, marked)
 	if d.hasMoved() { // by the write whose answer was lost, or by somebody else's
-		return time.Since(began), ds.whereTo(d, to)
+		return time.Since(began), m.whereTo(d, to)
 	}
 	return time.Since(began), err
 }
 
 // whereTo finds out where a document is that has gone: nil if that is where it was to go.
-func (ds *Documents) whereTo(d *Document, to docid.Region) error {
+func (m *Moves) whereTo(d *Document, to docid.Region) error {
+	ds := m.docs
 	ctx, cancel := context.WithTimeout(ds.ctx, openTimeout)
 	defer cancel()
 	pin, state, err := ds.o.Registry.Lookup(ctx, d.doc)
@@ -171,7 +184,8 @@ func (ds *Documents) whereTo(d *Document, to docid.Region) error {
 
 // storeBefore stores a document beforehand whose store takes long, and returns how long its
 // move may take.
-func (ds *Documents) storeBefore(ctx context.Context, d *Document) (life time.Duration, err error) {
+func (m *Moves) storeBefore(ctx context.Context, d *Document) (life time.Duration, err error) {
+	ds := m.docs
 	took, known := ds.saves.took(d.keeper)
 	large := d.room.Brief().Store.Bytes > largeBody
 	if d.room.Changed() && (took > slowStored || !known && large) || d.keeper.doubtful() {
@@ -208,7 +222,8 @@ func (k *keeper) doubtful() bool {
 }
 
 // comeToRest returns when all holders have stopped and the store has everything.
-func (ds *Documents) comeToRest(ctx context.Context, d *Document, marked kvpin.Pin) error {
+func (m *Moves) comeToRest(ctx context.Context, d *Document, marked kvpin.Pin) error {
+	ds := m.docs
 	var others error
 	var stopping sync.WaitGroup
 	stopping.Go(func() { others = ds.o.Registry.StopOthers(ctx, d.doc, marked) })
@@ -229,7 +244,8 @@ func (ds *Documents) comeToRest(ctx context.Context, d *Document, marked kvpin.P
 }
 
 // tellOver has the other holders come back from a move.
-func (ds *Documents) tellOver(d *Document, marked kvpin.Pin) {
+func (m *Moves) tellOver(d *Document, marked kvpin.Pin) {
+	ds := m.docs
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ds.ctx), whoTimeout+openTimeout/2)
 	defer cancel()
 	ds.o.Registry.EndMove(ctx, d.doc, marked)
@@ -237,7 +253,7 @@ func (ds *Documents) tellOver(d *Document, marked kvpin.Pin) {
 
 // goOn comes back from a move of which this node does not know how it came out: either edits
 // are taken again, or the document has gone and Moved was called.
-func (ds *Documents) goOn(ctx context.Context, d *Document) {
+func (d *Document) goOn(ctx context.Context, log *slog.Logger) {
 	giveUp := time.Now().Add(goOnMost)
 	for wait := 20 * time.Millisecond; !d.hasMoved(); wait = min(2*wait, time.Second) {
 		err := d.hold.GoOn(ctx)
@@ -245,36 +261,12 @@ func (ds *Documents) goOn(ctx context.Context, d *Document) {
 			break
 		}
 		if ctx.Err() != nil || time.Now().After(giveUp) {
-			ds.o.Log.Warn("a document takes edits again, although the registry does not say whether it has moved", "document", d.doc.String(), "err", err)
+			log.Warn("a document takes edits again, although the registry does not say whether it has moved", "document", d.doc.String(), "err", err)
 			break
 		}
 		pause.For(ctx, wait)
 	}
 	if !d.hasMoved() {
 		d.room.Resume()
-	}
-}
-
-// Unstored goes through the stored lives whose histories in this region hold what the store
-// does not, as far as it has yet to be stored. An error is the last thing it yields.
-func (ds *Documents) Unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
-	return func(yield func(docid.Document, error) bool) {
-		for subject, err := range ds.o.History.StoredSubjects(ctx, "") {
-			switch {
-			case errors.Is(err, history.ErrStreamMissing):
-				return
-			case err != nil:
-				yield(docid.Document{}, err)
-				return
-			}
-			doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
-			if err != nil {
-				continue // not of ours
-			}
-			found, err := ds.found(ctx, owed{doc, epoch})
-			if (err != nil || !found.Clean()) && !yield(doc, err) || err != nil {
-				return
-			}
-		}
 	}
 }

@@ -67,7 +67,7 @@ func (m *moves) once(fault storagetest.Fault, do func()) {
 func (n *node) moves(t *testing.T, to docid.Region) (Move, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	return n.Move(ctx, todo, to)
+	return n.Moves.Move(ctx, todo, to)
 }
 
 // holds has the text come to the room without being applied, since it is stopped.

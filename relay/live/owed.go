@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -13,10 +14,6 @@ import (
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
 )
-
-// What a stored life holds and the store does not is owed. The record is the history
-// itself, and a pin without holders that is marked so: nothing else has to survive. Any
-// node of the region pays, by opening a room without users: it merges, stores and goes.
 
 const (
 	// lastStore is how long the last one to leave waits for the store before the
@@ -37,8 +34,28 @@ const (
 // errAgain has an owed life looked at again.
 var errAgain = errors.New("not yet")
 
+// payments have the store keep what stored lives hold that have ended: what such a life
+// holds and the store does not is owed. The record is its history, and a pin without
+// holders that is marked so: nothing else has to survive. Any node of the region pays, by
+// opening a room without users: it merges, stores and goes.
+//
+// A life's pin and its history go only when the store has what they hold. While the store
+// is away it is asked for one life at a time, and ever more rarely, however many are owed.
+type payments struct {
+	docs *Documents
+
+	mu      sync.Mutex
+	backoff backoff
+	renewed map[owed]time.Time // pins that are owed: when their expiry was
+	since   map[owed]time.Time // lives that are not stored: since when that is known
+}
+
+func (p *payments) init(ds *Documents) {
+	p.docs, p.renewed, p.since = ds, map[owed]time.Time{}, map[owed]time.Time{}
+}
+
 // backoff keeps a node that owes thousands of documents from asking a store that is away
-// for each of them. Guarded by purges.mu.
+// for each of them. Guarded by payments.mu.
 type backoff struct {
 	until time.Time
 	wait  time.Duration
@@ -46,7 +63,7 @@ type backoff struct {
 
 // rest returns how long an owed life waits for the store without being looked at: thousands that
 // are owed while it is away cost nothing but their renewals.
-func (p *purges) rest(o owed, now time.Time) time.Duration {
+func (p *payments) rest(o owed, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if renewed, owed := p.renewed[o]; !owed || now.Sub(renewed) > renewOwed {
@@ -57,7 +74,7 @@ func (p *purges) rest(o owed, now time.Time) time.Duration {
 
 // mayPay returns how long to wait until the store is worth asking. While it is away, it is
 // asked for one life at a time.
-func (p *purges) mayPay(now time.Time) (wait time.Duration) {
+func (p *payments) mayPay(now time.Time) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if wait = p.backoff.until.Sub(now); wait > 0 {
@@ -70,7 +87,7 @@ func (p *purges) mayPay(now time.Time) (wait time.Duration) {
 }
 
 // paid notes what came of an attempt, and returns when to look again.
-func (p *purges) paid(err error) time.Duration {
+func (p *payments) paid(err error) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
@@ -89,8 +106,39 @@ func (p *purges) paid(err error) time.Duration {
 	return wait
 }
 
+// notStored notes since when it is known that a life is not stored.
+func (p *payments) notStored(o owed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.since[o].IsZero() {
+		p.since[o] = time.Now()
+	}
+}
+
+// stored notes that the store has what a life holds.
+func (p *payments) stored(o owed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.since, o)
+}
+
+// hasRenewed notes when the expiry of a life's pin was.
+func (p *payments) hasRenewed(o owed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renewed[o] = time.Now()
+}
+
+// forget drops what is known of a life of which nothing is left to do.
+func (p *payments) forget(o owed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.renewed, o)
+	delete(p.since, o)
+}
+
 // owing counts the lives that are not stored, and returns since when the oldest is known.
-func (p *purges) owing(s *Storing) (oldest time.Time) {
+func (p *payments) owing(s *Storing) (oldest time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Owed = len(p.since)
@@ -102,60 +150,10 @@ func (p *purges) owing(s *Storing) (oldest time.Time) {
 	return oldest
 }
 
-// storeLast has the store keep a document that everybody left. Should another node have
-// it open, that one does. What is not stored in time is owed.
-func (ds *Documents) storeLast(d *Document) {
-	if d.keeper == nil || !d.room.Alone() || d.hasMoved() || ds.isDeleted(d) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ds.shutdown, lastStore)
-	defer cancel()
-	select {
-	case ds.saves.slots <- struct{}{}:
-		defer func() { <-ds.saves.slots }()
-	case <-ctx.Done():
-		return
-	}
-	err := d.keeper.save(ctx)
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrDeleted):
-		ds.deleted(d.doc)
-	default:
-		ds.saves.failed(d.keeper, err)
-	}
-}
-
-// Covered is for kvpin.Config: whether the store has everything of a life whose last
-// holder leaves.
-func (ds *Documents) Covered(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
-	if d := ds.Get(doc); d != nil && d.keeper != nil && d.room.Epoch() == string(epoch) {
-		if ds.isDeleted(d) {
-			return true, nil // nothing of it is to be stored
-		}
-		clean, err := d.room.Clean(ctx)
-		d.keeper.owes.Store(err != nil || !clean)
-		return clean, err
-	}
-	found, err := ds.found(ctx, owed{doc, string(epoch)})
-	return err == nil && found.Clean(), err // of one that could not be opened there is nothing
-}
-
-func (ds *Documents) subject(o owed) string {
-	return o.doc.UpdatesSubject(ds.o.History.Shard(o.doc.PinKey()), o.epoch)
-}
-
-// found is what the history of a life holds.
-func (ds *Documents) found(ctx context.Context, o owed) (oplog.Loaded, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
-	defer cancel()
-	return oplog.Load(ctx, ds.o.History, ds.subject(o), func(oplog.Kind, []byte, bool) {}, func(error) {})
-}
-
 // endLife brings a stored life to its end that nobody has open: what it holds is stored,
 // then its pin goes, then its history, up to a marker. It returns when to come again; 0:
 // all is done.
-func (p *purges) endLife(ctx context.Context, o owed) (next time.Duration, err error) {
+func (p *payments) endLife(ctx context.Context, o owed) (next time.Duration, err error) {
 	ds := p.docs
 	if wait := p.rest(o, time.Now()); wait > 0 {
 		return wait, nil
@@ -164,7 +162,7 @@ func (p *purges) endLife(ctx context.Context, o owed) (next time.Duration, err e
 	if err != nil || lives {
 		return 0, err
 	}
-	found, err := ds.found(ctx, o)
+	found, err := ds.lives.found(ctx, o)
 	if errors.Is(err, history.ErrStreamMissing) {
 		found, err = oplog.Loaded{}, nil
 	}
@@ -172,16 +170,10 @@ func (p *purges) endLife(ctx context.Context, o owed) (next time.Duration, err e
 		return 0, err
 	}
 	if !found.Clean() {
-		p.mu.Lock()
-		if p.since[o].IsZero() {
-			p.since[o] = time.Now()
-		}
-		p.mu.Unlock()
+		p.notStored(o)
 		return p.pay(ctx, o, found, pin != nil)
 	}
-	p.mu.Lock()
-	delete(p.since, o)
-	p.mu.Unlock()
+	p.stored(o)
 	if pin != nil {
 		if pin.Owed {
 			err = ds.o.Registry.Paid(ctx, o.doc, kvpin.Epoch(o.epoch))
@@ -192,27 +184,27 @@ func (p *purges) endLife(ctx context.Context, o owed) (next time.Duration, err e
 		return 0, nil
 	}
 	if other != nil {
-		if err := ds.notifyOther(ctx, o, *other); err != nil {
+		if err := p.notifyOther(ctx, o, *other); err != nil {
 			return lookAgain, err
 		}
 	}
-	return 0, ds.leaveMarker(ctx, o, found)
+	return 0, ds.lives.leaveMarker(ctx, o, found)
 }
 
 // notifyOther has the holders of the life that is pinned look at what another life has
 // stored beside it: two regions may both have had the document. Until they have, the
 // other life's history is not purged, so that this is not forgotten.
-func (ds *Documents) notifyOther(ctx context.Context, o owed, pin kvpin.Pin) error {
+func (p *payments) notifyOther(ctx context.Context, o owed, pin kvpin.Pin) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	_, err := ds.o.Registry.StoreChanged(ctx, o.doc, pin, false)
+	_, err := p.docs.o.Registry.StoreChanged(ctx, o.doc, pin, false)
 	return err
 }
 
 // pinOf returns the pin of a life, nil if it is not pinned any more; other is then the
 // pin of another life, if there is one. lives says that
 // somebody has it open, or will take it up: then nothing is owed here.
-func (p *purges) pinOf(ctx context.Context, o owed) (_, other *kvpin.Pin, lives bool, err error) {
+func (p *payments) pinOf(ctx context.Context, o owed) (_, other *kvpin.Pin, lives bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	ds := p.docs
@@ -245,25 +237,23 @@ func (p *purges) pinOf(ctx context.Context, o owed) (_, other *kvpin.Pin, lives 
 }
 
 // pay stores what a life holds, and returns when to look at it again.
-func (p *purges) pay(ctx context.Context, o owed, found oplog.Loaded, pinned bool) (next time.Duration, err error) {
+func (p *payments) pay(ctx context.Context, o owed, found oplog.Loaded, pinned bool) (next time.Duration, err error) {
 	ds := p.docs
 	if pinned {
 		if err := ds.o.Registry.StillOwed(ctx, o.doc, kvpin.Epoch(o.epoch)); err != nil {
 			return 0, err
 		}
-		p.mu.Lock()
-		p.renewed[o] = time.Now()
-		p.mu.Unlock()
+		p.hasRenewed(o)
 	}
 	if wait := p.mayPay(time.Now()); wait > 0 {
 		return wait, nil
 	}
-	err = ds.payAlone(ctx, o, found)
+	err = p.alone(ctx, o, found)
 	if errors.Is(err, errTaken) {
 		return 0, errAgain
 	}
 	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
-		err = ds.leaveMarker(ctx, o, found)
+		err = ds.lives.leaveMarker(ctx, o, found)
 	}
 	next = p.paid(err)
 	if err != nil {
@@ -281,40 +271,31 @@ type payment struct {
 	done    chan struct{} // closed when its room is
 }
 
-// payAlone stores an owed life, unless this node has a room of the life. It never has two of them,
+// alone stores an owed life, unless this node has a room of the life. It never has two of them,
 // since a node does not hear itself. Whoever wants to open the document has the payment
 // give way.
-func (ds *Documents) payAlone(ctx context.Context, o owed, found oplog.Loaded) error {
+func (p *payments) alone(ctx context.Context, o owed, found oplog.Loaded) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &payment{cancel, make(chan struct{})}
-	ds.mu.Lock()
-	d := ds.live[o.doc]
-	if ds.paying[o.doc] != nil || d != nil && (d.closing || !d.IsOpen() || d.room.Epoch() == o.epoch) {
-		ds.mu.Unlock()
+	entry := &payment{cancel, make(chan struct{})}
+	if !p.docs.table.beginPayment(o, entry) {
 		return errTaken
 	}
-	ds.paying[o.doc] = p
-	ds.mu.Unlock()
-	defer func() {
-		ds.mu.Lock()
-		defer ds.mu.Unlock()
-		delete(ds.paying, o.doc)
-		close(p.done)
-	}()
-	err := ds.payOnce(ctx, o, found)
+	defer p.docs.table.endPayment(o, entry)
+	err := p.once(ctx, o, found)
 	if err != nil && errors.Is(context.Cause(ctx), errTaken) {
 		return errTaken
 	}
 	return err
 }
 
-// payOnce opens a room without users and stores it.
-func (ds *Documents) payOnce(ctx context.Context, o owed, found oplog.Loaded) error {
+// once opens a room without users and stores it.
+func (p *payments) once(ctx context.Context, o owed, found oplog.Loaded) error {
+	ds := p.docs
 	ctx, cancel := context.WithTimeout(ctx, 2*storeTime)
 	defer cancel()
 	if _, based := found.Base(); !based {
-		return ds.setAside(ctx, o)
+		return p.setAside(ctx, o)
 	}
 	k, err := ds.keep(ctx, o.doc, o.epoch)
 	if err != nil {
@@ -339,24 +320,11 @@ func (ds *Documents) payOnce(ctx context.Context, o owed, found oplog.Loaded) er
 	return errAgain
 }
 
-// livesOf lists the stored lives of a document of which the region has a history.
-func (ds *Documents) livesOf(ctx context.Context, doc docid.Document) (lives []owed, err error) {
-	shard := ds.o.History.Shard(doc.PinKey())
-	for subject, err := range ds.o.History.StoredSubjects(ctx, doc.LivesFilter(shard)) {
-		if err != nil {
-			return nil, err
-		}
-		if d, epoch, err := docid.ParseUpdatesSubject(subject.Name); err == nil && d == doc {
-			lives = append(lives, owed{doc, epoch})
-		}
-	}
-	return lives, nil
-}
-
-// payFormer pays what former lives of a document owe, before another one begins on what
+// former pays what former lives of a document owe, before another one begins on what
 // the store holds.
-func (ds *Documents) payFormer(ctx context.Context, doc docid.Document, epoch string) error {
-	lives, err := ds.livesOf(ctx, doc)
+func (p *payments) former(ctx context.Context, doc docid.Document, epoch string) error {
+	ds := p.docs
+	lives, err := ds.lives.of(ctx, doc)
 	if err != nil {
 		return err
 	}
@@ -364,12 +332,12 @@ func (ds *Documents) payFormer(ctx context.Context, doc docid.Document, epoch st
 		if o.epoch == epoch {
 			continue
 		}
-		found, err := ds.found(ctx, o)
+		found, err := ds.lives.found(ctx, o)
 		if err != nil {
 			return err
 		}
 		if !found.Clean() {
-			if err := ds.payOnce(ctx, o, found); err != nil && !errors.Is(err, ErrDeleted) {
+			if err := p.once(ctx, o, found); err != nil && !errors.Is(err, ErrDeleted) {
 				return fmt.Errorf("store what a former life holds: %w", err)
 			}
 		}
@@ -378,37 +346,4 @@ func (ds *Documents) payFormer(ctx context.Context, doc docid.Document, epoch st
 		}
 	}
 	return nil
-}
-
-// leaveMarker purges the history of a life that has ended, up to a marker with the base
-// that it stood on. Should somebody append meanwhile, nothing is purged.
-func (ds *Documents) leaveMarker(ctx context.Context, o owed, found oplog.Loaded) error {
-	base, ok := found.Base()
-	if !ok {
-		return ds.o.History.PurgeBelow(ctx, ds.subject(o), found.Last+1) // nothing stands in it
-	}
-	mark := oplog.Mark{UpTo: found.Last, Purges: true, Ends: true, Base: base}
-	data := oplog.Kept.Append(nil, 0, oplog.Stored, 0, oplog.AppendMark(nil, mark))
-	seq, err := ds.o.History.AppendAfter(ctx, ds.subject(o), data, found.Last, markerLife)
-	if err != nil {
-		return err
-	}
-	return ds.o.History.PurgeBelow(ctx, ds.subject(o), seq)
-}
-
-// lookAtStored goes through the histories of stored lives: a crash may have left some
-// that nobody has open.
-func (s *sweep) lookAtStored(ctx context.Context) error {
-	ds := s.docs
-	_, err := s.suspects(ctx, ds.o.History.StoredSubjects(ctx, ""), func(o owed, subject history.Subject) (bool, error) {
-		if store, _ := ds.storeOf(o.doc.License); store == nil {
-			return false, nil // a node without the store purges nothing
-		}
-		if subject.Messages > 1 {
-			return true, nil
-		}
-		left, err := ds.found(ctx, o)
-		return err == nil && !left.Ended, nil
-	})
-	return err
 }

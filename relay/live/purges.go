@@ -21,16 +21,8 @@ type purges struct {
 	docs *Documents
 	wake chan struct{}
 
-	mu      sync.Mutex
-	owed    map[owed]time.Time // when to look
-	backoff backoff            // of paying
-	renewed map[owed]time.Time // pins that are owed: when their expiry was
-	since   map[owed]time.Time // lives that are not stored: since when that is known
-}
-
-type owed struct {
-	doc   docid.Document
-	epoch string
+	mu   sync.Mutex
+	owed map[owed]time.Time // when to look
 }
 
 const (
@@ -45,8 +37,7 @@ const (
 )
 
 func (p *purges) init(ds *Documents) {
-	p.docs, p.wake, p.owed, p.renewed = ds, make(chan struct{}, 1), map[owed]time.Time{}, map[owed]time.Time{}
-	p.since = map[owed]time.Time{}
+	p.docs, p.wake, p.owed = ds, make(chan struct{}, 1), map[owed]time.Time{}
 }
 
 // owe has the history of an epoch removed once its pin has expired.
@@ -123,7 +114,7 @@ func (p *purges) work(ctx context.Context, o owed) {
 	var next time.Duration
 	var err error
 	if docid.StoredEpoch(o.epoch) {
-		next, err = p.endLife(ctx, o)
+		next, err = p.docs.payments.endLife(ctx, o)
 	} else {
 		err = p.remove(ctx, o)
 	}
@@ -137,10 +128,7 @@ func (p *purges) work(ctx context.Context, o owed) {
 		p.at(o, time.Now().Add(next))
 		return
 	}
-	p.mu.Lock()
-	delete(p.renewed, o)
-	delete(p.since, o)
-	p.mu.Unlock()
+	p.docs.payments.forget(o)
 }
 
 // at has a life looked at at a time.

@@ -139,7 +139,7 @@ func (w *world) move(name string) {
 	if from == to {
 		to = "eu-central-1"
 	}
-	if _, err := w.nodes[name].Move(ctx, todo, to); err != nil {
+	if _, err := w.nodes[name].Moves.Move(ctx, todo, to); err != nil {
 		return
 	}
 	for other, v := range w.visits {
@@ -147,7 +147,7 @@ func (w *world) move(name string) {
 		if n.o.Region != from || w.cut[other] {
 			continue
 		}
-		eventually(w.t, other+" hears that the document has moved", func() bool { return n.StillHere(v.d) != nil })
+		eventually(w.t, other+" hears that the document has moved", func() bool { return v.d.StillHere() != nil })
 		v.leave()
 		delete(w.visits, other)
 	}
@@ -171,7 +171,7 @@ func (w *world) edit(name string) {
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
-	if v.d.Room().Durable(ctx) == nil && w.nodes[name].StillHere(v.d) == nil {
+	if v.d.Room().Durable(ctx) == nil && v.d.StillHere() == nil {
 		w.acked = append(w.acked, text)
 	}
 }
@@ -191,7 +191,7 @@ func (w *world) wake(name string, edit bool) {
 		_, _, err := n.registry.Lookup(w.t.Context(), todo)
 		return err == nil
 	})
-	if v != nil && n.StillHere(v.d) != nil { // its clients are told to go
+	if v != nil && v.d.StillHere() != nil { // its clients are told to go
 		v.leave()
 		delete(w.visits, name)
 	}

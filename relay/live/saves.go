@@ -338,7 +338,7 @@ type Storing struct {
 
 // Storing says what is yet to be stored.
 func (ds *Documents) Storing() (found Storing) {
-	oldest := ds.purges.owing(&found)
+	oldest := ds.payments.owing(&found)
 	s := &ds.saves
 	found.Waiting = s.budget.Waiting()
 	s.mu.Lock()

@@ -2,44 +2,23 @@ package live
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/kvpin"
 )
 
 // stops are the open documents that have stopped taking edits, since another node moves
 // them. Each comes back when it is told that the move is over, or when its time is.
 type stops struct {
-	docs *Documents
+	log  *slog.Logger
 	wake chan struct{}
 
 	mu    sync.Mutex
 	until map[*Document]time.Time
 }
 
-func (s *stops) init(ds *Documents) {
-	s.docs, s.wake, s.until = ds, make(chan struct{}, 1), map[*Document]time.Time{}
-}
-
-// Stop implements kvpin.Rooms.
-func (ds *Documents) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epoch, life time.Duration) error {
-	return ds.followPin(doc, func(d *Document) error {
-		if d.room.Epoch() != string(epoch) {
-			return nil
-		}
-		ds.stops.add(d, time.Now().Add(life))
-		d.room.Stop()
-		return d.room.Durable(ctx)
-	})
-}
-
-// MoveOver implements kvpin.Rooms.
-func (ds *Documents) MoveOver(doc docid.Document) {
-	if d := ds.Get(doc); d != nil {
-		ds.stops.hurry(d)
-	}
+func (s *stops) init(log *slog.Logger) {
+	s.log, s.wake, s.until = log, make(chan struct{}, 1), map[*Document]time.Time{}
 }
 
 // add notes that a document stops, at the latest until a time.
@@ -104,7 +83,7 @@ func (s *stops) run(ctx context.Context) {
 	for {
 		due, wait := s.due(time.Now())
 		for _, d := range due {
-			returning.Go(func() { s.docs.goOn(ctx, d) })
+			returning.Go(func() { d.goOn(ctx, s.log) })
 		}
 		timer.Reset(wait)
 		select {

@@ -235,7 +235,7 @@ func (n *node) free(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if found, err := n.found(t.Context(), owed{doc, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
+			if found, err := n.lives.found(t.Context(), owed{doc, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
 				return false
 			}
 		}
@@ -445,14 +445,14 @@ func TestADeletedDocumentIsNotRevived(t *testing.T) {
 		"by an edit": func(_ *node, v *visit) { v.types("late") },
 		"when its pin is restored": func(n *node, _ *visit) {
 			pin, _ := n.state(t)
-			if err := n.Restored(t.Context(), todo, pin); err != nil {
+			if err := n.follower.Restored(t.Context(), todo, pin); err != nil {
 				t.Error(err)
 			}
 		},
 		"when it moves to another epoch": func(n *node, _ *visit) {
 			pin, _ := n.state(t)
 			pin.Epoch = kvpin.Epoch(docid.NewStoredEpoch("other"))
-			if err := n.Rebased(t.Context(), todo, pin); err != nil {
+			if err := n.follower.Rebased(t.Context(), todo, pin); err != nil {
 				t.Error(err)
 			}
 		},
@@ -469,7 +469,7 @@ func TestADeletedDocumentIsNotRevived(t *testing.T) {
 			}
 			finds(n, v)
 			eventually(t, "its sessions are ended", func() bool { return n.dismissed.Load() == 1 })
-			if err := n.StillHere(v.d); !errors.Is(err, ErrDeleted) {
+			if err := v.d.StillHere(); !errors.Is(err, ErrDeleted) {
 				t.Errorf("it is away: %v", err)
 			}
 			v.leave()
@@ -486,7 +486,7 @@ func TestADeletedDocumentIsNotRevived(t *testing.T) {
 						t.Fatal(err)
 					}
 					doc, epoch, _ := docid.ParseUpdatesSubject(subject.Name)
-					if found, err := n.found(t.Context(), owed{doc, epoch}); err != nil || !found.Clean() {
+					if found, err := n.lives.found(t.Context(), owed{doc, epoch}); err != nil || !found.Clean() {
 						return false
 					}
 				}

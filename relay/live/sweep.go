@@ -125,3 +125,20 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 	}
 	return found, nil
 }
+
+// lookAtStored goes through the histories of stored lives: a crash may have left some
+// that nobody has open.
+func (s *sweep) lookAtStored(ctx context.Context) error {
+	ds := s.docs
+	_, err := s.suspects(ctx, ds.o.History.StoredSubjects(ctx, ""), func(o owed, subject history.Subject) (bool, error) {
+		if store, _ := ds.storeOf(o.doc.License); store == nil {
+			return false, nil // a node without the store purges nothing
+		}
+		if subject.Messages > 1 {
+			return true, nil
+		}
+		left, err := ds.lives.found(ctx, o)
+		return err == nil && !left.Ended, nil
+	})
+	return err
+}

@@ -17,15 +17,16 @@ import (
 // Told implements kvpin.Rooms. When it returns nil, this node shows what the store
 // holds, or, of a deleted document, nothing: its sessions have ended, it is closed, and
 // its history is purged.
-func (ds *Documents) Told(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) error {
+func (f *follower) Told(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) error {
+	ds := f.docs
 	for {
-		d, gone := ds.entry(doc)
+		d, gone := ds.table.entry(doc)
 		if d == nil {
-			return ds.purgeDeleted(ctx, owed{doc, string(epoch)})
+			return f.purgeDeleted(ctx, owed{doc, string(epoch)})
 		}
 		var wait <-chan struct{} = d.opened // one that is being opened may have read what it opens with before
 		if d.IsOpen() {
-			err := ds.look(ctx, d)
+			err := f.look(ctx, d)
 			if !errors.Is(err, ErrDeleted) {
 				return err
 			}
@@ -46,37 +47,23 @@ func (ds *Documents) Told(ctx context.Context, doc docid.Document, epoch kvpin.E
 	}
 }
 
-// entry returns the document's entry, in whatever state, and what is closed when it has
-// left the map.
-func (ds *Documents) entry(doc docid.Document) (*Document, <-chan struct{}) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d := ds.live[doc]
-	if d == nil {
-		return nil, nil
-	}
-	if d.gone == nil {
-		d.gone = make(chan struct{})
-	}
-	return d, d.gone
-}
-
 // look has an open document follow its store now. ErrDeleted says that it is being given
 // up.
-func (ds *Documents) look(ctx context.Context, d *Document) error {
+func (f *follower) look(ctx context.Context, d *Document) error {
+	ds := f.docs
 	if d.keeper != nil {
 		return ds.follow(d, d.keeper.look(ctx))
 	}
 	// It began while nodes of the region had no store, which may have its deletion.
-	deleted, err := ds.deletedInStore(ctx, d.doc)
+	deleted, err := f.deletedInStore(ctx, d.doc)
 	if deleted {
 		err = ErrDeleted
 	}
 	return ds.follow(d, err)
 }
 
-func (ds *Documents) deletedInStore(ctx context.Context, doc docid.Document) (bool, error) {
-	s, _ := ds.storeOf(doc.License)
+func (f *follower) deletedInStore(ctx context.Context, doc docid.Document) (bool, error) {
+	s, _ := f.docs.storeOf(doc.License)
 	if s == nil {
 		return false, nil
 	}
@@ -93,29 +80,31 @@ func (ds *Documents) deletedInStore(ctx context.Context, doc docid.Document) (bo
 // purgeDeleted removes the history of a life that nobody has open here, if its document
 // was deleted. Others are not asked whether they have it open: they are told as well, and
 // one that is frozen must not keep what was deleted.
-func (ds *Documents) purgeDeleted(ctx context.Context, o owed) error {
+func (f *follower) purgeDeleted(ctx context.Context, o owed) error {
+	ds := f.docs
 	if o.epoch == "" {
 		return nil // of a pin that could not be read
 	}
-	deleted, err := ds.deletedInStore(ctx, o.doc)
+	deleted, err := f.deletedInStore(ctx, o.doc)
 	if err != nil || !deleted {
 		return err
 	}
 	if !docid.StoredEpoch(o.epoch) {
 		return ds.purges.remove(ctx, o)
 	}
-	found, err := ds.found(ctx, o)
+	found, err := ds.lives.found(ctx, o)
 	if errors.Is(err, history.ErrStreamMissing) {
 		return nil
 	}
 	if err != nil || found.Last == 0 || found.Ended {
 		return err
 	}
-	return ds.leaveMarker(ctx, o, found)
+	return ds.lives.leaveMarker(ctx, o, found)
 }
 
 // Renewed implements kvpin.Rooms.
-func (ds *Documents) Renewed(doc docid.Document) {
+func (f *follower) Renewed(doc docid.Document) {
+	ds := f.docs
 	if d := ds.Get(doc); d != nil && d.keeper != nil {
 		ds.saves.look(d.keeper)
 	}

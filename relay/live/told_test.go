@@ -128,7 +128,7 @@ func TestADocumentIsComparedWithItsStoreWhenItsPinIsRenewed(t *testing.T) {
 	if _, err := s.Store.Save(t.Context(), todo, stored(t, s.Store).Version, storage.Meta{}, insert("theirs")); err != nil {
 		t.Fatal(err)
 	}
-	n.Renewed(todo)
+	n.follower.Renewed(todo)
 	v.sees("theirs")
 }
 

@@ -1,0 +1,87 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/oplog"
+)
+
+// lives reads and ends what the histories of the region hold of stored lives, whether or
+// not anybody has their documents open. Of a history no more is purged than was found in it
+// before: what is appended meanwhile stays.
+type lives struct{ history History }
+
+// owed is one life of a document: what is done for it is keyed by it.
+type owed struct {
+	doc   docid.Document
+	epoch string
+}
+
+func (l lives) subject(o owed) string {
+	return o.doc.UpdatesSubject(l.history.Shard(o.doc.PinKey()), o.epoch)
+}
+
+// found is what the history of a life holds.
+func (l lives) found(ctx context.Context, o owed) (oplog.Loaded, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	return oplog.Load(ctx, l.history, l.subject(o), func(oplog.Kind, []byte, bool) {}, func(error) {})
+}
+
+// of lists the stored lives of a document of which the region has a history.
+func (l lives) of(ctx context.Context, doc docid.Document) (lives []owed, err error) {
+	shard := l.history.Shard(doc.PinKey())
+	for subject, err := range l.history.StoredSubjects(ctx, doc.LivesFilter(shard)) {
+		if err != nil {
+			return nil, err
+		}
+		if d, epoch, err := docid.ParseUpdatesSubject(subject.Name); err == nil && d == doc {
+			lives = append(lives, owed{doc, epoch})
+		}
+	}
+	return lives, nil
+}
+
+// leaveMarker purges the history of a life that has ended, up to a marker with the base
+// that it stood on. Should somebody append meanwhile, nothing is purged.
+func (l lives) leaveMarker(ctx context.Context, o owed, found oplog.Loaded) error {
+	base, ok := found.Base()
+	if !ok {
+		return l.history.PurgeBelow(ctx, l.subject(o), found.Last+1) // nothing stands in it
+	}
+	mark := oplog.Mark{UpTo: found.Last, Purges: true, Ends: true, Base: base}
+	data := oplog.Kept.Append(nil, 0, oplog.Stored, 0, oplog.AppendMark(nil, mark))
+	seq, err := l.history.AppendAfter(ctx, l.subject(o), data, found.Last, markerLife)
+	if err != nil {
+		return err
+	}
+	return l.history.PurgeBelow(ctx, l.subject(o), seq)
+}
+
+// unstored goes through the stored lives whose histories in this region hold what the store
+// does not, as far as it has yet to be stored. An error is the last thing it yields.
+func (l lives) unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
+	return func(yield func(docid.Document, error) bool) {
+		for subject, err := range l.history.StoredSubjects(ctx, "") {
+			switch {
+			case errors.Is(err, history.ErrStreamMissing):
+				return
+			case err != nil:
+				yield(docid.Document{}, err)
+				return
+			}
+			doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
+			if err != nil {
+				continue // not of ours
+			}
+			found, err := l.found(ctx, owed{doc, epoch})
+			if (err != nil || !found.Clean()) && !yield(doc, err) || err != nil {
+				return
+			}
+		}
+	}
+}
