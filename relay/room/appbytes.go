@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // appBytes counts how much memory the documents of each app take that are open on this
@@ -56,8 +55,7 @@ func (a *appBytes) enter(app docid.AppID) *appTotal {
 // leave takes a room out of the count.
 func (a *appBytes) leave(r *Room) {
 	r.mu.Lock()
-	t, counted := r.app, r.counted
-	r.app = nil
+	t, counted := r.content.uncount()
 	r.mu.Unlock()
 	if t == nil {
 		return
@@ -67,32 +65,5 @@ func (a *appBytes) leave(r *Room) {
 	defer a.mu.Unlock()
 	if t.rooms--; t.rooms == 0 {
 		delete(a.apps, r.doc.AppID())
-	}
-}
-
-// fitsLocked reports whether a client's update leaves its app within the limit. One
-// that brings nothing new always does.
-func (r *Room) fitsLocked(update []byte) error {
-	limit := r.rooms.cfg.MaxAppBytes
-	if r.app == nil || int(r.app.bytes.Load())+ystore.MostHeld*len(update) <= limit {
-		return nil
-	}
-	growth, err := r.store.Growth(update)
-	if err == nil && growth > 0 && int(r.app.bytes.Load())+growth > limit {
-		err = &AppTooLargeError{Limit: limit}
-	}
-	return err
-}
-
-// heldLocked is how much memory the document takes, in bytes: what it says,
-// and who is there. The frame that is kept for joiners goes with the next change.
-func (r *Room) heldLocked() int { return r.store.Stats().Held + r.aware.Bytes() }
-
-// countLocked brings the count up to date after a change of what the room holds.
-func (r *Room) countLocked() {
-	if r.app != nil {
-		size := r.heldLocked()
-		r.app.bytes.Add(int64(size - r.counted))
-		r.counted = size
 	}
 }

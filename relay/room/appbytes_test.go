@@ -34,12 +34,12 @@ func TestAnAppIsCountedForTheMemoryThatItTakes(t *testing.T) {
 	if _, err := s.Apply(crowd(1+clients, clients)); !errors.As(err, &exceeded) {
 		t.Errorf("ten thousand clients take more than their letters: %v", err)
 	}
-	before := r.app.bytes.Load()
+	before := r.content.app.bytes.Load()
 	state := []byte(`"0123456789012345678901234567890123456789"`)
 	if err := s.Awareness(awareness.Append(nil, []awareness.Entry{{Client: 1, Clock: 1, State: state}})); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.app.bytes.Load() - before; got < int64(len(state)) {
+	if got := r.content.app.bytes.Load() - before; got < int64(len(state)) {
 		t.Errorf("an awareness state counts for %d bytes", got)
 	}
 }

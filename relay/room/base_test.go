@@ -298,7 +298,12 @@ func TestCompactionKeepsTheBase(t *testing.T) {
 	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S", Generation: 5, Version: "v1", KeepDeleted: true}}, &changed)
 	_, seat := join(t, r)
 	apply(t, seat, (&writer{client: 1}).insert("one"))
-	durable(t, r)
+	durable(t, r) // by the snapshot that brings the body, perhaps, while the edit itself is on its way
+	eventually(t, "nothing is on its way", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.log.water.flights) == 0
+	})
 	if err := r.compactOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func joinDuringBurst(t *testing.T, pods [3]*pod, epoch string, trials int) {
 		eventually(t, fmt.Sprintf("%s, join %d: the room knows what the writers knew", epoch, trial), func() bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			lacks, _, err := compare(r.store.StateVector(), want)
+			lacks, _, err := compare(r.content.store.StateVector(), want)
 			return err == nil && !lacks
 		})
 		if trial == trials-1 {
@@ -100,5 +100,5 @@ func (r *Room) unacknowledged() uint64 {
 func (r *Room) digestOf() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return fmt.Sprintf("%x %x", r.store.StateVector(), r.store.DeleteDigest())
+	return fmt.Sprintf("%x %x", r.content.store.StateVector(), r.content.store.DeleteDigest())
 }

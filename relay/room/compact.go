@@ -23,7 +23,7 @@ func (l *log) compactionDue(now time.Time) bool {
 	if cfg.SnapshotEvery > 0 && now.Sub(l.snapshotAt) > cfg.SnapshotEvery {
 		return true
 	}
-	if l.room.kept != nil && l.room.store.Stats().Bytes > InlineBytes {
+	if l.room.kept != nil && l.room.content.store.Stats().Bytes > InlineBytes {
 		return false // storing it purges its history
 	}
 	times := 1
@@ -95,7 +95,7 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if keep {
-			r.keep()
+			r.content.keep()
 		}
 		r.take(body)
 		if k == oplog.Snapshot {

@@ -61,7 +61,7 @@ func (s *Seat) nextPiece() (m *wire.Message, ok bool) {
 		return c.parts[b.at-1].message, true
 	}
 	from := b.progressNow()
-	piece, ok := s.room.store.Next(from)
+	piece, ok := s.room.content.store.Next(from)
 	if !ok {
 		return nil, false
 	}
@@ -93,15 +93,15 @@ func (b *behind) progressNow() ystore.Progress {
 
 // restMessage is the last message of a difference.
 func (s *Seat) restMessage() *wire.Message {
-	store, from := s.room.store, s.behind.progressNow()
+	store, from := s.room.content.store, s.behind.progressNow()
 	if s.behind.questions == 0 {
 		return own(wire.Update, store.Rest(from, wire.Headroom))
 	}
 	c := s.behind.course
 	if c == nil && from.None() && store.Stats().Bytes <= ystore.MaxMessage {
-		return s.room.whole() // as others may have it already
+		return s.room.content.whole() // as others may have it already
 	}
-	if c == nil || c != s.room.start {
+	if c == nil || c != s.room.content.start {
 		return own(wire.Step2, store.Rest(from, wire.Headroom))
 	}
 	if c.rest == nil {
@@ -135,11 +135,4 @@ func (r *Room) spreadLarge(before ystore.Progress, author *Seat) {
 			s.catchUp(before, r.live)
 		}
 	}
-}
-
-// changed lets go of what was made of the whole document.
-func (r *Room) changed() {
-	r.full = nil
-	r.start.kill()
-	r.start = nil
 }

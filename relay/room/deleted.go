@@ -2,7 +2,6 @@ package room
 
 import (
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // The content of what is deleted is kept in a life whose base says so: by all rooms of it,
@@ -11,31 +10,17 @@ import (
 // rooms on other pods follow when they read that. There is no way back but an operator's,
 // between two lives (docs.Drop).
 
-// keep has the room keep the content of what is deleted. Callers hold mu.
-func (r *Room) keep() {
-	r.store.Keep()
-	r.keeps.Store(true)
-}
-
 // standOn takes a base. Callers hold mu.
 func (r *Room) standOn(b oplog.Base) {
 	if b.KeepDeleted {
-		r.keep()
+		r.content.keep()
 	}
-	b.KeepDeleted = r.store.Keeps() // what is kept stays so, whatever others say
+	b.KeepDeleted = r.content.store.Keeps() // what is kept stays so, whatever others say
 	r.log.base = b
 }
 
 // KeepsDeleted reports whether the room keeps the content of what is deleted.
-func (r *Room) KeepsDeleted() bool { return r.keeps.Load() }
-
-// join makes one update of several.
-func (r *Room) join(updates [][]byte) ([]byte, error) {
-	if r.keeps.Load() {
-		return ystore.MergeKeeping(updates)
-	}
-	return ystore.Merge(updates)
-}
+func (r *Room) KeepsDeleted() bool { return r.content.keeps.Load() }
 
 // Join makes one update of several that the seat was sent.
-func (s *Seat) Join(updates [][]byte) ([]byte, error) { return s.room.join(updates) }
+func (s *Seat) Join(updates [][]byte) ([]byte, error) { return s.room.content.join(updates) }

@@ -47,7 +47,7 @@ func TestDeletedContentIsKeptByAllRoomsOfALife(t *testing.T) {
 	if !d.Base.KeepDeleted || !c.KeepsDeleted() {
 		t.Error("that it is kept is not said")
 	}
-	merged, err := a.join([][]byte{(&writer{client: 7}).insert("q"), (&writer{client: 7}).remove(0)})
+	merged, err := a.content.join([][]byte{(&writer{client: 7}).insert("q"), (&writer{client: 7}).remove(0)})
 	if err != nil || !bytes.Contains(merged, []byte("q")) {
 		t.Errorf("joined for a slow client: %q, %v", merged, err)
 	}

@@ -48,7 +48,7 @@ func (s *Seat) take(update []byte) (fresh bool, err error) {
 		return s.holdStopped(update)
 	}
 	if s.held != nil { // in the order in which they came
-		if _, err := s.room.store.Growth(update); err != nil {
+		if _, err := s.room.content.store.Growth(update); err != nil {
 			return false, err
 		}
 		return s.hold(update)
@@ -86,7 +86,7 @@ func (s *Seat) sendStep1() bool {
 		return false
 	}
 	s.awaited, s.step1Due, s.step1At = true, false, now
-	s.sendNew(wire.Step1, s.room.store.StateVector())
+	s.sendNew(wire.Step1, s.room.content.store.StateVector())
 	return true
 }
 

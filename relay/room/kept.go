@@ -89,16 +89,16 @@ func (r *Room) stand(ctx context.Context, subject string, found oplog.Loaded) er
 func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	alone := len(r.store.StateVector()) == 1
+	alone := len(r.content.store.StateVector()) == 1
 	if brought.Base.KeepDeleted {
-		r.keep()
+		r.content.keep()
 	}
 	if brought.Update != nil {
 		if _, err := r.apply(brought.Update, nil, ystore.Terms{}); err != nil {
 			return fmt.Errorf("what lay before the history: %w", err)
 		}
 	}
-	known := r.store.StateVector()
+	known := r.content.store.StateVector()
 	if covers := brought.Base.Covers; covers != nil {
 		lacks, _, err := compare(known, covers)
 		if err != nil {
@@ -111,7 +111,7 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 		brought.Base.Covers = known
 	}
 	r.standOn(brought.Base)
-	r.log.bare = !found.Whole() && brought.Base.Version != "" && r.store.Stats().Bytes <= InlineBytes
+	r.log.bare = !found.Whole() && brought.Base.Version != "" && r.content.store.Stats().Bytes <= InlineBytes
 	if brought.Less {
 		r.log.lessStored()
 	} else if !found.Clean() {
@@ -178,16 +178,16 @@ func (l *log) body() {
 // base. It must not be changed. Callers hold mu.
 func (r *Room) snapshotBody() []byte {
 	if r.at.format() == oplog.Plain {
-		return r.state()
+		return r.content.state()
 	}
 	r.log.bare = false
 	head := oplog.AppendBase(nil, r.log.base)
-	if r.store.Stats().Bytes > ystore.MaxMessage {
-		body := r.store.EncodeBehind(len(head))
+	if r.content.store.Stats().Bytes > ystore.MaxMessage {
+		body := r.content.store.EncodeBehind(len(head))
 		copy(body, head)
 		return body
 	}
-	return append(head, r.state()...)
+	return append(head, r.content.state()...)
 }
 
 // Draft is what a store is to keep.
@@ -244,8 +244,8 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 func (r *Room) same(d Draft) bool { return r.at.updates == d.subject && r.log.water.life == d.life }
 
 func (r *Room) fill(d *Draft) {
-	d.Base, d.Body, d.covers, d.taken = r.log.base, r.state(), nil, r.log.water.taken
-	if sv := r.store.StateVector(); len(sv) <= maxCovers {
+	d.Base, d.Body, d.covers, d.taken = r.log.base, r.content.state(), nil, r.log.water.taken
+	if sv := r.content.store.StateVector(); len(sv) <= maxCovers {
 		d.covers = sv
 	}
 }
@@ -288,7 +288,7 @@ func (r *Room) Take(base oplog.Base, update []byte) error {
 	if err := r.takeStored(base, update); err != nil {
 		return err
 	}
-	if r.store.Differs(stored) { // the store was set back to a former state
+	if r.content.store.Differs(stored) { // the store was set back to a former state
 		r.log.lessStored()
 	}
 	return nil
@@ -297,9 +297,9 @@ func (r *Room) Take(base oplog.Base, update []byte) error {
 // takeStored merges a body of the store, which the room stands on from then on. Callers
 // hold mu.
 func (r *Room) takeStored(base oplog.Base, update []byte) error {
-	begins := base.KeepDeleted && !r.store.Keeps()
+	begins := base.KeepDeleted && !r.content.store.Keeps()
 	if begins {
-		r.keep()
+		r.content.keep()
 	}
 	changes, err := r.apply(update, nil, ystore.Terms{})
 	if err != nil {
@@ -328,7 +328,7 @@ func (r *Room) Stored(ctx context.Context, d Draft, version string) error {
 	base := d.Base
 	base.Version, base.Covers = version, d.covers
 	r.mu.Lock()
-	purges := r.store.Stats().Bytes > InlineBytes
+	purges := r.content.store.Stats().Bytes > InlineBytes
 	body := oplog.AppendMark(nil, oplog.Mark{UpTo: d.upTo, Purges: purges, Base: base})
 	flight := r.log.water.launch(span{})
 	same, closed := r.same(d), r.closed

@@ -126,7 +126,7 @@ func (r *Room) dropPeer(id oplog.ID, now time.Time) []awareness.Entry {
 func (r *Room) digest() oplog.Digest {
 	return oplog.Digest{
 		Pod: r.rooms.cfg.Bus.PodSubject(), Counter: r.log.counter,
-		Deletions: r.store.DeleteDigest(), Pending: r.store.PendingDigest(), StateVector: r.store.StateVector(),
+		Deletions: r.content.store.DeleteDigest(), Pending: r.content.store.PendingDigest(), StateVector: r.content.store.StateVector(),
 	}
 }
 

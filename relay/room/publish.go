@@ -215,7 +215,7 @@ func (r *Room) merge(updates [][]byte) []byte {
 	}
 	var merged []byte
 	var err error
-	merge := func() { merged, err = r.join(updates) }
+	merge := func() { merged, err = r.content.join(updates) }
 	size := 0
 	for _, u := range updates {
 		size += len(u)

@@ -174,13 +174,13 @@ func (r *Room) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 	p, isNew := r.hear(from)
 	p.pod = d.Pod
 	p.counter = max(p.counter, d.Counter)
-	lacks, same, err := compare(r.store.StateVector(), d.StateVector)
+	lacks, same, err := compare(r.content.store.StateVector(), d.StateVector)
 	if err != nil {
 		r.mu.Unlock()
 		r.rooms.refuse(err)
 		return
 	}
-	hidden := d.Deletions != r.store.DeleteDigest() || d.Pending != 0 && d.Pending != r.store.PendingDigest()
+	hidden := d.Deletions != r.content.store.DeleteDigest() || d.Pending != 0 && d.Pending != r.content.store.PendingDigest()
 	var missing bool
 	if k == oplog.Beacon && !isNew {
 		missing = r.missedSince(p) || same && hidden
@@ -216,7 +216,7 @@ func (r *Room) missedSince(p *peer) bool {
 	if p.ahead == nil {
 		return false
 	}
-	lacks, _, err := compare(r.store.StateVector(), p.ahead)
+	lacks, _, err := compare(r.content.store.StateVector(), p.ahead)
 	return err == nil && lacks
 }
 
@@ -246,7 +246,7 @@ func (r *Room) want(from oplog.ID) {
 	p.asked++
 	asked := p.asked
 	p.wanting, p.again, p.wantedAt = true, false, now
-	pod, message := p.pod, oplog.AppendWant(nil, r.id, from, r.rooms.cfg.Bus.PodSubject(), r.store.StateVector())
+	pod, message := p.pod, oplog.AppendWant(nil, r.id, from, r.rooms.cfg.Bus.PodSubject(), r.content.store.StateVector())
 	r.mu.Unlock()
 	_ = r.rooms.cfg.Bus.Publish(pod, message)
 	r.suspectBus(asked)
@@ -261,7 +261,7 @@ func (r *Room) receiveWant(from oplog.ID, rd *oplog.Reader) {
 		return
 	}
 	r.mu.Lock()
-	diff, err := r.store.Diff(rd.Rest)
+	diff, err := r.content.store.Diff(rd.Rest)
 	r.mu.Unlock()
 	if err != nil {
 		r.rooms.refuse(err)

@@ -80,7 +80,7 @@ func (p *apart) equal() bool {
 	stateVector, deletions := p.remote.state()
 	p.near.mu.Lock()
 	defer p.near.mu.Unlock()
-	return stateVector == string(p.near.store.StateVector()) && deletions == p.near.store.DeleteDigest()
+	return stateVector == string(p.near.content.store.StateVector()) && deletions == p.near.content.store.DeleteDigest()
 }
 
 // repairs counts all ways in which a lost message comes after all. The peer's answer is
@@ -132,7 +132,7 @@ func TestAnEditBehindAGapThatWasLostIsRepaired(t *testing.T) {
 	eventually(t, "the far room has what waits", func() bool { return far.Brief().Store.Pending == p.near.Brief().Store.Pending })
 	far.mu.Lock()
 	defer far.mu.Unlock()
-	if mine, theirs := far.store.PendingDigest(), p.near.digest().Pending; mine != theirs {
+	if mine, theirs := far.content.store.PendingDigest(), p.near.digest().Pending; mine != theirs {
 		t.Errorf("rooms that know the same say %x and %x, and would ask for ever", mine, theirs)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -40,24 +39,20 @@ type Room struct {
 	mu       sync.Mutex
 	closed   bool
 	at       place
-	store    *ystore.Store
+	content  content
 	aware    awareness.Set
 	seats    []*Seat
 	sessions uint64 // the last session id given
-	edits    int64  // from members
-	rated    int64  // edits that are in rate
-	rate     float64
+	activity activity
 	peers    map[oplog.ID]*peer
 	log      log
 	out      pending
 	gathered gathered
-	groups   oplog.Groups  // parts of log messages from other pods
-	answers  oplog.Groups  // parts of differences
-	message  wire.Message  // being sent to members; empty otherwise, so that nothing is kept
-	full     *wire.Message // cached SyncStep2 of a whole small document, nil after a change
-	start    *course       // the same of a large one
-	live     *course       // of a large update that members are being sent
-	liveAt   time.Time     // when it came
+	groups   oplog.Groups // parts of log messages from other pods
+	answers  oplog.Groups // parts of differences
+	message  wire.Message // being sent to members; empty otherwise, so that nothing is kept
+	live     *course      // of a large update that members are being sent
+	liveAt   time.Time    // when it came
 	beaconAt time.Time
 	helloAt  time.Time
 	calls    calls
@@ -72,9 +67,6 @@ type Room struct {
 	noted     noted
 	asked     int // peers whose question is open
 
-	app     *appTotal // nil: the bytes of apps are not limited
-	counted int       // of them this room's
-
 	stopped     bool     // members' edits are held; see stop.go
 	stoppedSize int      // how much was, in bytes, since it was stopped
 	left        [][]byte // of members who left while it was; immutable
@@ -86,8 +78,6 @@ type Room struct {
 	returned      bool // a client came back and sees nobody: those present are to announce themselves again
 	reannouncedAt time.Time
 	contested     bool // a seat is
-
-	keeps atomic.Bool // what is deleted; set under mu
 }
 
 // place is where an epoch of the document lives on NATS.
@@ -110,11 +100,12 @@ type pending struct {
 // life, what lies before it; kept is nil for other lives. fresh says that the epoch has only just been created, so
 // that it hardly has a history to load. On an error nothing is left behind.
 func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, kept *Kept) (*Room, error) {
-	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), kept: kept, store: ystore.New(rs.cfg.Limits)}
+	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), kept: kept}
+	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.aware
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
 	if rs.cfg.MaxAppBytes > 0 {
-		r.app = rs.apps.enter(doc.AppID())
+		r.content.app = rs.apps.enter(doc.AppID())
 	}
 	err := r.attach(ctx, epoch, fresh)
 	if err != nil {
@@ -292,7 +283,7 @@ func (r *Room) Stat() Stat {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.brief()
-	s.StateVector = r.store.StateVector()
+	s.StateVector = r.content.store.StateVector()
 	return s
 }
 
@@ -311,7 +302,7 @@ func (r *Room) brief() Stat {
 	}
 	return Stat{
 		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers),
-		Store: r.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.edits, Rate: r.rate, Durable: r.log.durable,
+		Store: r.content.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.activity.edits, Rate: r.activity.rate, Durable: r.log.durable,
 	}
 }
 
@@ -320,12 +311,8 @@ func (r *Room) brief() Stat {
 func (r *Room) Activity() (rate float64, members int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.rate, len(r.seats)
+	return r.activity.rate, len(r.seats)
 }
-
-// rateShare is the share of the last tick in a room's rate: ticks fade away over
-// about five seconds.
-const rateShare = 0.1
 
 // apply takes an update into the document, and sends what is new to all members but its
 // author. It returns what is new, nil if nothing is; the caller may keep it. Callers hold
@@ -333,14 +320,12 @@ const rateShare = 0.1
 func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte, err error) {
 	var before ystore.Progress
 	if len(update) > ystore.MaxMessage {
-		before = r.store.Progress()
+		before = r.content.store.Progress()
 	}
-	fresh, deliver, err := r.store.ApplyShared(update, t)
+	fresh, deliver, err := r.content.apply(update, t)
 	if err != nil || fresh == nil {
 		return nil, err
 	}
-	r.countLocked()
-	r.changed()
 	if len(update) > ystore.MaxMessage && len(deliver) > ystore.MaxMessage {
 		r.spreadLarge(before, author)
 		return bytes.Clone(fresh), nil
@@ -356,24 +341,7 @@ func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte,
 func (r *Room) Export() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state()
-}
-
-// whole is the document as one SyncStep2, which is kept until the document changes.
-// Callers hold mu.
-func (r *Room) whole() *wire.Message {
-	if r.full == nil {
-		r.full = around(wire.Step2, r.store.EncodeBehind(wire.Headroom))
-	}
-	return r.full
-}
-
-// state is the document as one update, which must not be changed. Callers hold mu.
-func (r *Room) state() []byte {
-	if r.store.Stats().Bytes > ystore.MaxMessage { // no client is sent it at once
-		return r.store.EncodeBehind(0)
-	}
-	return r.whole().Payload()
+	return r.content.state()
 }
 
 // tick does what the clock asks for: the cost of a quiet, unshared room is its
@@ -396,8 +364,7 @@ func (r *Room) tick(now time.Time) {
 		r.live = nil
 	}
 	call := r.callDue(now)
-	r.rate += rateShare * (float64(r.edits-r.rated)/tickEvery.Seconds() - r.rate)
-	r.rated = r.edits
+	r.activity.tick()
 	beacon := len(r.peers) > 0 && now.Sub(r.beaconAt) >= r.rooms.cfg.BeaconEvery
 	var wants []oplog.ID
 	for id, p := range r.peers {

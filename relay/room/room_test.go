@@ -273,7 +273,7 @@ func TestAFrozenMemberIsSentTheDifferenceLater(t *testing.T) {
 		t.Errorf("%d frames and %d SyncStep2 after the thaw", slow.frames-frames, slow.step2)
 	}
 	sv, deletions := slow.state()
-	if sv != string(r.Stat().StateVector) || deletions != r.store.DeleteDigest() {
+	if sv != string(r.Stat().StateVector) || deletions != r.content.store.DeleteDigest() {
 		t.Error("the member is not complete")
 	}
 }
@@ -285,7 +285,7 @@ func TestAMemberThatTheEditsBeforeItsAnswerFreezeIsAnsweredLater(t *testing.T) {
 	w := &writer{client: 1}
 	r.mu.Lock() // gathered, as in the rooms of a busy pod
 	update := w.insert("a")
-	if _, err := r.store.Apply(update); err != nil {
+	if _, err := r.content.store.Apply(update); err != nil {
 		t.Fatal(err)
 	}
 	r.gathered.updates, r.gathered.from = [][]byte{update}, seat
@@ -334,7 +334,7 @@ func TestADocumentIsReadFromItsHistory(t *testing.T) {
 	a.Close()
 	late, _ := join(t, newPod(t, url).open(t, "e1"))
 	sv, deletions := late.state()
-	if sv != string(a.store.StateVector()) || deletions != a.store.DeleteDigest() {
+	if sv != string(a.content.store.StateVector()) || deletions != a.content.store.DeleteDigest() {
 		t.Error("the document came back incomplete")
 	}
 	other, _ := join(t, newPod(t, url).open(t, "e2"))

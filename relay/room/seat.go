@@ -90,7 +90,7 @@ func (r *Room) Join(m Member, user uint64) (*Seat, error) {
 	s.aware.Owner = awareness.Owner{Room: uint64(r.id), Session: r.sessions}
 	r.seats = append(r.seats, s)
 	s.awaited = true
-	s.sendNew(wire.Step1, r.store.StateVector())
+	s.sendNew(wire.Step1, r.content.store.StateVector())
 	s.sendStates()
 	return s, nil
 }
@@ -110,7 +110,7 @@ func (s *Seat) Greet() {
 	}
 	s.forgetAsks(func(a ask) bool { return a.owed > 0 })
 	s.awaited, s.step1Due, s.step1At = true, false, clock()
-	s.sendNew(wire.Step1, r.store.StateVector())
+	s.sendNew(wire.Step1, r.content.store.StateVector())
 }
 
 // Leave gives the seat back; the clients that it introduced leave with it. It
@@ -188,26 +188,23 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 			s.behind.begin(p, nil)
 		}
 		return 0, nil
-	case p.None() && r.store.Stats().Bytes <= ystore.MaxMessage:
-		whole := r.whole()
+	case p.None() && r.content.store.Stats().Bytes <= ystore.MaxMessage:
+		whole := r.content.whole()
 		s.send(whole)
 		return len(whole.Payload()), nil
 	case p.None():
-		if r.start == nil {
-			r.start = new(course)
-		}
-		s.catchUp(p, r.start)
+		s.catchUp(p, r.content.pieces())
 		s.behind.questions = 1
-		return r.store.Stats().Bytes, nil
+		return r.content.store.Stats().Bytes, nil
 	}
-	stats := r.store.Stats()
-	if stats.Bytes > ystore.MaxMessage && r.store.Lacks(p, ystore.MaxMessage) >= ystore.MaxMessage {
+	stats := r.content.store.Stats()
+	if stats.Bytes > ystore.MaxMessage && r.content.store.Lacks(p, ystore.MaxMessage) >= ystore.MaxMessage {
 		s.catchUp(p, nil)
 		s.behind.questions = 1
-		return r.store.Lacks(p, math.MaxInt), nil
+		return r.content.store.Lacks(p, math.MaxInt), nil
 	}
 	answer := &r.message
-	answer.SetAround(wire.Step2, r.store.Rest(p, wire.Headroom))
+	answer.SetAround(wire.Step2, r.content.store.Rest(p, wire.Headroom))
 	answer.Own = true
 	answered = len(answer.Payload())
 	s.send(answer)
@@ -221,7 +218,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	defer s.workSince(s.room.store.Work())
+	defer s.workSince(s.room.content.store.Work())
 	fresh, err = s.take(update)
 	return fresh || s.takeSound(update, err), err
 }
@@ -230,7 +227,7 @@ func (s *Seat) Apply(update []byte) (fresh bool, err error) {
 func (s *Seat) Answer(update []byte) (fresh bool, err error) {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	defer s.workSince(s.room.store.Work())
+	defer s.workSince(s.room.content.store.Work())
 	s.awaited = false
 	if s.room.stopped {
 		return s.holdStopped(update)
@@ -242,7 +239,7 @@ func (s *Seat) Answer(update []byte) (fresh bool, err error) {
 
 func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 	r := s.room
-	if err := r.fitsLocked(update); err != nil {
+	if err := r.content.fits(update, r.rooms.cfg.MaxAppBytes); err != nil {
 		return false, err
 	}
 	changes, err := r.apply(update, s, t)
@@ -250,7 +247,7 @@ func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 		return false, err
 	}
 	r.rooms.Counters.EditsIn.Add(1)
-	r.edits++
+	r.activity.edits++
 	r.out.updates = append(r.out.updates, changes)
 	r.log.water.take()
 	r.log.body()
@@ -263,12 +260,12 @@ func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 func (s *Seat) Brings(update []byte) (bool, error) {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	defer s.workSince(s.room.store.Work())
-	return s.room.store.Brings(update)
+	defer s.workSince(s.room.content.store.Work())
+	return s.room.content.store.Brings(update)
 }
 
 // workSince adds what the store has worked since to what the member is charged for.
-func (s *Seat) workSince(before int) { s.worked += s.room.store.Work() - before }
+func (s *Seat) workSince(before int) { s.worked += s.room.content.store.Work() - before }
 
 // Worked returns what the member's updates and awareness cost beyond their bytes since it was asked
 // last, as if it were bytes. It must not be called beside Apply, Answer, Brings and Awareness.
@@ -316,7 +313,7 @@ func (s *Seat) Awareness(update []byte) error {
 	}
 	r.rooms.dropped(r.doc, r.aware.Drops)
 	r.aware.Drops = awareness.Drops{}
-	r.countLocked()
+	r.content.count()
 	r.spreadAwareness(news, nil)
 	r.publishAwareness(news)
 	if len(tombstones) > 0 {
@@ -403,7 +400,7 @@ func (s *Seat) send(m *wire.Message) {
 
 // freeze has the member sent nothing until it calls Thaw.
 func (s *Seat) freeze() {
-	s.behind = &behind{progress: s.room.store.Progress()}
+	s.behind = &behind{progress: s.room.content.store.Progress()}
 	s.room.rooms.Counters.Frozen.Add(1)
 }
 

@@ -14,7 +14,7 @@ func (s *Seat) takeSound(update []byte, refused error) (fresh bool) {
 	if !errors.As(refused, &e) || !e.Partial() {
 		return false
 	}
-	sound, _, err := s.room.store.Sound(update)
+	sound, _, err := s.room.content.store.Sound(update)
 	if err != nil || sound == nil {
 		return false
 	}

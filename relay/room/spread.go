@@ -126,7 +126,7 @@ func (r *Room) writeGathered() {
 	}
 	updates, from := g.updates, g.from
 	g.updates, g.size, g.from, g.wrote = nil, 0, nil, clock()
-	if merged, err := r.join(updates); err == nil {
+	if merged, err := r.content.join(updates); err == nil {
 		updates = [][]byte{merged}
 	} // else one by one; but each was applied, and merging them cannot fail
 	for _, u := range updates {

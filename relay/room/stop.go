@@ -92,7 +92,7 @@ func (s *Seat) leaveHeld() {
 
 // holdStopped holds an update of a member while the room is stopped. Callers hold mu.
 func (s *Seat) holdStopped(update []byte) (fresh bool, err error) {
-	if _, err := s.room.store.Growth(update); err != nil {
+	if _, err := s.room.content.store.Growth(update); err != nil {
 		return false, err
 	}
 	if s.held == nil {
