@@ -165,11 +165,7 @@ func (s *Seat) forgetAsks(kind func(ask) bool) {
 // Callers hold mu.
 func (r *Room) durable() uint64 {
 	w := &r.log.water
-	low := w.lowest(w.own()+1, w.unconfirmed)
-	for _, p := range r.peers {
-		low = w.lowest(low, p.open)
-	}
-	return low - 1
+	return r.peers.lowest(w, w.lowest(w.own()+1, w.unconfirmed)) - 1
 }
 
 // answerAsks answers the questions that can be, and pursues what the others wait
@@ -215,12 +211,8 @@ func (r *Room) pursue(number uint64) {
 		r.log.owe()
 		r.scheduleLocked(true)
 	}
-	for _, p := range r.peers {
-		if s := p.open.above(w.covered); s.low != 0 && s.low <= number && p.asking == 0 {
-			p.asking, p.askedAt, p.askDue = w.taken, clock(), true
-			r.out.signals = true
-			r.scheduleLocked(true)
-		}
+	if r.peers.pursue(w, number) {
+		r.signal()
 	}
 }
 
@@ -230,19 +222,14 @@ func (r *Room) overdue() {
 	if len(r.asks) == 0 {
 		return
 	}
-	for _, p := range r.peers {
-		if p.asking != 0 && clock()-p.askedAt > int64(peerAnswers) {
-			p.asking = 0
-			r.log.water.unconfirmed = r.log.water.unconfirmed.with(p.open)
-			p.open = span{}
-		}
-	}
+	r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.peers.giveUp())
 	r.answerAsks()
 }
 
 // receiveAsk takes another pod's question whether everything that this room's own
 // clients wrote by now is durable.
-func (r *Room) receiveAsk(from oplog.ID, rd *oplog.Reader) {
+func (e *exchange) receiveAsk(from oplog.ID, rd *oplog.Reader) {
+	r := e.room
 	pod, echo := rd.String(), rd.Uvarint()
 	if rd.Err != nil {
 		r.rooms.refuse(rd.Err)
@@ -250,34 +237,29 @@ func (r *Room) receiveAsk(from oplog.ID, rd *oplog.Reader) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p, _ := r.hear(from)
+	p, _ := e.hear(from)
 	p.pod = pod
-	if p.echo == 0 {
-		r.asked++
-	}
-	p.echo, p.need = echo, r.log.water.taken
+	r.peers.asks(p, echo, r.log.water.taken)
 	r.answerPeers()
 }
 
 // answerPeers answers the pods that asked, as far as that can be done. Callers hold
 // mu.
 func (r *Room) answerPeers() {
-	if r.asked == 0 || r.rooms.cfg.Relaxed {
-		return
-	}
-	own := r.log.water.own()
-	for _, p := range r.peers {
-		if p.echo != 0 && p.need <= own {
-			p.answer, p.echo = p.echo, 0
-			r.asked--
-			r.out.signals = true
-			r.scheduleLocked(true)
-		}
+	if r.peers.asking > 0 && !r.rooms.cfg.Relaxed && r.peers.answer(r.log.water.own()) {
+		r.signal()
 	}
 }
 
+// signal has the questions and answers sent that are due to other pods. Callers hold mu.
+func (r *Room) signal() {
+	r.out.signals = true
+	r.scheduleLocked(true)
+}
+
 // receiveSaved takes the answer to a question.
-func (r *Room) receiveSaved(from oplog.ID, rd *oplog.Reader) {
+func (e *exchange) receiveSaved(from oplog.ID, rd *oplog.Reader) {
+	r := e.room
 	echo := rd.Uvarint()
 	if rd.Err != nil {
 		r.rooms.refuse(rd.Err)
@@ -285,29 +267,7 @@ func (r *Room) receiveSaved(from oplog.ID, rd *oplog.Reader) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p := r.peers[from]; p != nil && p.asking == echo {
-		p.open, p.asking = p.open.above(echo), 0
+	if r.peers.confirm(from, echo) {
 		r.answerAsks()
 	}
-}
-
-// addressed is a message for one room on another pod.
-type addressed struct {
-	pod  string
-	data []byte
-}
-
-// questions are the questions and answers that are due. Callers hold mu.
-func (r *Room) questions() (due []addressed) {
-	pod := r.rooms.cfg.Bus.PodSubject()
-	for id, p := range r.peers {
-		if p.askDue && p.pod != "" {
-			due = append(due, addressed{p.pod, oplog.AppendAsk(nil, r.id, id, pod, p.asking)})
-		}
-		if p.answer != 0 {
-			due = append(due, addressed{p.pod, oplog.AppendSaved(nil, r.id, id, p.answer)})
-		}
-		p.askDue, p.answer = false, 0
-	}
-	return due
 }

@@ -165,7 +165,7 @@ func TestWhatAnotherPodPublishedIsSavedWhenThatPodSaysSo(t *testing.T) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		held, _, _ := far.count()
-		return held == 1 && b.asked == 1
+		return held == 1 && b.peers.asking == 1
 	})
 	if got := reader.answers(); got != "before" {
 		t.Fatalf("answers %q while the pod that published it has no acknowledgement", got)
@@ -183,7 +183,7 @@ func refusing(t *testing.T) (url string, near *withheld, reader *member, seat *S
 	near = new(withheld)
 	far := new(withheld)
 	a, b := newPod(t, url, withholding(near)).open(t, "e1"), newPod(t, url, withholding(far)).open(t, "e1")
-	far.other = func(subject string, data []byte) { a.Receive(subject, "", data) }
+	far.other = func(subject string, data []byte) { a.exchange.Receive(subject, "", data) }
 	far.set(false, true)
 	_, author := join(t, b)
 	reader, seat = join(t, a)

@@ -27,7 +27,7 @@ func (l *log) compactionDue(now time.Time) bool {
 		return false // storing it purges its history
 	}
 	times := 1
-	if !l.first() {
+	if !l.room.peers.first(l.room.id) {
 		times = 3
 	}
 	return l.messages >= times*cfg.CompactMessages || l.size >= times*max(cfg.CompactBytes, 2*l.snapshotSize) && l.messages > 1

@@ -166,7 +166,7 @@ func (r *Room) heard(from oplog.ID, brought bool) {
 	if !brought {
 		return
 	}
-	if p := r.peers[from]; p != nil {
+	if p := r.peers.heard[from]; p != nil {
 		p.open = p.open.with(r.log.water.hear())
 	} else {
 		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())

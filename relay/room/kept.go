@@ -426,23 +426,14 @@ func (r *Room) Base() oplog.Base {
 func (r *Room) First() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.log.first()
-}
-
-func (l *log) first() bool {
-	for id := range l.room.peers {
-		if id < l.room.id {
-			return false
-		}
-	}
-	return true
+	return r.peers.first(r.id)
 }
 
 // Alone reports whether no other pod is heard that has the document.
 func (r *Room) Alone() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.peers) == 0
+	return r.peers.alone()
 }
 
 // Changed reports whether the history has what the store does not, as far as is known.

@@ -1,9 +1,10 @@
 package room
 
 import (
+	"maps"
+	"slices"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/oplog"
 )
 
@@ -32,23 +33,86 @@ type peer struct {
 	answer  uint64 // the question whose answer has yet to be sent; 0: none
 }
 
+// peers are the rooms of the document on other pods that are heard, and what is open with
+// each. All that concerns a room is in its entry and goes with it, so that who is forgotten
+// owes no answer and is owed none; asking counts the entries with an echo. Guarded by
+// Room.mu.
+type peers struct {
+	heard  map[oplog.ID]*peer
+	asking int
+	calls  calls
+}
+
+func (ps *peers) alone() bool { return len(ps.heard) == 0 }
+
 // hear notes a sign of life of a room and returns it.
-func (r *Room) hear(id oplog.ID) (p *peer, isNew bool) {
-	if r.peers == nil {
-		r.peers = map[oplog.ID]*peer{}
+func (ps *peers) hear(id oplog.ID, now time.Time) (p *peer, isNew bool) {
+	if ps.heard == nil {
+		ps.heard = map[oplog.ID]*peer{}
 	}
-	p = r.peers[id]
+	p = ps.heard[id]
 	if p == nil {
 		p, isNew = new(peer), true
-		r.peers[id] = p
-		r.calls = calls{}
-		// No longer alone: what was held back for a batch leaves now.
-		if len(r.out.updates) > 0 {
-			r.rooms.outbox.now(r)
+		ps.heard[id] = p
+		ps.calls = calls{}
+	}
+	p.heard = now
+	return p, isNew
+}
+
+// forget returns what the room published and has not said to be durable.
+func (ps *peers) forget(id oplog.ID) (open span) {
+	p := ps.heard[id]
+	if p == nil {
+		return span{}
+	}
+	if p.echo != 0 {
+		ps.asking--
+	}
+	delete(ps.heard, id)
+	return p.open
+}
+
+// all returns the rooms that are heard.
+func (ps *peers) all() []oplog.ID { return slices.Collect(maps.Keys(ps.heard)) }
+
+// silent returns the rooms of which nothing was heard for too long.
+func (ps *peers) silent(now time.Time, timeout time.Duration) (ids []oplog.ID) {
+	for id, p := range ps.heard {
+		if now.Sub(p.heard) > timeout {
+			ids = append(ids, id)
 		}
 	}
-	p.heard = time.Now()
-	return p, isNew
+	return ids
+}
+
+// overdue returns the rooms whose difference does not come.
+func (ps *peers) overdue(now time.Time) (ids []oplog.ID) {
+	for id, p := range ps.heard {
+		if p.wanting && now.Sub(p.wantedAt) > wantTimeout {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// first reports whether a room of this id is the first of all that share the document.
+func (ps *peers) first(id oplog.ID) bool {
+	for other := range ps.heard {
+		if other < id {
+			return false
+		}
+	}
+	return true
+}
+
+// pods returns where the rooms take messages.
+func (ps *peers) pods() []string {
+	pods := make([]string, 0, len(ps.heard))
+	for _, p := range ps.heard {
+		pods = append(pods, p.pod)
+	}
+	return pods
 }
 
 // calls is when a room that hears nobody says hello again. Two rooms without peers
@@ -69,16 +133,21 @@ const (
 	lookFor = 2 * time.Minute
 )
 
-// look has the room call for others for a while. Callers hold mu.
-func (r *Room) look(now time.Time) {
-	first := r.rooms.cfg.BeaconEvery / 5
-	r.calls = calls{next: now.Add(first), wait: 2 * first, ended: lookFor}
+// look has the room call for others for a while.
+func (ps *peers) look(now time.Time, beaconEvery time.Duration) {
+	first := beaconEvery / 5
+	ps.calls = calls{next: now.Add(first), wait: 2 * first, ended: lookFor}
+}
+
+// lost has a room whose peers fell silent call for them.
+func (ps *peers) lost(now time.Time, beaconEvery time.Duration) {
+	ps.calls = calls{next: now, wait: beaconEvery}
 }
 
 // callDue reports whether the room, which hears nobody, is to say hello.
-func (r *Room) callDue(now time.Time) bool {
-	c := &r.calls
-	if len(r.peers) > 0 || c.wait == 0 || now.Before(c.next) {
+func (ps *peers) callDue(now time.Time) bool {
+	c := &ps.calls
+	if !ps.alone() || c.wait == 0 || now.Before(c.next) {
 		return false
 	}
 	last := c.ended > 0 && c.wait > c.ended
@@ -87,95 +156,4 @@ func (r *Room) callDue(now time.Time) bool {
 		c.wait = 0
 	}
 	return true
-}
-
-// Look has the room look for the rooms of the document on other pods.
-func (r *Room) Look() {
-	r.mu.Lock()
-	r.look(time.Now())
-	r.mu.Unlock()
-	r.hello()
-}
-
-// Pods returns where the rooms of the document that are heard take messages.
-func (r *Room) Pods() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	pods := make([]string, 0, len(r.peers))
-	for _, p := range r.peers {
-		pods = append(pods, p.pod)
-	}
-	return pods
-}
-
-// dropPeer forgets a room on another pod. Its clients leave; the caller spreads
-// their tombstones.
-func (r *Room) dropPeer(id oplog.ID, now time.Time) []awareness.Entry {
-	if p := r.peers[id]; p != nil {
-		r.log.water.unconfirmed = r.log.water.unconfirmed.with(p.open)
-		if p.echo != 0 {
-			r.asked--
-		}
-	}
-	delete(r.peers, id)
-	r.groups.Forget(id)
-	r.answers.Forget(id)
-	return r.aware.RemoveRoom(uint64(id), now)
-}
-
-func (r *Room) digest() oplog.Digest {
-	return oplog.Digest{
-		Pod: r.rooms.cfg.Bus.PodSubject(), Counter: r.log.counter,
-		Deletions: r.content.store.DeleteDigest(), Pending: r.content.store.PendingDigest(), StateVector: r.content.store.StateVector(),
-	}
-}
-
-// hello makes the rooms of the document on other pods known to this one, and
-// starts the exchange of what either lacks. It is published on the connection of
-// the subscriptions, so that no message falls between the two.
-func (r *Room) hello() {
-	r.mu.Lock()
-	r.helloAt = time.Now()
-	r.mu.Unlock()
-	r.announce(oplog.Hello)
-}
-
-// meet makes a room known that was heard before it has said where it takes messages.
-// A hello that is under way does it already; should it be lost, the next beacon does.
-func (r *Room) meet() {
-	r.mu.Lock()
-	underWay := time.Since(r.helloAt) < helloLife
-	r.mu.Unlock()
-	if !underWay {
-		r.hello()
-	}
-}
-
-// helloLife bounds the hellos of a room that hears many others at once, each of which
-// all of them answer.
-const helloLife = time.Second
-
-// sendBeacon lets the others notice that something went missing between them.
-func (r *Room) sendBeacon(now time.Time) {
-	r.mu.Lock()
-	r.beaconAt = now
-	r.mu.Unlock()
-	r.announce(oplog.Beacon)
-}
-
-func (r *Room) announce(k oplog.Kind) {
-	r.mu.Lock()
-	at, d := r.at, r.digest()
-	r.mu.Unlock()
-	_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendDigest(oplog.AppendTo(nil, k, r.id, at.tag), d))
-}
-
-// publishPresence tells the other pods of all clients of this room.
-func (r *Room) publishPresence() {
-	r.mu.Lock()
-	at, entries := r.at, r.aware.EntriesOf(uint64(r.id))
-	r.mu.Unlock()
-	if len(entries) > 0 {
-		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStates(nil, r.id, at.tag, entries))
-	}
 }

@@ -108,11 +108,11 @@ func TestPresenceIsToldToARoomThatWasHeardFirstByAnEdit(t *testing.T) {
 			}
 			switch at := r.place(); first {
 			case "edit":
-				r.Receive(at.updates, "", oplog.Plain.Append(nil, from, oplog.Updates, 1, (&writer{client: 9}).insert("x")))
+				r.exchange.Receive(at.updates, "", oplog.Plain.Append(nil, from, oplog.Updates, 1, (&writer{client: 9}).insert("x")))
 			case "states":
-				r.Receive(at.signals, "", oplog.AppendStates(nil, from, at.tag, []awareness.Entry{{Client: 6, Clock: 1, State: []byte(`{}`)}}))
+				r.exchange.Receive(at.signals, "", oplog.AppendStates(nil, from, at.tag, []awareness.Entry{{Client: 6, Clock: 1, State: []byte(`{}`)}}))
 			}
-			d := r.digest()
+			d := r.exchange.digest()
 			d.Pod = pod
 			data := oplog.AppendDigest(oplog.AppendTo(nil, oplog.Answer, from, uint64(r.id)), d)
 			r.rooms.Receive("", "", data)

@@ -139,7 +139,7 @@ func (r *Room) schedule(now bool) {
 
 func (r *Room) scheduleLocked(now bool) {
 	switch {
-	case now && len(r.peers) == 0:
+	case now && r.peers.alone():
 		r.out.scheduled = true
 		r.rooms.outbox.now(r)
 	case r.out.scheduled:
@@ -155,7 +155,7 @@ func (r *Room) scheduleLocked(now bool) {
 // publishAwareness marks clients of this room whose awareness the other pods
 // must hear of. Only their newest states leave.
 func (r *Room) publishAwareness(news []awareness.Entry) {
-	if len(news) == 0 || len(r.peers) == 0 {
+	if len(news) == 0 || r.peers.alone() {
 		return // a pod that opens the document later is told in answer to its hello
 	}
 	if r.out.clients == nil {
@@ -182,7 +182,7 @@ func (r *Room) publish() {
 	reannounce := r.reannounceDue(time.Now())
 	var questions []addressed
 	if signals {
-		questions = r.questions()
+		questions = r.peers.questions(r.id, r.rooms.cfg.Bus.PodSubject())
 	}
 	flight := r.log.water.depart()
 	r.mu.Unlock()

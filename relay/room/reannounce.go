@@ -49,7 +49,7 @@ func (r *Room) reannounce() {
 func (r *Room) reannounceAll() {
 	r.mu.Lock()
 	r.reannounce()
-	at, shared := r.at, len(r.peers) > 0
+	at, shared := r.at, !r.peers.alone()
 	r.mu.Unlock()
 	if shared {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Reannounce, r.id, at.tag))

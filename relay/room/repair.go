@@ -16,18 +16,20 @@ import (
 const wantTimeout = 2 * time.Second
 
 // Receive takes what other pods publish about the document. data is not kept.
-func (r *Room) Receive(subject, reply string, data []byte) {
+func (e *exchange) Receive(subject, reply string, data []byte) {
+	r := e.room
 	at := r.place()
 	switch subject {
 	case at.updates:
-		r.receiveLog(data)
+		e.receiveLog(data)
 	case at.signals:
-		r.receiveSignal(at, reply, data)
+		e.receiveSignal(at, reply, data)
 	}
 }
 
 // receiveLog takes a log message of another pod.
-func (r *Room) receiveLog(data []byte) {
+func (e *exchange) receiveLog(data []byte) {
+	r := e.room
 	m, err := oplog.Read(data)
 	if err != nil {
 		r.rooms.refuse(err)
@@ -37,7 +39,7 @@ func (r *Room) receiveLog(data []byte) {
 		return
 	}
 	r.mu.Lock()
-	p, isNew := r.hear(m.Room)
+	p, isNew := e.hear(m.Room)
 	gap := m.Counter > p.counter+1
 	p.counter = max(p.counter, m.Counter)
 	lossy := gap || p.wanting
@@ -60,7 +62,7 @@ func (r *Room) receiveLog(data []byte) {
 			r.log.snapshot(m.Part.Count * r.rooms.cfg.History.MaxPayload())
 		}
 	case m.Kind == oplog.Partial:
-		if whole := r.groups.Add(oplog.Key{Room: m.Room, First: m.Part.First}, m.Part, m.Body); whole != nil {
+		if whole := e.groups.Add(oplog.Key{Room: m.Room, First: m.Part.First}, m.Part, m.Body); whole != nil {
 			r.takeFrom(m.Room, whole, lossy)
 		}
 	default:
@@ -69,10 +71,10 @@ func (r *Room) receiveLog(data []byte) {
 	r.mu.Unlock()
 	switch {
 	case isNew: // what it knows more, and who is there, comes with its answer
-		r.meet()
+		e.meet()
 	case gap:
 		r.rooms.Counters.Gaps.Add(1)
-		r.want(m.Room)
+		e.want(m.Room)
 	}
 }
 
@@ -86,7 +88,8 @@ func (r *Room) take(update []byte) (fresh bool) {
 }
 
 // receiveSignal takes a message for all rooms of the document.
-func (r *Room) receiveSignal(at place, reply string, data []byte) {
+func (e *exchange) receiveSignal(at place, reply string, data []byte) {
+	r := e.room
 	k, from, body, err := oplog.ReadHeader(data)
 	if err != nil {
 		r.rooms.refuse(err)
@@ -108,11 +111,11 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 	}
 	switch k {
 	case oplog.Hello, oplog.Beacon:
-		r.receiveDigest(k, from, &rd)
+		e.receiveDigest(k, from, &rd)
 	case oplog.States:
-		r.receiveStates(from, &rd)
+		e.receiveStates(from, &rd)
 	case oplog.Stateless:
-		r.receiveStateless(rd.Rest)
+		e.receiveStateless(rd.Rest)
 	case oplog.Reannounce:
 		r.mu.Lock()
 		r.reannounce()
@@ -120,29 +123,30 @@ func (r *Room) receiveSignal(at place, reply string, data []byte) {
 	case oplog.Bye:
 		now := time.Now()
 		r.mu.Lock()
-		r.spreadAwareness(r.dropPeer(from, now), nil)
-		if len(r.peers) == 0 {
-			r.look(now)
+		e.forget(now, from)
+		if r.peers.alone() {
+			r.peers.look(now, r.rooms.cfg.BeaconEvery)
 		}
 		r.mu.Unlock()
 	}
 }
 
 // receiveAddressed takes a message for this room alone.
-func (r *Room) receiveAddressed(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
+func (e *exchange) receiveAddressed(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
+	r := e.room
 	switch k {
 	case oplog.Answer:
-		r.receiveDigest(k, from, rd)
+		e.receiveDigest(k, from, rd)
 	case oplog.States:
-		r.receiveStates(from, rd)
+		e.receiveStates(from, rd)
 	case oplog.Want:
-		r.receiveWant(from, rd)
+		e.receiveWant(from, rd)
 	case oplog.Ask:
-		r.receiveAsk(from, rd)
+		e.receiveAsk(from, rd)
 	case oplog.Saved:
-		r.receiveSaved(from, rd)
+		e.receiveSaved(from, rd)
 	case oplog.Difference:
-		r.receiveDifference(from, rd.Rest)
+		e.receiveDifference(from, rd.Rest)
 	case oplog.DifferencePart:
 		part := oplog.ReadDifferencePart(rd)
 		if rd.Err != nil {
@@ -150,13 +154,13 @@ func (r *Room) receiveAddressed(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 			return
 		}
 		r.mu.Lock()
-		if p := r.peers[from]; p != nil {
+		if p := r.peers.heard[from]; p != nil {
 			p.wantedAt, p.asked = time.Now(), 1 // it is on its way
 		}
-		whole := r.answers.Add(oplog.Key{Room: from, First: part.First}, part, rd.Rest)
+		whole := e.differences.Add(oplog.Key{Room: from, First: part.First}, part, rd.Rest)
 		r.mu.Unlock()
 		if whole != nil {
-			r.receiveDifference(from, whole)
+			e.receiveDifference(from, whole)
 		}
 	default:
 		r.rooms.refuse(oplog.ErrMalformed)
@@ -164,14 +168,15 @@ func (r *Room) receiveAddressed(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 }
 
 // receiveDigest compares what another room knows with what this one does.
-func (r *Room) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
+func (e *exchange) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
+	r := e.room
 	d := oplog.ReadDigest(rd)
 	if rd.Err != nil {
 		r.rooms.refuse(rd.Err)
 		return
 	}
 	r.mu.Lock()
-	p, isNew := r.hear(from)
+	p, isNew := e.hear(from)
 	p.pod = d.Pod
 	p.counter = max(p.counter, d.Counter)
 	lacks, same, err := compare(r.content.store.StateVector(), d.StateVector)
@@ -183,7 +188,7 @@ func (r *Room) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 	hidden := d.Deletions != r.content.store.DeleteDigest() || d.Pending != 0 && d.Pending != r.content.store.PendingDigest()
 	var missing bool
 	if k == oplog.Beacon && !isNew {
-		missing = r.missedSince(p) || same && hidden
+		missing = p.missedSince(r.content.store.StateVector()) || same && hidden
 		p.ahead = nil
 		if lacks {
 			p.ahead = bytes.Clone(d.StateVector)
@@ -195,7 +200,7 @@ func (r *Room) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 	var states []awareness.Entry
 	if k == oplog.Hello || !p.greeted { // whatever of it was heard first
 		p.greeted = true
-		answer = oplog.AppendDigest(oplog.AppendTo(nil, oplog.Answer, r.id, uint64(from)), r.digest())
+		answer = oplog.AppendDigest(oplog.AppendTo(nil, oplog.Answer, r.id, uint64(from)), e.digest())
 		states = r.aware.EntriesOf(uint64(r.id))
 	}
 	r.mu.Unlock()
@@ -206,32 +211,33 @@ func (r *Room) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) {
 		_ = r.rooms.cfg.Bus.Publish(d.Pod, oplog.AppendStates(nil, r.id, uint64(from), states))
 	}
 	if missing {
-		r.want(from)
+		e.want(from)
 	}
 }
 
-// missedSince reports whether the room still lacks what a peer knew at its
-// previous beacon.
-func (r *Room) missedSince(p *peer) bool {
+// missedSince reports whether a room still lacks what the peer knew at its previous
+// beacon.
+func (p *peer) missedSince(stateVector []byte) bool {
 	if p.ahead == nil {
 		return false
 	}
-	lacks, _, err := compare(r.content.store.StateVector(), p.ahead)
+	lacks, _, err := compare(stateVector, p.ahead)
 	return err == nil && lacks
 }
 
 // want asks a room for everything that this one lacks. One question is open at a
 // time; what goes missing meanwhile is asked for again.
-func (r *Room) want(from oplog.ID) {
+func (e *exchange) want(from oplog.ID) {
+	r := e.room
 	r.mu.Lock()
-	p := r.peers[from]
+	p := r.peers.heard[from]
 	if p == nil {
 		r.mu.Unlock()
 		return
 	}
 	if p.pod == "" {
 		r.mu.Unlock()
-		r.hello()
+		e.hello()
 		return
 	}
 	now := time.Now()
@@ -249,12 +255,13 @@ func (r *Room) want(from oplog.ID) {
 	pod, message := p.pod, oplog.AppendWant(nil, r.id, from, r.rooms.cfg.Bus.PodSubject(), r.content.store.StateVector())
 	r.mu.Unlock()
 	_ = r.rooms.cfg.Bus.Publish(pod, message)
-	r.suspectBus(asked)
+	e.suspectBus(asked)
 }
 
 // receiveWant answers with the difference: the structs that the other lacks and
 // all deletions.
-func (r *Room) receiveWant(from oplog.ID, rd *oplog.Reader) {
+func (e *exchange) receiveWant(from oplog.ID, rd *oplog.Reader) {
+	r := e.room
 	pod := rd.String()
 	if rd.Err != nil {
 		r.rooms.refuse(rd.Err)
@@ -273,13 +280,14 @@ func (r *Room) receiveWant(from oplog.ID, rd *oplog.Reader) {
 		_ = b.Publish(pod, append(oplog.AppendTo(nil, oplog.Difference, r.id, uint64(from)), diff...))
 		return
 	}
-	r.rooms.done.Go(func() { r.sendParts(pod, from, diff, limit) })
+	r.rooms.done.Go(func() { e.sendParts(pod, from, diff, limit) })
 }
 
 // sendParts sends a difference that NATS does not take at once. It waits for the
 // server now and then: a pod that is sent more than the server holds for it would
 // be cut off.
-func (r *Room) sendParts(pod string, to oplog.ID, diff []byte, limit int) {
+func (e *exchange) sendParts(pod string, to oplog.ID, diff []byte, limit int) {
+	r := e.room
 	b, group := r.rooms.cfg.Bus, rand.Uint64()
 	oplog.Split(diff, limit, func(index, count int, piece []byte) {
 		m := oplog.AppendDifferencePart(make([]byte, 0, oplog.MaxHead+len(piece)), r.id, to, group, index, count, piece)
@@ -296,7 +304,8 @@ func (r *Room) sendParts(pod string, to oplog.ID, diff []byte, limit int) {
 const partsAtOnce = 8
 
 // receiveDifference takes the answer to a want.
-func (r *Room) receiveDifference(from oplog.ID, update []byte) {
+func (e *exchange) receiveDifference(from oplog.ID, update []byte) {
+	r := e.room
 	r.mu.Lock()
 	if r.take(update) {
 		r.rooms.Counters.Repairs.Add(1)
@@ -305,17 +314,18 @@ func (r *Room) receiveDifference(from oplog.ID, update []byte) {
 	}
 	r.releaseFrom(from)
 	again := false
-	if p := r.peers[from]; p != nil {
+	if p := r.peers.heard[from]; p != nil {
 		p.wanting, again = false, p.again
 	}
 	r.mu.Unlock()
 	if again {
-		r.want(from)
+		e.want(from)
 	}
 }
 
 // receiveStates takes the awareness of another room's clients.
-func (r *Room) receiveStates(from oplog.ID, rd *oplog.Reader) {
+func (e *exchange) receiveStates(from oplog.ID, rd *oplog.Reader) {
+	r := e.room
 	entries, err := awareness.DecodeAll(rd.Rest)
 	if err == nil {
 		err = rd.Err
@@ -325,7 +335,7 @@ func (r *Room) receiveStates(from oplog.ID, rd *oplog.Reader) {
 		return
 	}
 	r.mu.Lock()
-	p, isNew := r.hear(from)
+	p, isNew := e.hear(from)
 	news, tombstones := r.aware.ApplyRoom(uint64(from), entries, time.Now())
 	r.spreadAwareness(news, nil)
 	if len(tombstones) > 0 {
@@ -334,7 +344,7 @@ func (r *Room) receiveStates(from oplog.ID, rd *oplog.Reader) {
 	pod := p.pod
 	r.mu.Unlock()
 	if isNew {
-		r.meet()
+		e.meet()
 	}
 	if len(tombstones) > 0 && pod != "" {
 		_ = r.rooms.cfg.Bus.Publish(pod, oplog.AppendStates(nil, r.id, uint64(from), tombstones))

@@ -132,7 +132,7 @@ func TestAnEditBehindAGapThatWasLostIsRepaired(t *testing.T) {
 	eventually(t, "the far room has what waits", func() bool { return far.Brief().Store.Pending == p.near.Brief().Store.Pending })
 	far.mu.Lock()
 	defer far.mu.Unlock()
-	if mine, theirs := far.content.store.PendingDigest(), p.near.digest().Pending; mine != theirs {
+	if mine, theirs := far.content.store.PendingDigest(), p.near.exchange.digest().Pending; mine != theirs {
 		t.Errorf("rooms that know the same say %x and %x, and would ask for ever", mine, theirs)
 	}
 }
@@ -172,10 +172,10 @@ func TestARoomThatIsAloneLooksForOthersForAWhileOnly(t *testing.T) {
 	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.calls.next
+	now := r.peers.calls.next
 	var called []time.Duration
 	for began := now; now.Sub(began) < time.Hour; now = now.Add(tickEvery) {
-		if r.callDue(now) {
+		if r.peers.callDue(now) {
 			called = append(called, now.Sub(began))
 		}
 	}

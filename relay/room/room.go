@@ -44,18 +44,14 @@ type Room struct {
 	seats    []*Seat
 	sessions uint64 // the last session id given
 	activity activity
-	peers    map[oplog.ID]*peer
+	peers    peers
+	exchange exchange
 	log      log
 	out      pending
 	gathered gathered
-	groups   oplog.Groups // parts of log messages from other pods
-	answers  oplog.Groups // parts of differences
 	message  wire.Message // being sent to members; empty otherwise, so that nothing is kept
 	live     *course      // of a large update that members are being sent
 	liveAt   time.Time    // when it came
-	beaconAt time.Time
-	helloAt  time.Time
-	calls    calls
 
 	asks     []ask // of clients, by number
 	unstored []ask // of clients, by number: what they wait for is durable, and not known to be stored
@@ -65,7 +61,6 @@ type Room struct {
 	answersAt int64    // when those that wait for a message are sent without one, by clock; 0: none do
 	payloads  [][]byte // of answers that are being sent; empty otherwise
 	noted     noted
-	asked     int // peers whose question is open
 
 	stopped     bool     // members' edits are held; see stop.go
 	stoppedSize int      // how much was, in bytes, since it was stopped
@@ -104,6 +99,7 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.aware
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
+	r.exchange.room = r
 	if rs.cfg.MaxAppBytes > 0 {
 		r.content.app = rs.apps.enter(doc.AppID())
 	}
@@ -140,7 +136,7 @@ func (r *Room) attach(ctx context.Context, epoch string, fresh bool) error {
 	r.at = at
 	r.mu.Unlock()
 	for _, subject := range []string{at.updates, at.signals} {
-		sub, err := cfg.Bus.Subscribe(subject, r)
+		sub, err := cfg.Bus.Subscribe(subject, &r.exchange)
 		if err != nil {
 			return err
 		}
@@ -211,7 +207,7 @@ func (r *Room) Close() {
 		return
 	}
 	r.closed = true
-	at, shared := r.at, len(r.peers) > 0
+	at, shared := r.at, !r.peers.alone()
 	r.log.forget()
 	r.asks, r.unstored = nil, nil // whoever asked learns nothing, and asks again elsewhere
 	r.mu.Unlock()
@@ -248,11 +244,7 @@ func (r *Room) Restore(ctx context.Context) error {
 func (r *Room) Rebase(ctx context.Context, epoch string) error {
 	r.unsubscribe()
 	r.mu.Lock()
-	var removed []awareness.Entry
-	for id := range r.peers {
-		removed = append(removed, r.dropPeer(id, time.Now())...)
-	}
-	r.spreadAwareness(removed, nil)
+	r.exchange.forget(time.Now(), r.peers.all()...)
 	r.mu.Unlock()
 	if err := r.attach(ctx, epoch, false); err != nil {
 		return fmt.Errorf("move %s to epoch %s: %w", r.doc, epoch, err)
@@ -301,9 +293,24 @@ func (r *Room) brief() Stat {
 		unsaved = time.Duration(clock() - oldest)
 	}
 	return Stat{
-		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers),
+		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers.heard),
 		Store: r.content.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.activity.edits, Rate: r.activity.rate, Durable: r.log.durable,
 	}
+}
+
+// Look has the room look for the rooms of the document on other pods.
+func (r *Room) Look() {
+	r.mu.Lock()
+	r.peers.look(time.Now(), r.rooms.cfg.BeaconEvery)
+	r.mu.Unlock()
+	r.exchange.hello()
+}
+
+// Pods returns where the rooms of the document that are heard take messages.
+func (r *Room) Pods() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.peers.pods()
 }
 
 // Activity is what makes a room a busy one: edits from members per second, and how
@@ -348,14 +355,7 @@ func (r *Room) Export() []byte {
 // lock.
 func (r *Room) tick(now time.Time) {
 	r.mu.Lock()
-	var removed []awareness.Entry
-	for id, p := range r.peers {
-		if now.Sub(p.heard) > r.rooms.cfg.PeerTimeout {
-			removed = append(removed, r.dropPeer(id, now)...)
-			r.calls = calls{next: now, wait: r.rooms.cfg.BeaconEvery}
-		}
-	}
-	r.spreadAwareness(removed, nil)
+	dues := r.exchange.tick(now)
 	r.renew(now)
 	r.endContests(now)
 	r.releaseDue(now)
@@ -363,15 +363,7 @@ func (r *Room) tick(now time.Time) {
 		r.live.kill()
 		r.live = nil
 	}
-	call := r.callDue(now)
 	r.activity.tick()
-	beacon := len(r.peers) > 0 && now.Sub(r.beaconAt) >= r.rooms.cfg.BeaconEvery
-	var wants []oplog.ID
-	for id, p := range r.peers {
-		if p.wanting && now.Sub(p.wantedAt) > wantTimeout {
-			wants = append(wants, id)
-		}
-	}
 	retry := r.log.retryDue(now)
 	r.overdue()
 	reannounce := r.reannounceDue(now)
@@ -382,24 +374,12 @@ func (r *Room) tick(now time.Time) {
 		default: // many are waiting: at the next tick
 		}
 	}
-	if len(r.peers) == 0 {
-		r.groups.Clear()
-		r.answers.Clear()
-	}
 	r.mu.Unlock()
 	if retry {
 		r.schedule(true)
 	}
-	if beacon {
-		r.sendBeacon(now)
-	}
-	if call {
-		r.hello()
-	}
+	r.exchange.send(now, dues)
 	if reannounce {
 		r.reannounceAll()
-	}
-	for _, id := range wants {
-		r.want(id)
 	}
 }

@@ -184,8 +184,8 @@ func (rs *Rooms) Close() {
 // hello again and takes what it missed, and says who is here, and who left meanwhile.
 func (rs *Rooms) Disturbed() {
 	for _, r := range rs.all() {
-		r.hello()
-		r.publishPresence()
+		r.exchange.hello()
+		r.exchange.publishPresence()
 	}
 }
 
@@ -247,7 +247,7 @@ func (rs *Rooms) Receive(_, _ string, data []byte) {
 	if room == nil { // it closed meanwhile
 		return
 	}
-	room.receiveAddressed(k, from, &r)
+	room.exchange.receiveAddressed(k, from, &r)
 }
 
 // refuse counts a message that made no sense, and says so: silence would look

@@ -251,7 +251,7 @@ func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 	r.out.updates = append(r.out.updates, changes)
 	r.log.water.take()
 	r.log.body()
-	r.scheduleLocked(len(r.peers) > 0)
+	r.scheduleLocked(!r.peers.alone())
 	return true, nil
 }
 

@@ -41,7 +41,7 @@ func (s *Seat) Stateless(text []byte, readOnly bool) (passed bool) {
 	}
 	counts.Passed.Add(1)
 	r.spreadStateless(text, s)
-	alone, at := len(r.peers) == 0, r.at
+	alone, at := r.peers.alone(), r.at
 	r.mu.Unlock()
 	if !alone {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStateless(nil, r.id, at.tag, text))
@@ -58,7 +58,8 @@ func (s *Seat) logDropped(why string) {
 }
 
 // receiveStateless takes a text of a client on another pod.
-func (r *Room) receiveStateless(text []byte) {
+func (e *exchange) receiveStateless(text []byte) {
+	r := e.room
 	if len(text) > MaxStateless || !utf8.Valid(text) {
 		r.rooms.refuse(oplog.ErrMalformed)
 		return

@@ -15,7 +15,8 @@ const (
 )
 
 // suspectBus is told how often a difference was asked for in vain.
-func (r *Room) suspectBus(asked int) {
+func (e *exchange) suspectBus(asked int) {
+	r := e.room
 	if asked >= rereadAfter {
 		select {
 		case r.rooms.reread <- r:
