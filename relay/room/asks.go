@@ -53,7 +53,7 @@ func (s *Seat) Ask(payload []byte) {
 	if s.index < 0 || s.stored && !r.storable() {
 		return
 	}
-	if r.stopped && s.held != nil {
+	if r.holds.stopped && s.held != nil {
 		s.held.ask(payload)
 		return
 	}

@@ -97,7 +97,7 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 		if keep {
 			r.content.keep()
 		}
-		r.take(body)
+		r.exchange.take(body)
 		if k == oplog.Snapshot {
 			r.log.snapshotSize = len(body)
 		}

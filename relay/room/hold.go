@@ -23,6 +23,30 @@ const (
 	step1Gap  = time.Second // between two SyncStep1 for one session
 )
 
+// holds are the updates that wait before they are applied. Each waits in one place and in
+// the order in which it came: with the seat or the pod that it came from, or in left when
+// its member is gone; nothing is applied ahead of what is held of the same source. sources
+// counts the seats and pods with something, so that nobody looks for it while there is
+// none. Guarded by Room.mu.
+type holds struct {
+	room    *Room
+	sources int
+	pods    map[oplog.ID]*held
+	step1s  bool // a member is to be sent a SyncStep1
+
+	stopped bool     // members' edits are held; see stop.go
+	size    int      // how much was, in bytes, since then
+	left    [][]byte // of members who left meanwhile; immutable
+}
+
+// begin is one more source of which something is held, and end one less.
+func (hs *holds) begin() *held {
+	hs.sources++
+	return new(held)
+}
+
+func (hs *holds) end() { hs.sources-- }
+
 // held is what waits of one source.
 type held struct {
 	updates [][]byte
@@ -44,7 +68,7 @@ func (h *held) due(now time.Time) bool { return len(h.updates) > 0 && now.Sub(h.
 
 // take applies an update of the member, or holds it. Callers hold mu.
 func (s *Seat) take(update []byte) (fresh bool, err error) {
-	if s.room.stopped {
+	if s.room.holds.stopped {
 		return s.holdStopped(update)
 	}
 	if s.held != nil { // in the order in which they came
@@ -58,7 +82,7 @@ func (s *Seat) take(update []byte) (fresh bool, err error) {
 		return fresh, err
 	}
 	if !s.awaited && !s.sendStep1() {
-		s.step1Due, s.room.step1s = true, true
+		s.step1Due, s.room.holds.step1s = true, true
 		return s.apply(update, ystore.Terms{Limited: true})
 	}
 	if len(update) > holdBytes {
@@ -69,8 +93,7 @@ func (s *Seat) take(update []byte) (fresh bool, err error) {
 
 func (s *Seat) hold(update []byte) (fresh bool, err error) {
 	if s.held == nil {
-		s.held = new(held)
-		s.room.holding++
+		s.held = s.room.holds.begin()
 	}
 	s.held.add(update)
 	if s.held.size > holdBytes {
@@ -94,11 +117,11 @@ func (s *Seat) sendStep1() bool {
 // first error.
 func (s *Seat) release() (err error) {
 	was := s.held
-	if was == nil || s.room.stopped {
+	if was == nil || s.room.holds.stopped {
 		return nil
 	}
 	s.held = nil
-	s.room.holding--
+	s.room.holds.end()
 	for _, u := range was.updates {
 		if _, e := s.apply(u, ystore.Terms{Limited: true}); err == nil {
 			err = e
@@ -117,97 +140,79 @@ func (s *Seat) release() (err error) {
 
 // takeFrom applies an update of another pod. After messages of its were lost, one that
 // opens a gap, and what comes after it, is held until the difference has come.
-func (r *Room) takeFrom(from oplog.ID, update []byte, lossy bool) {
-	h := r.heldOf[from]
+func (hs *holds) takeFrom(from oplog.ID, update []byte, lossy bool) {
+	r, h := hs.room, hs.pods[from]
 	if h == nil && lossy {
 		changes, err := r.apply(update, nil, ystore.Terms{Gapless: true})
 		if err == nil {
-			r.heard(from, changes != nil)
+			r.exchange.heard(from, changes != nil)
 			return
 		}
 		if errors.Is(err, ystore.ErrGap) {
-			h = new(held)
-			if r.heldOf == nil {
-				r.heldOf = map[oplog.ID]*held{}
+			h = hs.begin()
+			if hs.pods == nil {
+				hs.pods = map[oplog.ID]*held{}
 			}
-			r.heldOf[from] = h
-			r.holding++
+			hs.pods[from] = h
 		}
 	}
 	if h == nil || len(update) > holdBytes {
-		r.releaseFrom(from)
-		r.takeNow(from, update)
+		hs.releaseFrom(from)
+		r.exchange.heard(from, r.exchange.take(update))
 		return
 	}
 	if h.add(update); h.size > holdBytes {
-		r.releaseFrom(from)
+		hs.releaseFrom(from)
 	}
 }
 
-func (r *Room) releaseFrom(from oplog.ID) {
-	h := r.heldOf[from]
+func (hs *holds) releaseFrom(from oplog.ID) {
+	h := hs.pods[from]
 	if h == nil {
 		return
 	}
-	delete(r.heldOf, from)
-	r.holding--
+	delete(hs.pods, from)
+	hs.end()
+	e := &hs.room.exchange
 	for _, u := range h.updates {
-		r.takeNow(from, u)
+		e.heard(from, e.take(u))
 	}
 }
 
-func (r *Room) takeNow(from oplog.ID, update []byte) {
-	r.heard(from, r.take(update))
-}
-
-// heard numbers a change that another pod published. Who has forgotten it does not know
-// whether it is durable.
-func (r *Room) heard(from oplog.ID, brought bool) {
-	if !brought {
+// release applies everything that is held.
+func (hs *holds) release() {
+	if hs.sources == 0 {
 		return
 	}
-	if p := r.peers.heard[from]; p != nil {
-		p.open = p.open.with(r.log.water.hear())
-	} else {
-		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())
+	for from := range hs.pods {
+		hs.releaseFrom(from)
 	}
-}
-
-// releaseAll applies everything that is held. Callers hold mu.
-func (r *Room) releaseAll() {
-	if r.holding == 0 {
-		return
-	}
-	for from := range r.heldOf {
-		r.releaseFrom(from)
-	}
-	for _, s := range r.seats {
+	for _, s := range hs.room.seats {
 		if err := s.release(); err != nil {
 			s.member.Fail(err)
 		}
 	}
 }
 
-// releaseDue applies what was held long enough, and asks members that are to be asked.
-// Callers hold mu.
-func (r *Room) releaseDue(now time.Time) {
-	if r.step1s {
-		r.step1s = false
-		for _, s := range r.seats {
+// tick applies what was held long enough, and asks members that are to be asked.
+func (hs *holds) tick(now time.Time) {
+	if hs.step1s {
+		hs.step1s = false
+		for _, s := range hs.room.seats {
 			if s.step1Due && !s.sendStep1() {
-				r.step1s = true
+				hs.step1s = true
 			}
 		}
 	}
-	if r.holding == 0 {
+	if hs.sources == 0 {
 		return
 	}
-	for from, h := range r.heldOf {
+	for from, h := range hs.pods {
 		if h.due(now) {
-			r.releaseFrom(from)
+			hs.releaseFrom(from)
 		}
 	}
-	for _, s := range r.seats {
+	for _, s := range hs.room.seats {
 		if s.held == nil || !s.held.due(now) {
 			continue
 		}

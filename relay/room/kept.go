@@ -210,7 +210,7 @@ var errLost = errors.New("the document's history is another one than when it was
 // to keep. clean says that the store has everything; then there is no draft.
 func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	r.mu.Lock()
-	r.releaseAll()
+	r.holds.release()
 	d.changes, d.life, d.subject = r.log.changes, r.log.water.life, r.at.updates
 	pending, durable := r.log.water.own() < r.log.water.taken, r.durable()
 	r.mu.Unlock()

@@ -350,7 +350,7 @@ func (l *log) land(a *appending) {
 // taken from its clients by now, or ctx ends.
 func (r *Room) Durable(ctx context.Context) error {
 	r.mu.Lock()
-	r.releaseAll()
+	r.holds.release()
 	w := waiter{number: r.log.water.taken, durable: make(chan struct{})}
 	r.log.waiters = append(r.log.waiters, w)
 	r.log.release()

@@ -63,10 +63,10 @@ func (e *exchange) receiveLog(data []byte) {
 		}
 	case m.Kind == oplog.Partial:
 		if whole := e.groups.Add(oplog.Key{Room: m.Room, First: m.Part.First}, m.Part, m.Body); whole != nil {
-			r.takeFrom(m.Room, whole, lossy)
+			r.holds.takeFrom(m.Room, whole, lossy)
 		}
 	default:
-		r.takeFrom(m.Room, m.Body, lossy)
+		r.holds.takeFrom(m.Room, m.Body, lossy)
 	}
 	r.mu.Unlock()
 	switch {
@@ -79,12 +79,27 @@ func (e *exchange) receiveLog(data []byte) {
 }
 
 // take applies an update of another pod. It reports whether it brought anything.
-func (r *Room) take(update []byte) (fresh bool) {
+func (e *exchange) take(update []byte) (fresh bool) {
+	r := e.room
 	changes, err := r.apply(update, nil, ystore.Terms{})
 	if err != nil {
 		r.rooms.refuse(err)
 	}
 	return changes != nil
+}
+
+// heard numbers a change that another pod published. Who has forgotten it does not know
+// whether it is durable.
+func (e *exchange) heard(from oplog.ID, brought bool) {
+	r := e.room
+	if !brought {
+		return
+	}
+	if p := r.peers.heard[from]; p != nil {
+		p.open = p.open.with(r.log.water.hear())
+	} else {
+		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())
+	}
 }
 
 // receiveSignal takes a message for all rooms of the document.
@@ -307,12 +322,12 @@ const partsAtOnce = 8
 func (e *exchange) receiveDifference(from oplog.ID, update []byte) {
 	r := e.room
 	r.mu.Lock()
-	if r.take(update) {
+	if e.take(update) {
 		r.rooms.Counters.Repairs.Add(1)
 		// Whose it was, and whether that pod lives, nobody knows.
 		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())
 	}
-	r.releaseFrom(from)
+	r.holds.releaseFrom(from)
 	again := false
 	if p := r.peers.heard[from]; p != nil {
 		p.wanting, again = false, p.again

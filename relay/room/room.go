@@ -62,13 +62,7 @@ type Room struct {
 	payloads  [][]byte // of answers that are being sent; empty otherwise
 	noted     noted
 
-	stopped     bool     // members' edits are held; see stop.go
-	stoppedSize int      // how much was, in bytes, since it was stopped
-	left        [][]byte // of members who left while it was; immutable
-
-	holding int                // sources of which updates are held
-	heldOf  map[oplog.ID]*held // of other pods
-	step1s  bool               // a member is to be sent a SyncStep1
+	holds holds
 
 	returned      bool // a client came back and sees nobody: those present are to announce themselves again
 	reannouncedAt time.Time
@@ -99,7 +93,7 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.aware
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
-	r.exchange.room = r
+	r.exchange.room, r.holds.room = r, r
 	if rs.cfg.MaxAppBytes > 0 {
 		r.content.app = rs.apps.enter(doc.AppID())
 	}
@@ -358,7 +352,7 @@ func (r *Room) tick(now time.Time) {
 	dues := r.exchange.tick(now)
 	r.renew(now)
 	r.endContests(now)
-	r.releaseDue(now)
+	r.holds.tick(now)
 	if r.live != nil && now.Sub(r.liveAt) > liveCourse {
 		r.live.kill()
 		r.live = nil

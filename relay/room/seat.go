@@ -122,7 +122,7 @@ func (s *Seat) Leave() int {
 	if s.index < 0 {
 		return len(r.seats)
 	}
-	if s.room.stopped {
+	if s.room.holds.stopped {
 		s.leaveHeld()
 	}
 	_ = s.release() // nobody is left to be told of an error
@@ -229,7 +229,7 @@ func (s *Seat) Answer(update []byte) (fresh bool, err error) {
 	defer s.room.mu.Unlock()
 	defer s.workSince(s.room.content.store.Work())
 	s.awaited = false
-	if s.room.stopped {
+	if s.room.holds.stopped {
 		return s.holdStopped(update)
 	}
 	fresh, err = s.apply(update, ystore.Terms{Limited: true})

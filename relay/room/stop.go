@@ -35,23 +35,23 @@ func (passingError) Passes() bool { return true }
 func (r *Room) Stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stopped || r.closed {
+	if r.holds.stopped || r.closed {
 		return
 	}
-	r.releaseAll()
-	r.stopped, r.stoppedSize = true, 0
+	r.holds.release()
+	r.holds.stopped, r.holds.size = true, 0
 }
 
 // Resume applies what was held while the room was stopped, and goes on.
 func (r *Room) Resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.stopped || r.closed {
+	if !r.holds.stopped || r.closed {
 		return
 	}
-	r.stopped = false
-	r.applyLeft()
-	r.releaseAll()
+	r.holds.stopped = false
+	r.holds.applyLeft()
+	r.holds.release()
 }
 
 // MoveAway says that the document has moved. The room stays stopped. What members sent who
@@ -60,16 +60,16 @@ func (r *Room) Resume() {
 func (r *Room) MoveAway() (left bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	left = len(r.left) > 0
-	r.applyLeft()
+	left = len(r.holds.left) > 0
+	r.holds.applyLeft()
 	return left
 }
 
 // applyLeft applies what is held of members who left. What cannot be applied, the session's
-// end would not have told them either. Callers hold mu.
-func (r *Room) applyLeft() {
-	left := r.left
-	r.left = nil
+// end would not have told them either.
+func (hs *holds) applyLeft() {
+	r, left := hs.room, hs.left
+	hs.left = nil
 	for _, update := range left {
 		if changes, err := r.apply(update, nil, ystore.Terms{Limited: true}); err == nil && changes != nil {
 			r.out.updates = append(r.out.updates, changes)
@@ -85,9 +85,10 @@ func (s *Seat) leaveHeld() {
 	if s.held == nil {
 		return
 	}
-	s.room.left = append(s.room.left, s.held.updates...)
+	hs := &s.room.holds
+	hs.left = append(hs.left, s.held.updates...)
 	s.held = nil
-	s.room.holding--
+	hs.end()
 }
 
 // holdStopped holds an update of a member while the room is stopped. Callers hold mu.
@@ -95,15 +96,15 @@ func (s *Seat) holdStopped(update []byte) (fresh bool, err error) {
 	if _, err := s.room.content.store.Growth(update); err != nil {
 		return false, err
 	}
+	hs := &s.room.holds
 	if s.held == nil {
-		s.held = new(held)
-		s.room.holding++
+		s.held = hs.begin()
 	}
 	first := len(s.held.updates) == 0 // may be of any size, as a message may
-	if !first && s.held.size+len(update) > stoppedBytes || s.room.stoppedSize > 0 && s.room.stoppedSize+len(update) > stoppedRoomBytes {
+	if !first && s.held.size+len(update) > stoppedBytes || hs.size > 0 && hs.size+len(update) > stoppedRoomBytes {
 		return false, errStopped
 	}
-	s.room.stoppedSize += len(update)
+	hs.size += len(update)
 	s.held.add(update)
 	return true, nil
 }
@@ -120,5 +121,5 @@ func (h *held) ask(payload []byte) {
 func (r *Room) Stopped() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stopped
+	return r.holds.stopped
 }
