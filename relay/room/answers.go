@@ -28,13 +28,13 @@ type answers struct{ list []answer }
 
 var answersPool = sync.Pool{New: func() any { return new(answers) }}
 
-// giveAnswer is an answer that is due. Callers hold mu, and call sendAnswersSoon behind the
-// last; a member that is behind is sent its answers when it has caught up.
-func (r *Room) giveAnswer(a ask) {
+// give is an answer that is due. Callers call sendSoon behind the last; a member that is
+// behind is sent its answers when it has caught up.
+func (qs *questions) give(a ask) {
 	s := a.seat
 	if s.due == nil {
 		s.due = answersPool.Get().(*answers)
-		r.answered = append(r.answered, s)
+		qs.answered = append(qs.answered, s)
 	}
 	if a.owed == 0 { // its payload takes memory, so it counts as open until it is sent
 		s.due.list = append(s.due.list, answer{payload: a.payload, at: a.at})
@@ -48,27 +48,35 @@ func (r *Room) giveAnswer(a ask) {
 	s.due.list = append(s.due.list, answer{owed: a.owed, at: a.at})
 }
 
-// sendAnswersSoon has the members sent what is due: now, or where another message to them is
-// likely to come, with that, within answerWait. Callers hold mu.
-func (r *Room) sendAnswersSoon() {
-	if len(r.answered) == 0 || r.answersAt != 0 {
+// sendSoon has the members sent what is due: now, or where another message to them is
+// likely to come, with that, within answerWait.
+func (qs *questions) sendSoon() {
+	if len(qs.answered) == 0 || qs.sendAt != 0 {
 		return
 	}
+	r := qs.room
 	if now := clock(); r.gathered.busy(now) {
-		r.answersAt = now + int64(answerWait)
-		r.spreader().later(r, r.answersAt)
+		qs.sendAt = now + int64(answerWait)
+		r.spreader().later(r, qs.sendAt)
 		return
 	}
-	r.sendAnswers()
+	qs.send()
 }
 
-// sendAnswers sends the members their answers that no message took along. Callers hold mu.
-func (r *Room) sendAnswers() {
-	for _, s := range r.answered {
+// send sends the members their answers that no message took along.
+func (qs *questions) send() {
+	for _, s := range qs.answered {
 		s.sendAnswers()
 	}
-	clear(r.answered)
-	r.answered, r.answersAt = r.answered[:0], 0
+	clear(qs.answered)
+	qs.answered, qs.sendAt = qs.answered[:0], 0
+}
+
+// sendDue is send when answers have waited long enough for a message.
+func (qs *questions) sendDue(now int64) {
+	if qs.sendAt != 0 && qs.sendAt <= now {
+		qs.send()
+	}
 }
 
 // sendAnswers sends what the member is to be told, unless it is behind.
@@ -82,7 +90,7 @@ func (s *Seat) sendAnswers() {
 func (s *Seat) sendDue(m *wire.Message) bool {
 	r, due := s.room, s.due
 	s.due = nil
-	now, payloads := clock(), r.payloads[:0]
+	now, payloads := clock(), r.asks.payloads[:0]
 	for _, a := range due.list {
 		r.rooms.cfg.Answered(time.Duration(now - a.at))
 		if a.owed == 0 {
@@ -96,7 +104,7 @@ func (s *Seat) sendDue(m *wire.Message) bool {
 	due.free()
 	ok := s.member.SendAnswers(payloads, m)
 	clear(payloads)
-	r.payloads = payloads[:0]
+	r.asks.payloads = payloads[:0]
 	return ok
 }
 

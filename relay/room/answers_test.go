@@ -44,7 +44,7 @@ func TestAnswersGoWithoutAMessageWhenNoneComes(t *testing.T) {
 	r.mu.Lock()
 	busy(r)
 	seat.acknowledge(1)
-	soon := r.answersAt != 0
+	soon := r.asks.sendAt != 0
 	r.mu.Unlock()
 	if !soon {
 		t.Error("the acknowledgement waits for no message")
@@ -52,7 +52,7 @@ func TestAnswersGoWithoutAMessageWhenNoneComes(t *testing.T) {
 	eventually(t, "it is acknowledged", func() bool { return m.acknowledged() == 1 })
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if seat.due != nil || len(r.answered) != 0 || r.answersAt != 0 {
+	if seat.due != nil || len(r.asks.answered) != 0 || r.asks.sendAt != 0 {
 		t.Error("it is still due")
 	}
 }
@@ -75,7 +75,7 @@ func TestAMemberThatBeginsAnewIsNotAcknowledgedWhatWasDue(t *testing.T) {
 	r.mu.Lock()
 	busy(r)
 	seat.acknowledge(2)
-	r.giveAnswer(ask{seat: seat, payload: []byte("question")})
+	r.asks.give(ask{seat: seat, payload: []byte("question")})
 	seat.forgetAnswers(false) // as Greet does
 	seat.sendAnswers()
 	r.mu.Unlock()

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"time"
-
-	"github.com/wsnode/wsnode/relay/oplog"
 )
 
 // A client may ask to be told when everything that it sent is saved. Its answer
@@ -13,6 +11,23 @@ import (
 // client sent may have come here before it, by another pod, or by an earlier
 // connection of its own. What other pods published is theirs to append, so they are
 // asked in turn, one question at a time each, and only while a client waits.
+
+// questions are those of the clients. One stands in open, in the order of their numbers,
+// until everything up to its number is durable; then, if its member is to be told only when
+// the store has that, in unstored; and then with its member, until the answer is sent. A
+// seat's asks counts its questions in all three places. awaited says that unstored is not
+// empty, as Kept was told. Guarded by Room.mu.
+type questions struct {
+	room     *Room
+	open     []ask
+	unstored []ask
+	awaited  bool
+
+	// See answers.go.
+	answered []*Seat  // that had no answers due when they got one, since answers were sent last
+	sendAt   int64    // when those that wait for a message are sent without one, by clock; 0: none do
+	payloads [][]byte // of answers that are being sent; empty otherwise
+}
 
 // ask is a client's open question.
 type ask struct {
@@ -71,13 +86,11 @@ func (s *Seat) question(payload []byte) {
 		s.sendAnswers()
 	}
 	if s.asks == maxAsks {
-		if _, ok := s.withdraw(func(a ask) bool { return a.owed == 0 }); !ok {
+		if _, ok := r.asks.withdraw(s, func(a ask) bool { return a.owed == 0 }); !ok {
 			return // its answers wait for it, and it will ask again
 		}
 	}
-	s.asks++
-	r.asks = append(r.asks, ask{seat: s, number: r.log.water.taken, payload: bytes.Clone(payload), at: clock()})
-	r.answerAsks()
+	r.asks.add(ask{seat: s, payload: bytes.Clone(payload)})
 }
 
 // Acknowledge has the member sent one SyncStatus without content as soon as what it sent
@@ -113,25 +126,41 @@ func (s *Seat) acknowledge(owed int32) {
 	if s.stored && !r.storable() {
 		return
 	}
-	last := len(r.asks) - 1
-	if last >= 0 && r.asks[last].seat == s && r.asks[last].owed > 0 && r.asks[last].number == r.log.water.taken {
-		r.asks[last].owed += owed
-		r.answerAsks()
+	if r.asks.addTo(s, owed) {
 		return
 	}
 	if s.asks == maxAsks { // the latest waits for this as well
-		latest, _ := s.withdraw(func(a ask) bool { return a.owed > 0 })
+		latest, _ := r.asks.withdraw(s, func(a ask) bool { return a.owed > 0 })
 		owed += latest.owed
 	}
-	s.asks++
-	r.asks = append(r.asks, ask{seat: s, number: r.log.water.taken, owed: owed, at: clock()})
-	r.answerAsks()
+	r.asks.add(ask{seat: s, owed: owed})
 }
 
-// withdraw takes the member's latest open question of a kind back, if there is one.
-func (s *Seat) withdraw(kind func(ask) bool) (latest ask, ok bool) {
-	r := s.room
-	for _, open := range []*[]ask{&r.asks, &r.unstored} { // those that wait for the store are older
+// add takes a question behind everything that the room has taken.
+func (qs *questions) add(a ask) {
+	a.number, a.at = qs.room.log.water.taken, clock()
+	if a.seat != nil {
+		a.seat.asks++
+	}
+	qs.open = append(qs.open, a)
+	qs.settle()
+}
+
+// addTo adds acknowledgements to a member's question for some, if that is the last and
+// nothing was taken since.
+func (qs *questions) addTo(s *Seat, owed int32) bool {
+	last := len(qs.open) - 1
+	if last < 0 || qs.open[last].seat != s || qs.open[last].owed == 0 || qs.open[last].number != qs.room.log.water.taken {
+		return false
+	}
+	qs.open[last].owed += owed
+	qs.settle()
+	return true
+}
+
+// withdraw takes a member's latest open question of a kind back, if there is one.
+func (qs *questions) withdraw(s *Seat, kind func(ask) bool) (latest ask, ok bool) {
+	for _, open := range []*[]ask{&qs.open, &qs.unstored} { // those that wait for the store are older
 		for i, a := range slices.Backward(*open) {
 			if a.seat == s && kind(a) {
 				*open = slices.Delete(*open, i, i+1)
@@ -143,12 +172,11 @@ func (s *Seat) withdraw(kind func(ask) bool) (latest ask, ok bool) {
 	return ask{}, false
 }
 
-// forgetAsks takes all open questions of a kind back.
-func (s *Seat) forgetAsks(kind func(ask) bool) {
+// forget takes all of a member's open questions of a kind back.
+func (qs *questions) forget(s *Seat, kind func(ask) bool) {
 	if s.asks == 0 {
 		return
 	}
-	r := s.room
 	forgotten := func(a ask) bool {
 		if a.seat != s || !kind(a) {
 			return false
@@ -156,10 +184,13 @@ func (s *Seat) forgetAsks(kind func(ask) bool) {
 		s.asks--
 		return true
 	}
-	r.asks = slices.DeleteFunc(r.asks, forgotten)
-	r.unstored = slices.DeleteFunc(r.unstored, forgotten)
-	r.awaitStore()
+	qs.open = slices.DeleteFunc(qs.open, forgotten)
+	qs.unstored = slices.DeleteFunc(qs.unstored, forgotten)
+	qs.awaitStore()
 }
+
+// drop forgets all questions: whoever asked learns nothing, and asks again elsewhere.
+func (qs *questions) drop() { qs.open, qs.unstored = nil, nil }
 
 // durable is the number up to which everything that the room holds is durable.
 // Callers hold mu.
@@ -168,19 +199,18 @@ func (r *Room) durable() uint64 {
 	return r.peers.lowest(w, w.lowest(w.own()+1, w.unconfirmed)) - 1
 }
 
-// answerAsks answers the questions that can be, and pursues what the others wait
-// for. Callers hold mu.
-func (r *Room) answerAsks() {
-	r.answerPeers()
-	if len(r.asks) == 0 {
+// settle answers the questions that can be, and pursues what the others wait for.
+func (qs *questions) settle() {
+	if len(qs.open) == 0 {
 		return
 	}
+	r := qs.room
 	durable, answered := r.durable(), 0
 	own := durable
 	if r.rooms.cfg.Relaxed {
 		own = r.log.water.own()
 	}
-	for _, a := range r.asks {
+	for _, a := range qs.open {
 		if a.number > durable && (!a.lenient() || a.number > own) {
 			break
 		}
@@ -189,85 +219,39 @@ func (r *Room) answerAsks() {
 		case a.done != nil:
 			close(a.done)
 		case a.seat.stored && a.number > r.log.stored:
-			r.unstored = append(r.unstored, a)
+			qs.unstored = append(qs.unstored, a)
 		default:
-			r.giveAnswer(a)
+			qs.give(a)
 		}
 	}
-	r.asks = slices.Delete(r.asks, 0, answered)
-	r.sendAnswersSoon()
-	r.awaitStore()
-	if n := len(r.asks); n > 0 && !(r.rooms.cfg.Relaxed && r.asks[n-1].lenient()) {
-		r.pursue(r.asks[n-1].number)
+	qs.open = slices.Delete(qs.open, 0, answered)
+	qs.sendSoon()
+	qs.awaitStore()
+	if n := len(qs.open); n > 0 && !(r.rooms.cfg.Relaxed && qs.open[n-1].lenient()) {
+		qs.pursue(qs.open[n-1].number)
 	}
 }
 
 // pursue does what must be done for everything up to number to become durable,
 // besides waiting: other pods are asked about what they published, and what perhaps
-// nobody else holds is owed to the history. Callers hold mu.
-func (r *Room) pursue(number uint64) {
-	w := &r.log.water
+// nobody else holds is owed to the history.
+func (qs *questions) pursue(number uint64) {
+	r, w := qs.room, &qs.room.log.water
 	if s := w.unconfirmed.above(w.covered); s.low != 0 && s.low <= number && w.covers < s.high {
 		r.log.owe()
 		r.scheduleLocked(true)
 	}
 	if r.peers.pursue(w, number) {
-		r.signal()
+		r.exchange.signal()
 	}
 }
 
-// overdue gives up on pods that were asked and do not answer: what they published
-// is unconfirmed. Callers hold mu.
-func (r *Room) overdue() {
-	if len(r.asks) == 0 {
-		return
-	}
-	r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.peers.giveUp())
-	r.answerAsks()
-}
-
-// receiveAsk takes another pod's question whether everything that this room's own
-// clients wrote by now is durable.
-func (e *exchange) receiveAsk(from oplog.ID, rd *oplog.Reader) {
-	r := e.room
-	pod, echo := rd.String(), rd.Uvarint()
-	if rd.Err != nil {
-		r.rooms.refuse(rd.Err)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p, _ := e.hear(from)
-	p.pod = pod
-	r.peers.asks(p, echo, r.log.water.taken)
-	r.answerPeers()
-}
-
-// answerPeers answers the pods that asked, as far as that can be done. Callers hold
-// mu.
-func (r *Room) answerPeers() {
-	if r.peers.asking > 0 && !r.rooms.cfg.Relaxed && r.peers.answer(r.log.water.own()) {
-		r.signal()
-	}
-}
-
-// signal has the questions and answers sent that are due to other pods. Callers hold mu.
-func (r *Room) signal() {
-	r.out.signals = true
-	r.scheduleLocked(true)
-}
-
-// receiveSaved takes the answer to a question.
-func (e *exchange) receiveSaved(from oplog.ID, rd *oplog.Reader) {
-	r := e.room
-	echo := rd.Uvarint()
-	if rd.Err != nil {
-		r.rooms.refuse(rd.Err)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.peers.confirm(from, echo) {
-		r.answerAsks()
+// tick gives up on pods that were asked and do not answer: what they published is
+// unconfirmed.
+func (qs *questions) tick() {
+	if len(qs.open) > 0 {
+		r := qs.room
+		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.peers.giveUp())
+		qs.settle()
 	}
 }

@@ -315,8 +315,8 @@ func TestAMemberThatIsBehindHearsItsAnswersLater(t *testing.T) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if seat.asks != 0 || len(r.asks) != 0 {
-		t.Errorf("%d and %d questions are open", seat.asks, len(r.asks))
+	if seat.asks != 0 || len(r.asks.open) != 0 {
+		t.Errorf("%d and %d questions are open", seat.asks, len(r.asks.open))
 	}
 }
 
@@ -380,8 +380,8 @@ func TestEachMessageOfAMemberIsAcknowledgedOnceItIsDurable(t *testing.T) {
 	durable(t, r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := m.acknowledged(); n != messages+3 || seat.asks != 0 || len(r.asks) != 0 {
-		t.Errorf("%d acknowledgements for %d messages; %d and %d are open", n, messages+3, seat.asks, len(r.asks))
+	if n := m.acknowledged(); n != messages+3 || seat.asks != 0 || len(r.asks.open) != 0 {
+		t.Errorf("%d acknowledgements for %d messages; %d and %d are open", n, messages+3, seat.asks, len(r.asks.open))
 	}
 }
 

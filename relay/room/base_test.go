@@ -234,7 +234,7 @@ func TestNothingIsCalledStoredBeforeTheHistoryHasIt(t *testing.T) {
 	d := draft(t, r)
 	done := make(chan error, 1)
 	go func() { done <- r.Stored(t.Context(), d, "v1") }()
-	eventually(t, "it waits for the history", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.asks) == 1 })
+	eventually(t, "it waits for the history", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.asks.open) == 1 })
 	if found, _ := p.loaded(t); found.Stored != 0 {
 		t.Error("it is called stored")
 	}

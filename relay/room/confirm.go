@@ -85,3 +85,49 @@ func (ps *peers) questions(me oplog.ID, pod string) (due []addressed) {
 	}
 	return due
 }
+
+// receiveAsk takes another pod's question whether everything that this room's own
+// clients wrote by now is durable.
+func (e *exchange) receiveAsk(from oplog.ID, rd *oplog.Reader) {
+	r := e.room
+	pod, echo := rd.String(), rd.Uvarint()
+	if rd.Err != nil {
+		r.rooms.refuse(rd.Err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, _ := e.hear(from)
+	p.pod = pod
+	r.peers.asks(p, echo, r.log.water.taken)
+	e.answer()
+}
+
+// answer answers the pods that asked, as far as that can be done. Callers hold mu.
+func (e *exchange) answer() {
+	r := e.room
+	if r.peers.asking > 0 && !r.rooms.cfg.Relaxed && r.peers.answer(r.log.water.own()) {
+		e.signal()
+	}
+}
+
+// signal has the questions and answers sent that are due to other pods. Callers hold mu.
+func (e *exchange) signal() {
+	e.room.out.signals = true
+	e.room.scheduleLocked(true)
+}
+
+// receiveSaved takes the answer to a question.
+func (e *exchange) receiveSaved(from oplog.ID, rd *oplog.Reader) {
+	r := e.room
+	echo := rd.Uvarint()
+	if rd.Err != nil {
+		r.rooms.refuse(rd.Err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.peers.confirm(from, echo) {
+		r.asks.settle()
+	}
+}

@@ -127,8 +127,8 @@ func (c cost) round(b *testing.B, p *pod, h *instant, epoch string, updates [][]
 		}
 	}
 	r.mu.Lock()
-	r.sendAnswers()
-	open := len(r.asks)
+	r.asks.send()
+	open := len(r.asks.open)
 	r.mu.Unlock()
 	took := (cpuTime(b) - began) / time.Duration(len(updates))
 	if open > 0 {

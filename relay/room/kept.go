@@ -230,7 +230,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 		r.log.cleanAt = found.Last
 		r.log.noteStored(d.changes)
 		if found.Last > 0 { // else the history was lost
-			r.hasStored(durable)
+			r.asks.hasStored(durable)
 		}
 		return Draft{}, true, nil
 	}
@@ -369,7 +369,7 @@ func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
 		r.log.cleanAt = seq
 	}
 	r.log.noteStored(d.changes)
-	r.hasStored(d.taken)
+	r.asks.hasStored(d.taken)
 }
 
 // acknowledged waits until the history has everything that the room holds, whoever wrote
@@ -381,8 +381,7 @@ func (r *Room) acknowledged(ctx context.Context) error {
 		return ErrClosed
 	}
 	done := make(chan struct{})
-	r.asks = append(r.asks, ask{number: r.log.water.taken, at: clock(), done: done})
-	r.answerAsks()
+	r.asks.add(ask{done: done})
 	r.mu.Unlock()
 	select {
 	case <-done:

@@ -45,6 +45,7 @@ type log struct {
 	changes uint64     // appended by any room, or about to be
 	cleanAt uint64     // a sequence at which the store had all of the history; 0: none is known
 	stored  uint64     // the store has every change up to this number; see watermark
+	noted   noted      // what Reached found out last
 }
 
 // waiter waits until the room's own changes up to a number are durable.
@@ -310,7 +311,8 @@ func (a *appending) done(seq uint64, err error) {
 	r.log.flyBytes -= len(a.body)
 	r.log.land(a)
 	r.log.release()
-	r.answerAsks()
+	r.exchange.answer()
+	r.asks.settle()
 	outcome, final := a.outcome, a.err
 	took := time.Since(a.sent)
 	if final == nil {

@@ -52,7 +52,7 @@ func (e *exchange) receiveLog(data []byte) {
 		if m.Kind == oplog.Stored {
 			r.log.lost = false // the other room has stored the whole
 		}
-		if r.awaited && m.Kind == oplog.Stored && r.kept.Marked != nil {
+		if r.asks.awaited && m.Kind == oplog.Stored && r.kept.Marked != nil {
 			r.kept.Marked()
 		}
 	case m.Kind == oplog.Snapshot: // what it holds was published before

@@ -53,14 +53,7 @@ type Room struct {
 	live     *course      // of a large update that members are being sent
 	liveAt   time.Time    // when it came
 
-	asks     []ask // of clients, by number
-	unstored []ask // of clients, by number: what they wait for is durable, and not known to be stored
-	awaited  bool  // Kept knows that there are such
-
-	answered  []*Seat  // that had no answers due when they got one, since answers were sent last
-	answersAt int64    // when those that wait for a message are sent without one, by clock; 0: none do
-	payloads  [][]byte // of answers that are being sent; empty otherwise
-	noted     noted
+	asks questions
 
 	holds holds
 
@@ -93,7 +86,7 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.aware
 	r.aware.Most = rs.cfg.MaxClients
 	r.log.init(r)
-	r.exchange.room, r.holds.room = r, r
+	r.exchange.room, r.holds.room, r.asks.room = r, r, r
 	if rs.cfg.MaxAppBytes > 0 {
 		r.content.app = rs.apps.enter(doc.AppID())
 	}
@@ -203,7 +196,7 @@ func (r *Room) Close() {
 	r.closed = true
 	at, shared := r.at, !r.peers.alone()
 	r.log.forget()
-	r.asks, r.unstored = nil, nil // whoever asked learns nothing, and asks again elsewhere
+	r.asks.drop()
 	r.mu.Unlock()
 	if shared {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Bye, r.id, at.tag))
@@ -359,7 +352,7 @@ func (r *Room) tick(now time.Time) {
 	}
 	r.activity.tick()
 	retry := r.log.retryDue(now)
-	r.overdue()
+	r.asks.tick()
 	reannounce := r.reannounceDue(now)
 	if r.log.compactionDue(now) {
 		select {

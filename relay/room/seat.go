@@ -108,7 +108,7 @@ func (s *Seat) Greet() {
 	if s.held != nil {
 		s.held.acks = 0
 	}
-	s.forgetAsks(func(a ask) bool { return a.owed > 0 })
+	r.asks.forget(s, func(a ask) bool { return a.owed > 0 })
 	s.awaited, s.step1Due, s.step1At = true, false, clock()
 	s.sendNew(wire.Step1, r.content.store.StateVector())
 }
@@ -126,7 +126,7 @@ func (s *Seat) Leave() int {
 		s.leaveHeld()
 	}
 	_ = s.release() // nobody is left to be told of an error
-	s.forgetAsks(func(ask) bool { return true })
+	r.asks.forget(s, func(ask) bool { return true })
 	s.forgetAnswers(true)
 	last := len(r.seats) - 1
 	r.seats[s.index] = r.seats[last]

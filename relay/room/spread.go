@@ -141,9 +141,7 @@ func (r *Room) writeDue(now int64) {
 	if r.gathered.due <= now {
 		r.writeGathered()
 	}
-	if r.answersAt != 0 && r.answersAt <= now {
-		r.sendAnswers()
-	}
+	r.asks.sendDue(now)
 }
 
 // write sends a message to all members but one.

@@ -15,33 +15,34 @@ import (
 // storable reports whether a store keeps this life of the document. Callers hold mu.
 func (r *Room) storable() bool { return r.kept != nil && r.at.format() == oplog.Kept }
 
-// awaitStore tells whoever stores whether clients wait for that. Callers hold mu.
-func (r *Room) awaitStore() {
-	waits := len(r.unstored) > 0
-	if waits == r.awaited {
+// awaitStore tells whoever stores whether clients wait for that.
+func (qs *questions) awaitStore() {
+	waits := len(qs.unstored) > 0
+	if waits == qs.awaited {
 		return
 	}
-	r.awaited = waits
-	if r.kept.Awaited != nil {
-		r.kept.Awaited(waits)
+	qs.awaited = waits
+	if told := qs.room.kept.Awaited; told != nil {
+		told(waits)
 	}
 }
 
 // hasStored notes that the store has every change up to a number, and tells those who
-// waited for it. Callers hold mu.
-func (r *Room) hasStored(number uint64) {
-	r.log.stored = max(r.log.stored, number)
+// waited for it.
+func (qs *questions) hasStored(number uint64) {
+	l := &qs.room.log
+	l.stored = max(l.stored, number)
 	answered := 0
-	for _, a := range r.unstored {
-		if a.number > r.log.stored {
+	for _, a := range qs.unstored {
+		if a.number > l.stored {
 			break
 		}
 		answered++
-		r.giveAnswer(a)
+		qs.give(a)
 	}
-	r.unstored = append(r.unstored[:0], r.unstored[answered:]...)
-	r.sendAnswersSoon()
-	r.awaitStore()
+	qs.unstored = append(qs.unstored[:0], qs.unstored[answered:]...)
+	qs.sendSoon()
+	qs.awaitStore()
 }
 
 // noted is a number up to which everything was durable when the history was read: all of
@@ -66,14 +67,14 @@ func (r *Room) Reached(ctx context.Context) error {
 		return nil // another history, or a lost one, says nothing of this one's numbers
 	}
 	now.seq = found.Changed
-	switch before := r.noted; {
+	switch before := r.log.noted; {
 	case found.Clean():
-		r.hasStored(now.number)
+		r.asks.hasStored(now.number)
 	case before.life == now.life && before.seq > found.Stored:
 		return nil // the note stays until the store has it: later ones would always be ahead of it
 	case before.life == now.life:
-		r.hasStored(before.number)
+		r.asks.hasStored(before.number)
 	}
-	r.noted = now
+	r.log.noted = now
 	return nil
 }

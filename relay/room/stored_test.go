@@ -82,7 +82,7 @@ func TestWhatTheRoomOfAnotherPodStoresIsToldHere(t *testing.T) {
 	eventually(t, "the rooms know each other", func() bool { return clockOf(t, m, 7) > 0 && a.Stat().Peers == 1 })
 	apply(t, seat, own.insert("typed here"))
 	seat.Ask([]byte("here"))
-	eventually(t, "it waits for the store", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.awaited })
+	eventually(t, "it waits for the store", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.asks.awaited })
 	eventually(t, "the other room has it", func() bool { return clockOf(t, typist, 8) > 0 })
 	reached := func() {
 		t.Helper()
@@ -139,12 +139,12 @@ func TestWhatAMemberAskedIsForgottenWhenItLeaves(t *testing.T) {
 	eventually(t, "all wait for the store", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return len(r.asks) == 0 && len(r.unstored) == 2*maxAsks
+		return len(r.asks.open) == 0 && len(r.asks.unstored) == 2*maxAsks
 	})
 	seat.Leave()
 	other.Leave()
 	r.mu.Lock()
-	open, awaited := len(r.asks)+len(r.unstored), r.awaited
+	open, awaited := len(r.asks.open)+len(r.asks.unstored), r.asks.awaited
 	r.mu.Unlock()
 	if open != 0 || awaited {
 		t.Errorf("%d questions are open, and the store is awaited: %t", open, awaited)
