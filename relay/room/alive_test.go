@@ -54,7 +54,7 @@ func TestAClientWhoseTimersRestStaysVisibleOnAllPods(t *testing.T) {
 func (r *Room) renewAt(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.renew(now)
+	r.presence.renew(now)
 }
 
 func TestWhoseClientIsClaimedByAnotherUserAnswersOrLosesIt(t *testing.T) {
@@ -66,7 +66,7 @@ func TestWhoseClientIsClaimedByAnotherUserAnswersOrLosesIt(t *testing.T) {
 	settle := func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.endContests(time.Now().Add(contestFor))
+		r.presence.endContests(time.Now().Add(contestFor))
 	}
 	say(t, other, 5, 8, `2`)
 	if got := claims.entry(5); got.Clock != 7 || held.pings != 1 {

@@ -55,9 +55,9 @@ func (qs *questions) sendSoon() {
 		return
 	}
 	r := qs.room
-	if now := clock(); r.gathered.busy(now) {
+	if now := clock(); r.members.gathered.busy(now) {
 		qs.sendAt = now + int64(answerWait)
-		r.spreader().later(r, qs.sendAt)
+		r.rooms.writeAt(r, qs.sendAt)
 		return
 	}
 	qs.send()

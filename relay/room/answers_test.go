@@ -8,7 +8,7 @@ import (
 )
 
 // busy has a room take it that edits come one after the other.
-func busy(r *Room) { r.gathered.at, r.gathered.gap = clock(), 1 }
+func busy(r *Room) { r.members.gathered.at, r.members.gathered.gap = clock(), 1 }
 
 func TestAnswersGoWithTheNextMessageWhereEditsComeOneAfterTheOther(t *testing.T) {
 	r := newPod(t, natstest.Server(t).URL).open(t, "e1")

@@ -123,16 +123,3 @@ func around(kind wire.Kind, buf []byte) *wire.Message {
 	m.SetAround(kind, buf)
 	return m
 }
-
-// spreadLarge sends all members but its author a large update that the store has taken:
-// the difference to what they have.
-func (r *Room) spreadLarge(before ystore.Progress, author *Seat) {
-	r.writeGathered()
-	r.live.kill()
-	r.live, r.liveAt = new(course), time.Now()
-	for _, s := range r.seats {
-		if s != author && s.behind == nil {
-			s.catchUp(before, r.live)
-		}
-	}
-}

@@ -38,9 +38,9 @@ func (e *exchange) forget(now time.Time, ids ...oplog.ID) {
 		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.peers.forget(id))
 		e.groups.Forget(id)
 		e.differences.Forget(id)
-		removed = append(removed, r.aware.RemoveRoom(uint64(id), now)...)
+		removed = append(removed, r.presence.set.RemoveRoom(uint64(id), now)...)
 	}
-	r.spreadAwareness(removed, nil)
+	r.members.spreadAwareness(removed)
 }
 
 // dues is what the clock has found to be due of an exchange.
@@ -133,7 +133,7 @@ func (e *exchange) announce(k oplog.Kind) {
 func (e *exchange) publishPresence() {
 	r := e.room
 	r.mu.Lock()
-	at, entries := r.at, r.aware.EntriesOf(uint64(r.id))
+	at, entries := r.at, r.presence.set.EntriesOf(uint64(r.id))
 	r.mu.Unlock()
 	if len(entries) > 0 {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStates(nil, r.id, at.tag, entries))

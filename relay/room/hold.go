@@ -187,7 +187,7 @@ func (hs *holds) release() {
 	for from := range hs.pods {
 		hs.releaseFrom(from)
 	}
-	for _, s := range hs.room.seats {
+	for _, s := range hs.room.members.seats {
 		if err := s.release(); err != nil {
 			s.member.Fail(err)
 		}
@@ -198,7 +198,7 @@ func (hs *holds) release() {
 func (hs *holds) tick(now time.Time) {
 	if hs.step1s {
 		hs.step1s = false
-		for _, s := range hs.room.seats {
+		for _, s := range hs.room.members.seats {
 			if s.step1Due && !s.sendStep1() {
 				hs.step1s = true
 			}
@@ -212,7 +212,7 @@ func (hs *holds) tick(now time.Time) {
 			hs.releaseFrom(from)
 		}
 	}
-	for _, s := range hs.room.seats {
+	for _, s := range hs.room.members.seats {
 		if s.held == nil || !s.held.due(now) {
 			continue
 		}

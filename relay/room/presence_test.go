@@ -41,7 +41,7 @@ func TestWhoLeftWhileNATSWasAwayIsGoneEverywhereAfterwards(t *testing.T) {
 	}
 	eventually(t, "seen", func() bool { return remote.present() == 2 })
 	a.mu.Lock() // as if what is published was lost
-	a.aware.RemoveSession(seat.aware.Owner, now())
+	a.presence.set.RemoveSession(seat.aware.Owner, now())
 	a.mu.Unlock()
 	p.Disturbed()
 	eventually(t, "gone", func() bool { return remote.present() == 1 })

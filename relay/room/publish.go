@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/oplog"
 )
 
@@ -153,34 +152,16 @@ func (r *Room) scheduleLocked(now bool) {
 	}
 }
 
-// publishAwareness marks clients of this room whose awareness the other pods
-// must hear of. Only their newest states leave.
-func (r *Room) publishAwareness(news []awareness.Entry) {
-	if len(news) == 0 || r.peers.alone() {
-		return // a pod that opens the document later is told in answer to its hello
-	}
-	if r.out.clients == nil {
-		r.out.clients = make(map[uint64]struct{}, len(news))
-	}
-	for _, e := range news {
-		r.out.clients[e.Client] = struct{}{}
-	}
-	r.scheduleLocked(true)
-}
-
 // publish sends what the room has gathered: one log message, and one message of
 // awareness. Only the outbox calls it.
 func (r *Room) publish() {
 	r.mu.Lock()
-	updates, clients, signals := r.out.updates, r.out.clients, r.out.signals
+	updates, signals := r.out.updates, r.out.signals
 	r.out = pending{}
 	owed := r.log.owed
-	var states []awareness.Entry
-	for client := range clients {
-		states = append(states, r.aware.Newest(client, 0))
-	}
+	states := r.presence.depart()
 	at := r.at
-	reannounce := r.reannounceDue(time.Now())
+	reannounce := r.presence.reannounceDue(time.Now())
 	var questions []addressed
 	if signals {
 		questions = r.peers.questions(r.id, r.rooms.cfg.Bus.PodSubject())
@@ -201,7 +182,7 @@ func (r *Room) publish() {
 		_ = r.rooms.cfg.Bus.Publish(q.pod, q.data)
 	}
 	if reannounce {
-		r.reannounceAll()
+		r.presence.reannounceAll()
 	}
 }
 

@@ -16,29 +16,29 @@ import (
 // again: each of them answers to everybody, so the cost is its square.
 const maxReannounced = 100
 
-// welcome notes that a client came back. Callers hold mu.
-func (r *Room) welcome() {
-	r.returned = true
-	r.scheduleLocked(true)
+// welcome notes that a client came back.
+func (p *presence) welcome() {
+	p.returned = true
+	p.room.scheduleLocked(true)
 }
 
 // reannounceDue reports whether it is time to have those present announce themselves
-// again, once for many clients that return together. Callers hold mu.
-func (r *Room) reannounceDue(now time.Time) bool {
-	if !r.returned || now.Sub(r.reannouncedAt) < tickEvery {
+// again, once for many clients that return together.
+func (p *presence) reannounceDue(now time.Time) bool {
+	if !p.returned || now.Sub(p.reannouncedAt) < tickEvery {
 		return false
 	}
-	r.returned, r.reannouncedAt = false, now
+	p.returned, p.reannouncedAt = false, now
 	return true
 }
 
-// reannounce sends the clients of this room their tombstones. Callers hold mu.
-func (r *Room) reannounce() {
-	if r.aware.Len() > maxReannounced {
+// reannounce sends the clients of this room their tombstones.
+func (p *presence) reannounce() {
+	if p.set.Len() > maxReannounced {
 		return
 	}
-	bySession := r.aware.TombstonesOf(uint64(r.id))
-	for _, s := range r.seats {
+	bySession := p.set.TombstonesOf(uint64(p.room.id))
+	for _, s := range p.room.members.seats {
 		if tombstones := bySession[s.aware.Owner.Session]; len(tombstones) > 0 {
 			s.sendAwareness(tombstones)
 		}
@@ -46,9 +46,10 @@ func (r *Room) reannounce() {
 }
 
 // reannounceAll is reannounce here and on the other pods.
-func (r *Room) reannounceAll() {
+func (p *presence) reannounceAll() {
+	r := p.room
 	r.mu.Lock()
-	r.reannounce()
+	p.reannounce()
 	at, shared := r.at, !r.peers.alone()
 	r.mu.Unlock()
 	if shared {

@@ -133,7 +133,7 @@ func (e *exchange) receiveSignal(at place, reply string, data []byte) {
 		e.receiveStateless(rd.Rest)
 	case oplog.Reannounce:
 		r.mu.Lock()
-		r.reannounce()
+		r.presence.reannounce()
 		r.mu.Unlock()
 	case oplog.Bye:
 		now := time.Now()
@@ -216,7 +216,7 @@ func (e *exchange) receiveDigest(k oplog.Kind, from oplog.ID, rd *oplog.Reader) 
 	if k == oplog.Hello || !p.greeted { // whatever of it was heard first
 		p.greeted = true
 		answer = oplog.AppendDigest(oplog.AppendTo(nil, oplog.Answer, r.id, uint64(from)), e.digest())
-		states = r.aware.EntriesOf(uint64(r.id))
+		states = r.presence.set.EntriesOf(uint64(r.id))
 	}
 	r.mu.Unlock()
 	if answer != nil && k != oplog.Answer {
@@ -351,10 +351,10 @@ func (e *exchange) receiveStates(from oplog.ID, rd *oplog.Reader) {
 	}
 	r.mu.Lock()
 	p, isNew := e.hear(from)
-	news, tombstones := r.aware.ApplyRoom(uint64(from), entries, time.Now())
-	r.spreadAwareness(news, nil)
+	news, tombstones := r.presence.set.ApplyRoom(uint64(from), entries, time.Now())
+	r.members.spreadAwareness(news)
 	if len(tombstones) > 0 {
-		r.welcome()
+		r.presence.welcome()
 	}
 	pod := p.pod
 	r.mu.Unlock()

@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/wire"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
@@ -40,26 +38,17 @@ type Room struct {
 	closed   bool
 	at       place
 	content  content
-	aware    awareness.Set
-	seats    []*Seat
-	sessions uint64 // the last session id given
+	presence presence
+	members  members
 	activity activity
 	peers    peers
 	exchange exchange
 	log      log
 	out      pending
-	gathered gathered
-	message  wire.Message // being sent to members; empty otherwise, so that nothing is kept
-	live     *course      // of a large update that members are being sent
-	liveAt   time.Time    // when it came
 
 	asks questions
 
 	holds holds
-
-	returned      bool // a client came back and sees nobody: those present are to announce themselves again
-	reannouncedAt time.Time
-	contested     bool // a seat is
 }
 
 // place is where an epoch of the document lives on NATS.
@@ -73,9 +62,8 @@ type place struct {
 // pending is what waits for the outbox.
 type pending struct {
 	scheduled bool
-	updates   [][]byte            // immutable
-	clients   map[uint64]struct{} // clients of this room whose awareness changed
-	signals   bool                // a question of another pod, or for one, is due
+	updates   [][]byte // immutable
+	signals   bool     // a question of another pod, or for one, is due
 }
 
 // Open loads a document and makes it live on this node: its history, and, of a stored
@@ -83,10 +71,10 @@ type pending struct {
 // that it hardly has a history to load. On an error nothing is left behind.
 func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, kept *Kept) (*Room, error) {
 	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), kept: kept}
-	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.aware
-	r.aware.Most = rs.cfg.MaxClients
+	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.presence.set
+	r.presence.set.Most = rs.cfg.MaxClients
 	r.log.init(r)
-	r.exchange.room, r.holds.room, r.asks.room = r, r, r
+	r.exchange.room, r.holds.room, r.asks.room, r.members.room, r.presence.room = r, r, r, r, r
 	if rs.cfg.MaxAppBytes > 0 {
 		r.content.app = rs.apps.enter(doc.AppID())
 	}
@@ -280,7 +268,7 @@ func (r *Room) brief() Stat {
 		unsaved = time.Duration(clock() - oldest)
 	}
 	return Stat{
-		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.seats), Clients: r.aware.Len(), Peers: len(r.peers.heard),
+		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.members.seats), Clients: r.presence.set.Len(), Peers: len(r.peers.heard),
 		Store: r.content.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.activity.edits, Rate: r.activity.rate, Durable: r.log.durable,
 	}
 }
@@ -305,7 +293,7 @@ func (r *Room) Pods() []string {
 func (r *Room) Activity() (rate float64, members int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.activity.rate, len(r.seats)
+	return r.activity.rate, len(r.members.seats)
 }
 
 // apply takes an update into the document, and sends what is new to all members but its
@@ -321,13 +309,13 @@ func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte,
 		return nil, err
 	}
 	if len(update) > ystore.MaxMessage && len(deliver) > ystore.MaxMessage {
-		r.spreadLarge(before, author)
+		r.members.spreadLarge(before, author)
 		return bytes.Clone(fresh), nil
 	}
 	if len(deliver) == len(fresh) && &deliver[0] == &fresh[0] { // nearly always
-		return r.spread(fresh, author), nil
+		return r.members.spread(fresh, author), nil
 	}
-	r.spread(deliver, nil) // the author too may lack what waited for this
+	r.members.spread(deliver, nil) // the author too may lack what waited for this
 	return bytes.Clone(fresh), nil
 }
 
@@ -343,17 +331,13 @@ func (r *Room) Export() []byte {
 func (r *Room) tick(now time.Time) {
 	r.mu.Lock()
 	dues := r.exchange.tick(now)
-	r.renew(now)
-	r.endContests(now)
+	r.presence.tick(now)
 	r.holds.tick(now)
-	if r.live != nil && now.Sub(r.liveAt) > liveCourse {
-		r.live.kill()
-		r.live = nil
-	}
+	r.members.tick(now)
 	r.activity.tick()
 	retry := r.log.retryDue(now)
 	r.asks.tick()
-	reannounce := r.reannounceDue(now)
+	reannounce := r.presence.reannounceDue(now)
 	if r.log.compactionDue(now) {
 		select {
 		case r.rooms.compact <- r:
@@ -367,6 +351,6 @@ func (r *Room) tick(now time.Time) {
 	}
 	r.exchange.send(now, dues)
 	if reannounce {
-		r.reannounceAll()
+		r.presence.reannounceAll()
 	}
 }

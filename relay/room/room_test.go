@@ -288,7 +288,7 @@ func TestAMemberThatTheEditsBeforeItsAnswerFreezeIsAnsweredLater(t *testing.T) {
 	if _, err := r.content.store.Apply(update); err != nil {
 		t.Fatal(err)
 	}
-	r.gathered.updates, r.gathered.from = [][]byte{update}, seat
+	r.members.gathered.updates, r.members.gathered.from = [][]byte{update}, seat
 	r.mu.Unlock()
 	slow.full = true
 	if _, err := slowSeat.Step1([]byte{0}); err != nil {

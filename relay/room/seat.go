@@ -48,7 +48,7 @@ type Seat struct {
 	stateless bool // the app wants stateless messages; static after Join
 
 	// Guarded by room.mu.
-	index       int // in room.seats; -1 once left
+	index       int // in members.seats; -1 once left
 	aware       awareness.Session
 	contestedAt *time.Time // when another user claimed a client of this session's; nil: none does
 	behind      *behind    // nil: the member is sent everything at once
@@ -85,10 +85,7 @@ func (r *Room) Join(m Member, user uint64) (*Seat, error) {
 	if r.closed {
 		return nil, ErrClosed
 	}
-	r.sessions++
-	s.index = len(r.seats)
-	s.aware.Owner = awareness.Owner{Room: uint64(r.id), Session: r.sessions}
-	r.seats = append(r.seats, s)
+	r.members.add(s)
 	s.awaited = true
 	s.sendNew(wire.Step1, r.content.store.StateVector())
 	s.sendStates()
@@ -120,7 +117,7 @@ func (s *Seat) Leave() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.index < 0 {
-		return len(r.seats)
+		return len(r.members.seats)
 	}
 	if s.room.holds.stopped {
 		s.leaveHeld()
@@ -128,32 +125,9 @@ func (s *Seat) Leave() int {
 	_ = s.release() // nobody is left to be told of an error
 	r.asks.forget(s, func(ask) bool { return true })
 	s.forgetAnswers(true)
-	last := len(r.seats) - 1
-	r.seats[s.index] = r.seats[last]
-	r.seats[s.index].index = s.index
-	r.seats[last] = nil
-	r.seats = r.seats[:last]
-	s.index = -1
-	removed := r.aware.RemoveSession(s.aware.Owner, time.Now())
-	r.spreadAwareness(removed, nil)
-	r.publishAwareness(removed)
-	return last
-}
-
-// Members returns how many members the room has.
-func (r *Room) Members() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.seats)
-}
-
-// CloseAll asks all members to end with a close code and a reason.
-func (r *Room) CloseAll(code int, reason string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.seats {
-		s.member.Close(code, reason)
-	}
+	r.members.remove(s)
+	r.presence.tell(r.presence.set.RemoveSession(s.aware.Owner, time.Now()))
+	return len(r.members.seats)
 }
 
 // Client returns the awareness client that the session speaks for, 0 if it has
@@ -175,7 +149,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 	r := s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.writeGathered() // which may freeze this member
+	r.members.sendGathered() // which may freeze this member
 	p, err := ystore.ReadProgress(stateVector)
 	if err != nil {
 		return 0, err
@@ -203,7 +177,7 @@ func (s *Seat) Step1(stateVector []byte) (answered int, err error) {
 		s.behind.questions = 1
 		return r.content.store.Lacks(p, math.MaxInt), nil
 	}
-	answer := &r.message
+	answer := &r.members.message
 	answer.SetAround(wire.Step2, r.content.store.Rest(p, wire.Headroom))
 	answer.Own = true
 	answered = len(answer.Payload())
@@ -303,19 +277,18 @@ func (s *Seat) Awareness(update []byte) error {
 		return nil
 	}
 	before := s.aware.Returned
-	news, tombstones := r.aware.ApplySession(&s.aware, entries, time.Now())
+	news, tombstones := r.presence.set.ApplySession(&s.aware, entries, time.Now())
 	if s.aware.Returned && !before {
-		r.welcome()
+		r.presence.welcome()
 	}
 	if s.aware.Contests {
 		s.aware.Contests = false
-		r.contest(s.aware.Self, time.Now())
+		r.presence.contest(s.aware.Self, time.Now())
 	}
-	r.rooms.dropped(r.doc, r.aware.Drops)
-	r.aware.Drops = awareness.Drops{}
+	r.rooms.dropped(r.doc, r.presence.set.Drops)
+	r.presence.set.Drops = awareness.Drops{}
 	r.content.count()
-	r.spreadAwareness(news, nil)
-	r.publishAwareness(news)
+	r.presence.tell(news)
 	if len(tombstones) > 0 {
 		s.sendAwareness(tombstones)
 	}
@@ -336,7 +309,7 @@ func (s *Seat) Newest(seen map[uint64]uint64) []byte {
 	defer s.room.mu.Unlock()
 	entries := make([]awareness.Entry, 0, len(seen))
 	for client, clock := range seen {
-		entries = append(entries, s.room.aware.Newest(client, clock))
+		entries = append(entries, s.room.presence.set.Newest(client, clock))
 	}
 	return awareness.Append(nil, entries)
 }
@@ -350,7 +323,7 @@ func (s *Seat) Thaw() {
 	if s.behind == nil || s.index < 0 {
 		return
 	}
-	r.writeGathered() // the difference holds it
+	r.members.sendGathered() // the difference holds it
 	if piece, ok := s.nextPiece(); ok {
 		s.member.Send(piece)
 		s.member.Await()
@@ -377,7 +350,7 @@ func (s *Seat) sendNew(kind wire.Kind, payload []byte) {
 	if s.behind != nil {
 		return
 	}
-	m := &s.room.message
+	m := &s.room.members.message
 	m.Set(kind, payload)
 	s.send(m)
 	*m = wire.Message{}
@@ -405,29 +378,14 @@ func (s *Seat) freeze() {
 }
 
 func (s *Seat) sendStates() {
-	if states := s.room.aware.States(); len(states) > 0 {
+	if states := s.room.presence.set.States(); len(states) > 0 {
 		s.sendAwareness(states)
 	}
 }
 
-// spreadAwareness sends entries to all members but one.
-func (r *Room) spreadAwareness(entries []awareness.Entry, except *Seat) {
-	if len(entries) == 0 {
-		return
-	}
-	m := &r.message
-	m.Set(wire.Awareness, awareness.Append(nil, entries))
-	for _, s := range r.seats {
-		if s != except {
-			s.member.SendAwareness(m, entries)
-		}
-	}
-	*m = wire.Message{}
-}
-
 // sendAwareness sends the member entries that are for it alone.
 func (s *Seat) sendAwareness(entries []awareness.Entry) {
-	m := &s.room.message
+	m := &s.room.members.message
 	m.Set(wire.Awareness, awareness.Append(nil, entries))
 	s.member.SendAwareness(m, entries)
 	*m = wire.Message{}

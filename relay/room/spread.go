@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // A frame costs a system call for each of its readers, and on a busy pod nearly
@@ -78,83 +76,36 @@ func (g *gathered) came(now int64) {
 	g.at = now
 }
 
+// add is an edit that waits.
+func (g *gathered) add(update []byte, author *Seat) {
+	switch {
+	case len(g.updates) == 0:
+		g.from = author
+	case g.from != author:
+		g.from = nil
+	}
+	g.updates = append(g.updates, update)
+	g.size += len(update)
+}
+
+// take returns what waits, which is written now.
+func (g *gathered) take() (updates [][]byte, from *Seat) {
+	if len(g.updates) == 0 {
+		return nil, nil
+	}
+	updates, from = g.updates, g.from
+	g.updates, g.size, g.from, g.wrote = nil, 0, nil, clock()
+	return updates, from
+}
+
 // busy reports whether another edit will probably come before an answer has waited too long.
 func (g *gathered) busy(now int64) bool {
 	return g.gap < 2*int64(answerWait) && now-g.at < int64(answerWait)
 }
 
-// spread sends an update to all members but its author, at once or with others
-// soon. The store has it already. It returns a copy of the update that nobody will
-// change. Callers hold mu.
-func (r *Room) spread(update []byte, author *Seat) (kept []byte) {
-	m := &r.message
-	m.Set(wire.Update, update)
-	kept = m.Payload()
-	g := &r.gathered
-	now := clock()
-	period := now / int64(pacePeriod)
-	window := int64(r.rooms.pace.note(period, max(len(r.seats)-1, 1), g.period != period))
-	g.period = period
-	g.came(now)
-	if len(g.updates) == 0 && now-g.wrote >= window {
-		g.wrote = now
-		r.write(m, author)
-		*m = wire.Message{}
-		return kept
-	}
-	*m = wire.Message{}
-	switch {
-	case len(g.updates) == 0:
-		g.from, g.due = author, g.wrote+window
-		r.spreader().later(r, g.due)
-	case g.from != author:
-		g.from = nil
-	}
-	g.updates = append(g.updates, kept)
-	if g.size += len(kept); g.size > maxGathered {
-		r.writeGathered()
-	}
-	return kept
-}
-
-// writeGathered sends what was gathered. A frame with edits of several authors
-// goes to them too: their own edits do nothing there.
-func (r *Room) writeGathered() {
-	g := &r.gathered
-	if len(g.updates) == 0 {
-		return
-	}
-	updates, from := g.updates, g.from
-	g.updates, g.size, g.from, g.wrote = nil, 0, nil, clock()
-	if merged, err := r.content.join(updates); err == nil {
-		updates = [][]byte{merged}
-	} // else one by one; but each was applied, and merging them cannot fail
-	for _, u := range updates {
-		r.message.Set(wire.Update, u)
-		r.write(&r.message, from)
-	}
-	r.message = wire.Message{}
-}
-
-// writeDue sends what has waited long enough. Callers hold mu.
-func (r *Room) writeDue(now int64) {
-	if r.gathered.due <= now {
-		r.writeGathered()
-	}
-	r.asks.sendDue(now)
-}
-
-// write sends a message to all members but one.
-func (r *Room) write(m *wire.Message, except *Seat) {
-	for _, s := range r.seats {
-		if s != except {
-			s.send(m)
-		}
-	}
-}
-
-func (r *Room) spreader() *spreader {
-	return r.rooms.spreader[uint64(r.id)%uint64(len(r.rooms.spreader))]
+// writeAt has the room's members written to at a time by clock.
+func (rs *Rooms) writeAt(r *Room, at int64) {
+	rs.spreader[uint64(r.id)%uint64(len(rs.spreader))].later(r, at)
 }
 
 // spreader writes what rooms have gathered, and what waited for it, when its time has come.
@@ -189,7 +140,9 @@ func (s *spreader) run(ctx context.Context) {
 		ready, next = s.take(ready[:0], clock())
 		for i, r := range ready {
 			r.mu.Lock()
-			r.writeDue(clock())
+			now := clock()
+			r.members.sendDue(now)
+			r.asks.sendDue(now)
 			r.mu.Unlock()
 			ready[i] = nil
 		}

@@ -4,7 +4,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // MaxStateless bounds a stateless message, in bytes, as awareness.MaxStateBytes does a
@@ -40,7 +39,7 @@ func (s *Seat) Stateless(text []byte, readOnly bool) (passed bool) {
 		return false
 	}
 	counts.Passed.Add(1)
-	r.spreadStateless(text, s)
+	r.members.spreadStateless(text, s)
 	alone, at := r.peers.alone(), r.at
 	r.mu.Unlock()
 	if !alone {
@@ -66,16 +65,5 @@ func (e *exchange) receiveStateless(text []byte) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.spreadStateless(text, nil)
-}
-
-// spreadStateless sends a text to all members but one whose app wants that. Callers hold
-// mu.
-func (r *Room) spreadStateless(text []byte, except *Seat) {
-	m := wire.NewStateless(text)
-	for _, s := range r.seats {
-		if s != except && s.stateless {
-			s.send(m)
-		}
-	}
+	r.members.spreadStateless(text, nil)
 }

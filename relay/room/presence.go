@@ -1,0 +1,49 @@
+package room
+
+import (
+	"time"
+
+	"github.com/wsnode/wsnode/relay/awareness"
+)
+
+// presence is who is here. Every change of the set is told to all members of this room, and
+// by their rooms to those of other pods: of a client of this room that changed, its pod
+// tells the newest state, once for many changes. A pod that opens the document later is
+// told in answer to its hello. Guarded by Room.mu.
+type presence struct {
+	room          *Room
+	set           awareness.Set
+	unsent        map[uint64]struct{} // clients of this room of whose changes other pods must hear
+	returned      bool                // a client came back and sees nobody; see reannounce.go
+	reannouncedAt time.Time
+	contested     bool // a seat is; see alive.go
+}
+
+// tell is a change of clients of this room.
+func (p *presence) tell(news []awareness.Entry) {
+	p.room.members.spreadAwareness(news)
+	if len(news) == 0 || p.room.peers.alone() {
+		return
+	}
+	if p.unsent == nil {
+		p.unsent = make(map[uint64]struct{}, len(news))
+	}
+	for _, e := range news {
+		p.unsent[e.Client] = struct{}{}
+	}
+	p.room.scheduleLocked(true)
+}
+
+// depart is the outbox taking the states that other pods are to be sent.
+func (p *presence) depart() (states []awareness.Entry) {
+	for client := range p.unsent {
+		states = append(states, p.set.Newest(client, 0))
+	}
+	p.unsent = nil
+	return states
+}
+
+func (p *presence) tick(now time.Time) {
+	p.renew(now)
+	p.endContests(now)
+}
