@@ -59,6 +59,7 @@ type member struct {
 	pings   int
 	silent  time.Duration
 	saved   []string // answers to its questions
+	thaws   sync.WaitGroup
 }
 
 func newMember() *member {
@@ -111,7 +112,7 @@ func (m *member) SendAnswers(payloads [][]byte, msg *wire.Message) bool {
 // Await takes everything at once.
 func (m *member) Await() {
 	if m.seat != nil {
-		go m.seat.Thaw()
+		m.thaws.Go(m.seat.Thaw)
 	}
 }
 
@@ -186,6 +187,10 @@ func join(t testing.TB, r *Room) (*member, *Seat) {
 		t.Fatal(err)
 	}
 	m.seat = s
+	t.Cleanup(func() {
+		s.Leave() // it is asked for no more calls of Thaw then
+		m.thaws.Wait()
+	})
 	if _, err := s.Step1([]byte{0}); err != nil {
 		t.Fatal(err)
 	}
