@@ -7,7 +7,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { launch, visitors } from './lib/browser.js'
+import { launch, toEnd, visitors } from './lib/browser.js'
 import { daemon, freePort, root } from './lib/cluster.js'
 
 const home = join(root, 'examples/notes')
@@ -54,7 +54,7 @@ test('notes: two people share a note, which is still there after everything was 
   const [ada, bob] = [await visit(url), await visit(url)]
   await note(ada).pressSequentially('Milk', { delay: 20 })
   await note(bob).getByText('Milk').waitFor()
-  await note(bob).press('Control+End')
+  await toEnd(note(bob))
   await note(bob).pressSequentially(' and bread', { delay: 20 })
   await note(ada).getByText('Milk and bread').waitFor()
   await Promise.all([ada.goto('about:blank'), bob.goto('about:blank')])

@@ -3,7 +3,7 @@
  */
 import { after, before, test } from 'node:test'
 import assert from 'node:assert/strict'
-import { launch, visitors } from './lib/browser.js'
+import { launch, toEnd, visitors } from './lib/browser.js'
 import { startDev } from './lib/cluster.js'
 import { startSite } from './lib/site.js'
 
@@ -76,7 +76,7 @@ for (const [name, code] of Object.entries(editors)) {
     await ada.keyboard.type('hello from Ada', { delay: 10 })
     await shows(bob, 'hello from Ada')
     await area(bob).click()
-    await bob.keyboard.press('Control+End')
+    await toEnd(area(bob))
     await bob.keyboard.type(', and from Bob', { delay: 10 })
     await shows(ada, 'hello from Ada, and from Bob')
     const users = (page, all) => page.waitForFunction((all) => [...window.app.provider.awareness.getStates().values()]

@@ -4,7 +4,7 @@
 import { after, before, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { launch, networkNoise, visitors } from './lib/browser.js'
+import { launch, networkNoise, toEnd, visitors } from './lib/browser.js'
 import { root, startDev } from './lib/cluster.js'
 
 let cluster
@@ -55,7 +55,7 @@ for (const editor of ['tiptap', 'codemirror']) {
     await text('Ada').click()
     await page.keyboard.type('Good morning. ', { delay: 10 })
     await text('Bob').getByText('Good morning.').waitFor()
-    await text('Bob').press('Control+End')
+    await toEnd(text('Bob'))
     await page.keyboard.type('Same to you!', { delay: 10 })
     await text('Ada').getByText('Same to you!').waitFor()
     await pane('Ada').getByText('Bob', { exact: true }).first().waitFor({ state: 'attached' }) // the name at the cursor
@@ -147,7 +147,7 @@ test('nobody is told that edits are saved while the history refuses them', { tim
   await page.keyboard.type('Not yet')
   await text('Bob').getByText('Not yet').waitFor()
   await saved('Ada', false)
-  await text('Bob').press('Control+End')
+  await toEnd(text('Bob'))
   await page.keyboard.type(', is it?')
   await text('Ada').getByText(', is it?').waitFor() // wherever the caret was when Ada's edit came
   await Promise.all([saved('Ada', false), saved('Bob', false)])
@@ -216,7 +216,7 @@ test('a document that everybody left waits for them, and while its store fails n
 
   // What is typed while it fails is saved by the history, and stored when it works again.
   await press('Make the store fail')
-  await text('Ada').press('Control+End')
+  await toEnd(text('Ada'))
   await page.keyboard.type(' whatever happens')
   await text('Bob').getByText('Kept whatever happens').waitFor()
   await press('Everybody leaves')

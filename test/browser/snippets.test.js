@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { launch, visitors } from './lib/browser.js'
+import { launch, toEnd, visitors } from './lib/browser.js'
 import { daemon, freePort, root, startDev } from './lib/cluster.js'
 import { startSite } from './lib/site.js'
 import { installed, placed, snippets, strays } from './lib/snippets.js'
@@ -68,8 +68,10 @@ for (const [name, { area, caret, modules }] of Object.entries(editors)) {
     const visit = visitors(t, browser)
     const [ada, bob] = [await visit(site.url), await visit(site.url)]
     const write = async (page, text) => {
-      await page.locator('#editor ' + area).first().click({ position: { x: 5, y: 5 } })
-      await page.keyboard.press('Control+End')
+      const editor = page.locator('#editor ' + area).first()
+      await editor.click({ position: { x: 5, y: 5 } })
+      if (caret) await toEnd(editor)
+      else await page.keyboard.press('Control+End') // its area is not what has the focus
       await page.keyboard.type(text, { delay: 5 })
     }
     const shows = (page, text) => page.waitForFunction(

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { apps, openWith } from './lib/apps.js'
-import { launch, networkNoise, visitors } from './lib/browser.js'
+import { launch, networkNoise, toEnd, visitors } from './lib/browser.js'
 import { root, startDev } from './lib/cluster.js'
 import { startSite } from './lib/site.js'
 
@@ -108,7 +108,7 @@ for (const version of [3, 2]) {
       return bold?.textContent.replace(/\u2060/g, '') === 'bold'
     })
     await area(bob).click()
-    await bob.keyboard.press('Control+End')
+    await toEnd(area(bob))
     await bob.keyboard.press('Enter')
     await type(bob, "Bob's line")
     await bob.keyboard.press('Control+Alt+2')

@@ -68,3 +68,30 @@ export const visitors = (t, browser, { tolerate } = {}) => {
     return page
   }
 }
+
+/**
+ * Puts the cursor behind an editor's text. The key alone would not do: an editor that draws somebody else's cursor
+ * between the key and its own notice of it puts its own cursor back to where it was.
+ *
+ * @param {import('playwright-core').Locator} area what is edited
+ */
+export const toEnd = async (area) => {
+  for (let i = 0; i < 20; i++) {
+    await area.press('Control+End')
+    if (await area.evaluate(isAtEnd)) return
+  }
+  throw new Error('the cursor does not stay at the end')
+}
+
+// In the page: whether its cursor, two frames later, has no text behind it.
+const isAtEnd = async (area) => {
+  for (let i = 0; i < 2; i++) await new Promise((resolve) => requestAnimationFrame(resolve))
+  const cursor = getSelection()
+  if (!area.contains(cursor.focusNode)) return true // the editor has a cursor of its own kind
+  const behind = document.createRange()
+  behind.selectNodeContents(area)
+  behind.setStart(cursor.focusNode, cursor.focusOffset)
+  const text = behind.cloneContents()
+  text.querySelectorAll('[class*=collaboration], [class*=caret], [class*=cursor], [class*=ySelection]').forEach((other) => other.remove())
+  return text.textContent.replace(/[\s\u2060\ufeff]/g, '') === ''
+}
