@@ -245,7 +245,7 @@ func (n *Node) Stat(ctx context.Context, doc control.Document) (control.Document
 func (n *Node) historyStat(ctx context.Context, doc docid.Document, epoch string) (h control.HistoryStat, err error) {
 	h.Subject = doc.UpdatesSubject(n.cfg.lives().Shard(doc.PinKey()), epoch)
 	start := time.Now()
-	h.Last, err = n.cfg.lives().Load(ctx, h.Subject, func(_ uint64, data []byte) error {
+	h.Last, err = n.cfg.lives().LoadFrom(ctx, h.Subject, 1, func(_ uint64, data []byte) error {
 		h.Messages++
 		h.Bytes += len(data)
 		return nil

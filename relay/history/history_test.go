@@ -94,6 +94,28 @@ func TestWhatIsAppendedIsLoadedInOrder(t *testing.T) {
 	}
 }
 
+func TestAReadingBeginsWhereItIsTold(t *testing.T) {
+	h := open(t, natstest.Server(t), history.Config{})
+	s := subject("d")
+	stored(t, h, s, "a")
+	b := stored(t, h, s, "b")
+	stored(t, h, subject("other"), "x")
+	c := stored(t, h, s, "c")
+	for from, want := range map[uint64]string{1: "abc", b: "bc", b + 1: "c", c: "c", c + 1: ""} {
+		got := ""
+		last, err := h.LoadFrom(within(t, time.Minute), s, from, func(_ uint64, data []byte) error {
+			got += string(data)
+			return nil
+		})
+		if err != nil || got != want || last != c {
+			t.Errorf("from %d: got %q, last %d, expected %q, %d: %v", from, got, last, want, c, err)
+		}
+	}
+	if last, err := h.LoadFrom(within(t, time.Minute), subject("none"), 5, nil); err != nil || last != 4 {
+		t.Errorf("of nothing the last is %d, %v", last, err)
+	}
+}
+
 func TestPurgeKeepsTheSequenceAndAbove(t *testing.T) {
 	h := open(t, natstest.Server(t), history.Config{})
 	s := subject("d")

@@ -40,9 +40,9 @@ func (l Lives) AppendAfter(ctx context.Context, subject string, data []byte, las
 	return l.of(subject).AppendAfter(ctx, subject, data, last, ttl)
 }
 
-// Load is History.Load.
-func (l Lives) Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error) {
-	return l.of(subject).Load(ctx, subject, each)
+// LoadFrom is History.LoadFrom.
+func (l Lives) LoadFrom(ctx context.Context, subject string, from uint64, each func(seq uint64, data []byte) error) (last uint64, err error) {
+	return l.of(subject).LoadFrom(ctx, subject, from, each)
 }
 
 // Last is History.Last.

@@ -32,11 +32,17 @@ const (
 // some of what was stored since. Load does not run after writers. It tries on until ctx ends:
 // ErrUnavailable then; ErrStreamMissing at once. An error of each ends it too.
 func (h *History) Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error) {
+	return h.LoadFrom(ctx, subject, 1, each)
+}
+
+// LoadFrom is Load of the messages from a sequence on, 1 or more. It returns the sequence
+// before that if there are none.
+func (h *History) LoadFrom(ctx context.Context, subject string, from uint64, each func(seq uint64, data []byte) error) (last uint64, err error) {
 	shard, err := h.shardOf(subject)
 	if err != nil {
-		return 0, err
+		return from - 1, err
 	}
-	r := reader{h: h, stream: h.streamName(shard), subject: subject, each: each, timeout: attemptTime}
+	r := reader{h: h, stream: h.streamName(shard), subject: subject, each: each, last: from - 1, timeout: attemptTime}
 	if err := r.run(ctx); err != nil {
 		if errors.Is(err, ErrStreamMissing) {
 			h.check.suspect(shard)
@@ -53,7 +59,7 @@ type reader struct {
 	subject string
 	each    func(seq uint64, data []byte) error
 
-	last    uint64 // the last sequence that each was called with
+	last    uint64 // the last sequence that each was called with, at first the one before the first to read
 	long    bool   // whether the first page was not enough
 	timeout time.Duration
 

@@ -53,7 +53,7 @@ type Rooms interface {
 // History is what is needed of the histories; *history.History is one.
 type History interface {
 	Shard(key string) int
-	Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error)
+	LoadFrom(ctx context.Context, subject string, from uint64, each func(seq uint64, data []byte) error) (last uint64, err error)
 	AppendAfter(ctx context.Context, subject string, data []byte, last uint64, ttl time.Duration) (seq uint64, err error)
 	Last(ctx context.Context, subject string) (seq uint64, err error)
 	PurgeBelow(ctx context.Context, subject string, seq uint64) error

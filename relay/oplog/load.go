@@ -3,11 +3,12 @@ package oplog
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // History is what Load reads: *history.History is one.
 type History interface {
-	Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error)
+	LoadFrom(ctx context.Context, subject string, from uint64, each func(seq uint64, data []byte) error) (last uint64, err error)
 }
 
 // Loaded is what a history holds.
@@ -69,44 +70,121 @@ func (l Loaded) Base() (b Base, ok bool) {
 // with its *VersionError or *KindError, since what it says cannot be left out; so does a
 // malformed message of a stored life, which may hold the base.
 func Load(ctx context.Context, h History, subject string, take func(k Kind, body []byte, keep bool), refuse func(error)) (Loaded, error) {
-	r := replay{loaded: Loaded{Starts: map[Key]uint64{}}, groups: map[Key]*group{}}
-	type message struct {
-		kind Kind
-		body []byte
+	loaded, _, err := LoadOn(ctx, h, subject, nil, take, refuse)
+	return loaded, err
+}
+
+// LoadOn is Load that goes on where a former reading of the subject ended, nil for none. It finds what
+// Load finds, but take is handed only what is new; and everything once more if the
+// history is not the one that was read, or no longer holds where that ended. It
+// returns what the next reading goes on from, nil if that must begin anew.
+func LoadOn(ctx context.Context, h History, subject string, former *Reading, take func(k Kind, body []byte, keep bool), refuse func(error)) (Loaded, *Reading, error) {
+	if former != nil {
+		l := loading{replay: former.resume(), take: take, refuse: refuse, former: former}
+		last, err := h.LoadFrom(ctx, subject, former.loaded.Last, l.next)
+		if l.former == nil || err != nil && !errors.Is(err, errElsewhere) {
+			return l.end(last, err)
+		}
 	}
-	var early []message // before the first base
-	flush := func() {
-		for _, m := range early {
-			take(m.kind, m.body, r.keep)
+	l := loading{replay: replay{loaded: Loaded{Starts: map[Key]uint64{}}, groups: map[Key]*group{}}, take: take, refuse: refuse}
+	last, err := h.LoadFrom(ctx, subject, 1, l.next)
+	return l.end(last, err)
+}
+
+// Reading is a history as far as it was read. It is immutable.
+//
+// It goes on behind a message that it knows again by its place and its head: rooms draw
+// their ids at random and count, so that no two are alike. A history only ever grows at
+// its end and is purged from its beginning, so what stands up to that message was read. A
+// history that was lost and begins anew has none, or another one in that place, and is read
+// from its beginning; so is one that was purged beyond it.
+type Reading struct {
+	loaded Loaded // of which only the last base is needed
+	keep   bool
+	mark   string // of the last message that was read
+}
+
+// errElsewhere ends a reading that does not begin where the former one ended.
+var errElsewhere = errors.New("the history does not go on where it was read up to")
+
+// markOf tells a message from others. It holds no reference to it.
+func markOf(data []byte) string { return string(data[:min(len(data), MaxHead)]) }
+
+func (r *Reading) resume() replay {
+	loaded := r.loaded
+	loaded.Starts = map[Key]uint64{}
+	loaded.bases = slices.Clone(loaded.bases)
+	return replay{loaded: loaded, groups: map[Key]*group{}, keep: r.keep}
+}
+
+// loading is a reading under way.
+type loading struct {
+	replay
+	take    func(k Kind, body []byte, keep bool)
+	refuse  func(error)
+	former  *Reading // whose last message comes first; nil once it came
+	early   []early
+	unbased bool // it has messages that wait for a base
+	mark    string
+}
+
+// early is what stands before the first base.
+type early struct {
+	kind Kind
+	body []byte
+}
+
+func (l *loading) next(seq uint64, data []byte) error {
+	if former := l.former; former != nil {
+		if seq != former.loaded.Last || markOf(data) != former.mark {
+			return errElsewhere
 		}
-		early = nil
+		l.former, l.mark = nil, former.mark
+		return nil
 	}
-	last, err := h.Load(ctx, subject, func(seq uint64, data []byte) error {
-		m, err := Read(data)
-		version, kind := (*VersionError)(nil), (*KindError)(nil)
-		if errors.As(err, &version) || errors.As(err, &kind) || err != nil && len(data) > 0 && data[0] == byte(Kept) {
-			return err
-		}
-		if err != nil {
-			refuse(err)
-			return nil
-		}
-		k, body, err := r.next(seq, m)
-		if m.Format == Kept && len(r.loaded.bases) == 0 && err == nil {
-			if body != nil {
-				early = append(early, message{k, body})
-			}
-			return nil
-		}
-		flush()
-		if body != nil {
-			take(k, body, r.keep)
-		}
+	l.mark = ""
+	m, err := Read(data)
+	version, kind := (*VersionError)(nil), (*KindError)(nil)
+	if errors.As(err, &version) || errors.As(err, &kind) || err != nil && len(data) > 0 && data[0] == byte(Kept) {
 		return err
-	})
-	flush()
-	r.loaded.Last = last
-	return r.loaded, err
+	}
+	if err != nil {
+		l.refuse(err)
+		return nil
+	}
+	l.mark = markOf(data)
+	k, body, err := l.replay.next(seq, m)
+	if m.Format == Kept && len(l.loaded.bases) == 0 && err == nil {
+		l.unbased = true
+		if body != nil {
+			l.early = append(l.early, early{k, body})
+		}
+		return nil
+	}
+	l.flush()
+	if body != nil {
+		l.take(k, body, l.keep)
+	}
+	return err
+}
+
+func (l *loading) flush() {
+	for _, m := range l.early {
+		l.take(m.kind, m.body, l.keep)
+	}
+	l.early = nil
+}
+
+func (l *loading) end(last uint64, err error) (Loaded, *Reading, error) {
+	l.flush()
+	l.loaded.Last = last
+	if err != nil || l.mark == "" || len(l.groups) > 0 || l.unbased && len(l.loaded.bases) == 0 {
+		return l.loaded, nil, err
+	}
+	next := &Reading{loaded: l.loaded, keep: l.keep, mark: l.mark}
+	next.loaded.Starts = nil
+	next.loaded.bases = slices.Clone(l.loaded.bases[max(0, len(l.loaded.bases)-1):])
+	return l.loaded, next, nil
 }
 
 // replay puts the messages of a history together. Unlike over the bus, their parts are

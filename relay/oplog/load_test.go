@@ -11,16 +11,21 @@ import (
 	"github.com/wsnode/wsnode/relay/ystore"
 )
 
-// recorded is a history in memory; the sequence of a message is its place.
+// recorded is a history in memory; the sequence of a message is its place, nil is one that was purged.
 type recorded [][]byte
 
-func (h recorded) Load(_ context.Context, _ string, each func(seq uint64, data []byte) error) (uint64, error) {
+func (h recorded) LoadFrom(_ context.Context, _ string, from uint64, each func(seq uint64, data []byte) error) (uint64, error) {
+	last := from - 1
 	for i, data := range h {
+		if data == nil || uint64(i+1) < from { // purged
+			continue
+		}
+		last = uint64(i + 1)
 		if err := each(uint64(i+1), data); err != nil {
-			return 0, err
+			return last, err
 		}
 	}
-	return uint64(len(h)), nil
+	return last, nil
 }
 
 // insert is an update of a client that writes text at clock 0 of the root "t".

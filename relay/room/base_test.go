@@ -76,6 +76,64 @@ func (p *pod) loaded(t testing.TB) (found oplog.Loaded, updates int) {
 	return found, updates
 }
 
+// counting counts the messages that are read of a history.
+type counting struct {
+	History
+	read int
+}
+
+func (c *counting) LoadFrom(ctx context.Context, subject string, from uint64, each func(uint64, []byte) error) (uint64, error) {
+	return c.History.LoadFrom(ctx, subject, from, func(seq uint64, data []byte) error {
+		c.read++
+		return each(seq, data)
+	})
+}
+
+// A save reads what its history has got since the one before it, and the message at which
+// that ended; the whole once the history is another one, or was purged.
+func TestASaveReadsOnlyWhatIsNew(t *testing.T) {
+	var changed atomic.Int64
+	c := &counting{}
+	p := newKeepingPod(t, natstest.Server(t).URL, func(cfg *Config) { c.History, cfg.History = cfg.History, c })
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	_, seat := join(t, r)
+	w := &writer{client: 1}
+	reads := func(what string, edits, expected int) {
+		t.Helper()
+		for range edits {
+			apply(t, seat, w.insert("x"))
+			durable(t, r)
+		}
+		c.read = 0
+		store(t, r, what)
+		if c.read != expected {
+			t.Errorf("%s: a save reads %d messages, expected %d", what, c.read, expected)
+		}
+		found, err := oplog.Load(t.Context(), p.kept, r.place().updates, func(oplog.Kind, []byte, bool) {}, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if base, _ := found.Base(); base.Version != what || !found.Clean() {
+			t.Errorf("%s: it stands on %+v, and is clean: %v", what, base, found.Clean())
+		}
+	}
+	reads("seed and edits", 20, 21)
+	reads("nothing but the last edit, the mark, and one more", 1, 3)
+	reads("as many as are new", 3, 5)
+	if err := r.compactOnce(t.Context()); err != nil { // it purges what was read
+		t.Fatal(err)
+	}
+	reads("the snapshot and an edit", 1, 2)
+	if err := p.kept.Drop(t.Context(), r.place().updates); err != nil {
+		t.Fatal(err)
+	}
+	reads("the first of another history, and all of it", 2, 3)
+	if err := r.Rebase(t.Context(), docid.NewStoredEpoch("e2")); err != nil {
+		t.Fatal(err)
+	}
+	reads("of another life all", 0, 2)
+}
+
 func TestWhatLayBeforeTheHistoryIsThereBeforeAnybodyJoins(t *testing.T) {
 	p := newKeepingPod(t, natstest.Server(t).URL)
 	var changed atomic.Int64

@@ -77,6 +77,9 @@ func (r *Room) compactOnce(ctx context.Context) error {
 	r.log.messages = max(0, r.log.messages-messages)
 	r.log.size = max(0, r.log.size-size)
 	r.log.snapshotSize, r.log.snapshotAt = snapshot, time.Now()
+	if covered > 0 {
+		r.log.contained = contained{} // what was read last is purged
+	}
 	r.mu.Unlock()
 	if covered == 0 {
 		return nil
@@ -87,11 +90,32 @@ func (r *Room) compactOnce(ctx context.Context) error {
 // errRebased ends a compaction during which the room went over to another epoch.
 var errRebased = errors.New("the document went over to another epoch")
 
-// read applies the history on a subject to the store. It returns what it found, and
+// contained is how far a room has read a history that it contains since.
+type contained struct {
+	subject string
+	keeps   bool // the room kept what is deleted when it began to read
+	reading *oplog.Reading
+}
+
+// contains is what the next reading of a history goes on from: nil, if the room may lack
+// something of it. Callers hold mu.
+func (l *log) contains(subject string) *oplog.Reading {
+	// A room that keeps what is deleted since then dropped what it had of that before.
+	if l.contained.subject != subject || l.contained.keeps != l.room.store.Keeps() {
+		return nil
+	}
+	return l.contained.reading
+}
+
+// read applies to the store what the history on a subject holds behind what the room has
+// read of it before. It returns what it found in all of it, and
 // the sequence up to which the store contains it: the last one, or the one before the
 // first part of a message that may still be completed.
 func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, covered uint64, err error) {
-	found, err = oplog.Load(ctx, r.rooms.cfg.History, subject, func(k oplog.Kind, body []byte, keep bool) {
+	r.mu.Lock()
+	former, now := r.log.contains(subject), contained{subject: subject, keeps: r.store.Keeps()}
+	r.mu.Unlock()
+	found, now.reading, err = oplog.LoadOn(ctx, r.rooms.cfg.History, subject, former, func(k oplog.Kind, body []byte, keep bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if keep {
@@ -107,6 +131,10 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if now.reading == nil { // it ended inside a message in parts
+		now.reading = former
+	}
+	r.log.contained = now
 	r.log.messages, r.log.size = found.Messages, found.Size
 	covered = min(found.Last, r.log.beforeUnfinished(found.Starts))
 	// The room holds the body of a base that it has read past: of one that has purged the

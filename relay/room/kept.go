@@ -206,8 +206,8 @@ type Draft struct {
 // errLost ends the storing of a document whose history was lost, or left, meanwhile.
 var errLost = errors.New("the document's history is another one than when it was read")
 
-// Draft reads the history and makes of it, and of what the room holds, what a store is
-// to keep. clean says that the store has everything; then there is no draft.
+// Draft reads the history on, from where the room has read it before, and makes of it, and of what the room holds, what a store is
+// to keep: a body on the version of the last base up to where that reading ended, which it contains. clean says that the store has everything; then there is no draft.
 func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	r.mu.Lock()
 	r.holds.release()
@@ -396,6 +396,7 @@ func (r *Room) acknowledged(ctx context.Context) error {
 func (r *Room) Clean(ctx context.Context) (bool, error) {
 	r.mu.Lock()
 	subject, cleanAt, pending := r.at.updates, r.log.cleanAt, r.log.lost || r.log.water.own() < r.log.water.taken
+	former := r.log.contains(subject)
 	r.mu.Unlock()
 	if pending {
 		return false, nil
@@ -407,7 +408,7 @@ func (r *Room) Clean(ctx context.Context) (bool, error) {
 	if last == cleanAt {
 		return true, nil
 	}
-	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte, bool) {}, func(error) {})
+	found, _, err := oplog.LoadOn(ctx, r.rooms.cfg.History, subject, former, func(oplog.Kind, []byte, bool) {}, func(error) {})
 	return err == nil && found.Clean(), err
 }
 

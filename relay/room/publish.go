@@ -35,6 +35,7 @@ type log struct {
 	compacting     bool
 	unfinished     map[oplog.Key]time.Time // messages that lack parts, since when they are known
 	durable        time.Duration           // of the last append, from publish to acknowledgement
+	contained      contained
 
 	// Of a stored life.
 	base    oplog.Base // whose body the room holds

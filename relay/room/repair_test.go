@@ -259,7 +259,7 @@ func TestAMessageThatIsNeverFinishedKeepsNoHistory(t *testing.T) {
 		if err := r.compactOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := r.rooms.cfg.History.Load(t.Context(), r.place().updates, func(seq uint64, _ []byte) error {
+		_, err := r.rooms.cfg.History.LoadFrom(t.Context(), r.place().updates, 1, func(seq uint64, _ []byte) error {
 			if first == 0 {
 				first = seq
 			}

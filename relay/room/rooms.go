@@ -41,7 +41,7 @@ type History interface {
 	// Append publishes data to subject and calls done once with the outcome. It
 	// must not keep data; done must not block.
 	Append(subject string, data []byte, done func(seq uint64, err error)) error
-	Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error)
+	LoadFrom(ctx context.Context, subject string, from uint64, each func(seq uint64, data []byte) error) (last uint64, err error)
 	// Last returns the subject's last sequence; 0 if there is none.
 	Last(ctx context.Context, subject string) (seq uint64, err error)
 	// AppendAfter is Append behind an expected last sequence; see history.History.

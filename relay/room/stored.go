@@ -51,13 +51,13 @@ type noted struct{ number, seq, life uint64 }
 
 // Reached finds out how far the store has what the room holds, when it is the room of
 // another pod that stores: from the history, in which that room says up to which sequence
-// it did. It changes nothing.
+// it did.
 func (r *Room) Reached(ctx context.Context) error {
 	r.mu.Lock()
 	now := noted{number: r.durable(), life: r.log.water.life}
 	subject := r.at.updates
 	r.mu.Unlock()
-	found, err := oplog.Load(ctx, r.rooms.cfg.History, subject, func(oplog.Kind, []byte, bool) {}, r.rooms.refuse)
+	found, _, err := r.read(ctx, subject)
 	if err != nil {
 		return fmt.Errorf("read how far %s is stored: %w", r.doc, err)
 	}
