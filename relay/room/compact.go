@@ -101,7 +101,7 @@ type contained struct {
 // something of it. Callers hold mu.
 func (l *log) contains(subject string) *oplog.Reading {
 	// A room that keeps what is deleted since then dropped what it had of that before.
-	if l.contained.subject != subject || l.contained.keeps != l.room.store.Keeps() {
+	if l.contained.subject != subject || l.contained.keeps != l.room.content.store.Keeps() {
 		return nil
 	}
 	return l.contained.reading
@@ -113,7 +113,7 @@ func (l *log) contains(subject string) *oplog.Reading {
 // first part of a message that may still be completed.
 func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, covered uint64, err error) {
 	r.mu.Lock()
-	former, now := r.log.contains(subject), contained{subject: subject, keeps: r.store.Keeps()}
+	former, now := r.log.contains(subject), contained{subject: subject, keeps: r.content.store.Keeps()}
 	r.mu.Unlock()
 	found, now.reading, err = oplog.LoadOn(ctx, r.rooms.cfg.History, subject, former, func(k oplog.Kind, body []byte, keep bool) {
 		r.mu.Lock()
