@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/cmd/wsctl/command"
+	"github.com/wsnode/wsnode/cmd/wsctl/console"
+	"github.com/wsnode/wsnode/cmd/wsctl/reach"
 )
 
 func TestEveryCommandHasAnExampleInOperations(t *testing.T) {
@@ -34,7 +38,7 @@ func TestEveryCommandHasAnExampleInOperations(t *testing.T) {
 			check(sub)
 		}
 	}
-	check((&cli{}).rootCommand())
+	check(rootCommand(&command.Env{Console: &console.Console{}, Clusters: &reach.Clusters{}}))
 }
 
 func TestTracesInOperationsNeedNoLiveDocument(t *testing.T) {
@@ -47,7 +51,7 @@ func TestTracesInOperationsNeedNoLiveDocument(t *testing.T) {
 		t.Error("no trace is shown")
 	}
 	for _, line := range lines {
-		if doc, err := parseDocument(string(line[1])); err != nil || doc.License == "" {
+		if doc, err := reach.ParseDocument(string(line[1])); err != nil || doc.License == "" {
 			t.Errorf("%s names no license region", line[0])
 		}
 	}
@@ -55,16 +59,16 @@ func TestTracesInOperationsNeedNoLiveDocument(t *testing.T) {
 
 func TestEveryVerbSaysWhetherItChangesSomething(t *testing.T) {
 	changing := map[string]bool{}
-	for _, noun := range (&cli{}).rootCommand().Commands() {
+	for _, noun := range rootCommand(&command.Env{Console: &console.Console{}, Clusters: &reach.Clusters{}}).Commands() {
 		for _, verb := range noun.Commands() {
 			if noun.Name() == "completion" {
 				continue
 			}
-			if verb.GroupID != groupRead && verb.GroupID != groupChange {
+			if verb.GroupID != command.GroupRead && verb.GroupID != command.GroupChange {
 				t.Errorf("%s is in no group", verb.CommandPath())
 			}
 			asks := verb.Flags().Lookup("yes") != nil
-			if asks != (verb.GroupID == groupChange) {
+			if asks != (verb.GroupID == command.GroupChange) {
 				t.Errorf("%s: asks before %v, in group %s", verb.CommandPath(), asks, verb.GroupID)
 			}
 			changing[verb.CommandPath()] = asks

@@ -7,6 +7,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/wsnode/wsnode/cmd/wsctl/exit"
+	"github.com/wsnode/wsnode/cmd/wsctl/sessions"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/test/natstest"
@@ -23,16 +25,16 @@ func TestAPinThatCannotBeReadIsReleased(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "$KV.wsnode-aws-eu-west-1."+doc.PinKey(), []byte("{")); err != nil {
 		t.Fatal(err)
 	}
-	if code, said := ctl(t, i.URL, "pins", "get", doc.String()); code != exitUnavailable || !strings.Contains(said, "not readable") {
+	if code, said := ctl(t, i.URL, "pins", "get", doc.String()); code != exit.Unavailable || !strings.Contains(said, "not readable") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
-	if code, said := ctl(t, i.URL, "pins", "release", doc.String()); code != exitDeclined || !strings.Contains(said, "cannot be read") {
+	if code, said := ctl(t, i.URL, "pins", "release", doc.String()); code != exit.Declined || !strings.Contains(said, "cannot be read") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	if code, said := ctl(t, i.URL, "pins", "release", doc.String(), "--yes"); code != 0 {
 		t.Errorf("exit code %d: %s", code, said)
 	}
-	if code, said := ctl(t, i.URL, "pins", "get", doc.String()); code != exitNotFound {
+	if code, said := ctl(t, i.URL, "pins", "get", doc.String()); code != exit.NotFound {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 }
@@ -48,7 +50,7 @@ func TestARegistryThatTakesNoURLKeepsItFromNoOther(t *testing.T) {
 	fillRegistry(t, i, "aws-us-east-1", 1)
 	operator := strings.Replace(i.URL, "nats://", "nats://operator:x@", 1)
 	code, said := ctl(t, operator, "regions", "set", "eu-central-1", "wss://other.example", "--yes", "--timeout", "2s")
-	if code != exitUnavailable || !strings.Contains(said, "wss://other.example in [aws-us-east-1]") || !strings.Contains(said, "eu-central-1 in aws-eu-west-1") ||
+	if code != exit.Unavailable || !strings.Contains(said, "wss://other.example in [aws-us-east-1]") || !strings.Contains(said, "eu-central-1 in aws-eu-west-1") ||
 		!strings.Contains(said, `NATS denied it (Publish to "$KV.wsnode-aws-eu-west-1.region.eu-central-1"): that takes the rights of OPERATOR`) {
 		t.Errorf("exit code %d: %s", code, said)
 	}
@@ -69,16 +71,16 @@ func TestDocumentsOfAShortLicenseRegionAreCompleted(t *testing.T) {
 
 func TestSessionsAreSelectedByNamesThatLookLikeDocuments(t *testing.T) {
 	for _, c := range []struct {
-		flags    sessionFlags
+		flags    sessions.Flags
 		expected control.Filter
 	}{
-		{sessionFlags{document: "todo"}, control.Filter{Document: "todo"}},
-		{sessionFlags{document: "acme/notes/todo"}, control.Filter{Tenant: "acme", App: "notes", Document: "todo"}},
-		{sessionFlags{document: "acme/notes/todo", tenant: "acme"}, control.Filter{Tenant: "acme", App: "notes", Document: "todo"}},
-		{sessionFlags{document: "lists/2026/todo", app: "notes"}, control.Filter{App: "notes", Document: "lists/2026/todo"}},
-		{sessionFlags{document: "lists/2026/todo", tenant: "acme"}, control.Filter{Tenant: "acme", Document: "lists/2026/todo"}},
+		{sessions.Flags{Document: "todo"}, control.Filter{Document: "todo"}},
+		{sessions.Flags{Document: "acme/notes/todo"}, control.Filter{Tenant: "acme", App: "notes", Document: "todo"}},
+		{sessions.Flags{Document: "acme/notes/todo", Tenant: "acme"}, control.Filter{Tenant: "acme", App: "notes", Document: "todo"}},
+		{sessions.Flags{Document: "lists/2026/todo", App: "notes"}, control.Filter{App: "notes", Document: "lists/2026/todo"}},
+		{sessions.Flags{Document: "lists/2026/todo", Tenant: "acme"}, control.Filter{Tenant: "acme", Document: "lists/2026/todo"}},
 	} {
-		got, err := c.flags.filter()
+		got, err := c.flags.Filter()
 		if err != nil || got.Tenant != c.expected.Tenant || got.App != c.expected.App || got.Document != c.expected.Document {
 			t.Errorf("%+v: %+v %v", c.flags, got, err)
 		}

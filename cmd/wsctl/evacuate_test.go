@@ -17,6 +17,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/clients/load"
+	"github.com/wsnode/wsnode/cmd/wsctl/exit"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay"
@@ -186,7 +187,7 @@ func (r *twoRegions) documents(region docid.Region) (n int) {
 func TestAPinIsMoved(t *testing.T) {
 	r := newTwoRegions(t)
 	eu, us := r.Regions[0].Nodes[0], r.Regions[1].Nodes[0]
-	if code, said := r.ctl("pins", "move", "acme/notes/todo", "us-east-1", "--yes", "--license", "aws-eu-west-1"); code != exitNotFound || !strings.Contains(said, "not pinned") {
+	if code, said := r.ctl("pins", "move", "acme/notes/todo", "us-east-1", "--yes", "--license", "aws-eu-west-1"); code != exit.NotFound || !strings.Contains(said, "not pinned") {
 		t.Errorf("nobody has it open: %d %s", code, said)
 	}
 	c, code, _ := r.opens(eu, "todo")
@@ -289,7 +290,7 @@ func TestWhatCannotBeEvacuatedIsListedAndGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	code2, said := r.ctl("regions", "evacuate", "eu-central-1", "--yes")
-	if code2 != exitUnhealthy || !strings.Contains(said, "acme/notes/stuck") || !strings.Contains(said, "not evacuated") {
+	if code2 != exit.Unhealthy || !strings.Contains(said, "acme/notes/stuck") || !strings.Contains(said, "not evacuated") {
 		t.Errorf("%d %s", code2, said)
 	}
 	if said := r.must("regions", "list"); !strings.Contains(said, "evacuated") {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wsnode/wsnode/cmd/wsctl/exit"
+	"github.com/wsnode/wsnode/cmd/wsctl/token"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -39,15 +41,15 @@ func interrupted(t *testing.T, when func(*screen), args ...string) (code int) {
 }
 
 func TestCtrlCEndsAPromptAndNothingIsChanged(t *testing.T) {
-	t.Setenv(tokenVariable, "")
+	t.Setenv(token.Variable, "")
 	i := natstest.Server(t)
 	n := &kicked{crowd: crowd{name: "n1"}, ending: make(chan struct{}, 1)}
 	serve(t, i, n)
 	code := interrupted(t, func(s *screen) { s.wait(t, "[y/N]") }, "sessions", "kick", "--tenant", "acme", "--nats-url", i.URL)
-	if code != exitDeclined || len(n.ending) != 0 {
+	if code != exit.Declined || len(n.ending) != 0 {
 		t.Errorf("exit code %d, %d kicks", code, len(n.ending))
 	}
-	if code := interrupted(t, func(*screen) {}, "token", "inspect"); code != exitFailed {
+	if code := interrupted(t, func(*screen) {}, "token", "inspect"); code != exit.Failed {
 		t.Errorf("exit code %d of a command that awaits its input", code)
 	}
 }
@@ -58,7 +60,7 @@ func TestAChangeThatWasInterruptedIsNoSuccess(t *testing.T) {
 	serve(t, i, n)
 	t.Cleanup(func() { close(n.ended) })
 	code := interrupted(t, func(*screen) { <-n.ending }, "sessions", "kick", "--tenant", "acme", "--yes", "--nats-url", i.URL)
-	if code != exitFailed {
+	if code != exit.Failed {
 		t.Errorf("exit code %d", code)
 	}
 }

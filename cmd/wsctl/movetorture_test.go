@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/clients/load"
+	"github.com/wsnode/wsnode/cmd/wsctl/pins"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/devcluster"
@@ -31,7 +32,7 @@ func (r *twoRegions) node(name docid.NodeID) (found *devcluster.Node) {
 
 // moveAny moves some document to the other region, by some node that has it open.
 func (r *twoRegions) moveAny(random *rand.Rand) (what string) {
-	var pins []pinRow
+	var pins []pins.Row
 	_, listed := ctl(r.t, r.Regions[0].NATS.URL(), "pins", "list", "--state", "live", "-o", "json")
 	if json.Unmarshal([]byte(listed), &pins) != nil || len(pins) == 0 {
 		return "no document is live"

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/wsnode/wsnode/cmd/wsctl/console"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
@@ -114,9 +115,9 @@ func TestRowsAppearWhileOthersAreAwaited(t *testing.T) {
 	var printing sync.WaitGroup
 	more := make(chan struct{})
 	printing.Go(func() {
-		c := &cli{out: w, output: "table"}
-		columns := []column[string]{{"NAME", false, func(s string) string { return s }}}
-		err := printRows(c, columns, func(yield func(string, error) bool) {
+		c := &console.Console{Out: w, Format: "table"}
+		columns := []console.Column[string]{console.Shown("NAME", func(s string) string { return s })}
+		err := console.PrintRows(c, columns, func(yield func(string, error) bool) {
 			yield("first", nil)
 			<-more
 			yield("second", nil)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/wsnode/wsnode/cmd/wsctl/exit"
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/test/natstest"
@@ -65,7 +66,7 @@ func TestANodeThatIsSilentIsNotDrained(t *testing.T) {
 	serve(t, i, &drainer{crowd: crowd{name: "n1"}, asked: func() { <-ended }})
 	t.Cleanup(func() { close(ended) })
 	code, said := ctl(t, i.URL, "nodes", "drain", "n1", "--wait", "--yes", "--spread", "0s", "--patience", "1500ms", "--timeout", "1s")
-	if code != exitFailed || !strings.Contains(said, "not drained") || !strings.Contains(said, "node n1") {
+	if code != exit.Failed || !strings.Contains(said, "not drained") || !strings.Contains(said, "node n1") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 }
@@ -75,7 +76,7 @@ func TestANodeOnALostNATSIsNotDrained(t *testing.T) {
 	p := natstest.NewProxy(t, i.URL)
 	serve(t, i, &drainer{crowd: crowd{name: "n1"}, asked: p.Refuse})
 	code, said := ctl(t, p.URL, "nodes", "drain", "n1", "--wait", "--yes", "--spread", "0s", "--patience", "1500ms", "--timeout", "1s")
-	if code != exitFailed || !strings.Contains(said, "not drained") {
+	if code != exit.Failed || !strings.Contains(said, "not drained") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 }
@@ -136,20 +137,20 @@ func TestALostNATSHidesNoOther(t *testing.T) {
 		shows   string
 		code    int
 	}{
-		{"nodes list", "n1", exitUnavailable},
+		{"nodes list", "n1", exit.Unavailable},
 		{"nodes get n1", "n1", 0},
-		{"nodes get n2", lost.URL, exitUnavailable},
-		{"docs list", "acme/notes/todo", exitUnavailable},
+		{"nodes get n2", lost.URL, exit.Unavailable},
+		{"docs list", "acme/notes/todo", exit.Unavailable},
 		{"docs get aws-eu-west-1/acme/notes/todo", "n1", 0},
 		{"top --once --interval 100ms", "n1", 0},
-		{"regions list", "wss://eu.example", exitUnavailable},
-		{"pins list", "document-0", exitUnavailable},
+		{"regions list", "wss://eu.example", exit.Unavailable},
+		{"pins list", "document-0", exit.Unavailable},
 		{"pins get aws-eu-west-1/acme/notes/document-0", "document-0", 0},
 		{"pins get acme/notes/document-0", "document-0", 0},
-		{"pins get acme/notes/nothing", lost.URL, exitUnavailable},
-		{"pins list --license aws-us-east-1", lost.URL, exitUnavailable},
-		{"regions set eu-central-1 wss://other.example --yes", lost.URL, exitUnavailable},
-		{"check", "KV_wsnode-aws-eu-west-1", exitUnhealthy},
+		{"pins get acme/notes/nothing", lost.URL, exit.Unavailable},
+		{"pins list --license aws-us-east-1", lost.URL, exit.Unavailable},
+		{"regions set eu-central-1 wss://other.example --yes", lost.URL, exit.Unavailable},
+		{"check", "KV_wsnode-aws-eu-west-1", exit.Unhealthy},
 	} {
 		code, said := ctl(t, i.URL, append(strings.Fields(c.command), "--nats-url", lost.URL)...)
 		if code != c.code || !strings.Contains(said, c.shows) {
@@ -176,8 +177,8 @@ func TestADeniedRequestIsNotTakenForSilence(t *testing.T) {
 		{"nobody", "nodes get n1", `NATS denied it (Publish to "wsn.c.read.info.n1"): that takes the rights of READER`},
 	} {
 		url := strings.Replace(i.URL, "nats://", "nats://"+c.user+":x@", 1)
-		if code, said := ctl(t, url, append(strings.Fields(c.command), "--timeout", "1s")...); code != exitUnavailable || !strings.Contains(said, c.says) {
-			t.Errorf("%s: exit code %d, expected %d and %q:\n%s", c.command, code, exitUnavailable, c.says, said)
+		if code, said := ctl(t, url, append(strings.Fields(c.command), "--timeout", "1s")...); code != exit.Unavailable || !strings.Contains(said, c.says) {
+			t.Errorf("%s: exit code %d, expected %d and %q:\n%s", c.command, code, exit.Unavailable, c.says, said)
 		}
 	}
 }
@@ -196,9 +197,9 @@ func TestNodesAreListedWithWhatKeepsOthersFromTheList(t *testing.T) {
 	}{
 		{i.URL, "", 0, []string{"n1", "n2"}},
 		{i.URL, "--region eu-central-1", 0, []string{"n1", "n2"}},
-		{i.URL, "--region nope", exitNotFound, []string{"no node of region nope"}},
-		{i.URL, "--registry foo=" + lost.URL, exitUnavailable, []string{"n1", "n2", "leases of foo"}},
-		{i.URL, "--nats-url " + lost.URL, exitUnavailable, []string{"n1", "n2", "connect to NATS at " + lost.URL}},
+		{i.URL, "--region nope", exit.NotFound, []string{"no node of region nope"}},
+		{i.URL, "--registry foo=" + lost.URL, exit.Unavailable, []string{"n1", "n2", "leases of foo"}},
+		{i.URL, "--nats-url " + lost.URL, exit.Unavailable, []string{"n1", "n2", "connect to NATS at " + lost.URL}},
 		{bare.URL, "", 0, []string{"n3", "leases are not looked at: no registry on"}},
 	} {
 		code, said := ctl(t, c.url, append(strings.Fields("nodes list --timeout 1s"), strings.Fields(c.args)...)...)
@@ -283,7 +284,7 @@ func TestARegistryThatFallsSilentAtThePromptIsNotAwaitedForEver(t *testing.T) {
 		keys.Write([]byte("y\n"))
 		select {
 		case code := <-ended:
-			if code != exitUnavailable {
+			if code != exit.Unavailable {
 				t.Errorf("%s: exit code %d: %s", command, code, out.text.String())
 			}
 		case <-time.After(time.Minute):

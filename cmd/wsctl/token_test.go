@@ -8,6 +8,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/wsnode/wsnode/cmd/wsctl/exit"
+	"github.com/wsnode/wsnode/cmd/wsctl/token"
 )
 
 // unsigned is a token that says who it is for, and that no node takes.
@@ -17,7 +20,7 @@ func unsigned(tenant string) string {
 }
 
 func TestATokenIsInspectedWhereverItComesFrom(t *testing.T) {
-	t.Setenv(tokenVariable, unsigned("variable"))
+	t.Setenv(token.Variable, unsigned("variable"))
 	file := write(t, "token.jwt", []byte(unsigned("file")+"\n"))
 	for args, tenant := range map[string]string{
 		"":                     "variable",
@@ -35,14 +38,14 @@ func TestATokenIsInspectedWhereverItComesFrom(t *testing.T) {
 }
 
 func TestATokenThatATerminalIsToGiveIsAskedFor(t *testing.T) {
-	t.Setenv(tokenVariable, "")
+	t.Setenv(token.Variable, "")
 	terminal, err := os.Open(os.DevNull) // a device, as terminals are; nobody types
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
 	var out strings.Builder
-	if code := run(t.Context(), []string{"token", "inspect"}, terminal, &out, &out); code != exitUsage || !strings.Contains(out.String(), "paste the token") {
+	if code := run(t.Context(), []string{"token", "inspect"}, terminal, &out, &out); code != exit.Usage || !strings.Contains(out.String(), "paste the token") {
 		t.Errorf("exit code %d: %s", code, out.String())
 	}
 	out.Reset()

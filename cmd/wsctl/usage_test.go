@@ -3,6 +3,9 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/wsnode/wsnode/cmd/wsctl/exit"
+	"github.com/wsnode/wsnode/cmd/wsctl/token"
 )
 
 // at runs wsctl without pointing it at a NATS.
@@ -17,7 +20,7 @@ func TestADevelopmentTokenIsNotAskedForWhatItCannotHold(t *testing.T) {
 	for _, verb := range []string{"token", "token mint"} {
 		for _, flag := range []string{"--document", "--issuer", "--audience", "--scope"} {
 			code, said := at(t, verb+" --dev-url http://127.0.0.1:1 "+flag+" notes")
-			if code != exitUsage || !strings.Contains(said, flag+": expected together with --key") {
+			if code != exit.Usage || !strings.Contains(said, flag+": expected together with --key") {
 				t.Errorf("%s %s: exit code %d: %s", verb, flag, code, said)
 			}
 		}
@@ -60,8 +63,8 @@ func TestAWrongCommandLineIsAWrongUsage(t *testing.T) {
 		"store delete --app a":                                      "--tenant",
 		"store adopt aws-eu-west-1":                                 "expected",
 	} {
-		if code, said := at(t, command); code != exitUsage || !strings.Contains(said, says) {
-			t.Errorf("%s: exit code %d, expected %d and %q: %s", command, code, exitUsage, says, said)
+		if code, said := at(t, command); code != exit.Usage || !strings.Contains(said, says) {
+			t.Errorf("%s: exit code %d, expected %d and %q: %s", command, code, exit.Usage, says, said)
 		}
 	}
 }
@@ -69,13 +72,13 @@ func TestAWrongCommandLineIsAWrongUsage(t *testing.T) {
 func TestABenchmarkOfNoServerSaysWhichDoesNotAnswer(t *testing.T) {
 	const nobody = "ws://127.0.0.1:1"
 	code, said := at(t, "bench fanout --quiet --docs 1 --clients 2 --url "+nobody)
-	if code != exitUnavailable || !strings.Contains(said, nobody) {
+	if code != exit.Unavailable || !strings.Contains(said, nobody) {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 }
 
 func TestHelpShowsNothingOfTheEnvironment(t *testing.T) {
-	for _, variable := range []string{"WSCTL_NATS_URL", "WSCTL_CONTEXT", "WSCTL_NATS_CREDS", tokenVariable} {
+	for _, variable := range []string{"WSCTL_NATS_URL", "WSCTL_CONTEXT", "WSCTL_NATS_CREDS", token.Variable} {
 		t.Setenv(variable, "opensesame")
 	}
 	for _, command := range []string{"--help", "nodes list --help", "trace --help"} {

@@ -5,19 +5,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/cmd/wsctl/command"
 	"github.com/wsnode/wsnode/relay/version"
 )
 
-func (c *cli) versionCommand() *cobra.Command {
+func versionCommand(c *command.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Say which version wsctl is; nodes list shows those of nodes",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if c.output == "json" {
-				return writeJSON(c.out, "", version.Read(), "\n")
+			if c.JSON() {
+				return c.Value(version.Read())
 			}
-			_, err := fmt.Fprint(c.out, version.Read())
+			_, err := fmt.Fprint(c.Out, version.Read())
 			return err
 		},
 	}

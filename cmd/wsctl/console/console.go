@@ -1,0 +1,152 @@
+// Package console is where wsctl prints and asks: tables and JSON on standard output, all
+// else on standard error.
+package console
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wsnode/wsnode/cmd/wsctl/exit"
+)
+
+// Console is where one run of wsctl reads and writes, and asks. Standard output gets what was
+// asked for, in the format of -o, and nothing else: what is said to people goes to standard
+// error, so that JSON stays JSON. Tokens that were given are printed on neither.
+type Console struct {
+	// Static after New.
+	In       input
+	Out, Err io.Writer
+
+	Format  string   // of -o: table, wide or json; static once the flags are read
+	secrets []string // tokens that were given: those that the flags name, before anything is asked
+}
+
+// formats are those of -o.
+var formats = []string{"table", "wide", "json"}
+
+// RegisterFormat adds -o to all commands.
+func (c *Console) RegisterFormat(cmd *cobra.Command) {
+	cmd.PersistentFlags().StringVarP(&c.Format, "output", "o", "table", "table, wide or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// CheckFormat refuses a format that there is none of.
+func (c *Console) CheckFormat() error {
+	if !slices.Contains(formats, c.Format) {
+		return exit.WrongFlag("output", "%q: expected table, wide or json", c.Format)
+	}
+	return nil
+}
+
+// JSON reports whether JSON was asked for.
+func (c *Console) JSON() bool { return c.Format == "json" }
+
+// Wide reports whether all columns were asked for.
+func (c *Console) Wide() bool { return c.Format == "wide" }
+
+// Value prints what is no table, as JSON.
+func (c *Console) Value(v any) error { return WriteJSON(c.Out, "", v, "\n") }
+
+// ConfirmFlag is what commands that change something have.
+type ConfirmFlag struct{ Yes bool }
+
+// Register adds --yes.
+func (f *ConfirmFlag) Register(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&f.Yes, "yes", "y", false, "do it without asking")
+}
+
+// Confirm asks before something is changed. Where nobody can answer, nothing is
+// changed.
+func (c *Console) Confirm(f *ConfirmFlag, format string, args ...any) error {
+	if f.Yes {
+		return nil
+	}
+	fmt.Fprintf(c.Err, format+" [y/N] ", args...)
+	line, err := bufio.NewReader(c.In).ReadString('\n')
+	switch answer := strings.ToLower(strings.TrimSpace(line)); {
+	case answer == "y" || answer == "yes":
+		return nil
+	case err != nil && answer == "":
+		fmt.Fprintln(c.Err)
+		return exit.With(exit.Declined, "nothing was changed: nobody answered, use --yes")
+	}
+	return exit.With(exit.Declined, "nothing was changed")
+}
+
+// input is standard input, from which Ctrl-C interrupts a read. The read itself cannot
+// be ended: it goes on until the process ends, or somebody types.
+type input struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (i input) Read(p []byte) (int, error) {
+	type answer struct {
+		bytes []byte
+		err   error
+	}
+	read := make(chan answer, 1)
+	go func() {
+		bytes := make([]byte, len(p))
+		n, err := i.Reader.Read(bytes)
+		read <- answer{bytes[:n], err}
+	}()
+	select {
+	case a := <-read:
+		return copy(p, a.bytes), a.err
+	case <-i.ctx.Done():
+		return 0, i.ctx.Err()
+	}
+}
+
+// Done tells what was changed, or what else is to be known.
+func (c *Console) Done(format string, args ...any) {
+	fmt.Fprintf(c.Err, format+"\n", args...)
+}
+
+// looksSecret matches tokens that wsctl was given where it expected something
+// else.
+var looksSecret = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+\.[\w-]*`)
+
+// shortestSecret is shorter than any token, and longer than a word that may be a
+// part of what is said.
+const shortestSecret = 16
+
+// Conceal takes tokens out of a text.
+func (c *Console) Conceal(text string) string {
+	for _, secret := range c.secrets {
+		if len(secret) >= shortestSecret {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	return looksSecret.ReplaceAllString(text, "…")
+}
+
+// ClearScreen moves to the upper left corner of a terminal and clears it.
+const ClearScreen = "\x1b[H\x1b[2J"
+
+// IsTerminal reports whether a stream is one.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// Hide keeps a token that was given from being printed.
+func (c *Console) Hide(token string) { c.secrets = append(c.secrets, token) }
+
+// New makes the console of a run. Reads of standard input end with ctx.
+func New(ctx context.Context, in io.Reader, out, errs io.Writer) *Console {
+	return &Console{In: input{ctx, in}, Out: out, Err: errs}
+}
