@@ -11,6 +11,8 @@ type activity struct {
 // rateShare is the share of the last tick in the rate: ticks fade away.
 const rateShare = 0.1
 
+func (a *activity) edited() { a.edits++ }
+
 func (a *activity) tick() {
 	a.rate += rateShare * (float64(a.edits-a.rated)/tickEvery.Seconds() - a.rate)
 	a.rated = a.edits

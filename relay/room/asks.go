@@ -239,10 +239,10 @@ func (qs *questions) pursue(number uint64) {
 	r, w := qs.room, &qs.room.log.water
 	if s := w.unconfirmed.above(w.covered); s.low != 0 && s.low <= number && w.covers < s.high {
 		r.log.owe()
-		r.scheduleLocked(true)
+		r.out.schedule(true)
 	}
 	if r.peers.pursue(w, number) {
-		r.exchange.signal()
+		r.out.signal()
 	}
 }
 
@@ -251,7 +251,7 @@ func (qs *questions) pursue(number uint64) {
 func (qs *questions) tick() {
 	if len(qs.open) > 0 {
 		r := qs.room
-		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.peers.giveUp())
+		r.log.water.unconfirm(r.peers.giveUp())
 		qs.settle()
 	}
 }

@@ -120,7 +120,7 @@ func TestASaveReadsOnlyWhatIsNew(t *testing.T) {
 	reads("seed and edits", 20, 21)
 	reads("nothing but the last edit, the mark, and one more", 1, 3)
 	reads("as many as are new", 3, 5)
-	if err := r.compactOnce(t.Context()); err != nil { // it purges what was read
+	if err := r.backlog.compactOnce(t.Context()); err != nil { // it purges what was read
 		t.Fatal(err)
 	}
 	reads("the snapshot and an edit", 1, 2)
@@ -362,7 +362,7 @@ func TestCompactionKeepsTheBase(t *testing.T) {
 		defer r.mu.Unlock()
 		return len(r.log.water.flights) == 0
 	})
-	if err := r.compactOnce(t.Context()); err != nil {
+	if err := r.backlog.compactOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	found, updates := p.loaded(t)

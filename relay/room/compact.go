@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/oplog"
@@ -12,37 +13,72 @@ import (
 // compactTimeout bounds one compaction; the next tick tries again.
 const compactTimeout = time.Minute
 
-// compactionDue reports whether a snapshot should replace the history now. Of
+// backlog is what stands in the history behind its last snapshot: at least what this room
+// has appended, heard or read of it, so that a snapshot replaces it in time. Of the rooms
+// that share a document one may know less than another, and none relies on it for more.
+// Guarded by Room.mu.
+type backlog struct {
+	room           *Room
+	messages, size int // appended behind the last snapshot, by all rooms
+	snapshotSize   int
+	snapshotAt     time.Time
+	compacting     bool
+	unfinished     map[oplog.Key]time.Time // messages that lack parts, since when they are known
+	contained      contained
+}
+
+// took counts a message that any room appended.
+func (b *backlog) took(size int) {
+	b.messages++
+	b.size += size
+}
+
+// snapshot notes that another room appended a snapshot of about that size, which
+// stands for all before it.
+func (b *backlog) snapshot(size int) {
+	b.messages, b.size = 0, 0
+	b.snapshotSize, b.snapshotAt = size, time.Now()
+}
+
+// replaced notes that a snapshot stands for so many of the messages.
+func (b *backlog) replaced(messages, size, snapshot int) {
+	b.messages = max(0, b.messages-messages)
+	b.size = max(0, b.size-size)
+	b.snapshotSize, b.snapshotAt = snapshot, time.Now()
+}
+
+// due reports whether a snapshot should replace the history now. Of
 // the rooms that share a document the one with the lowest id goes first; the
 // others step in only when it does not.
-func (l *log) compactionDue(now time.Time) bool {
-	cfg := &l.room.rooms.cfg
-	if l.compacting || l.room.closed {
+func (b *backlog) due(now time.Time) bool {
+	r, cfg := b.room, &b.room.rooms.cfg
+	if b.compacting || r.closed {
 		return false
 	}
-	if cfg.SnapshotEvery > 0 && now.Sub(l.snapshotAt) > cfg.SnapshotEvery {
+	if cfg.SnapshotEvery > 0 && now.Sub(b.snapshotAt) > cfg.SnapshotEvery {
 		return true
 	}
-	if l.room.kept != nil && l.room.content.store.Stats().Bytes > InlineBytes {
+	if r.kept != nil && r.content.store.Stats().Bytes > InlineBytes {
 		return false // storing it purges its history
 	}
 	times := 1
-	if !l.room.peers.first(l.room.id) {
+	if !r.peers.first(r.id) {
 		times = 3
 	}
-	return l.messages >= times*cfg.CompactMessages || l.size >= times*max(cfg.CompactBytes, 2*l.snapshotSize) && l.messages > 1
+	return b.messages >= times*cfg.CompactMessages || b.size >= times*max(cfg.CompactBytes, 2*b.snapshotSize) && b.messages > 1
 }
 
 // compact appends a snapshot and removes what it contains from the history. It
 // never blocks edits, and any number of pods may do it at once: each removes
 // only messages below the last that it has read from the history itself, and
 // its snapshot holds those.
-func (r *Room) compact(ctx context.Context) {
+func (b *backlog) compact(ctx context.Context) {
+	r := b.room
 	ctx, cancel := context.WithTimeout(ctx, compactTimeout)
 	defer cancel()
-	err := r.compactOnce(ctx)
+	err := b.compactOnce(ctx)
 	r.mu.Lock()
-	r.log.compacting = false
+	b.compacting = false
 	closed := r.closed
 	r.mu.Unlock()
 	switch {
@@ -53,19 +89,20 @@ func (r *Room) compact(ctx context.Context) {
 	}
 }
 
-func (r *Room) compactOnce(ctx context.Context) error {
+func (b *backlog) compactOnce(ctx context.Context) error {
+	r := b.room
 	subject := r.place().updates
-	_, covered, err := r.read(ctx, subject)
+	_, covered, err := b.read(ctx, subject)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
-	messages, size, closed := r.log.messages, r.log.size, r.closed
+	messages, size, closed := b.messages, b.size, r.closed
 	r.mu.Unlock()
 	if closed { // its history may be removed already
 		return ErrClosed
 	}
-	snapshot, err := r.appendSnapshot(ctx)
+	snapshot, err := r.log.appendSnapshot(ctx)
 	if err != nil {
 		return err
 	}
@@ -74,11 +111,9 @@ func (r *Room) compactOnce(ctx context.Context) error {
 		r.mu.Unlock()
 		return errRebased
 	}
-	r.log.messages = max(0, r.log.messages-messages)
-	r.log.size = max(0, r.log.size-size)
-	r.log.snapshotSize, r.log.snapshotAt = snapshot, time.Now()
+	b.replaced(messages, size, snapshot)
 	if covered > 0 {
-		r.log.contained = contained{} // what was read last is purged
+		b.contained = contained{} // what was read last is purged
 	}
 	r.mu.Unlock()
 	if covered == 0 {
@@ -90,6 +125,24 @@ func (r *Room) compactOnce(ctx context.Context) error {
 // errRebased ends a compaction during which the room went over to another epoch.
 var errRebased = errors.New("the document went over to another epoch")
 
+// find reads an epoch's history. That a fresh one holds nothing, the stream's leader
+// says in one request.
+func (b *backlog) find(ctx context.Context, subject string, fresh bool) (oplog.Loaded, error) {
+	r, cfg := b.room, &b.room.rooms.cfg
+	if fresh {
+		if last, err := cfg.History.Last(ctx, subject); err == nil && last == 0 {
+			return oplog.Loaded{}, nil
+		}
+	}
+	found, _, err := b.read(ctx, subject)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if every := cfg.SnapshotEvery; every > 0 && b.messages > 0 {
+		b.snapshotAt = time.Now().Add(rand.N(every/12) - every) // how old it is, nobody says
+	}
+	return found, err
+}
+
 // contained is how far a room has read a history that it contains since.
 type contained struct {
 	subject string
@@ -99,21 +152,22 @@ type contained struct {
 
 // contains is what the next reading of a history goes on from: nil, if the room may lack
 // something of it. Callers hold mu.
-func (l *log) contains(subject string) *oplog.Reading {
+func (b *backlog) contains(subject string) *oplog.Reading {
 	// A room that keeps what is deleted since then dropped what it had of that before.
-	if l.contained.subject != subject || l.contained.keeps != l.room.content.store.Keeps() {
+	if b.contained.subject != subject || b.contained.keeps != b.room.content.store.Keeps() {
 		return nil
 	}
-	return l.contained.reading
+	return b.contained.reading
 }
 
 // read applies to the store what the history on a subject holds behind what the room has
 // read of it before. It returns what it found in all of it, and
 // the sequence up to which the store contains it: the last one, or the one before the
 // first part of a message that may still be completed.
-func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, covered uint64, err error) {
+func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded, covered uint64, err error) {
+	r := b.room
 	r.mu.Lock()
-	former, now := r.log.contains(subject), contained{subject: subject, keeps: r.content.store.Keeps()}
+	former, now := b.contains(subject), contained{subject: subject, keeps: r.content.store.Keeps()}
 	r.mu.Unlock()
 	found, now.reading, err = oplog.LoadOn(ctx, r.rooms.cfg.History, subject, former, func(k oplog.Kind, body []byte, keep bool) {
 		r.mu.Lock()
@@ -123,7 +177,7 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 		}
 		r.exchange.take(body)
 		if k == oplog.Snapshot {
-			r.log.snapshotSize = len(body)
+			b.snapshotSize = len(body)
 		}
 	}, r.rooms.refuse)
 	if err != nil {
@@ -134,9 +188,9 @@ func (r *Room) read(ctx context.Context, subject string) (found oplog.Loaded, co
 	if now.reading == nil { // it ended inside a message in parts
 		now.reading = former
 	}
-	r.log.contained = now
-	r.log.messages, r.log.size = found.Messages, found.Size
-	covered = min(found.Last, r.log.beforeUnfinished(found.Starts))
+	b.contained = now
+	b.messages, b.size = found.Messages, found.Size
+	covered = min(found.Last, b.beforeUnfinished(found.Starts))
 	// The room holds the body of a base that it has read past: of one that has purged the
 	// history only if it is its own. What the store has lost is no base any more.
 	if base, purged, ok := found.BaseAt(covered); ok && !purged && !r.log.lost {
@@ -152,16 +206,16 @@ const unfinishedFor = 2 * time.Minute
 // beforeUnfinished returns the sequence before the first of the messages that the
 // history holds the beginning of, given where each begins, and remembers since when
 // it is known. Those that will never be finished do not count.
-func (l *log) beforeUnfinished(starts map[oplog.Key]uint64) uint64 {
+func (b *backlog) beforeUnfinished(starts map[oplog.Key]uint64) uint64 {
 	before := uint64(math.MaxUint64)
-	known := l.unfinished
-	l.unfinished = make(map[oplog.Key]time.Time, len(starts))
+	known := b.unfinished
+	b.unfinished = make(map[oplog.Key]time.Time, len(starts))
 	for key, seq := range starts {
 		since, old := known[key]
 		if !old {
 			since = time.Now()
 		}
-		l.unfinished[key] = since
+		b.unfinished[key] = since
 		if time.Since(since) < unfinishedFor {
 			before = min(before, seq-1)
 		}

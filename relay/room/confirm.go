@@ -107,14 +107,8 @@ func (e *exchange) receiveAsk(from oplog.ID, rd *oplog.Reader) {
 func (e *exchange) answer() {
 	r := e.room
 	if r.peers.asking > 0 && !r.rooms.cfg.Relaxed && r.peers.answer(r.log.water.own()) {
-		e.signal()
+		r.out.signal()
 	}
-}
-
-// signal has the questions and answers sent that are due to other pods. Callers hold mu.
-func (e *exchange) signal() {
-	e.room.out.signals = true
-	e.room.scheduleLocked(true)
 }
 
 // receiveSaved takes the answer to a question.

@@ -37,7 +37,7 @@ func TestDeletedContentIsKeptByAllRoomsOfALife(t *testing.T) {
 	kept("the room", a.Export())
 	b := newKeepingPod(t, url).mustKeep(t, Brought{}, &changed)
 	kept("a room that reads the history", b.Export())
-	if err := a.compactOnce(t.Context()); err != nil {
+	if err := a.backlog.compactOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	c := newKeepingPod(t, url).mustKeep(t, Brought{}, &changed)

@@ -11,7 +11,7 @@ import (
 // Whatever it finds out that this room lacks, by a gap in their counters or a digest, is
 // asked for until it has come, one question at a time for each of them; parts are kept only
 // of messages of rooms that are heard. Its fields are guarded by Room.mu, which its methods
-// take: they publish without it.
+// take where their comments do not say that callers hold it: they publish without it.
 type exchange struct {
 	room        *Room
 	groups      oplog.Groups // parts of log messages
@@ -22,10 +22,9 @@ type exchange struct {
 
 // hear notes a sign of life of a room and returns it. Callers hold mu.
 func (e *exchange) hear(id oplog.ID) (p *peer, isNew bool) {
-	r := e.room
-	p, isNew = r.peers.hear(id, time.Now())
-	if isNew && len(r.out.updates) > 0 { // no longer alone: what was held back for a batch leaves now
-		r.rooms.outbox.now(r)
+	p, isNew = e.room.peers.hear(id, time.Now())
+	if isNew {
+		e.room.out.shared()
 	}
 	return p, isNew
 }
@@ -35,7 +34,7 @@ func (e *exchange) forget(now time.Time, ids ...oplog.ID) {
 	r := e.room
 	var removed []awareness.Entry
 	for _, id := range ids {
-		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.peers.forget(id))
+		r.log.water.unconfirm(r.peers.forget(id))
 		e.groups.Forget(id)
 		e.differences.Forget(id)
 		removed = append(removed, r.presence.set.RemoveRoom(uint64(id), now)...)

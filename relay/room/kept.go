@@ -80,7 +80,7 @@ func (r *Room) stand(ctx context.Context, subject string, found oplog.Loaded) er
 		if !errors.Is(err, history.ErrOutrun) || try == standTries {
 			return err
 		}
-		if found, _, err = r.read(ctx, subject); err != nil {
+		if found, _, err = r.backlog.read(ctx, subject); err != nil {
 			return err
 		}
 	}
@@ -214,7 +214,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	d.changes, d.life, d.subject = r.log.changes, r.log.water.life, r.at.updates
 	pending, durable := r.log.water.own() < r.log.water.taken, r.durable()
 	r.mu.Unlock()
-	found, covered, err := r.read(ctx, d.subject)
+	found, covered, err := r.backlog.read(ctx, d.subject)
 	if err != nil {
 		return Draft{}, false, err
 	}
@@ -306,14 +306,13 @@ func (r *Room) takeStored(base oplog.Base, update []byte) error {
 		return fmt.Errorf("merge what the store holds: %w", err)
 	}
 	if changes != nil {
-		r.out.updates = append(r.out.updates, changes)
-		r.log.water.take()
-		r.scheduleLocked(true)
+		r.log.take(changes)
+		r.out.schedule(true)
 	}
 	r.standOn(base)
 	if begins { // what the history holds so far, others read as it was: a snapshot says what is kept
 		r.log.owe()
-		r.scheduleLocked(true)
+		r.out.schedule(true)
 	}
 	return nil
 }
@@ -341,7 +340,7 @@ func (r *Room) Stored(ctx context.Context, d Draft, version string) error {
 		err error
 	}
 	got := make(chan outcome, 1)
-	r.append(oplog.Stored, body, flight, func(seq uint64, err error) { got <- outcome{seq, err} })
+	r.log.append(oplog.Stored, body, flight, func(seq uint64, err error) { got <- outcome{seq, err} })
 	select {
 	case o := <-got:
 		if o.err != nil {
@@ -396,7 +395,7 @@ func (r *Room) acknowledged(ctx context.Context) error {
 func (r *Room) Clean(ctx context.Context) (bool, error) {
 	r.mu.Lock()
 	subject, cleanAt, pending := r.at.updates, r.log.cleanAt, r.log.lost || r.log.water.own() < r.log.water.taken
-	former := r.log.contains(subject)
+	former := r.backlog.contains(subject)
 	r.mu.Unlock()
 	if pending {
 		return false, nil

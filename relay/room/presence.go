@@ -31,7 +31,7 @@ func (p *presence) tell(news []awareness.Entry) {
 	for _, e := range news {
 		p.unsent[e.Client] = struct{}{}
 	}
-	p.room.scheduleLocked(true)
+	p.room.out.schedule(true)
 }
 
 // depart is the outbox taking the states that other pods are to be sent.

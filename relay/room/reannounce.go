@@ -19,7 +19,7 @@ const maxReannounced = 100
 // welcome notes that a client came back.
 func (p *presence) welcome() {
 	p.returned = true
-	p.room.scheduleLocked(true)
+	p.room.out.schedule(true)
 }
 
 // reannounceDue reports whether it is time to have those present announce themselves

@@ -44,7 +44,7 @@ func (e *exchange) receiveLog(data []byte) {
 	p.counter = max(p.counter, m.Counter)
 	lossy := gap || p.wanting
 	if m.Kind != oplog.Seed && m.Kind != oplog.Stored {
-		r.log.took(len(m.Body))
+		r.backlog.took(len(m.Body))
 		r.log.change()
 	}
 	switch {
@@ -56,10 +56,10 @@ func (e *exchange) receiveLog(data []byte) {
 			r.kept.Marked()
 		}
 	case m.Kind == oplog.Snapshot: // what it holds was published before
-		r.log.snapshot(len(m.Body))
+		r.backlog.snapshot(len(m.Body))
 	case m.Kind == oplog.Partial && m.Part.Kind == oplog.Snapshot:
 		if m.Part.Index == m.Part.Count-1 {
-			r.log.snapshot(m.Part.Count * r.rooms.cfg.History.MaxPayload())
+			r.backlog.snapshot(m.Part.Count * r.rooms.cfg.History.MaxPayload())
 		}
 	case m.Kind == oplog.Partial:
 		if whole := e.groups.Add(oplog.Key{Room: m.Room, First: m.Part.First}, m.Part, m.Body); whole != nil {
@@ -79,6 +79,7 @@ func (e *exchange) receiveLog(data []byte) {
 }
 
 // take applies an update of another pod. It reports whether it brought anything.
+// Callers hold mu.
 func (e *exchange) take(update []byte) (fresh bool) {
 	r := e.room
 	changes, err := r.apply(update, nil, ystore.Terms{})
@@ -89,16 +90,16 @@ func (e *exchange) take(update []byte) (fresh bool) {
 }
 
 // heard numbers a change that another pod published. Who has forgotten it does not know
-// whether it is durable.
+// whether it is durable. Callers hold mu.
 func (e *exchange) heard(from oplog.ID, brought bool) {
-	r := e.room
 	if !brought {
 		return
 	}
+	r := e.room
 	if p := r.peers.heard[from]; p != nil {
 		p.open = p.open.with(r.log.water.hear())
 	} else {
-		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())
+		r.log.water.unconfirm(r.log.water.hear())
 	}
 }
 
@@ -325,7 +326,7 @@ func (e *exchange) receiveDifference(from oplog.ID, update []byte) {
 	if e.take(update) {
 		r.rooms.Counters.Repairs.Add(1)
 		// Whose it was, and whether that pod lives, nobody knows.
-		r.log.water.unconfirmed = r.log.water.unconfirmed.with(r.log.water.hear())
+		r.log.water.unconfirm(r.log.water.hear())
 	}
 	r.holds.releaseFrom(from)
 	again := false

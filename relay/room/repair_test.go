@@ -256,7 +256,7 @@ func TestAMessageThatIsNeverFinishedKeepsNoHistory(t *testing.T) {
 	apply(t, seat, w.insert("b"))
 	durable(t, r)
 	compacted := func() (first uint64) {
-		if err := r.compactOnce(t.Context()); err != nil {
+		if err := r.backlog.compactOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		_, err := r.rooms.cfg.History.LoadFrom(t.Context(), r.place().updates, 1, func(seq uint64, _ []byte) error {
@@ -273,8 +273,8 @@ func TestAMessageThatIsNeverFinishedKeepsNoHistory(t *testing.T) {
 	if first := compacted(); first != 2 {
 		t.Fatalf("the history begins at message %d, expected the one that may still be finished", first)
 	}
-	for key := range r.log.unfinished {
-		r.log.unfinished[key] = now().Add(-unfinishedFor)
+	for key := range r.backlog.unfinished {
+		r.backlog.unfinished[key] = now().Add(-unfinishedFor)
 	}
 	if first := compacted(); first <= 3 {
 		t.Errorf("the history begins at message %d: what nobody will finish keeps it", first)
@@ -285,7 +285,7 @@ func TestAMessageThatIsNeverFinishedKeepsNoHistory(t *testing.T) {
 	apply(t, seat, w.insert("c"))
 	durable(t, r)
 	compacted()
-	if len(r.log.unfinished) != 1 {
-		t.Errorf("%d messages may still be finished, expected one", len(r.log.unfinished))
+	if len(r.backlog.unfinished) != 1 {
+		t.Errorf("%d messages may still be finished, expected one", len(r.backlog.unfinished))
 	}
 }

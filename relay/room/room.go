@@ -19,10 +19,11 @@ import (
 // up again.
 var ErrClosed = errors.New("room is closed")
 
-// Room is one live document on this node.
+// Room is one live document on this node. It is made of parts, each of which owns its
+// fields and says what always holds of them; a part reaches the others by the room.
 //
-// Lock order: publishing, then mu. Messages go to members under mu, which is why a
-// member's Send never blocks; nothing waits for the network under mu.
+// Lock order: log.publishing, then mu, which guards all parts. Messages go to members under
+// mu, which is why a member's Send never blocks; nothing waits for the network under mu.
 type Room struct {
 	// Static after Open.
 	rooms *Rooms
@@ -30,25 +31,24 @@ type Room struct {
 	id    oplog.ID
 	kept  *Kept // nil: no store keeps the document
 
-	// publishing is held while log messages get their counters and go out, so
-	// that they leave in the order of their counters.
-	publishing sync.Mutex
+	mu     sync.Mutex
+	closed bool
+	at     place
 
-	mu       sync.Mutex
-	closed   bool
-	at       place
-	content  content
-	presence presence
-	members  members
-	activity activity
-	peers    peers
-	exchange exchange
-	log      log
-	out      pending
+	content content // what the document says
+	holds   holds   // updates that wait before they are applied
 
-	asks questions
+	members  members   // who has the document open here, and what goes out to them
+	presence presence  // who is here, on all pods
+	asks     questions // of members, whether what they sent is saved
+	activity activity  // how much they edit
 
-	holds holds
+	out     pending // what waits for the outbox
+	log     log     // what is on its way to the history
+	backlog backlog // what stands there behind the last snapshot
+
+	peers    peers    // the rooms of the document on other pods
+	exchange exchange // what they and this room send each other
 }
 
 // place is where an epoch of the document lives on NATS.
@@ -59,22 +59,22 @@ type place struct {
 	subs             []*bus.Subscription
 }
 
-// pending is what waits for the outbox.
-type pending struct {
-	scheduled bool
-	updates   [][]byte // immutable
-	signals   bool     // a question of another pod, or for one, is due
+func newRoom(rs *Rooms, doc docid.Document, kept *Kept) *Room {
+	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), kept: kept}
+	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.presence.set
+	r.presence.set.Most = rs.cfg.MaxClients
+	r.holds.room, r.members.room, r.presence.room, r.asks.room = r, r, r, r
+	r.out.room, r.log.room, r.backlog.room, r.exchange.room = r, r, r, r
+	r.log.water.init()
+	r.backlog.snapshotAt = time.Now()
+	return r
 }
 
 // Open loads a document and makes it live on this node: its history, and, of a stored
 // life, what lies before it; kept is nil for other lives. fresh says that the epoch has only just been created, so
 // that it hardly has a history to load. On an error nothing is left behind.
 func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, kept *Kept) (*Room, error) {
-	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), kept: kept}
-	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.presence.set
-	r.presence.set.Most = rs.cfg.MaxClients
-	r.log.init(r)
-	r.exchange.room, r.holds.room, r.asks.room, r.members.room, r.presence.room = r, r, r, r, r
+	r := newRoom(rs, doc, kept)
 	if rs.cfg.MaxAppBytes > 0 {
 		r.content.app = rs.apps.enter(doc.AppID())
 	}
@@ -120,29 +120,11 @@ func (r *Room) attach(ctx context.Context, epoch string, fresh bool) error {
 			return ErrClosed
 		}
 	}
-	found, err := r.find(ctx, at.updates, fresh)
+	found, err := r.backlog.find(ctx, at.updates, fresh)
 	if err != nil || r.kept == nil || at.format() == oplog.Plain {
 		return err
 	}
 	return r.stand(ctx, at.updates, found)
-}
-
-// find reads an epoch's history. That a fresh one holds nothing, the stream's leader
-// says in one request.
-func (r *Room) find(ctx context.Context, subject string, fresh bool) (oplog.Loaded, error) {
-	cfg := &r.rooms.cfg
-	if fresh {
-		if last, err := cfg.History.Last(ctx, subject); err == nil && last == 0 {
-			return oplog.Loaded{}, nil
-		}
-	}
-	found, _, err := r.read(ctx, subject)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if every := cfg.SnapshotEvery; every > 0 && r.log.messages > 0 {
-		r.log.snapshotAt = time.Now().Add(rand.N(every/12) - every) // how old it is, nobody says
-	}
-	return found, err
 }
 
 // owns makes a subscription the room's, unless it was closed meanwhile.
@@ -210,7 +192,7 @@ func (r *Room) Restore(ctx context.Context) error {
 	r.mu.Lock()
 	r.log.water.reopen()
 	r.mu.Unlock()
-	_, err := r.appendSnapshot(ctx)
+	_, err := r.log.appendSnapshot(ctx)
 	return err
 }
 
@@ -269,7 +251,7 @@ func (r *Room) brief() Stat {
 	}
 	return Stat{
 		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.members.seats), Clients: r.presence.set.Len(), Peers: len(r.peers.heard),
-		Store: r.content.store.Stats(), Messages: r.log.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.activity.edits, Rate: r.activity.rate, Durable: r.log.durable,
+		Store: r.content.store.Stats(), Messages: r.backlog.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.activity.edits, Rate: r.activity.rate, Durable: r.log.durable,
 	}
 }
 
@@ -335,20 +317,19 @@ func (r *Room) tick(now time.Time) {
 	r.holds.tick(now)
 	r.members.tick(now)
 	r.activity.tick()
-	retry := r.log.retryDue(now)
+	if r.log.retryDue(now) {
+		r.out.schedule(true)
+	}
 	r.asks.tick()
 	reannounce := r.presence.reannounceDue(now)
-	if r.log.compactionDue(now) {
+	if r.backlog.due(now) {
 		select {
 		case r.rooms.compact <- r:
-			r.log.compacting = true
+			r.backlog.compacting = true
 		default: // many are waiting: at the next tick
 		}
 	}
 	r.mu.Unlock()
-	if retry {
-		r.schedule(true)
-	}
 	r.exchange.send(now, dues)
 	if reannounce {
 		r.presence.reannounceAll()

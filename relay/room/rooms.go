@@ -4,7 +4,7 @@
 //
 // An edit enters by Seat.Apply, goes to the other members at once, and leaves by
 // the outbox, where one publish both fans it out and appends it to the history.
-// What other pods publish enters by Room.Receive.
+// What other pods publish enters by exchange.Receive.
 package room
 
 import (
@@ -199,8 +199,8 @@ func (rs *Rooms) Emptied(ctx context.Context, shard int) {
 		r.mu.Lock()
 		r.log.water.reopen()
 		r.log.owe()
+		r.out.schedule(true)
 		r.mu.Unlock()
-		r.schedule(true)
 	}
 }
 
@@ -296,97 +296,8 @@ func (rs *Rooms) compactLoop(ctx context.Context) {
 			return
 		case r := <-rs.compact:
 			began := time.Now()
-			r.compact(ctx)
+			r.backlog.compact(ctx)
 			rest.Reset(min(10*time.Since(began), maxRest))
 		}
 	}
-}
-
-// outbox is the queue of rooms that have something to publish, drained by one
-// goroutine: no edit waits for the network, and what a busy room gathers
-// meanwhile leaves as one message.
-type outbox struct {
-	wake chan struct{}
-
-	mu      sync.Mutex
-	ready   []*Room
-	waiting []waiting // in the order of due, since all wait equally long
-}
-
-type waiting struct {
-	room *Room
-	due  time.Time
-}
-
-func (o *outbox) now(r *Room) {
-	o.mu.Lock()
-	o.ready = append(o.ready, r)
-	o.mu.Unlock()
-	o.signal()
-}
-
-func (o *outbox) later(r *Room, window time.Duration) {
-	o.mu.Lock()
-	first := len(o.waiting) == 0
-	o.waiting = append(o.waiting, waiting{r, time.Now().Add(window)})
-	o.mu.Unlock()
-	if first {
-		o.signal()
-	}
-}
-
-func (o *outbox) signal() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (o *outbox) run(ctx context.Context, window time.Duration) {
-	timer := time.NewTimer(window)
-	defer timer.Stop()
-	var batch []*Room
-	for {
-		var next time.Duration
-		batch, next = o.take(batch[:0])
-		for i, r := range batch {
-			r.publish()
-			batch[i] = nil
-		}
-		if len(batch) > 0 {
-			continue
-		}
-		if next > 0 {
-			timer.Reset(next)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-o.wake:
-		case <-timer.C:
-		}
-	}
-}
-
-// take returns the rooms that are due, and how long to wait for the next; 0 if
-// none waits.
-func (o *outbox) take(batch []*Room) ([]*Room, time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	batch = append(batch, o.ready...)
-	clear(o.ready)
-	o.ready = o.ready[:0]
-	if len(o.waiting) == 0 {
-		return batch, 0
-	}
-	if wait := time.Until(o.waiting[0].due); wait > 0 {
-		return batch, wait
-	}
-	// All that wait leave with the first, so that NATS wakes once for them.
-	for _, w := range o.waiting {
-		batch = append(batch, w.room)
-	}
-	clear(o.waiting)
-	o.waiting = o.waiting[:0]
-	return batch, 0
 }

@@ -221,11 +221,10 @@ func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 		return false, err
 	}
 	r.rooms.Counters.EditsIn.Add(1)
-	r.activity.edits++
-	r.out.updates = append(r.out.updates, changes)
-	r.log.water.take()
+	r.activity.edited()
+	r.log.take(changes)
 	r.log.body()
-	r.scheduleLocked(!r.peers.alone())
+	r.out.schedule(!r.peers.alone())
 	return true, nil
 }
 

@@ -72,10 +72,9 @@ func (hs *holds) applyLeft() {
 	hs.left = nil
 	for _, update := range left {
 		if changes, err := r.apply(update, nil, ystore.Terms{Limited: true}); err == nil && changes != nil {
-			r.out.updates = append(r.out.updates, changes)
-			r.log.water.take()
+			r.log.take(changes)
 			r.log.body()
-			r.scheduleLocked(true)
+			r.out.schedule(true)
 		}
 	}
 }

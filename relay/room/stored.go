@@ -57,7 +57,7 @@ func (r *Room) Reached(ctx context.Context) error {
 	now := noted{number: r.durable(), life: r.log.water.life}
 	subject := r.at.updates
 	r.mu.Unlock()
-	found, _, err := r.read(ctx, subject)
+	found, _, err := r.backlog.read(ctx, subject)
 	if err != nil {
 		return fmt.Errorf("read how far %s is stored: %w", r.doc, err)
 	}

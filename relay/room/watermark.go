@@ -80,6 +80,9 @@ func (w *watermark) hear() span {
 	return span{low: w.taken, high: w.taken}
 }
 
+// unconfirm has changes of other pods count as held here, and perhaps nowhere else.
+func (w *watermark) unconfirm(s span) { w.unconfirmed = w.unconfirmed.with(s) }
+
 // depart is the outbox taking what is pending.
 func (w *watermark) depart() flight {
 	f := w.launch(w.pending)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/oplog"
@@ -15,27 +16,25 @@ import (
 // contains them.
 const maxRoomUnacked = 4 << 20
 
-// log is what a room knows of its history: which of its appends are not
-// acknowledged, and how much stands behind the last snapshot. Guarded by
-// Room.mu.
+// log is what a room has to append to the history. Each change of its own clients is in one
+// place until the history has acknowledged it: in the outbox, in an append that is on its
+// way, in failed, or only in the snapshot that is owed; water says of each number in which.
+// Guarded by Room.mu.
 type log struct {
-	room     *Room
-	counter  uint64 // of the last log message
-	water    watermark
-	flyBytes int      // of appends whose outcome is open
-	failed   [][]byte // updates whose append failed; immutable
-	failedN  int      // their bytes
-	owed     bool     // a snapshot is owed in place of updates that were let go
-	retryAt  time.Time
-	waiters  []waiter // for their number to be durable
+	room *Room
+	// publishing is held while messages get their counters and go out, so that they leave
+	// in the order of their counters. It is locked before Room.mu.
+	publishing sync.Mutex
+	counter    uint64 // of the last message
+	water      watermark
+	flyBytes   int      // of appends whose outcome is open
+	failed     [][]byte // updates whose append failed; immutable
+	failedN    int      // their bytes
+	owed       bool     // a snapshot is owed in place of updates that were let go
+	retryAt    time.Time
+	waiters    []waiter // for their number to be durable
 
-	messages, size int // appended behind the last snapshot, by all rooms
-	snapshotSize   int
-	snapshotAt     time.Time
-	compacting     bool
-	unfinished     map[oplog.Key]time.Time // messages that lack parts, since when they are known
-	durable        time.Duration           // of the last append, from publish to acknowledgement
-	contained      contained
+	durable time.Duration // of the last append, from publish to acknowledgement
 
 	// Of a stored life.
 	base    oplog.Base // whose body the room holds
@@ -54,26 +53,7 @@ type waiter struct {
 	durable chan struct{} // closed then
 }
 
-func (l *log) init(r *Room) {
-	l.room = r
-	l.water.init()
-	l.snapshotAt = time.Now()
-}
-
 func (l *log) bytes() int { return l.flyBytes + l.failedN }
-
-// took counts a message that any room appended.
-func (l *log) took(size int) {
-	l.messages++
-	l.size += size
-}
-
-// snapshot notes that another room appended a snapshot of about that size, which
-// stands for all before it.
-func (l *log) snapshot(size int) {
-	l.messages, l.size = 0, 0
-	l.snapshotSize, l.snapshotAt = size, time.Now()
-}
 
 // keep remembers an update whose append failed.
 func (l *log) keep(update []byte, f flight) {
@@ -110,7 +90,7 @@ func (l *log) retryDue(now time.Time) bool {
 		return false
 	}
 	l.room.rooms.Counters.Retries.Add(1)
-	l.room.out.updates = append(l.failed, l.room.out.updates...)
+	l.room.out.again(l.failed)
 	l.water.retry()
 	l.forget()
 	return true
@@ -131,60 +111,11 @@ func (l *log) release() {
 	})
 }
 
-// schedule puts the room into the outbox.
-func (r *Room) schedule(now bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.scheduleLocked(now)
-}
-
-func (r *Room) scheduleLocked(now bool) {
-	switch {
-	case now && r.peers.alone():
-		r.out.scheduled = true
-		r.rooms.outbox.now(r)
-	case r.out.scheduled:
-	case now:
-		r.out.scheduled = true
-		r.rooms.outbox.now(r)
-	default:
-		r.out.scheduled = true
-		r.rooms.outbox.later(r, r.rooms.cfg.BatchWindow)
-	}
-}
-
-// publish sends what the room has gathered: one log message, and one message of
-// awareness. Only the outbox calls it.
-func (r *Room) publish() {
-	r.mu.Lock()
-	updates, signals := r.out.updates, r.out.signals
-	r.out = pending{}
-	owed := r.log.owed
-	states := r.presence.depart()
-	at := r.at
-	reannounce := r.presence.reannounceDue(time.Now())
-	var questions []addressed
-	if signals {
-		questions = r.peers.questions(r.id, r.rooms.cfg.Bus.PodSubject())
-	}
-	flight := r.log.water.depart()
-	r.mu.Unlock()
-
-	if owed {
-		r.appendOwed()
-	}
-	if len(updates) > 0 {
-		r.append(oplog.Updates, r.merge(updates), flight, nil)
-	}
-	if len(states) > 0 {
-		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStates(nil, r.id, at.tag, states))
-	}
-	for _, q := range questions {
-		_ = r.rooms.cfg.Bus.Publish(q.pod, q.data)
-	}
-	if reannounce {
-		r.presence.reannounceAll()
-	}
+// take numbers a change of the room's own clients, which leaves with the outbox. The
+// caller schedules that.
+func (l *log) take(change []byte) {
+	l.room.out.add(change)
+	l.water.take()
 }
 
 // heavyMerge is how many bytes are merged by turns with other heavy work: up to a
@@ -192,7 +123,8 @@ func (r *Room) publish() {
 const heavyMerge = 64 << 10
 
 // merge makes one update of those that a room gathered.
-func (r *Room) merge(updates [][]byte) []byte {
+func (l *log) merge(updates [][]byte) []byte {
+	r := l.room
 	if len(updates) == 1 {
 		return updates[0]
 	}
@@ -217,22 +149,24 @@ func (r *Room) merge(updates [][]byte) []byte {
 }
 
 // appendOwed appends the snapshot that is owed for updates that were let go.
-func (r *Room) appendOwed() {
+func (l *log) appendOwed() {
+	r := l.room
 	r.mu.Lock()
 	state := r.snapshotBody()
 	flight := r.log.water.departSnapshot(r.log.water.owed)
 	r.log.owed, r.log.water.owed = false, span{}
 	r.mu.Unlock()
 	r.rooms.Counters.Retries.Add(1)
-	r.append(oplog.Snapshot, state, flight, nil)
+	r.log.append(oplog.Snapshot, state, flight, nil)
 }
 
 // append publishes a body to the room's log, in parts where it exceeds what NATS
 // takes at once. flight says which changes it carries. outcome, if not nil, is called once with the sequence of the
 // last part, or the first error. Without it, a failure is kept for another try.
-func (r *Room) append(k oplog.Kind, body []byte, flight flight, outcome func(seq uint64, err error)) {
-	r.publishing.Lock()
-	defer r.publishing.Unlock()
+func (l *log) append(k oplog.Kind, body []byte, flight flight, outcome func(seq uint64, err error)) {
+	r := l.room
+	l.publishing.Lock()
+	defer l.publishing.Unlock()
 	limit := r.rooms.cfg.History.MaxPayload() - oplog.MaxHead
 	a := &appending{room: r, kind: k, body: body, flight: flight, outcome: outcome, sent: time.Now()}
 	count := max(1, (len(body)+limit-1)/limit)
@@ -314,7 +248,7 @@ func (l *log) land(a *appending) {
 	if a.err == nil {
 		l.water.acknowledge(a.flight)
 		if a.kind == oplog.Updates {
-			l.took(len(a.body))
+			l.room.backlog.took(len(a.body))
 		}
 		return
 	}
@@ -357,13 +291,14 @@ func (r *Room) Durable(ctx context.Context) error {
 
 // appendSnapshot appends the whole document, waits for its acknowledgement, and
 // returns its size in bytes.
-func (r *Room) appendSnapshot(ctx context.Context) (size int, err error) {
+func (l *log) appendSnapshot(ctx context.Context) (size int, err error) {
+	r := l.room
 	r.mu.Lock()
 	state := r.snapshotBody()
 	flight := r.log.water.departSnapshot(span{})
 	r.mu.Unlock()
 	got := make(chan error, 1)
-	r.append(oplog.Snapshot, state, flight, func(_ uint64, err error) { got <- err })
+	r.log.append(oplog.Snapshot, state, flight, func(_ uint64, err error) { got <- err })
 	select {
 	case err := <-got:
 		if err != nil {
