@@ -273,6 +273,9 @@ func (q *guard) Received(cost int) time.Duration   { return q.budget.Received(co
 func (q *guard) Framed(control bool) time.Duration { return q.budget.Framed(control, time.Now()) }
 func (q *guard) Answered(bytes int) time.Duration  { return q.budget.Answered(bytes, time.Now()) }
 
+// Fast reports whether the session is above its rates.
+func (q *guard) Fast() bool { return q.budget.Fast() }
+
 // Begin has a session that is fast wait for its turn, so that it takes no more than its
 // share of the processors from others. Nobody who has a turn waits for anything slow.
 func (q *guard) Begin() {

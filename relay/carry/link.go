@@ -165,6 +165,7 @@ func (l *Link) Take(m wire.Received, size int) (pause time.Duration) {
 			return 0
 		}
 	}
+	l.conn.Flush() // before it may wait
 	return l.up.put(encode(m), due)
 }
 

@@ -37,6 +37,7 @@ type Conn struct {
 	share  *Share // of unfinished messages; nil: none
 	readTo int64  // of the bytes of the client, once nobody wants any more; 0: not yet
 
+	batch    atomic.Pointer[Batch]    // open while more of the client's messages are buffered; set by the reader
 	transfer atomic.Pointer[transfer] // the message being read, if it has not come whole; set by the reader
 	lastData atomic.Int64             // when a message was sent, by clock and the second
 	messages struct{ in, out atomic.Int64 }

@@ -28,8 +28,8 @@ type frames struct {
 	head  [ws.MaxHeaderSize]byte // working memory
 	left  int64                  // of the frame's payload
 	mask  [4]byte
+	last  bool // the frame ends its message; beside the mask, since each word counts
 	at    int  // how much of the payload was unmasked
-	last  bool // the frame ends its message
 }
 
 // closeError is the client's close frame.
@@ -73,6 +73,23 @@ func (f *frames) Read(p []byte) (int, error) {
 
 // whole reports whether the rest of the message is buffered.
 func (f *frames) whole() bool { return f.last && f.left <= int64(len(f.have)+len(f.early)) }
+
+// another reports whether the next message is buffered whole: in one frame, as nearly all
+// are. It is asked between messages.
+func (f *frames) another() bool {
+	b := f.have
+	if len(f.early) > 0 || f.state != ws.StateServerSide || len(b) < 6 || b[0] != 0x80|byte(ws.OpBinary) || b[1]&0x80 == 0 {
+		return false
+	}
+	switch n := int(b[1] & 0x7f); n {
+	case 126:
+		return len(b) >= 8 && len(b) >= 8+int(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		return false
+	default:
+		return len(b) >= 6+n
+	}
+}
 
 // announced is how much more of the message is to come; negative: nobody knows.
 func (f *frames) announced() int64 {

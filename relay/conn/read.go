@@ -41,7 +41,11 @@ var errText = errors.New("text frame")
 // read handles messages until reading fails.
 func (c *Conn) read() error {
 	in := &c.in
+	defer c.Flush()
 	for {
+		if !in.another() || c.closed.Load() != nil || c.refusal.Load() != nil {
+			c.Flush()
+		}
 		kind, err := in.next()
 		switch {
 		case err != nil:
@@ -91,6 +95,9 @@ func (c *Conn) message(r *frames) error {
 		return err
 	}
 	c.messages.in.Add(1)
+	if r.another() {
+		c.gather()
+	}
 	c.slow(c.handler.Message(message))
 	return nil
 }
@@ -101,6 +108,7 @@ const statusTryAgain = 1013
 // slow lets time pass before more is read.
 func (c *Conn) slow(wait time.Duration) {
 	if wait > 0 {
+		c.Flush()
 		c.keepalive.pause(wait)
 		c.socket.lastIn.Store(clock(time.Now())) // not its fault
 	}

@@ -35,7 +35,7 @@ type socket struct {
 
 	mu       sync.Mutex
 	nonblock bool
-	rest     [][]byte // what the socket did not take yet
+	rest     [][]byte // what the socket did not take yet, or, while writing is not set, what a Batch holds
 	err      error    // sticky
 	closing  bool     // the close frame has been handed over: nothing may follow it
 	writing  bool     // a goroutine drains rest and the session's queue
@@ -167,12 +167,17 @@ func (c *socket) write(p []byte, shared bool) error {
 		return c.err
 	}
 	c.out.Add(int64(len(p)))
+	if !c.writing && len(c.rest) > 0 {
+		if !shared {
+			p = append([]byte(nil), p...)
+		}
+		c.rest = append(c.rest, p)
+		return c.writeHeld()
+	}
 	if !c.writing && c.raw != nil {
 		n, err := c.tryWrite(p)
 		if err != nil {
-			c.err = err
-			go c.Close() // which takes mu; the reader may not have noticed
-			return err
+			return c.failed(err)
 		}
 		if p = p[n:]; len(p) == 0 {
 			return nil
@@ -187,6 +192,13 @@ func (c *socket) write(p []byte, shared bool) error {
 		go c.drain()
 	}
 	return nil
+}
+
+// failed notes the error of a write that did not wait. The reader may not have noticed.
+func (c *socket) failed(err error) error {
+	c.err = err
+	go c.Close() // which takes mu
+	return err
 }
 
 // tryMost bounds what is written by one who does not wait, in bytes: a room and its

@@ -138,7 +138,10 @@ func (x *Mux) Message(message []byte) (pause time.Duration) {
 		x.leave(p, conn.Closed{Code: 1000, Reason: "left the document"})
 	case p.open:
 		s := p.seat.Stream()
-		p.taking.Lock()
+		if !p.taking.TryLock() {
+			x.conn.Flush() // before it waits
+			p.taking.Lock()
+		}
 		x.mu.Unlock()
 		defer p.taking.Unlock()
 		return s.Take(m, len(message))

@@ -19,7 +19,7 @@ func (p *presence) renew(now time.Time) {
 		s := seats[session]
 		return s != nil && s.member.Silent() < aliveWithin
 	})
-	p.tell(renewed)
+	p.tell(renewed, nil)
 }
 
 // contestFor is how long a client whose presence another user claims may take to answer
@@ -63,6 +63,6 @@ func (p *presence) endContests(now time.Time) {
 		if s.member.Silent() < waited {
 			continue
 		}
-		p.tell(p.set.RemoveSession(s.aware.Owner, now))
+		p.tell(p.set.RemoveSession(s.aware.Owner, now), nil)
 	}
 }

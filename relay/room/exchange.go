@@ -39,7 +39,7 @@ func (e *exchange) forget(now time.Time, ids ...oplog.ID) {
 		e.differences.Forget(id)
 		removed = append(removed, r.presence.set.RemoveRoom(uint64(id), now)...)
 	}
-	r.members.spreadAwareness(removed)
+	r.members.spreadAwareness(removed, nil)
 }
 
 // dues is what the clock has found to be due of an exchange.

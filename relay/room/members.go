@@ -53,6 +53,9 @@ func (ms *members) send(m *wire.Message, except *Seat) {
 func (ms *members) spread(update []byte, author *Seat) (kept []byte) {
 	m, g, rooms := &ms.message, &ms.gathered, ms.room.rooms
 	m.Set(wire.Update, update)
+	if author != nil {
+		m.From = author.member
+	}
 	kept = m.Payload()
 	now := clock()
 	period := now / int64(pacePeriod)
@@ -113,13 +116,17 @@ func (ms *members) spreadLarge(before ystore.Progress, author *Seat) {
 	}
 }
 
-// spreadAwareness sends entries to all members.
-func (ms *members) spreadAwareness(entries []awareness.Entry) {
+// spreadAwareness sends entries to all members, also to the one whose client they came
+// from; nil: none did.
+func (ms *members) spreadAwareness(entries []awareness.Entry, from *Seat) {
 	if len(entries) == 0 {
 		return
 	}
 	m := &ms.message
 	m.Set(wire.Awareness, awareness.Append(nil, entries))
+	if from != nil {
+		m.From = from.member
+	}
 	for _, s := range ms.seats {
 		s.member.SendAwareness(m, entries)
 	}

@@ -19,9 +19,10 @@ type presence struct {
 	contested     bool // a seat is; see alive.go
 }
 
-// tell is a change of clients of this room.
-func (p *presence) tell(news []awareness.Entry) {
-	p.room.members.spreadAwareness(news)
+// tell is a change of clients of this room, by what a member's client sent; nil: by nothing
+// that one did.
+func (p *presence) tell(news []awareness.Entry, from *Seat) {
+	p.room.members.spreadAwareness(news, from)
 	if len(news) == 0 || p.room.peers.alone() {
 		return
 	}

@@ -353,7 +353,7 @@ func (e *exchange) receiveStates(from oplog.ID, rd *oplog.Reader) {
 	r.mu.Lock()
 	p, isNew := e.hear(from)
 	news, tombstones := r.presence.set.ApplyRoom(uint64(from), entries, time.Now())
-	r.members.spreadAwareness(news)
+	r.members.spreadAwareness(news, nil)
 	if len(tombstones) > 0 {
 		r.presence.welcome()
 	}

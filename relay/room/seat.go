@@ -126,7 +126,7 @@ func (s *Seat) Leave() int {
 	r.asks.forget(s, func(ask) bool { return true })
 	s.forgetAnswers(true)
 	r.members.remove(s)
-	r.presence.tell(r.presence.set.RemoveSession(s.aware.Owner, time.Now()))
+	r.presence.tell(r.presence.set.RemoveSession(s.aware.Owner, time.Now()), nil)
 	return len(r.members.seats)
 }
 
@@ -287,7 +287,7 @@ func (s *Seat) Awareness(update []byte) error {
 	r.rooms.dropped(r.doc, r.presence.set.Drops)
 	r.presence.set.Drops = awareness.Drops{}
 	r.content.count()
-	r.presence.tell(news)
+	r.presence.tell(news, s)
 	if len(tombstones) > 0 {
 		s.sendAwareness(tombstones)
 	}

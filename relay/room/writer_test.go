@@ -59,6 +59,7 @@ type member struct {
 	pings   int
 	silent  time.Duration
 	saved   []string // answers to its questions
+	from    []any    // of its messages
 	thaws   sync.WaitGroup
 }
 
@@ -77,6 +78,7 @@ func (m *member) Send(msg *wire.Message) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.frames, m.writes = m.frames+1, m.writes+1
+	m.from = append(m.from, msg.From)
 	m.largest = max(m.largest, len(msg.In(nil).Bytes()))
 	switch msg.Kind() {
 	case wire.Step1:
@@ -116,9 +118,10 @@ func (m *member) Await() {
 	}
 }
 
-func (m *member) SendAwareness(_ *wire.Message, entries []awareness.Entry) {
+func (m *member) SendAwareness(msg *wire.Message, entries []awareness.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.from = append(m.from, msg.From)
 	m.states.ApplyRoom(1, entries, now())
 }
 

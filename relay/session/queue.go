@@ -6,6 +6,7 @@ import (
 
 	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/wire"
 )
 
@@ -16,12 +17,12 @@ import (
 func (s *Session) Send(m *wire.Message) bool {
 	if s.via == nil && m.Kind() == wire.Stateless {
 		if s.relayed {
-			return s.send(wire.EncodeStateless(m.Payload()))
+			return s.send(wire.EncodeStateless(m.Payload()), nil)
 		}
 		return true // y-websocket has no such message
 	}
 	f := m.In(s.encoding())
-	ok := s.send(f)
+	ok := s.send(f, batchOf(m))
 	if m.Own && !s.owe(len(f.Bytes())) {
 		s.Close(closecode.TryAgain, closecode.ReasonTryAgain)
 	}
@@ -36,7 +37,15 @@ func (s *Session) encoding() wire.Encoding {
 	return nil
 }
 
-func (s *Session) send(f wire.Frame) bool {
+// batchOf is what a message is written with; nil: alone.
+func batchOf(m *wire.Message) *conn.Batch {
+	if from, ok := m.From.(*Session); ok {
+		return from.conn.Batch()
+	}
+	return nil
+}
+
+func (s *Session) send(f wire.Frame, with *conn.Batch) bool {
 	s.conn.Sent()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +56,7 @@ func (s *Session) send(f wire.Frame) bool {
 		s.via.Sent(f)
 	}
 	if !s.behind {
-		s.behind = s.conn.Write(f.Bytes())
+		s.behind = s.conn.WriteWith(with, f.Bytes())
 		return true
 	}
 	s.enqueue(f)
@@ -141,7 +150,7 @@ func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 		if s.via != nil {
 			s.via.Sent(f)
 		}
-		s.behind = s.conn.Write(f.Bytes())
+		s.behind = s.conn.WriteWith(batchOf(m), f.Bytes())
 		return
 	}
 	if s.clients == nil {
@@ -153,7 +162,7 @@ func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 }
 
 // KeepAlive is for conn.Handler.
-func (s *Session) KeepAlive() { s.send(wire.KeepAlive) }
+func (s *Session) KeepAlive() { s.send(wire.KeepAlive, nil) }
 
 // Drained is for conn.Handler. What gathered meanwhile is merged and handed over, then the
 // newest awareness, then the difference if the queue had overflowed.

@@ -59,8 +59,10 @@ func (c *Config) SetDefaults() {
 type Guard interface {
 	conn.Guard                        // Received is also told of messages, by their bytes and the work that they were
 	Answered(bytes int) time.Duration // a SyncStep2, in answer to a SyncStep1
-	// Begin is called before a message is handled, and may wait a moment; End follows it.
+	// Begin is called before a message is handled, and waits a moment if Fast says so; End
+	// follows it.
 	Begin()
+	Fast() bool
 	End()
 	// Operation counts an update that brought something new, or a stateless message that
 	// was passed on; a reason other than "" ends the session with code 4006.
@@ -182,6 +184,9 @@ func (s *Session) Message(message []byte) (pause time.Duration) {
 func (s *Session) Take(m wire.Received, size int) (pause time.Duration) {
 	if s.via != nil {
 		s.via.Received(size)
+	}
+	if s.guard.Fast() {
+		s.conn.Flush()
 	}
 	s.guard.Begin()
 	answered, taken, err := s.handle(m)

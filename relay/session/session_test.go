@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -34,6 +35,7 @@ type seat struct {
 	thaw      func()
 	newest    map[uint64]uint64
 	asked     func() // called by Newest
+	applies   func() // called by Apply
 	questions []string
 	err       error
 
@@ -51,6 +53,9 @@ func (s *seat) Apply(update []byte) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.updates = append(s.updates, bytes.Clone(update))
+	if s.applies != nil {
+		s.applies()
+	}
 	return true, s.err
 }
 
@@ -106,6 +111,7 @@ func (f *free) Framed(control bool) time.Duration {
 }
 func (*free) Answered(int) time.Duration { return 0 }
 func (*free) Begin()                     {}
+func (*free) Fast() bool                 { return false }
 func (*free) End()                       {}
 func (f *free) Operation() string {
 	if f.operations--; f.operations == 0 {
@@ -120,6 +126,7 @@ type served struct {
 	cfg    *Config
 	seat   *seat
 	client *websocket.Conn
+	raw    net.Conn // below the client
 	ended  chan conn.Closed
 }
 
@@ -171,7 +178,12 @@ func serve(t testing.TB, c setup) *served {
 	t.Cleanup(server.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	client, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(server.URL, "http"), &websocket.DialOptions{HTTPClient: server.Client()})
+	transport := server.Client().Transport.(*http.Transport).Clone()
+	transport.DialContext = func(ctx context.Context, network, address string) (c net.Conn, err error) {
+		s.raw, err = new(net.Dialer).DialContext(ctx, network, address)
+		return s.raw, err
+	}
+	client, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(server.URL, "http"), &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +377,7 @@ func TestASlowClientIsSentMergedUpdatesThenTheDifference(t *testing.T) {
 		close(thawed)
 	}
 	// What is sent between the overflow and the difference takes nothing from it.
-	s.seat.asked = func() { s.Session.send(wire.KeepAlive) }
+	s.seat.asked = func() { s.Session.send(wire.KeepAlive, nil) }
 	// Fill the socket's buffers until it is behind.
 	block := wire.NewMessage(wire.Awareness, bytes.Repeat([]byte{0}, 1<<19))
 	blocks := 0

@@ -77,6 +77,9 @@ type Message struct {
 	// Own says that the message was made for one member, so that its bytes are in memory
 	// for nobody else.
 	Own bool
+	// From is the member whose client sent it; nil: another node's client, several, or none.
+	// What a client sent at once may be written together.
+	From any
 
 	frame Frame // of y-websocket, which holds the payload
 
