@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 
 	"github.com/wsnode/wsnode/authn"
@@ -85,7 +84,7 @@ func (h *handshake) qualify(ctx context.Context) (err error) {
 	defer turn.end()
 	step := h.span.child("verify token")
 	// A slow issuer must not take up slots that others need.
-	h.grant, err = n.verify(ctx, h.token, n.gate.caller(h.address, func(keys func()) error { return turn.outside(ctx, keys) }))
+	h.grant, err = n.gate.verify(ctx, h.token, n.gate.caller(h.address, func(keys func()) error { return turn.outside(ctx, keys) }))
 	if step.end(err); err != nil {
 		return err
 	}
@@ -102,12 +101,12 @@ func (h *handshake) qualify(ctx context.Context) (err error) {
 	}
 	h.readOnly = access == authn.ReadOnly
 	switch {
-	case n.draining.Load():
+	case n.life.draining():
 		return errDraining
 	case n.gate.gauge.Overloaded():
 		return errOverloaded
 	}
-	if err := n.resides(ctx, h.doc, docid.Region(h.grant.RegionCode)); err != nil {
+	if err := n.homes.resides(ctx, h.doc, docid.Region(h.grant.RegionCode)); err != nil {
 		return err
 	}
 	if err := h.look(ctx); err != nil {
@@ -117,7 +116,7 @@ func (h *handshake) qualify(ctx context.Context) (err error) {
 	h.place, err = n.gate.places.Admit(ctx, h.doc, plan(h.grant), h.via)
 	if exceeded := (*quota.ExceededError)(nil); errors.As(err, &exceeded) {
 		made := false
-		if err := turn.outside(ctx, func() { made = n.makeRoom(ctx, h.doc, exceeded.Kind) }); err != nil {
+		if err := turn.outside(ctx, func() { made = n.aliveChecks.makeRoom(ctx, h.doc, exceeded.Kind) }); err != nil {
 			step.end(err)
 			return err
 		}
@@ -160,33 +159,9 @@ func (h *handshake) look(ctx context.Context) error {
 	case err != nil:
 		return err
 	case pin.Region != n.cfg.Region && (state == kvpin.Live || state == kvpin.Grace):
-		return n.redirect(ctx, h.doc, pin)
+		return n.homes.redirect(ctx, h.doc, pin)
 	}
 	return nil
-}
-
-// verify checks the token and whether its license region is served here.
-func (n *Node) verify(ctx context.Context, token string, by authn.Caller) (*authn.Grant, error) {
-	grant, err := n.cfg.Verifier.VerifyFor(ctx, token, by)
-	if err != nil {
-		return nil, err
-	}
-	if !n.cfg.Registry.Serves(grant.License) {
-		return nil, errLicense
-	}
-	return grant, nil
-}
-
-// redirect is returned for a document that lives in another region.
-func (n *Node) redirect(ctx context.Context, doc docid.Document, pin kvpin.Pin) error {
-	if !n.settings(doc.AppID()).In(pin.Region) {
-		return fmt.Errorf("%w: it still lives in %s", errNoResidence, pin.Region)
-	}
-	url, err := n.cfg.Registry.RegionURL(ctx, pin.Region)
-	if err != nil {
-		return err
-	}
-	return &redirectError{region: pin.Region, url: url, name: doc.Name}
 }
 
 // endSpan ends the trace of the connect. A redirect is no failure.

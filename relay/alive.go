@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -36,41 +37,52 @@ type crowded struct {
 	Document string // empty: the app
 }
 
-// aliveChecks are a node's part in that.
+// aliveChecks end the sessions of clients that are gone. What is full is looked at once in
+// aliveEvery, whoever asks for it, here or on another node: so refused clients that try
+// again and again cost the others no more pings than that.
 type aliveChecks struct {
-	silent, answerWithin time.Duration
-	often                *ratelimit.Window[crowded]
-	asked                *bus.Subscription
+	silentFor    time.Duration // who was heard since is there
+	answerWithin time.Duration
+	bus          *bus.Bus
+	clients      *clients
+	log          *slog.Logger
+
+	often *ratelimit.Window[crowded]
+	asked *bus.Subscription
 }
 
-func (n *Node) openAliveChecks() (err error) {
-	r := &n.aliveChecks
-	r.silent, r.answerWithin = cmp.Or(n.cfg.aliveSilent, aliveSilent), cmp.Or(n.cfg.aliveWithin, aliveWithin)
-	r.often = ratelimit.NewWindow[crowded](ratelimit.Rate{Count: 1, Per: aliveEvery}, 0)
-	r.asked, err = n.cfg.Bus.Subscribe(aliveSubject, bus.HandlerFunc(func(_, reply string, message []byte) {
+// open has other nodes' requests answered, in goroutines of life.
+func (a *aliveChecks) open(cfg *Config, c *clients, life *lifetime) (err error) {
+	a.silentFor, a.answerWithin = cmp.Or(cfg.aliveSilent, aliveSilent), cmp.Or(cfg.aliveWithin, aliveWithin)
+	a.bus, a.clients, a.log = cfg.Bus, c, cfg.Log
+	a.often = ratelimit.NewWindow[crowded](ratelimit.Rate{Count: 1, Per: aliveEvery}, 0)
+	a.asked, err = a.bus.Subscribe(aliveSubject, bus.HandlerFunc(func(_, reply string, message []byte) {
 		var what crowded
-		if json.Unmarshal(message, &what) != nil || !r.often.Take(what) {
+		if json.Unmarshal(message, &what) != nil || !a.often.Take(what) {
 			return
 		}
-		n.done.Go(func() {
-			silent := n.silent(what)
+		life.Go(func() {
+			silent := a.silent(what)
 			if len(silent) > 0 {
-				_ = n.cfg.Bus.Publish(reply, nil) // who asks does not wait if this is lost
+				_ = a.bus.Publish(reply, nil) // who asks does not wait if this is lost
 			}
-			n.endDead(n.ctx, what, silent)
+			a.endDead(life.ctx, what, silent)
 		})
 	}))
 	return err
 }
 
+// close has no more requests be answered.
+func (a *aliveChecks) close() { a.asked.Unsubscribe() }
+
 // makeRoom ends sessions that are gone, on all nodes of the region, and reports whether
 // it was worth while to try: not again for the same app or document within a moment.
-func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kind) bool {
+func (a *aliveChecks) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kind) bool {
 	what := crowded{App: doc.AppID()}
 	if limit == quota.Users {
 		what.Document = doc.Name
 	}
-	if !n.aliveChecks.often.Take(what) {
+	if !a.often.Take(what) {
 		return false
 	}
 	message, err := json.Marshal(what)
@@ -79,20 +91,20 @@ func (n *Node) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kin
 	}
 	began := time.Now()
 	asking, cancel := context.WithTimeout(ctx, aliveAnswer)
-	_, err = n.cfg.Bus.Request(asking, aliveSubject, message)
+	_, err = a.bus.Request(asking, aliveSubject, message)
 	cancel()
-	n.endDead(ctx, what, n.silent(what))
+	a.endDead(ctx, what, a.silent(what))
 	if err == nil { // another node waits for answers, too
-		pause.For(ctx, time.Until(began.Add(n.aliveChecks.answerWithin+aliveAnswer)))
+		pause.For(ctx, time.Until(began.Add(a.answerWithin+aliveAnswer)))
 	}
 	return true
 }
 
 // silent returns the sessions here of an app or a document that said nothing for a while.
-func (n *Node) silent(what crowded) []*conn.Conn {
+func (a *aliveChecks) silent(what crowded) []*conn.Conn {
 	var there []*seated
-	for _, v := range n.sessions.All() {
-		if v.doc.AppID() == what.App && (what.Document == "" || v.doc.Name == what.Document) && v.session.Silent() >= n.aliveChecks.silent {
+	for _, v := range a.clients.seated() {
+		if v.doc.AppID() == what.App && (what.Document == "" || v.doc.Name == what.Document) && v.session.Silent() >= a.silentFor {
 			there = append(there, v)
 		}
 	}
@@ -108,8 +120,8 @@ func (n *Node) silent(what crowded) []*conn.Conn {
 }
 
 // endDead ends those of the sessions whose clients are gone.
-func (n *Node) endDead(ctx context.Context, what crowded, silent []*conn.Conn) {
-	if ended := conn.EndDead(ctx, silent, n.aliveChecks.answerWithin); ended > 0 {
-		n.log.Info("ended sessions that were gone: others wait for their places", "app", what.App.String(), "document", what.Document, "sessions", ended)
+func (a *aliveChecks) endDead(ctx context.Context, what crowded, silent []*conn.Conn) {
+	if ended := conn.EndDead(ctx, silent, a.answerWithin); ended > 0 {
+		a.log.Info("ended sessions that were gone: others wait for their places", "app", what.App.String(), "document", what.Document, "sessions", ended)
 	}
 }

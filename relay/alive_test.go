@@ -43,5 +43,5 @@ func TestWhoIsGoneKeepsNobodyOut(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "who is gone has left, and nobody else", func() bool { return b.sessions.Len() == 2 })
+	eventually(t, "who is gone has left, and nobody else", func() bool { return b.clients.len() == 2 })
 }

@@ -46,20 +46,11 @@ func (s carrySecrets) SecretOf(ctx context.Context, license docid.LicenseRegion,
 	return mark.Secret{ID: secret.ID, Key: secret.Key}, err
 }
 
-// newCarrier makes the node's carrier.
-func (n *Node) newCarrier() *carry.Carrier {
+func newCarrier(cfg *Config) *carry.Carrier {
 	return carry.New(carry.Config{
-		Region: n.cfg.Region, Secrets: carrySecrets{n.cfg.Registry}, Log: n.log,
-		MaxMessageBytes: n.cfg.Sessions.MaxMessageBytes, MaxDocumentBytes: n.cfg.Sessions.MaxDocumentBytes, QueueBytes: n.cfg.Sessions.QueueBytes,
+		Region: cfg.Region, Secrets: carrySecrets{cfg.Registry}, Log: cfg.Log,
+		MaxMessageBytes: cfg.Sessions.MaxMessageBytes, MaxDocumentBytes: cfg.Sessions.MaxDocumentBytes, QueueBytes: cfg.Sessions.QueueBytes,
 	})
-}
-
-// runElsewhere runs what looks after documents that are elsewhere, or should be.
-func (n *Node) runElsewhere() {
-	n.done.Go(func() { n.carrier.Run(n.ctx) })
-	if n.cfg.Apps != nil {
-		n.done.Go(func() { n.evict(n.ctx) })
-	}
 }
 
 // arrive looks whether another region carries the client here, and returns the address
@@ -100,7 +91,7 @@ func (n *Node) tellCheck(w http.ResponseWriter, r *http.Request, a *carry.Arriva
 	said.Peer = ratelimit.ClientIP(r, nil)
 	said.Unheeded = r.Header.Get("X-Forwarded-For") != "" && !ratelimit.FromProxy(r, n.gate.limits.TrustedProxies)
 	if c, err := conn.Accept(w, r, ""); err == nil {
-		n.done.Go(func() { c.Refuse(mark.CodeChecked, said.Text()) })
+		n.life.Go(func() { c.Refuse(mark.CodeChecked, said.Text()) })
 	}
 }
 
@@ -112,20 +103,12 @@ func (n *Node) wantsCarrying(h *handshake, query url.Values) bool {
 	if !said.Valid() {
 		said = n.cfg.Elsewhere
 		if h.grant != nil {
-			if s := n.settings(h.grant.AppID()).Elsewhere; s != "" {
+			if s := n.homes.settings(h.grant.AppID()).Elsewhere; s != "" {
 				said = s
 			}
 		}
 	}
 	return said == apps.Carry
-}
-
-// settings are those of an app.
-func (n *Node) settings(app docid.AppID) apps.Settings {
-	if n.cfg.Apps == nil {
-		return apps.Settings{}
-	}
-	return n.cfg.Apps(app)
 }
 
 // elsewhere is where the client may be carried, if err says that its document is elsewhere.
@@ -154,7 +137,7 @@ func (n *Node) take(ctx context.Context, h *handshake, err error, on seating) (m
 		return nil, err
 	}
 	n.gate.admits(h.address)
-	n.done.Add(1)
+	n.life.stay()
 	n.gate.gauge.Enter()
 	s := &seated{admission: h.admission, guard: n.gate.guard(h.grant)}
 	share := n.gate.shares.enter(h.grant.AppID())
@@ -179,7 +162,7 @@ type carried struct {
 	home  docid.Region
 	link  *carry.Link
 	since time.Time
-	id    uint64 // in Node.carried
+	id    uint64 // in the roster; set by clients
 }
 
 // carry takes a client to its document's home.
@@ -193,15 +176,15 @@ func (n *Node) carry(ctx context.Context, h *handshake, to *redirectError, on se
 		return nil, err
 	}
 	n.gate.admits(h.address)
-	n.done.Add(1)
+	n.life.stay()
 	n.gate.gauge.Enter()
 	n.gate.shares.enter(h.grant.AppID())
 	n.recent.count(carriedAway)
 	c := &carried{admission: h.admission, home: to.region, link: link, since: time.Now()}
-	c.id = n.carried.Add(c)
+	n.clients.addCarried(c)
 	on.granted(h.readOnly)
-	link.Start(n.done.Go)
-	if n.draining.Load() { // since admission
+	link.Start(n.life.Go)
+	if n.life.draining() { // since admission
 		c.end(closecode.Restart, closecode.ReasonRestart)
 	}
 	return c, nil
@@ -217,38 +200,19 @@ func (c *carried) end(code int, reason string) { c.link.End(code, reason) }
 func (c *carried) Leave(how conn.Closed) {
 	n := c.node
 	c.link.Leave()
-	n.carried.Remove(c.id)
+	n.clients.removeCarried(c)
 	in, out, bytesIn, bytesOut := c.link.Traffic()
 	n.log.Info("carried session ended", append([]any{"document", c.doc.String(), "home", c.home, "code", how.Code, "reason", how.Reason, "by_node", how.Ours,
 		"remote", c.remote, "user_agent", clip(c.userAgent), "seconds", time.Since(c.since).Seconds(),
 		"frames_in", in, "frames_out", out, "bytes_in", bytesIn, "bytes_out", bytesOut}, because(how.Err)...)...)
 	n.gate.shares.leave(c.grant.AppID())
 	n.gate.gauge.Leave()
-	n.done.Done()
+	n.life.leave()
 }
 
 func (c *carried) cut() { c.link.Cut() }
 
-// stay is a client of this node, which has its document here or is carried.
-type stay interface {
-	end(code int, reason string) // soon
-	cut()                        // the connection, without waiting for the client
-}
-
-// stays are all clients of this node.
-func (n *Node) stays() []stay {
-	var all []stay
-	for _, s := range n.sessions.All() {
-		all = append(all, s)
-	}
-	for _, c := range n.carried.All() {
-		all = append(all, c)
-	}
-	return all
-}
-
-func (n *Node) carriedFigures() admin.CarriedFigures {
-	s := n.carrier.Stats()
+func carriedFigures(s carry.Stats) admin.CarriedFigures {
 	return admin.CarriedFigures{
 		Sessions: s.Links, Queued: s.Queued, Carried: s.Carried, Refused: s.Refused, Failed: s.Failed, Misrouted: s.Astray,
 		BytesToClients: s.BytesToClients, BytesToHomes: s.BytesToHomes,
@@ -273,7 +237,7 @@ func (n *Node) carryAlone(c *conn.Conn, h *handshake, why error, message []byte)
 	guard, share := n.gate.connGuard(), n.gate.shares.enter(h.grant.AppID())
 	app := h.grant.AppID()
 	p := &passenger{shared: &shared{node: n, client: h.client, address: h.address, token: h.token, conn: c}, name: h.doc.Name, came: h, why: why}
-	client := carry.NewClient(c, p, guard, n.done.Go)
+	client := carry.NewClient(c, p, guard, n.life.Go)
 	c.Attach(&n.cfg.Conns, n.keepalive, client, guard, share)
 	if code, reason, ok := client.Enter(); !ok {
 		n.gate.shares.leave(app)
@@ -281,13 +245,13 @@ func (n *Node) carryAlone(c *conn.Conn, h *handshake, why error, message []byte)
 		return
 	}
 	client.Message(message)
-	n.done.Add(1)
-	stop := context.AfterFunc(n.ctx, c.End)
+	n.life.stay()
+	stop := context.AfterFunc(n.life.ctx, c.End)
 	c.Run(func(how conn.Closed) {
 		stop()
 		client.End(how)
 		n.gate.shares.leave(app)
-		n.done.Done()
+		n.life.leave()
 	})
 }
 
@@ -318,5 +282,5 @@ func (n *Node) turnAway(h *handshake, err error) {
 	if counts(err) {
 		n.gate.rates.Refuse(h.address, h.token)
 	}
-	n.refused(h, answer(err), err)
+	n.recent.turnedAway(h, answer(err), err)
 }

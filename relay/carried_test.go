@@ -39,20 +39,20 @@ func TestADocumentElsewhereIsCarriedOnHocuspocusWire(t *testing.T) {
 	})
 	p.send("minutes", 0, 0, []byte{0}) // forceSync
 	p.until("an exchange is as the first was", func() bool { return minutes.taken == 3 && minutes.step1 == 2 })
-	if n := len(home.sessions.All()); n != 2 {
+	if n := len(home.clients.seated()); n != 2 {
 		t.Errorf("%d sessions at home", n)
 	}
 	if s := away.carrier.Stats(); s.Links != 1 || s.Carried != 1 {
 		t.Errorf("%+v", s)
 	}
-	if n := len(away.sessions.All()); n != 1 || away.docs.Len() != 1 {
+	if n := len(away.clients.seated()); n != 1 || away.docs.Len() != 1 {
 		t.Errorf("%d sessions and %d documents on the node that carries", n, away.docs.Len())
 	}
 	// What it typed last arrives though it leaves at once.
 	last := p.edit("minutes", 7, 1)
 	p.send("minutes", 7)
 	has(t, other, last)
-	eventually(t, "it is gone at home", func() bool { return len(home.sessions.All()) == 1 && away.carrier.Stats().Links == 0 })
+	eventually(t, "it is gone at home", func() bool { return len(home.clients.seated()) == 1 && away.carrier.Stats().Links == 0 })
 	p.edit("plans", 7, 0)
 	p.until("the other document goes on", func() bool { return plans.taken == 2 })
 	if len(minutes.granted) != 1 || len(minutes.denied)+len(plans.denied) > 0 || minutes.notTaken > 0 {
@@ -134,7 +134,7 @@ func TestACarriedSeatEndsForGoodByItsHomesWord(t *testing.T) {
 	p.send("reading", 0, 0, []byte{0})
 	p.until("what it brings by an exchange is not taken", func() bool { return reading.notTaken == 2 && reading.step1 == 2 })
 	kicked := func(name string) bool {
-		answer, err := home.Kick(control.KickRequest{Filter: control.Filter{Document: name}, Code: 4403, Reason: "enough"})
+		answer, err := home.Operators().Kick(control.KickRequest{Filter: control.Filter{Document: name}, Code: 4403, Reason: "enough"})
 		return err == nil && answer.Sessions > 0
 	}
 	if !kicked("minutes") {
@@ -346,13 +346,13 @@ func TestAHomeCountsThoseWhoAreCarriedForThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = first.CloseNow() }()
-	eventually(t, "it is at home", func() bool { return len(home.sessions.All()) == 1 })
+	eventually(t, "it is at home", func() bool { return len(home.clients.seated()) == 1 })
 	for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
 		p := seated(address)
 		p.until("an address has a place of its own", func() bool { return p.doc("minutes").taken == 1 })
 	}
 	remotes := map[string]string{}
-	for _, v := range home.sessions.All() {
+	for _, v := range home.clients.seated() {
 		remotes[v.remote] = v.origin
 	}
 	if remotes["192.0.2.1"] != "https://app.example" || remotes["192.0.2.2"] != "https://app.example" {
@@ -387,7 +387,7 @@ func TestASlowCarriedClientSlowsNobodyAndIsBounded(t *testing.T) {
 	slow := carriedClient(t, away, "minutes", token)
 	shortWindow = false
 	slow.SetReadLimit(-1)
-	eventually(t, "it is carried", func() bool { return len(home.sessions.All()) == 3 })
+	eventually(t, "it is carried", func() bool { return len(home.clients.seated()) == 3 })
 	text := bytes.Repeat([]byte("x"), size)
 	for i := range uint64(messages) {
 		if err := author.Write(t.Context(), websocket.MessageBinary, wire.Encode(wire.Update, written(7, i*size, text)).Content()); err != nil {

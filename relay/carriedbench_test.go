@@ -65,7 +65,7 @@ func BenchmarkDeliveriesCarriedAndDirect(b *testing.B) {
 				}
 				latencies = append(latencies, last.Sub(start))
 			}
-			eventually(b, "all are in", func() bool { return len(home.sessions.All()) == readers+1 })
+			eventually(b, "all are in", func() bool { return len(home.clients.seated()) == readers+1 })
 			edit(0)
 			latencies = latencies[:0]
 			before := cpu(b)

@@ -9,9 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
-	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
@@ -20,21 +18,21 @@ import (
 // client that is refused is accepted and then closed with a code, because
 // browsers see nothing else.
 func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
-	if !n.enter() { // from here on: once hijacked, a connection is not its server's to wait for
+	if !n.life.enter() { // from here on: once hijacked, a connection is not its server's to wait for
 		writeError(w, http.StatusServiceUnavailable, "unavailable", "The node has ended")
 		return
 	}
-	defer n.done.Done()
+	defer n.life.leave()
 	start := time.Now()
 	target, nameErr := docid.ParseTarget(r.RequestURI)
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
-	arrival, address, ours := n.arrive(w, r, credentials.Token, n.address(r))
+	arrival, address, ours := n.arrive(w, r, credentials.Token, n.gate.address(r))
 	if !ours {
 		return
 	}
 	name := strings.Clone(target.Name) // the request line, of which it is a part, holds the token
 	h := n.newHandshake(client{remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin"), arrival: arrival}, address, credentials.Token, name, nameErr)
-	met := n.standing(address, credentials.Token)
+	met := n.gate.standing(address, credentials.Token)
 	switch {
 	case met == blocked:
 		n.tooMany(w, h, blockedDetail)
@@ -45,8 +43,8 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	}
 
 	// A client could have itself traced, and everybody else not.
-	h.span = n.startSpan(r.Header, ratelimit.FromProxy(r, n.gate.limits.TrustedProxies))
-	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
+	h.span = startSpan(n.life.ctx, n.cfg.tracer, r.Header, ratelimit.FromProxy(r, n.gate.limits.TrustedProxies))
+	ctx, cancel := context.WithTimeout(n.life.ctx, handshakeTimeout)
 	defer cancel()
 	err := h.admit(ctx)
 	n.cfg.Metrics.Handshake(time.Since(start))
@@ -76,11 +74,11 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		h.giveBack()
 	case err != nil:
 		refusal := answer(err)
-		n.refused(h, refusal, err)
-		n.done.Go(func() { c.Refuse(refusal.code, refusal.reason) })
+		n.recent.turnedAway(h, refusal, err)
+		n.life.Go(func() { c.Refuse(refusal.code, refusal.reason) })
 	default:
 		// A goroutine of its own, so that net/http's deep stack is freed.
-		n.done.Add(1)
+		n.life.stay()
 		s := &seated{admission: h.admission}
 		s.first.Store(&first{address: address, token: credentials.Token})
 		go s.run(c)
@@ -101,28 +99,6 @@ const rateLimited = "rate_limited"
 
 // tooMany refuses a client that comes too often, before it costs more.
 func (n *Node) tooMany(w http.ResponseWriter, h *handshake, why string) {
-	n.recent.count(rateLimited)
-	n.recent.refuse(control.Refusal{
-		Code: http.StatusTooManyRequests, Reason: tooOften, Detail: why, Document: control.NewDocument(h.doc),
-		Remote: h.remote, UserAgent: h.userAgent, Origin: h.origin, Request: "connect",
-	})
+	n.recent.limited(h, why)
 	tooMany(w)
-}
-
-// refused logs why a client was turned away: at debug what clients do every day,
-// at info what an operator may be asked about.
-func (n *Node) refused(h *handshake, a refusal, err error) {
-	n.recent.count(a.kind)
-	if n.cfg.Refused != nil {
-		n.cfg.Refused(h.doc, a.code, a.reason)
-	}
-	if a.code == closecode.Redirect {
-		n.log.Debug("redirected", "document", h.doc.String(), "reason", a.reason, "remote", h.remote)
-		return
-	}
-	n.recent.refuse(control.Refusal{
-		Code: a.code, Reason: a.reason, Detail: err.Error(), Document: control.NewDocument(h.doc),
-		Remote: h.remote, UserAgent: h.userAgent, Origin: h.origin, Request: "connect",
-	})
-	n.log.Info("refused", "code", a.code, "reason", a.reason, "name", h.doc.Name, "remote", h.remote, "err", err)
 }

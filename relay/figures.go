@@ -2,32 +2,24 @@ package relay
 
 import (
 	"cmp"
-	"context"
 	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/admin"
-	"github.com/wsnode/wsnode/relay/history"
 )
 
 // figures are what the metrics show, read when somebody asks for them.
 func (n *Node) figures() admin.Figures {
-	counters, traffic, nats := &n.rooms.Counters, n.traffic.sum(n), n.cfg.Bus.Stats()
+	counters, traffic, nats := &n.rooms.Counters, n.clients.traffic(), n.cfg.Bus.Stats()
 	server, dropped := n.cfg.Server.Stats(), &n.rooms.Counters.Dropped
 	stateless := &n.rooms.Counters.Stateless
 	f := admin.Figures{
-		Connections: n.sessions.Len(), Documents: n.docs.Len(),
-		Draining: n.unready.Load(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
+		Connections: n.clients.len(), Documents: n.docs.Len(),
+		Draining: n.life.unready(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
 		Handshakes: n.recent.counts(), UnheededForwards: n.gate.unheeded.Load(),
 		Arriving: server.Arriving, ArrivalsCut: server.Cut, Declined: server.Declined, AcceptErrors: server.Failures,
-		EditsIn: traffic.EditsIn, Appends: counters.EditsOut.Load(),
+		EditsIn: counters.EditsIn.Load(), Appends: counters.EditsOut.Load(),
 		FramesIn: traffic.FramesIn, FramesOut: traffic.FramesOut, BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
 		Overflows: counters.Frozen.Load(), Gaps: counters.Gaps.Load(), Repairs: counters.Repairs.Load(), Rereads: counters.Rereads.Load(),
 		Compactions: counters.Compactions.Load(), Retries: counters.Retries.Load(), Refused: counters.Refused.Load(),
@@ -43,8 +35,8 @@ func (n *Node) figures() admin.Figures {
 			"passed": stateless.Passed.Load(), "off": stateless.Off.Load(), "too_large": stateless.Large.Load(),
 			"invalid": stateless.Invalid.Load(), "readonly": stateless.ReadOnly.Load(),
 		},
-		History: n.watched.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(), Kept: admin.KeptFigures(n.docs.Storing()),
-		Places: admin.PlaceFigures(n.gate.places.Stats()), Carried: n.carriedFigures(),
+		History: n.watch.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(), Kept: admin.KeptFigures(n.docs.Storing()),
+		Places: admin.PlaceFigures(n.gate.places.Stats()), Carried: carriedFigures(n.carrier.Stats()),
 		Moved: n.docs.Moves.Done.Load(), MoveFailures: n.docs.Moves.GivenUp.Load(),
 	}
 	if v, ok := n.cfg.Verifier.(interface{ Stats() authn.Stats }); ok {
@@ -79,7 +71,7 @@ func (n *Node) tenants() []admin.TenantFigures {
 		}
 		return counts[t]
 	}
-	for _, v := range n.sessions.All() {
+	for _, v := range n.clients.seated() {
 		of(v.doc.Tenant).Connections++
 	}
 	for _, d := range n.docs.All() {
@@ -101,110 +93,4 @@ func (n *Node) tenants() []admin.TenantFigures {
 		others.Documents += t.Documents
 	}
 	return append(list[:n.cfg.Tenants], others)
-}
-
-// watched is what the node looks at by itself for the metrics.
-type watched struct {
-	probes atomic.Pointer[nats.Subscription]
-
-	mu      sync.Mutex
-	history admin.HistoryFigures
-}
-
-func (w *watched) get() admin.HistoryFigures {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.history
-}
-
-const (
-	probeEvery   = 5 * time.Second
-	probeTimeout = 2 * time.Second
-	historyEvery = time.Minute
-	// probeSubject is answered by one node of the region, whichever NATS picks. A
-	// clock that two machines share does not exist, hence a round trip.
-	probeSubject = "wsn.probe"
-)
-
-// watch looks at what costs a request: how far the other nodes are, and what the
-// history holds.
-func (n *Node) watch(ctx context.Context) {
-	n.answerProbes(n.cfg.Bus.Conn())
-	n.cfg.Bus.OnMove(n.answerProbes)
-	defer func() {
-		if sub := n.watched.probes.Load(); sub != nil {
-			_ = sub.Unsubscribe() // the connection may be closed already
-		}
-	}()
-	n.lookAtHistory(ctx)
-	history := time.NewTicker(historyEvery)
-	defer history.Stop()
-	probe := time.NewTicker(probeEvery)
-	defer probe.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-history.C:
-			n.lookAtHistory(ctx)
-		case <-probe.C:
-			n.probe(ctx)
-		}
-	}
-}
-
-// answerProbes answers other nodes on a connection, in place of the one before.
-func (n *Node) answerProbes(nc *nats.Conn) {
-	sub, err := nc.QueueSubscribe(probeSubject, "nodes", func(m *nats.Msg) {
-		if natsconn.IsInbox(m.Reply) {
-			_ = m.Respond(nil) // a lost answer is the prober's to notice
-		}
-	})
-	if err != nil {
-		n.log.Warn("probes of the other nodes are not answered", "err", err)
-		return
-	}
-	n.watched.probes.Store(sub)
-}
-
-// probe measures the way to another node. There may be none.
-func (n *Node) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	start := time.Now()
-	if _, err := n.cfg.Bus.Request(ctx, probeSubject, nil); err == nil {
-		n.cfg.Metrics.FanoutRemote(time.Since(start) / 2)
-	}
-}
-
-func (n *Node) lookAtHistory(ctx context.Context) {
-	states, err := n.cfg.History.State(ctx)
-	if stored := n.cfg.storedHistory; err == nil && stored != nil {
-		var more []history.State
-		more, err = stored.State(ctx)
-		states = append(states, more...)
-	}
-	f := admin.HistoryFigures{Up: err == nil, ReplicasExpected: n.cfg.History.Replicas()}
-	// Who may not ask for the account's limits knows those of the streams alone.
-	if used, limit, err := n.cfg.History.Account(ctx); err == nil && limit > 0 {
-		f.FullRatio = float64(used) / float64(limit)
-	}
-	for i, s := range states {
-		if i == 0 || s.Replicas < f.Replicas {
-			f.Replicas = s.Replicas
-		}
-		f.Messages += s.Messages
-		f.Bytes += s.Bytes
-		f.Subjects += s.Subjects
-		if s.MaxBytes > 0 {
-			f.FullRatio = max(f.FullRatio, float64(s.Bytes)/float64(s.MaxBytes))
-		}
-	}
-	n.watched.mu.Lock()
-	defer n.watched.mu.Unlock()
-	if err != nil { // the last figures stand
-		n.watched.history.Up = false
-		return
-	}
-	n.watched.history = f
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/overload"
@@ -35,9 +37,15 @@ type Limits struct {
 	Handshakes       int                    // at once; more queue briefly; 0: 256
 }
 
-// gate is what stands between the internet and the documents.
+// gate is what stands between the internet and the documents: who a client is, how often it
+// may come, and whether there is room. It counts for the address that a client has, not for
+// one that it claims to have, and believes nothing else of it before its token is verified.
 type gate struct {
-	limits Limits
+	log      *slog.Logger
+	verifier Verifier
+	registry *kvpin.Registry
+	limits   Limits
+
 	rates  *ratelimit.Rates // nil: off
 	gauge  *overload.Gauge
 	places *quota.Places
@@ -53,6 +61,7 @@ type gate struct {
 	turns  *ratelimit.Turns               // of sessions above their rates
 	gossip *bus.Subscription
 
+	awaiting atomic.Int64 // connections whose handshake led nowhere, until their first message
 	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
 }
 
@@ -69,6 +78,7 @@ func openGate(cfg *Config) (*gate, error) {
 	}
 	ask := quota.OpenNATSExchange(cfg.Registry.Conn)
 	g := &gate{
+		log: cfg.Log, verifier: cfg.Verifier, registry: cfg.Registry,
 		limits: l,
 		ask:    ask,
 		usage:  quota.NewUsage(ask),
@@ -156,6 +166,19 @@ func (t *turn) outside(ctx context.Context, slow func()) error {
 	return t.take(ctx)
 }
 
+// awaitFirst has a connection's first message be awaited, unless as many wait as may.
+func (g *gate) awaitFirst(address netip.Addr, await func() ([]byte, error)) ([]byte, error) {
+	if !g.firsts.Enter(address) {
+		return nil, errOverloaded
+	}
+	defer g.firsts.Leave(address)
+	defer g.awaiting.Add(-1)
+	if g.awaiting.Add(1) > maxAwaitFirst {
+		return nil, errOverloaded
+	}
+	return await()
+}
+
 // maxAwaitKeys is how many clients of one address may wait for issuers' keys.
 const maxAwaitKeys = 128
 
@@ -173,31 +196,43 @@ const (
 // standing judges a client before its token is. An address may be an office: what a
 // few there do wrong, for example with tokens that have expired, must not lock out the
 // others. A token that was good before costs no signature check, and hence no budget.
-func (n *Node) standing(address netip.Addr, token string) standing {
-	rates := n.gate.rates
+func (g *gate) standing(address netip.Addr, token string) standing {
+	rates := g.rates
 	switch {
 	case rates.Stuck(token):
 		return blocked
 	case !rates.Suspect(address):
 		return welcome
-	case token == "" || !n.knows(token) && !rates.Judge(address):
+	case token == "" || !g.knows(token) && !rates.Judge(address):
 		return blocked
 	}
 	return suspect
 }
 
 // knows reports whether the token was verified before.
-func (n *Node) knows(token string) bool {
-	v, ok := n.cfg.Verifier.(interface{ Knows(token string) bool })
+func (g *gate) knows(token string) bool {
+	v, ok := g.verifier.(interface{ Knows(token string) bool })
 	return ok && v.Knows(token)
+}
+
+// verify checks the token and whether its license region is served here.
+func (g *gate) verify(ctx context.Context, token string, by authn.Caller) (*authn.Grant, error) {
+	grant, err := g.verifier.VerifyFor(ctx, token, by)
+	if err != nil {
+		return nil, err
+	}
+	if !g.registry.Serves(grant.License) {
+		return nil, errLicense
+	}
+	return grant, nil
 }
 
 // address is the client's address, which limits count by. Many clients at one address
 // are mostly a proxy that --trusted-proxy does not name: that is counted, and said once.
-func (n *Node) address(r *http.Request) netip.Addr {
-	trusted := n.gate.limits.TrustedProxies
-	if r.Header.Get("X-Forwarded-For") != "" && !ratelimit.FromProxy(r, trusted) && n.gate.unheeded.Add(1) == 1 {
-		n.log.Warn("X-Forwarded-For of a peer that --trusted-proxy does not name is not believed: if it is your proxy, its clients share one address and its limits",
+func (g *gate) address(r *http.Request) netip.Addr {
+	trusted := g.limits.TrustedProxies
+	if r.Header.Get("X-Forwarded-For") != "" && !ratelimit.FromProxy(r, trusted) && g.unheeded.Add(1) == 1 {
+		g.log.Warn("X-Forwarded-For of a peer that --trusted-proxy does not name is not believed: if it is your proxy, its clients share one address and its limits",
 			"peer", r.RemoteAddr)
 	}
 	return ratelimit.ClientIP(r, trusted)
@@ -211,6 +246,20 @@ func (g *gate) full(address netip.Addr) bool {
 // admits counts a client that may come in, and reports whether there was room.
 func (g *gate) admits(address netip.Addr) bool {
 	return g.rates == nil || g.rates.Admitted.Take(address)
+}
+
+// allowed counts a request for what has a rate of its own.
+func (g *gate) allowed(path string, address netip.Addr) bool {
+	rates := g.rates
+	switch {
+	case rates == nil:
+		return true
+	case path == "/" || path == "/health":
+		return rates.Health.Take(address)
+	case path == "/usage":
+		return rates.Usage.Take(address)
+	}
+	return true
 }
 
 // caller has the address answer for the issuers that its tokens name: their keys are

@@ -1,13 +1,11 @@
 package relay
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,9 +13,23 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/control"
+	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/ratelimit"
 )
+
+// api answers plain requests. None takes anything up: no document is opened or pinned for
+// it, no place is taken in the limits of an app, and nothing is left of it when it has been
+// answered but a count for its address, and, of one that was refused, what operators may be
+// asked about.
+type api struct {
+	cfg    *Config
+	log    *slog.Logger
+	gate   *gate
+	homes  *homes
+	docs   *live.Documents
+	recent *recent
+	health *health
+}
 
 // ServeHTTP takes everything that a client sends. A WebSocket upgrade is a
 // document, whatever its path; a plain request is for the API. There are no
@@ -27,11 +39,15 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.connect(w, r)
 		return
 	}
+	n.api.serve(w, r)
+}
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	allowPages(h)
 	path, _, _ := strings.Cut(r.RequestURI, "?")
-	endpoint := n.endpoint(path)
-	address := n.address(r)
+	endpoint := a.endpoint(path)
+	address := a.gate.address(r)
 	switch {
 	case endpoint == nil:
 		writeError(w, http.StatusNotFound, "not_found", "No such endpoint; documents are opened by WebSocket")
@@ -43,8 +59,8 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, OPTIONS")
 		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Only GET is allowed here")
-	case !n.allowed(path, address):
-		n.tooManyRequests(w, r, "too many requests of this kind from this address")
+	case !a.gate.allowed(path, address):
+		a.tooManyRequests(w, r, "too many requests of this kind from this address")
 	default:
 		endpoint(w, r)
 	}
@@ -66,30 +82,16 @@ func Starting(w http.ResponseWriter, r *http.Request, version string) {
 	writeError(w, http.StatusServiceUnavailable, "unavailable", "Starting")
 }
 
-// allowed counts a request for what has a rate of its own.
-func (n *Node) allowed(path string, address netip.Addr) bool {
-	rates := n.gate.rates
-	switch {
-	case rates == nil:
-		return true
-	case path == "/" || path == "/health":
-		return rates.Health.Take(address)
-	case path == "/usage":
-		return rates.Usage.Take(address)
-	}
-	return true
-}
-
-func (n *Node) endpoint(path string) http.HandlerFunc {
+func (a *api) endpoint(path string) http.HandlerFunc {
 	switch path {
 	case "/", "/health":
-		return n.health
+		return a.balancers
 	case "/usage":
-		return n.usage
+		return a.usage
 	case "/discovery":
-		return n.discovery
+		return a.discovery
 	case "/regions":
-		return n.regions
+		return a.regions
 	}
 	return nil
 }
@@ -100,28 +102,28 @@ func isUpgrade(r *http.Request) bool {
 
 // discovery says where a document lives, or where it had best be opened. It
 // creates no pin.
-func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
+func (a *api) discovery(w http.ResponseWriter, r *http.Request) {
 	query := docid.ParseQuery(r.URL.RawQuery)
-	credentials := authn.FromRequest(r, query, !n.cfg.NoQueryToken)
-	address := ratelimit.ClientIP(r, n.gate.limits.TrustedProxies)
-	met := n.standing(address, credentials.Token)
+	credentials := authn.FromRequest(r, query, !a.cfg.NoQueryToken)
+	address := ratelimit.ClientIP(r, a.gate.limits.TrustedProxies)
+	met := a.gate.standing(address, credentials.Token)
 	switch {
 	case met == blocked:
-		n.tooManyRequests(w, r, blockedDetail)
+		a.tooManyRequests(w, r, blockedDetail)
 		return
-	case !n.gate.admits(address):
-		n.tooManyRequests(w, r, fullDetail)
+	case !a.gate.admits(address):
+		a.tooManyRequests(w, r, fullDetail)
 		return
 	}
-	grant, err := n.verify(r.Context(), credentials.Token, n.gate.caller(address, nil))
+	grant, err := a.gate.verify(r.Context(), credentials.Token, a.gate.caller(address, nil))
 	if err != nil {
-		n.refuseDiscovery(w, r, address, credentials.Token, met, err)
+		a.refuseDiscovery(w, r, address, credentials.Token, met, err)
 		return
 	}
 	asked := query.Get("documentName")
 	name, err := docid.Parse(asked)
 	if err == nil && name != asked {
-		n.log.Debug("a document's name is folded", "asked", asked, "name", name, "tenant", grant.Tenant, "app", grant.App)
+		a.log.Debug("a document's name is folded", "asked", asked, "name", name, "tenant", grant.Tenant, "app", grant.App)
 	}
 	if err == nil {
 		if _, granted := grant.Access(name); !granted {
@@ -131,14 +133,14 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 	var region docid.Region
 	var isNew bool
 	if err == nil {
-		region, isNew, err = n.locate(r, grant, grant.Document(name))
+		region, isNew, err = a.homes.locate(r.Context(), grant.Document(name), docid.Region(grant.RegionCode), a.docs)
 	}
 	var url string
 	if err == nil {
-		url, err = n.cfg.Registry.RegionURL(r.Context(), region)
+		url, err = a.cfg.Registry.RegionURL(r.Context(), region)
 	}
 	if err != nil {
-		n.refuseDiscovery(w, r, address, credentials.Token, met, err)
+		a.refuseDiscovery(w, r, address, credentials.Token, met, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, struct {
@@ -150,63 +152,22 @@ func (n *Node) discovery(w http.ResponseWriter, r *http.Request) {
 
 // refuseDiscovery answers a failed discovery, and counts it if it is the client's
 // doing.
-func (n *Node) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, met standing, err error) {
+func (a *api) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, met standing, err error) {
 	if counts(err) {
-		n.gate.rates.Refuse(address, token)
+		a.gate.rates.Refuse(address, token)
 		if met == suspect {
-			n.tooManyRequests(w, r, blockedDetail)
+			a.tooManyRequests(w, r, blockedDetail)
 			return
 		}
 	}
-	n.writeRefusal(w, r, err)
-}
-
-// locate returns the region of a document. Of one that nobody has open it is the
-// token's preference if that region is live, else this node's own, unless that is evacuated. What a region
-// left behind that is gone as a whole, nobody has open: the next client takes it
-// over, wherever it comes.
-func (n *Node) locate(r *http.Request, grant *authn.Grant, doc docid.Document) (region docid.Region, isNew bool, err error) {
-	pin, state, err := n.cfg.Registry.Lookup(r.Context(), doc)
-	switch {
-	case errors.Is(err, kvpin.ErrUnavailable):
-		if _, here, _ := n.docs.Who(r.Context(), doc); here {
-			return n.cfg.Region, false, nil
-		}
-		return "", false, err
-	case err != nil:
-		return "", false, err
-	case !n.settings(doc.AppID()).In(n.cfg.Region), state != kvpin.Free && !n.settings(doc.AppID()).In(pin.Region):
-		region, err = n.residence(r.Context(), doc, docid.Region(grant.RegionCode))
-		return region, state == kvpin.Free || region != pin.Region, err
-	case state == kvpin.Free || (state == kvpin.Orphaned || state == kvpin.Owed) && !n.live(r.Context(), pin.Region):
-		preferred := docid.Region(grant.RegionCode)
-		if preferred == "" || !n.settings(doc.AppID()).In(preferred) || !n.live(r.Context(), preferred) {
-			preferred = n.cfg.Region
-		}
-		if preferred == n.cfg.Region && n.cfg.Registry.Evacuated(doc.License) {
-			preferred, err = n.residence(r.Context(), doc, "")
-		}
-		return preferred, true, err
-	}
-	return pin.Region, false, nil
-}
-
-// live reports whether clients may be sent to a region, as far as is known.
-func (n *Node) live(ctx context.Context, region docid.Region) bool {
-	if region == n.cfg.Region {
-		return true
-	}
-	known, err := n.cfg.Registry.Regions(ctx)
-	return err == nil && slices.ContainsFunc(known, func(k kvpin.RegionInfo) bool {
-		return k.Region == region && k.Status == kvpin.RegionLive
-	})
+	a.writeRefusal(w, r, err)
 }
 
 // regions lists the regions that are known, as data.
-func (n *Node) regions(w http.ResponseWriter, r *http.Request) {
-	known, err := n.cfg.Registry.Regions(r.Context())
+func (a *api) regions(w http.ResponseWriter, r *http.Request) {
+	known, err := a.cfg.Registry.Regions(r.Context())
 	if err != nil {
-		n.writeRefusal(w, r, err)
+		a.writeRefusal(w, r, err)
 		return
 	}
 	type region struct {
@@ -221,32 +182,13 @@ func (n *Node) regions(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
 		Regions        []region              `json:"regions"`
 		LicenseRegions []docid.LicenseRegion `json:"licenseRegions"`
-	}{list, n.cfg.Registry.LicenseRegions()})
+	}{list, a.cfg.Registry.LicenseRegions()})
 }
 
-// health tells balancers whether to send clients here. Without a registry live
-// documents go on, so pulling every pod would do harm; without NATS nothing does.
-// unsavedTooLong is the age of an unacknowledged edit from which on a node says that
-// something is wrong: many times what a change of the stream's leader takes.
-const unsavedTooLong = 30 * time.Second
-
-func (n *Node) health(w http.ResponseWriter, _ *http.Request) {
-	status, code := "healthy", http.StatusOK
-	if n.rooms.Unsaved() > unsavedTooLong || n.cfg.stores.down() {
-		status = "degraded"
-	}
-	for _, license := range n.cfg.Registry.LicenseRegions() {
-		if !n.cfg.Registry.Reachable(license) {
-			status = "degraded"
-		}
-	}
-	switch {
-	case n.unready.Load() || !n.cfg.Bus.Connected() || n.Apart() != nil:
-		status, code = "degraded", http.StatusServiceUnavailable
-	case n.gate.gauge.Overloaded():
-		status, code = "overloaded", http.StatusServiceUnavailable
-	}
-	writeHealth(w, n.cfg.Version, status, code)
+// balancers tells them whether to send clients here.
+func (a *api) balancers(w http.ResponseWriter, _ *http.Request) {
+	status, code := a.health.forBalancers()
+	writeHealth(w, a.cfg.Version, status, code)
 }
 
 func writeHealth(w http.ResponseWriter, version, status string, code int) {
@@ -266,30 +208,24 @@ func setRetryAfter(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(4)))
 }
 
-func (n *Node) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
-	a := answer(err)
-	if a.status == http.StatusServiceUnavailable {
+func (a *api) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
+	said := answer(err)
+	if said.status == http.StatusServiceUnavailable {
 		setRetryAfter(w)
 	}
-	n.remember(r, a.status, a.reason, err.Error())
-	writeError(w, a.status, a.kind, a.reason)
+	a.remember(r, said.status, said.reason, err.Error())
+	writeError(w, said.status, said.kind, said.reason)
 }
 
 // tooManyRequests refuses a client that comes too often.
-func (n *Node) tooManyRequests(w http.ResponseWriter, r *http.Request, why string) {
-	n.remember(r, http.StatusTooManyRequests, tooOften, why)
+func (a *api) tooManyRequests(w http.ResponseWriter, r *http.Request, why string) {
+	a.remember(r, http.StatusTooManyRequests, tooOften, why)
 	tooMany(w)
 }
 
 // remember notes a refusal for operators.
-func (n *Node) remember(r *http.Request, status int, reason, detail string) {
-	client := remote(r, ratelimit.ClientIP(r, n.gate.limits.TrustedProxies))
-	n.recent.refuse(control.Refusal{
-		Code: status, Reason: reason, Detail: detail, Request: strings.TrimPrefix(r.URL.Path, "/"),
-		Remote: client, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),
-		Document: control.Document{Name: withoutTokens(docid.ParseQuery(r.URL.RawQuery).Get("documentName"))},
-	})
-	n.log.Debug("refused", "path", r.URL.Path, "status", status, "reason", reason, "remote", client, "err", detail)
+func (a *api) remember(r *http.Request, status int, reason, detail string) {
+	a.recent.request(r, remote(r, ratelimit.ClientIP(r, a.gate.limits.TrustedProxies)), status, reason, detail)
 }
 
 func writeError(w http.ResponseWriter, status int, kind, message string) {

@@ -5,10 +5,9 @@ package relay
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -23,12 +22,11 @@ import (
 	"github.com/wsnode/wsnode/relay/carry"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
-	"github.com/wsnode/wsnode/relay/docs"
+	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/live"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
-	"github.com/wsnode/wsnode/relay/roster"
 	"github.com/wsnode/wsnode/relay/session"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -89,38 +87,34 @@ type Config struct {
 	aliveSilent, aliveWithin time.Duration // for tests; see alive.go
 }
 
-// Node is one node of a region. Its methods may be called concurrently.
+// Node is one node of a region. Its methods may be called concurrently. What it is made of
+// looks after itself; the node puts it together, and takes clients from their handshake to
+// a seat, here or where their document is.
 type Node struct {
-	cfg       Config
-	links     *links // nil: of a node that was opened on parts of its caller
-	log       *slog.Logger
-	rooms     *room.Rooms
-	keepalive *conn.Keepalive
-	gate      *gate
-	docs      *live.Documents
-	stored    *docs.Docs   // operators\' work on stores
-	unready   atomic.Bool  // no new clients are wanted
-	draining  atomic.Bool  // no new clients are taken
-	awaiting  atomic.Int64 // connections whose handshake led nowhere, until their first message
-	started   time.Time
+	cfg   Config
+	links *links // nil: of a node that was opened on parts of its caller
+	log   *slog.Logger
+	life  lifetime
 
-	apartSince atomic.Pointer[time.Time] // since when strangers are in the region; nil: none are
-
-	ctx         context.Context // ends with the node
-	cancel      context.CancelFunc
-	shutdown    context.Context // for what is being given up when the node ends; ends when Close is out of time
-	endShutdown context.CancelFunc
-	done        sync.WaitGroup // sessions, loads, unloads and the goroutines of the node
-	ending      sync.RWMutex   // no client enters any more once it was held for writing
-	ended       bool           // guarded by ending
-
-	sessions    roster.Roster[*seated]
-	recent      recent
-	traffic     traffic
-	carrier     *carry.Carrier
-	carried     roster.Roster[*carried]
-	watched     watched
+	// Who comes in, and who is here.
+	gate        *gate
+	homes       *homes
+	clients     clients
 	aliveChecks aliveChecks
+	recent      recent
+
+	// Where clients go.
+	rooms     *room.Rooms
+	docs      *live.Documents
+	carrier   *carry.Carrier
+	keepalive *conn.Keepalive
+
+	// Who looks at the node.
+	api       *api
+	operator  *operator
+	health    *health
+	strangers strangers
+	watch     watch
 }
 
 // handshakeTimeout bounds the connect path up to the room: a client hears within
@@ -142,13 +136,78 @@ func Open(cfg Config) (*Node, error) {
 	cfg.Conns.LargestMessage = cfg.Sessions.MaxDocumentBytes
 	cfg.Conns.SetDefaults()
 	cfg.Conns.Unmeasured = min(cfg.Conns.Unmeasured, cfg.Sessions.MaxMessageBytes, cfg.Sessions.MaxDocumentBytes)
-	n := &Node{cfg: cfg, log: cfg.Log, started: time.Now()}
-	n.sessions.Init(n.started)
-	n.recent.init()
-	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.keepalive = conn.NewKeepalive(n.ctx)
-	n.shutdown, n.endShutdown = context.WithCancel(context.Background())
-	n.cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
+	n := &Node{cfg: cfg, log: cfg.Log}
+	if err := n.open(time.Now()); err != nil {
+		n.life.abandon()
+		return nil, err
+	}
+	return n, nil
+}
+
+// open makes what a node consists of, and runs it. After an error nothing runs.
+func (n *Node) open(started time.Time) (err error) {
+	cfg := &n.cfg
+	n.life.begin()
+	n.clients.init(started)
+	n.recent.init(cfg)
+	n.homes = newHomes(cfg)
+	n.keepalive = conn.NewKeepalive(n.life.ctx)
+	cfg.Sessions.Applied = cfg.Metrics.FanoutLocal
+	if n.gate, err = openGate(cfg); err != nil {
+		return err
+	}
+	if n.rooms, err = room.Open(n.roomConfig()); err != nil {
+		return errors.Join(err, n.gate.close(n.life.ctx))
+	}
+	if err = n.aliveChecks.open(cfg, &n.clients, &n.life); err != nil {
+		n.rooms.Close()
+		return errors.Join(err, n.gate.close(n.life.ctx))
+	}
+	n.carrier = newCarrier(cfg)
+	n.docs = live.New(n.life.ctx, n.life.shutdown, n.liveOptions(started))
+	n.openOutlooks(started)
+	cfg.Registry.Attach(n.docs.Follower())
+	n.run()
+	return nil
+}
+
+// openOutlooks makes what tells others of the node.
+func (n *Node) openOutlooks(started time.Time) {
+	cfg := &n.cfg
+	n.strangers = strangers{registry: cfg.Registry, started: started, log: n.log}
+	n.health = &health{
+		life: &n.life, bus: cfg.Bus, registry: cfg.Registry, stores: cfg.stores, rooms: n.rooms, gauge: n.gate.gauge, strangers: &n.strangers,
+	}
+	n.api = &api{cfg: cfg, log: n.log, gate: n.gate, homes: n.homes, docs: n.docs, recent: &n.recent, health: n.health}
+	n.operator = &operator{
+		cfg: cfg, log: n.log, started: started, life: &n.life, health: n.health, rooms: n.rooms, docs: n.docs, gate: n.gate, homes: n.homes,
+		clients: &n.clients, recent: &n.recent, drain: n.Drain,
+	}
+	n.operator.storeOperator.init(cfg, n.docs, n.homes.keepsDeleted, n.whyUnnamed)
+	n.watch.init(cfg)
+}
+
+// run starts the goroutines of the node.
+func (n *Node) run() {
+	life := &n.life
+	life.Go(n.keepalive.Run)
+	life.Go(func() { n.docs.Run(life.ctx) })
+	life.Go(func() { n.strangers.run(life.ctx) })
+	life.Go(func() { n.gate.gauge.Run(life.ctx) })
+	life.Go(func() { n.gate.ops.Run(life.ctx) })
+	life.Go(func() { n.carrier.Run(life.ctx) })
+	if n.cfg.Apps != nil {
+		life.Go(func() { n.homes.evict(life.ctx, n.docs) })
+	}
+	if n.cfg.Metrics != nil {
+		n.cfg.Metrics.Watch(n.cfg.Version, oplog.Version, n.figures)
+		life.Go(func() { n.watch.run(life.ctx) })
+	}
+}
+
+// roomConfig is what the rooms of the node live on.
+func (n *Node) roomConfig() room.Config {
+	cfg := &n.cfg
 	rooms := cfg.Compact
 	rooms.Durable, rooms.Answered, rooms.Relaxed = cfg.Metrics.Durable, cfg.Metrics.Answered, cfg.History.Relaxed()
 	rooms.MaxClients, rooms.MaxAppBytes = cfg.Limits.AwarenessClients, cfg.Limits.AppBytes
@@ -156,41 +215,9 @@ func Open(cfg Config) (*Node, error) {
 	if of := cfg.Apps; of != nil {
 		rooms.AckStored = func(app docid.AppID) bool { return of(app).Ack == apps.AckStored }
 	}
-	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, n.cfg.lives(), cfg.Log, cfg.Store
-	var err error
-	if n.gate, err = openGate(&n.cfg); err != nil {
-		n.cancel()
-		n.endShutdown()
-		return nil, err
-	}
+	rooms.Bus, rooms.History, rooms.Log, rooms.Limits = cfg.Bus, cfg.lives(), cfg.Log, cfg.Store
 	rooms.Heavy = n.gate.turns.Do
-	if n.rooms, err = room.Open(rooms); err != nil {
-		n.cancel()
-		n.endShutdown()
-		err = errors.Join(err, n.gate.close(n.ctx))
-		return nil, err
-	}
-	if err := n.openAliveChecks(); err != nil {
-		n.cancel()
-		n.endShutdown()
-		n.rooms.Close()
-		return nil, errors.Join(err, n.gate.close(n.ctx))
-	}
-	n.carrier = n.newCarrier()
-	n.docs = live.New(n.ctx, n.shutdown, n.liveOptions())
-	n.stored = n.openStored()
-	cfg.Registry.Attach(n.docs.Follower())
-	n.done.Go(n.keepalive.Run)
-	n.done.Go(func() { n.docs.Run(n.ctx) })
-	n.done.Go(func() { n.meetStrangers(n.ctx) })
-	n.done.Go(func() { n.gate.gauge.Run(n.ctx) })
-	n.done.Go(func() { n.gate.ops.Run(n.ctx) })
-	n.runElsewhere()
-	if cfg.Metrics != nil {
-		cfg.Metrics.Watch(cfg.Version, oplog.Version, n.figures)
-		n.done.Go(func() { n.watch(n.ctx) })
-	}
-	return n, nil
+	return rooms
 }
 
 // histories are what rooms and documents need of them.
@@ -218,46 +245,40 @@ func (cfg *Config) lives() histories {
 }
 
 // liveOptions is what the documents of the node live on.
-func (n *Node) liveOptions() live.Options {
+func (n *Node) liveOptions(started time.Time) live.Options {
 	o := live.Options{
 		Registry: n.cfg.Registry, Rooms: n.rooms, History: n.cfg.lives(), Bus: n.cfg.Bus, Log: n.log,
-		Node: n.cfg.Node, Region: n.cfg.Region, Started: n.started, Grace: n.cfg.Grace, SweepEvery: n.cfg.SweepEvery,
+		Node: n.cfg.Node, Region: n.cfg.Region, Started: started, Grace: n.cfg.Grace, SweepEvery: n.cfg.SweepEvery,
 		StoreInterval: n.cfg.StoreInterval, StoreFirst: n.cfg.StoreFirst, StoreBytes: n.cfg.StoreBytes,
 		Admit: func(app docid.AppID) error {
 			if n.gate.claims != nil && !n.gate.claims.Take(app) {
 				return errOverloaded
 			}
-			if !n.settings(app).In(n.cfg.Region) {
+			if !n.homes.here(app) {
 				return errNoResidence
 			}
 			return nil
 		},
-		Redirect:  n.redirect,
-		Elsewhere: n.elsewhere,
+		Redirect:  n.homes.redirect,
+		Elsewhere: n.homes.elsewhere,
 		Dismiss: func(r *room.Room, why error) {
 			told := answer(why)
 			r.CloseAll(told.code, told.reason)
 		},
-		Draining: n.draining.Load,
-		Go:       n.done.Go,
+		Draining: n.life.draining,
+		Go:       n.life.Go,
 	}
 	if len(n.cfg.stores) > 0 {
-		o.Store, o.KeepsDeleted = n.cfg.stores.of, n.keepsDeleted
+		o.Store, o.KeepsDeleted = n.cfg.stores.of, n.homes.keepsDeleted
 	}
 	return o
-}
-
-// keepsDeleted reports whether a document's life that begins now keeps the content of what
-// is deleted: its app's setting says so, and each node of the region could open it.
-func (n *Node) keepsDeleted(doc docid.Document) bool {
-	return n.settings(doc.AppID()).KeepDeleted && n.cfg.Registry.AllCan(doc.License, kvpin.CanKeep)
 }
 
 // disturbed is for bus.Config: messages may have been lost.
 func (n *Node) disturbed() { n.rooms.Disturbed() }
 
 // emptied is for history.Config: a stream lost what it held.
-func (n *Node) emptied(shard int) { n.rooms.Emptied(n.ctx, shard) }
+func (n *Node) emptied(shard int) { n.rooms.Emptied(n.life.ctx, shard) }
 
 // unpinned is for kvpin.Config: a document is unpinned without a room's doing.
 func (n *Node) unpinned(doc docid.Document, pin kvpin.Pin) { n.docs.Unpinned(doc, pin) }
@@ -283,11 +304,11 @@ var errDraining = errors.New("the node is draining")
 // spread, so that the other nodes see no storm. It returns when the last document
 // has been given up, or ctx ends.
 func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
-	n.unready.Store(true)
+	n.life.turnUnready()
 	n.cfg.Registry.Drain()
 	pause.For(ctx, delay)
-	n.draining.Store(true)
-	ends := n.stays()
+	n.life.drain()
+	ends := n.clients.all()
 	for i, s := range ends {
 		s.end(closecode.Restart, closecode.ReasonRestart)
 		if i < len(ends)-1 {
@@ -295,18 +316,6 @@ func (n *Node) Drain(ctx context.Context, delay, spread time.Duration) error {
 		}
 	}
 	return n.docs.AwaitEmpty(ctx)
-}
-
-// enter counts a client among what Close waits for, until done.Done. It reports false when
-// the node has ended: whoever passes requests to it may not know yet.
-func (n *Node) enter() bool {
-	n.ending.RLock()
-	defer n.ending.RUnlock()
-	if n.ended {
-		return false
-	}
-	n.done.Add(1)
-	return true
 }
 
 // closeLinger is how long clients have to answer the close frame of a node that
@@ -324,27 +333,33 @@ func (n *Node) Close(ctx context.Context) error {
 
 // end ends the node itself.
 func (n *Node) end(ctx context.Context) error {
-	n.unready.Store(true)
-	n.draining.Store(true)
-	for _, s := range n.stays() {
+	n.life.drain()
+	for _, s := range n.clients.all() {
 		s.end(closecode.Restart, closecode.ReasonRestart)
 	}
 	cutting := time.AfterFunc(closeLinger, func() {
-		for _, s := range n.stays() {
+		for _, s := range n.clients.all() {
 			s.cut()
 		}
 	})
 	defer cutting.Stop()
-	stop := context.AfterFunc(ctx, n.endShutdown)
-	defer n.endShutdown()
+	stop := context.AfterFunc(ctx, n.life.endShutdown)
+	defer n.life.endShutdown()
 	defer stop()
 	err := n.docs.AwaitEmpty(ctx)
-	n.aliveChecks.asked.Unsubscribe()
-	n.cancel()
-	n.ending.Lock()
-	n.ended = true
-	n.ending.Unlock()
-	n.done.Wait()
+	n.aliveChecks.close()
+	n.life.end()
 	n.rooms.Close()
 	return errors.Join(err, n.gate.close(ctx))
+}
+
+// Draining reports whether the node is on its way out.
+func (n *Node) Draining() bool { return n.life.unready() }
+
+// leaseLoad is what the node says about itself in its leases.
+func (n *Node) leaseLoad() json.RawMessage {
+	load, _ := json.Marshal(control.LeaseLoad{ // cannot fail
+		Version: n.cfg.Version, Connections: n.clients.len(), Documents: n.docs.Len(), Load: n.gate.gauge.Load(),
+	})
+	return load
 }

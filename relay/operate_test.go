@@ -72,7 +72,7 @@ func knock(document, remote string) control.Refusal {
 
 func TestAClientThatKnocksAgainAndAgainIsRememberedOnce(t *testing.T) {
 	var m recent
-	m.init()
+	m.init(&Config{})
 	m.refuse(knock("quiet", "192.0.2.1:1"))
 	for port := range 10 * keptRefusals {
 		m.refuse(knock("loud", fmt.Sprintf("192.0.2.2:%d", port)))
@@ -93,7 +93,7 @@ func TestAClientThatKnocksAgainAndAgainIsRememberedOnce(t *testing.T) {
 
 func TestWhatChangesFromTryToTryMakesNoNewRefusal(t *testing.T) {
 	var m recent
-	m.init()
+	m.init(&Config{})
 	for i := range 100 {
 		expired := knock("todo", "192.0.2.1:1")
 		expired.Detail = fmt.Sprintf("invalid token: expired: %ds ago", i)
@@ -120,7 +120,7 @@ func TestWhatChangesFromTryToTryMakesNoNewRefusal(t *testing.T) {
 
 func TestTheOldestRefusalsAndEndsAreForgotten(t *testing.T) {
 	var m recent
-	m.init()
+	m.init(&Config{})
 	for i := range keptRefusals + 10 {
 		m.refuse(knock(fmt.Sprint(i), "192.0.2.1:1"))
 	}

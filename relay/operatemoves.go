@@ -11,19 +11,19 @@ import (
 
 // Move moves a document that lives in this region to another one, which its clients are
 // told, or carried to.
-func (n *Node) Move(ctx context.Context, r control.MoveRequest) (control.Moved, error) {
+func (o *operator) Move(ctx context.Context, r control.MoveRequest) (control.Moved, error) {
 	doc := r.Document.Docname()
 	switch {
-	case n.draining.Load():
+	case o.life.draining():
 		return control.Moved{}, moveError(errDraining)
-	case !n.settings(doc.AppID()).In(r.To):
+	case !o.homes.settings(doc.AppID()).In(r.To):
 		return control.Moved{}, control.Wrong("the documents of %s/%s may not be in %s: see the app's setting regions", doc.Tenant, doc.App, r.To)
 	}
 	// Where its clients would be sent.
-	if _, err := n.cfg.Registry.RegionURL(ctx, r.To); err != nil {
+	if _, err := o.cfg.Registry.RegionURL(ctx, r.To); err != nil {
 		return control.Moved{}, moveError(err)
 	}
-	m, err := n.docs.Moves.Move(ctx, doc, r.To)
+	m, err := o.docs.Moves.Move(ctx, doc, r.To)
 	if err != nil {
 		return control.Moved{}, moveError(err)
 	}
@@ -31,9 +31,9 @@ func (n *Node) Move(ctx context.Context, r control.MoveRequest) (control.Moved, 
 }
 
 // Unstored lists lives of documents whose histories in this region hold what is not stored.
-func (n *Node) Unstored(ctx context.Context) (control.Unstored, error) {
+func (o *operator) Unstored(ctx context.Context) (control.Unstored, error) {
 	u := control.Unstored{Documents: []control.Document{}}
-	for doc, err := range n.docs.Unstored(ctx) {
+	for doc, err := range o.docs.Unstored(ctx) {
 		if err != nil {
 			return u, moveError(err)
 		}

@@ -23,22 +23,33 @@ const operatorShare = 4
 // defaultStoreBytes is Config.StoreBytes if it is 0.
 const defaultStoreBytes = 256 << 20
 
-// openStored makes what operators' requests about stored documents work on.
-func (n *Node) openStored() *docs.Docs {
-	return docs.New(docs.Config{
-		Region: n.cfg.Region, Store: n.cfg.stores.of, Pins: n.cfg.Registry, KeepsDeleted: n.keepsDeleted,
-		Budget: storage.NewBudget(cmp.Or(n.cfg.StoreBytes, defaultStoreBytes) / operatorShare),
+// storeOperator answers what operators ask about stores, and about documents in them. What
+// it changes is of a document that nobody has open, or is told to those who have it open
+// before the answer; a store that holds something becomes this installation's by their word
+// alone.
+type storeOperator struct {
+	cfg     *Config
+	docs    *live.Documents
+	stored  *docs.Docs
+	unnamed func(docid.LicenseRegion) error // why a store is not used yet; nil: nobody knows
+}
+
+func (o *storeOperator) init(cfg *Config, d *live.Documents, keepsDeleted func(docid.Document) bool, unnamed func(docid.LicenseRegion) error) {
+	o.cfg, o.docs, o.unnamed = cfg, d, unnamed
+	o.stored = docs.New(docs.Config{
+		Region: cfg.Region, Store: cfg.stores.of, Pins: cfg.Registry, KeepsDeleted: keepsDeleted,
+		Budget: storage.NewBudget(cmp.Or(cfg.StoreBytes, defaultStoreBytes) / operatorShare),
 	})
 }
 
 // Stores says which stores the node has. With check it tries each out, once for all
 // license regions that it is for.
-func (n *Node) Stores(ctx context.Context, check bool) []control.StoreState {
+func (o *storeOperator) Stores(ctx context.Context, check bool) []control.StoreState {
 	states := []control.StoreState{}
 	tried := map[storage.Store]error{}
-	for _, license := range slices.Sorted(maps.Keys(n.cfg.stores)) {
-		g := n.cfg.stores[license]
-		s := n.storeState(ctx, license, g)
+	for _, license := range slices.Sorted(maps.Keys(o.cfg.stores)) {
+		g := o.cfg.stores[license]
+		s := o.storeState(ctx, license, g)
 		if check && s.State == control.StoreOK {
 			began := time.Now()
 			err, done := tried[g.Unwrap()]
@@ -56,17 +67,15 @@ func (n *Node) Stores(ctx context.Context, check bool) []control.StoreState {
 }
 
 // storeState looks at the marker of a store.
-func (n *Node) storeState(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) control.StoreState {
+func (o *storeOperator) storeState(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) control.StoreState {
 	s := control.StoreState{License: license, State: control.StoreOK, ID: g.ID()}
 	id, err := g.Look(ctx)
 	s.Marker, s.Keeps = id.ID, id.License
 	switch {
 	case s.ID == "" && (err == nil || errors.Is(err, storage.ErrUnmarked)):
 		s.State, s.Detail = control.StoreUnnamed, "no registry names it yet"
-		if n.links != nil && n.links.stores != nil {
-			if why := n.links.stores.why(license); why != nil {
-				s.Detail = why.Error()
-			}
+		if why := o.unnamed(license); why != nil {
+			s.Detail = why.Error()
 		}
 	case isWrongStore(err):
 		s.State, s.Detail = control.StoreWrong, err.Error()
@@ -79,8 +88,8 @@ func (n *Node) storeState(ctx context.Context, license docid.LicenseRegion, g *s
 
 // StoreName makes the store of a license region this installation's: it writes the
 // marker, if the store has none, and the id into the registry.
-func (n *Node) StoreName(ctx context.Context, r control.StoreNameRequest) (control.StoreState, error) {
-	g := n.cfg.stores[r.License]
+func (o *storeOperator) StoreName(ctx context.Context, r control.StoreNameRequest) (control.StoreState, error) {
+	g := o.cfg.stores[r.License]
 	if g == nil {
 		return control.StoreState{}, storeError(docs.ErrNoStore)
 	}
@@ -90,24 +99,24 @@ func (n *Node) StoreName(ctx context.Context, r control.StoreNameRequest) (contr
 	id, err := g.Look(ctx)
 	switch {
 	case errors.Is(err, storage.ErrUnmarked) && r.Marker == "":
-		id.ID, err = initStore(ctx, n.cfg.stores.keeps(r.License), g, storage.NewStoreID())
+		id.ID, err = initStore(ctx, o.cfg.stores.keeps(r.License), g, storage.NewStoreID())
 	case err == nil && id.ID != r.Marker:
 		return control.StoreState{}, control.Wrong("the store has the id %q now: look again", id.ID)
 	}
 	if err != nil {
 		return control.StoreState{}, storeError(err)
 	}
-	named, err := n.cfg.Registry.NameStore(ctx, r.License, id.ID)
+	named, err := o.cfg.Registry.NameStore(ctx, r.License, id.ID)
 	if err != nil {
 		return control.StoreState{}, storeError(err)
 	}
 	g.Expect(named)
-	return n.storeState(ctx, r.License, g), nil
+	return o.storeState(ctx, r.License, g), nil
 }
 
 // Stored says what the store has of a document.
-func (n *Node) Stored(ctx context.Context, d control.Document) (control.Stored, error) {
-	info, err := n.stored.Stat(ctx, d.Docname())
+func (o *storeOperator) Stored(ctx context.Context, d control.Document) (control.Stored, error) {
+	info, err := o.stored.Stat(ctx, d.Docname())
 	s := control.Stored{Document: d, State: control.StoredBody}
 	var tombstone *storage.DeletedError
 	switch {
@@ -128,11 +137,11 @@ func (n *Node) Stored(ctx context.Context, d control.Document) (control.Stored, 
 }
 
 // Fetch returns the stored body of a document, or a former one.
-func (n *Node) Fetch(ctx context.Context, d control.Document, version string) ([]byte, error) {
-	get := n.stored.Get
+func (o *storeOperator) Fetch(ctx context.Context, d control.Document, version string) ([]byte, error) {
+	get := o.stored.Get
 	if version != "" {
 		get = func(ctx context.Context, d docid.Document) (storage.Stored, func(), error) {
-			return n.stored.GetVersion(ctx, d, version)
+			return o.stored.GetVersion(ctx, d, version)
 		}
 	}
 	stored, done, err := get(ctx, d.Docname())
@@ -145,12 +154,12 @@ func (n *Node) Fetch(ctx context.Context, d control.Document, version string) ([
 }
 
 // StoreList lists what a store has.
-func (n *Node) StoreList(ctx context.Context, r control.StoreListRequest) (p control.StoreListPage, err error) {
+func (o *storeOperator) StoreList(ctx context.Context, r control.StoreListRequest) (p control.StoreListPage, err error) {
 	q := storage.Query{License: r.License, Tenant: r.Tenant, App: r.App, Name: r.Name, After: r.After, Limit: r.Limit}
 	if err := q.Check(); err != nil || q.License == "" {
 		return p, control.Wrong("%+v: a name needs its app, an app its tenant, a tenant its license region", r)
 	}
-	found, err := n.stored.List(ctx, q)
+	found, err := o.stored.List(ctx, q)
 	if err != nil {
 		return p, storeError(err)
 	}
@@ -162,20 +171,20 @@ func (n *Node) StoreList(ctx context.Context, r control.StoreListRequest) (p con
 }
 
 // Save has the store keep a document that is open here now.
-func (n *Node) Save(ctx context.Context, doc control.Document) (control.Kept, error) {
-	d := n.docs.Get(doc.Docname())
+func (o *storeOperator) Save(ctx context.Context, doc control.Document) (control.Kept, error) {
+	d := o.docs.Get(doc.Docname())
 	if d == nil {
 		return control.Kept{}, control.NotFound("%s is not open here", doc)
 	}
-	if err := n.docs.Save(ctx, d); err != nil {
+	if err := o.docs.Save(ctx, d); err != nil {
 		return control.Kept{}, storeError(err)
 	}
-	return *n.kept(d), nil
+	return *o.kept(d), nil
 }
 
 // kept is what is known of an open document in its store; nil: it has none.
-func (n *Node) kept(d *live.Document) *control.Kept {
-	k, ok := n.docs.Kept(d)
+func (o *storeOperator) kept(d *live.Document) *control.Kept {
+	k, ok := o.docs.Kept(d)
 	if !ok {
 		return nil
 	}
@@ -183,11 +192,11 @@ func (n *Node) kept(d *live.Document) *control.Kept {
 }
 
 // MaxPut is the largest update that StorePut takes.
-func (n *Node) MaxPut() int { return n.cfg.Sessions.MaxDocumentBytes }
+func (o *storeOperator) MaxPut() int { return o.cfg.Sessions.MaxDocumentBytes }
 
 // StorePut merges an update into what the store has of a document.
-func (n *Node) StorePut(ctx context.Context, r control.StorePutRequest, update []byte) (control.StoreResult, error) {
-	result, err := n.stored.Put(ctx, r.Document.Docname(), update, docs.PutOptions{Create: r.Create, Undelete: r.Undelete, DryRun: r.DryRun})
+func (o *storeOperator) StorePut(ctx context.Context, r control.StorePutRequest, update []byte) (control.StoreResult, error) {
+	result, err := o.stored.Put(ctx, r.Document.Docname(), update, docs.PutOptions{Create: r.Create, Undelete: r.Undelete, DryRun: r.DryRun})
 	if err != nil {
 		return control.StoreResult{}, storeError(err)
 	}
@@ -195,8 +204,8 @@ func (n *Node) StorePut(ctx context.Context, r control.StorePutRequest, update [
 }
 
 // StoreDelete puts a tombstone in the place of a document.
-func (n *Node) StoreDelete(ctx context.Context, d control.Document) (control.StoreResult, error) {
-	result, err := n.stored.Delete(ctx, d.Docname())
+func (o *storeOperator) StoreDelete(ctx context.Context, d control.Document) (control.StoreResult, error) {
+	result, err := o.stored.Delete(ctx, d.Docname())
 	if err != nil {
 		return control.StoreResult{}, storeError(err)
 	}
@@ -204,8 +213,8 @@ func (n *Node) StoreDelete(ctx context.Context, d control.Document) (control.Sto
 }
 
 // StoreDrop takes the content of what is deleted out of a document.
-func (n *Node) StoreDrop(ctx context.Context, d control.Document) (control.StoreResult, error) {
-	result, err := n.stored.Drop(ctx, d.Docname())
+func (o *storeOperator) StoreDrop(ctx context.Context, d control.Document) (control.StoreResult, error) {
+	result, err := o.stored.Drop(ctx, d.Docname())
 	if err != nil {
 		return control.StoreResult{}, storeError(err)
 	}
@@ -213,8 +222,8 @@ func (n *Node) StoreDrop(ctx context.Context, d control.Document) (control.Store
 }
 
 // StoreVersions lists the former bodies of a document.
-func (n *Node) StoreVersions(ctx context.Context, d control.Document) ([]control.StoreVersion, error) {
-	copies, err := n.stored.Versions(ctx, d.Docname())
+func (o *storeOperator) StoreVersions(ctx context.Context, d control.Document) ([]control.StoreVersion, error) {
+	copies, err := o.stored.Versions(ctx, d.Docname())
 	if err != nil {
 		return nil, storeError(err)
 	}
@@ -226,8 +235,8 @@ func (n *Node) StoreVersions(ctx context.Context, d control.Document) ([]control
 }
 
 // StoreErase removes the former bodies of a document that is deleted.
-func (n *Node) StoreErase(ctx context.Context, d control.Document) (control.StoreErased, error) {
-	removed, err := n.stored.Erase(ctx, d.Docname())
+func (o *storeOperator) StoreErase(ctx context.Context, d control.Document) (control.StoreErased, error) {
+	removed, err := o.stored.Erase(ctx, d.Docname())
 	if errors.Is(err, storage.ErrNoCopies) {
 		return control.StoreErased{Detail: err.Error()}, nil
 	}
@@ -238,9 +247,9 @@ func (n *Node) StoreErase(ctx context.Context, d control.Document) (control.Stor
 }
 
 // StoreAccept goes on with what there is of a document that has lost something.
-func (n *Node) StoreAccept(ctx context.Context, r control.StoreAcceptRequest) (control.StoreAccepted, error) {
-	lost, err := n.docs.Accept(ctx, r.Document.Docname(), r.DryRun)
-	a := control.StoreAccepted{Region: n.cfg.Region}
+func (o *storeOperator) StoreAccept(ctx context.Context, r control.StoreAcceptRequest) (control.StoreAccepted, error) {
+	lost, err := o.docs.Accept(ctx, r.Document.Docname(), r.DryRun)
+	a := control.StoreAccepted{Region: o.cfg.Region}
 	if lost != nil {
 		a.Lost = lost.Error()
 	}

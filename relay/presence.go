@@ -10,7 +10,7 @@ type Presence struct {
 
 // Presence returns the sessions of this node.
 func (n *Node) Presence() []Presence {
-	seated := n.sessions.All()
+	seated := n.clients.seated()
 	all := make([]Presence, len(seated))
 	for i, s := range seated {
 		all[i] = s.presence()
@@ -21,7 +21,7 @@ func (n *Node) Presence() []Presence {
 // Cut ends the sessions that match without a close frame, as a lost network
 // does, and returns how many.
 func (n *Node) Cut(match func(Presence) bool) (cut int) {
-	for _, v := range n.sessions.All() {
+	for _, v := range n.clients.seated() {
 		if match(v.presence()) {
 			v.session.End()
 			cut++

@@ -2,13 +2,16 @@ package relay
 
 import (
 	"container/list"
+	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
@@ -25,6 +28,9 @@ const (
 // once, with a count, so that it pushes nobody else out. Refusals of one client
 // in a tight loop cost a map access each.
 type recent struct {
+	log     *slog.Logger
+	refused func(doc docid.Document, code int, reason string) // Config.Refused
+
 	mu       sync.Mutex
 	seq      uint64
 	outcomes map[string]int64 // handshakes by the kind of their answer; "admitted" among them
@@ -50,7 +56,8 @@ type refusalKey struct {
 	request string
 }
 
-func (m *recent) init() {
+func (m *recent) init(cfg *Config) {
+	m.log, m.refused = cfg.Log, cfg.Refused
 	m.outcomes = map[string]int64{}
 	for _, outcome := range outcomes {
 		m.outcomes[outcome] = 0
@@ -101,6 +108,43 @@ func (m *recent) refuse(r control.Refusal) {
 	k.Seq, k.Last = m.seq, now
 	k.Count++
 	m.byTime.MoveToBack(e)
+}
+
+// limited notes a client that comes too often to be let in.
+func (m *recent) limited(h *handshake, why string) {
+	m.count(rateLimited)
+	m.refuse(control.Refusal{
+		Code: http.StatusTooManyRequests, Reason: tooOften, Detail: why, Document: control.NewDocument(h.doc),
+		Remote: h.remote, UserAgent: h.userAgent, Origin: h.origin, Request: "connect",
+	})
+}
+
+// turnedAway notes why a client was turned away: at debug what clients do every day,
+// at info what an operator may be asked about.
+func (m *recent) turnedAway(h *handshake, a refusal, err error) {
+	m.count(a.kind)
+	if m.refused != nil {
+		m.refused(h.doc, a.code, a.reason)
+	}
+	if a.code == closecode.Redirect {
+		m.log.Debug("redirected", "document", h.doc.String(), "reason", a.reason, "remote", h.remote)
+		return
+	}
+	m.refuse(control.Refusal{
+		Code: a.code, Reason: a.reason, Detail: err.Error(), Document: control.NewDocument(h.doc),
+		Remote: h.remote, UserAgent: h.userAgent, Origin: h.origin, Request: "connect",
+	})
+	m.log.Info("refused", "code", a.code, "reason", a.reason, "name", h.doc.Name, "remote", h.remote, "err", err)
+}
+
+// request notes a refusal of a plain request, of a client at the address.
+func (m *recent) request(r *http.Request, client string, status int, reason, detail string) {
+	m.refuse(control.Refusal{
+		Code: status, Reason: reason, Detail: detail, Request: strings.TrimPrefix(r.URL.Path, "/"),
+		Remote: client, UserAgent: r.UserAgent(), Origin: r.Header.Get("Origin"),
+		Document: control.Document{Name: withoutTokens(docid.ParseQuery(r.URL.RawQuery).Get("documentName"))},
+	})
+	m.log.Debug("refused", "path", r.URL.Path, "status", status, "reason", reason, "remote", client, "err", detail)
 }
 
 // kept is a refusal on the list.

@@ -20,7 +20,7 @@ type seated struct {
 	guard   *guard
 	session *session.Session
 	seat    *room.Seat // set before it is on the roster
-	id      uint64     // in the node's roster; owned by run
+	id      uint64     // in the node's roster; set by clients
 	first   atomic.Pointer[first]
 }
 
@@ -61,9 +61,9 @@ func (s *seated) join() (err error) {
 	}
 	s.session.Sit(s.seat)
 	n.recent.count(admitted)
-	s.id = n.sessions.Add(s)
+	n.clients.add(s)
 	// What began between the check and here.
-	if n.draining.Load() {
+	if n.life.draining() {
 		s.session.Close(closecode.Restart, closecode.ReasonRestart)
 	}
 	if err := s.live.StillHere(); err != nil {
@@ -75,7 +75,7 @@ func (s *seated) join() (err error) {
 
 // Leave is the session's end.
 func (s *seated) Leave(closed conn.Closed) {
-	s.node.traffic.leave(s.node, s)
+	s.node.clients.remove(s)
 	s.seat.Leave()
 	s.ended(closed)
 	s.session.Detach() // what waited is counted no more
@@ -88,7 +88,7 @@ func (s *seated) giveBack() {
 	s.node.gate.shares.leave(s.grant.AppID())
 	s.node.gate.gauge.Leave()
 	s.admission.giveBack()
-	s.node.done.Done()
+	s.node.life.leave()
 }
 
 // SessionEnded is the message of the log line that each session ends with.

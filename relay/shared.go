@@ -33,7 +33,7 @@ const (
 // mayBeShared reports whether a handshake that was refused may be one of a connection
 // that several documents share.
 func (n *Node) mayBeShared(h *handshake, err error) bool {
-	return !n.draining.Load() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName) || h.arrival == nil && redirects(err))
+	return !n.life.draining() && (errors.Is(err, authn.ErrMissing) || errors.Is(err, docid.ErrName) || h.arrival == nil && redirects(err))
 }
 
 // awaitFirst waits for the first message of a connection whose handshake does not lead to
@@ -48,18 +48,10 @@ func (n *Node) awaitFirst(c *conn.Conn, h *handshake, refused error, carried boo
 	case h.doc.Name == "" && h.token == "":
 		within = firstAtRoot
 	}
-	n.done.Go(func() {
-		stop := context.AfterFunc(n.ctx, c.End)
+	n.life.Go(func() {
+		stop := context.AfterFunc(n.life.ctx, c.End)
 		defer stop()
-		var message []byte
-		err := errOverloaded
-		if n.gate.firsts.Enter(h.address) {
-			if n.awaiting.Add(1) <= maxAwaitFirst {
-				message, err = c.First(within, most)
-			}
-			n.awaiting.Add(-1)
-			n.gate.firsts.Leave(h.address)
-		}
+		message, err := n.gate.awaitFirst(h.address, func() ([]byte, error) { return c.First(within, most) })
 		if err == nil && wire.IsHocuspocus(message) == wire.Token {
 			n.share(c, &shared{node: n, client: h.client, address: h.address, token: h.token}, message)
 			return
@@ -105,11 +97,11 @@ func (a *alone) Message(message []byte) time.Duration {
 func (a *alone) share(f *first, message []byte) time.Duration {
 	s := (*seated)(a)
 	n, c := s.node, s.session.Conn()
-	documents := mux.New(c, &shared{node: n, client: s.client, address: f.address, token: f.token, conn: c}, s.guard, n.done.Go)
+	documents := mux.New(c, &shared{node: n, client: s.client, address: f.address, token: f.token, conn: c}, s.guard, n.life.Go)
 	s.session.Detach()
 	s.first.Store(&first{documents: documents})
-	n.done.Add(1)
-	n.done.Go(func() { s.Leave(conn.Closed{Code: 1000, Reason: "several documents share the connection"}) })
+	n.life.stay()
+	n.life.Go(func() { s.Leave(conn.Closed{Code: 1000, Reason: "several documents share the connection"}) })
 	return documents.Message(message)
 }
 
@@ -138,7 +130,7 @@ func (a *alone) KeepAlive() {
 func (a *alone) closed(how conn.Closed) {
 	if f := a.first.Load(); f != nil && f.documents != nil {
 		f.documents.End(how)
-		a.node.done.Done()
+		a.node.life.leave()
 		return
 	}
 	(*seated)(a).Leave(how)
@@ -148,15 +140,15 @@ func (a *alone) closed(how conn.Closed) {
 func (n *Node) share(c *conn.Conn, s *shared, first []byte) {
 	guard := n.gate.connGuard()
 	s.conn = c
-	documents := mux.New(c, s, guard, n.done.Go)
+	documents := mux.New(c, s, guard, n.life.Go)
 	c.Attach(&n.cfg.Conns, n.keepalive, documents, guard, new(conn.Share))
 	documents.Message(first)
-	n.done.Add(1)
-	stop := context.AfterFunc(n.ctx, c.End)
+	n.life.stay()
+	stop := context.AfterFunc(n.life.ctx, c.End)
 	c.Run(func(how conn.Closed) {
 		stop()
 		documents.End(how)
-		n.done.Done()
+		n.life.leave()
 	})
 }
 
@@ -196,7 +188,7 @@ func (s *shared) handshake(ctx context.Context, r mux.Request) (*handshake, erro
 	}
 	h := n.newHandshake(s.client, s.address, s.tokenOf(r), name, nameErr)
 	h.via = &s.place
-	if n.standing(h.address, h.token) == blocked {
+	if n.gate.standing(h.address, h.token) == blocked {
 		return h, errTooOften
 	}
 	// Each document counts as a handshake would. It waits, since the client did not
@@ -204,7 +196,7 @@ func (s *shared) handshake(ctx context.Context, r mux.Request) (*handshake, erro
 	if n.gate.full(h.address) {
 		return h, errOverloaded
 	}
-	h.span = n.startSpan(nil, false)
+	h.span = startSpan(n.life.ctx, n.cfg.tracer, nil, false)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	return h, h.admit(ctx)
@@ -223,7 +215,7 @@ func (s *shared) Confirm(ctx context.Context, r mux.Request, seat mux.Seat) erro
 	a := admissionOf(seat)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	grant, err := s.node.verify(ctx, s.tokenOf(r), s.node.gate.caller(s.address, nil))
+	grant, err := s.node.gate.verify(ctx, s.tokenOf(r), s.node.gate.caller(s.address, nil))
 	if err != nil {
 		return err
 	}
@@ -252,7 +244,7 @@ func (s *shared) Answer(err error) (code int, reason string) {
 }
 
 // Draining reports whether the node takes no clients any more.
-func (s *shared) Draining() bool { return s.node.draining.Load() }
+func (s *shared) Draining() bool { return s.node.life.draining() }
 
 // Dropped is told of a message that goes nowhere.
 func (s *shared) Dropped(name string, kind wire.Kind) {

@@ -275,7 +275,7 @@ func TestATokenOfTheHandshakeServesDocumentsWithoutTheirOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(patience); len(n.sessions.All()) > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(n.clients.seated()) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("sessions are left")
 		}
@@ -312,7 +312,7 @@ func TestASeatThatWasEndedIsNotAcknowledgedUntilANewToken(t *testing.T) {
 	kick := func(code int, reason string) {
 		t.Helper()
 		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // it may be on its way in
-			answer, err := n.Kick(control.KickRequest{Filter: control.Filter{Document: "minutes"}, Code: code, Reason: reason})
+			answer, err := n.Operators().Kick(control.KickRequest{Filter: control.Filter{Document: "minutes"}, Code: code, Reason: reason})
 			if err != nil || time.Now().After(deadline) {
 				t.Fatal(answer, err)
 			}

@@ -142,5 +142,5 @@ func TestSocketsThatAreNotLetInHarmNoOther(t *testing.T) {
 			t.Errorf("the one of row %d was closed with %d", i, code)
 		}
 	}
-	eventually(t, "nothing is left of them", func() bool { return len(n.sessions.All()) == 1 && n.docs.Len() == 1 })
+	eventually(t, "nothing is left of them", func() bool { return len(n.clients.seated()) == 1 && n.docs.Len() == 1 })
 }

@@ -34,16 +34,15 @@ func newTracer(p trace.TracerProvider) trace.Tracer {
 }
 
 // startSpan begins the span of a connect, in the trace that the request's header names if
-// the header is to be believed.
-func (n *Node) startSpan(h http.Header, believed bool) *span {
-	if n.cfg.tracer == nil {
+// the header is to be believed. Without a tracer it is nil.
+func startSpan(ctx context.Context, tracer trace.Tracer, h http.Header, believed bool) *span {
+	if tracer == nil {
 		return nil
 	}
-	ctx := n.ctx
 	if believed {
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(h))
 	}
-	return newSpan(ctx, n.cfg.tracer, ConnectSpan, trace.SpanKindServer)
+	return newSpan(ctx, tracer, ConnectSpan, trace.SpanKindServer)
 }
 
 func newSpan(ctx context.Context, tracer trace.Tracer, name string, kind trace.SpanKind) *span {

@@ -148,7 +148,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	n.links = l
 	l.stores = newIdentifying(n.cfg.stores, l.registry, n.log)
 	l.front.node.Store(n)
-	if l.control, err = control.Serve(l.bus.Conn(), n, n.log); err != nil {
+	if l.control, err = control.Serve(l.bus.Conn(), n.Operators(), n.log); err != nil {
 		return nil, err
 	}
 	l.bus.OnMove(l.control.Move)
@@ -263,6 +263,14 @@ func (n *Node) Ended() error {
 		return nil
 	}
 	return errors.Join(n.links.bus.Ended(), n.links.registry.Ended())
+}
+
+// whyUnnamed says why a store is not used yet; nil: nobody knows.
+func (n *Node) whyUnnamed(license docid.LicenseRegion) error {
+	if n.links == nil || n.links.stores == nil {
+		return nil
+	}
+	return n.links.stores.why(license)
 }
 
 // Failed is told once why a node that Start started cannot go on: its listener ended,

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/kvpin"
@@ -28,17 +30,32 @@ var ErrApart = errors.New("this node does not belong together with others of its
 // other. A node that has just started stands it for no time.
 const apartMost = 15 * time.Second
 
+// strangers are nodes that are in the region by name and do not belong together with this
+// one. A node takes no clients while those that were here before it do not belong together
+// with it: of two groups that do not meet, the newcomers step back.
+type strangers struct {
+	registry *kvpin.Registry
+	started  time.Time // when this node did
+	log      *slog.Logger
+
+	since atomic.Pointer[time.Time] // since when they are in the region; nil: none are
+}
+
 // Apart returns an error while nodes that were in this region before this one do not
 // belong together with it: clients that came here would not meet theirs.
-func (n *Node) Apart() error {
-	since := n.apartSince.Load()
-	if time.Since(n.started) > apartMost && (since == nil || time.Since(*since) < apartMost) {
+func (n *Node) Apart() error { return n.strangers.apart() }
+
+// apart returns an error while nodes that were in this region before this one do not
+// belong together with it: clients that came here would not meet theirs.
+func (s *strangers) apart() error {
+	since := s.since.Load()
+	if time.Since(s.started) > apartMost && (since == nil || time.Since(*since) < apartMost) {
 		return nil
 	}
 	var why []string
-	for _, s := range n.cfg.Registry.Strangers() {
-		if s.Earlier {
-			why = append(why, fmt.Sprintf("%s: %s", s.Node, s.Why))
+	for _, other := range s.registry.Strangers() {
+		if other.Earlier {
+			why = append(why, fmt.Sprintf("%s: %s", other.Node, other.Why))
 		}
 	}
 	if len(why) == 0 {
@@ -51,30 +68,30 @@ func (n *Node) Apart() error {
 // it, which it has in memory.
 const strangersEvery = 2 * time.Second
 
-// meetStrangers logs when nodes appear in the region that do not belong together with
-// this one, and when they are gone.
-func (n *Node) meetStrangers(ctx context.Context) {
+// run logs when nodes appear in the region that do not belong together with
+// this one, and when they are gone, until ctx ends.
+func (s *strangers) run(ctx context.Context) {
 	ticker := time.NewTicker(strangersEvery)
 	defer ticker.Stop()
 	known := ""
 	for {
 		var lines []string
-		for _, s := range n.cfg.Registry.Strangers() {
-			lines = append(lines, fmt.Sprintf("%s: %s", s.Node, s.Why))
+		for _, other := range s.registry.Strangers() {
+			lines = append(lines, fmt.Sprintf("%s: %s", other.Node, other.Why))
 		}
 		found := strings.Join(lines, "; ")
 		switch {
 		case found == known:
 		case found == "":
-			n.log.Info("all nodes of the region belong together again")
+			s.log.Info("all nodes of the region belong together again")
 		default:
-			n.log.Error("nodes of this region do not belong together: their users do not meet", "nodes", found)
+			s.log.Error("nodes of this region do not belong together: their users do not meet", "nodes", found)
 		}
 		known = found
 		if now := time.Now(); found == "" {
-			n.apartSince.Store(nil)
-		} else if n.apartSince.Load() == nil {
-			n.apartSince.Store(&now)
+			s.since.Store(nil)
+		} else if s.since.Load() == nil {
+			s.since.Store(&now)
 		}
 		select {
 		case <-ctx.Done():

@@ -17,7 +17,7 @@ import (
 // tracer goes the way of connect without leaving anything behind: it looks where
 // connect takes. Its steps are in the order of the connect path.
 type tracer struct {
-	n     *Node
+	o     *operator
 	r     control.TraceRequest
 	doc   docid.Document
 	trace control.Trace
@@ -27,9 +27,9 @@ type tracer struct {
 }
 
 // Trace says what would happen to a client that connects here now.
-func (n *Node) Trace(ctx context.Context, r control.TraceRequest) control.Trace {
-	t := &tracer{n: n, r: r, doc: r.Document.Docname()}
-	t.trace = control.Trace{Node: string(n.cfg.Node), Region: string(n.cfg.Region)}
+func (o *operator) Trace(ctx context.Context, r control.TraceRequest) control.Trace {
+	t := &tracer{o: o, r: r, doc: r.Document.Docname()}
+	t.trace = control.Trace{Node: string(o.cfg.Node), Region: string(o.cfg.Region)}
 	for _, step := range []struct {
 		name string
 		take func(context.Context) (detail string, err error)
@@ -55,12 +55,12 @@ func (n *Node) Trace(ctx context.Context, r control.TraceRequest) control.Trace 
 
 func (t *tracer) token(ctx context.Context) (string, error) {
 	if t.r.Token == "" {
-		if !t.n.cfg.Registry.Serves(t.doc.License) {
+		if !t.o.cfg.Registry.Serves(t.doc.License) {
 			return "", errLicense
 		}
 		return "not given, taken as good", nil
 	}
-	grant, err := t.n.verify(ctx, t.r.Token, authn.Caller{})
+	grant, err := t.o.gate.verify(ctx, t.r.Token, authn.Caller{})
 	if err != nil {
 		return "", err
 	}
@@ -88,21 +88,21 @@ func (t *tracer) document(context.Context) (detail string, err error) {
 
 func (t *tracer) node(context.Context) (string, error) {
 	switch {
-	case t.n.draining.Load():
+	case t.o.life.draining():
 		return "", errDraining
-	case t.n.gate.gauge.Overloaded():
-		return fmt.Sprintf("load %.2f", t.n.gate.gauge.Load()), errOverloaded
+	case t.o.gate.gauge.Overloaded():
+		return fmt.Sprintf("load %.2f", t.o.gate.gauge.Load()), errOverloaded
 	}
-	return t.n.state(), nil
+	return t.o.health.state(), nil
 }
 
 // pin looks where the document lives. That this node would have to claim it, or
 // take it over, is no obstacle.
 func (t *tracer) pin(ctx context.Context) (string, error) {
-	n := t.n
-	pin, state, err := n.cfg.Registry.Lookup(ctx, t.doc)
+	o := t.o
+	pin, state, err := o.cfg.Registry.Lookup(ctx, t.doc)
 	if errors.Is(err, kvpin.ErrUnavailable) {
-		epoch, here, _ := n.docs.Who(ctx, t.doc)
+		epoch, here, _ := o.docs.Who(ctx, t.doc)
 		if !here {
 			return "", err
 		}
@@ -117,10 +117,10 @@ func (t *tracer) pin(ctx context.Context) (string, error) {
 	switch {
 	case state == kvpin.Free:
 		return "free: this node would claim it", nil
-	case state == kvpin.Orphaned && pin.Region != n.cfg.Region:
+	case state == kvpin.Orphaned && pin.Region != o.cfg.Region:
 		return fmt.Sprintf("orphaned in %s: this node would try to take it over", pin.Region), nil
-	case pin.Region != n.cfg.Region:
-		return fmt.Sprintf("%s in %s, %s", state, pin.Region, holders), n.redirect(ctx, t.doc, pin)
+	case pin.Region != o.cfg.Region:
+		return fmt.Sprintf("%s in %s, %s", state, pin.Region, holders), o.homes.redirect(ctx, t.doc, pin)
 	}
 	t.epoch = string(pin.Epoch)
 	return fmt.Sprintf("%s in this region, %s, since %s", state, holders, pin.Since.UTC().Format(time.RFC3339)), nil
@@ -153,10 +153,10 @@ func (t *tracer) limits(ctx context.Context) (string, error) {
 	if t.grant != nil {
 		most = plan(t.grant)
 	}
-	if most = most.Within(t.n.gate.limits.Ceilings); most == (quota.Plan{}) {
+	if most = most.Within(t.o.gate.limits.Ceilings); most == (quota.Plan{}) {
 		return "none", nil
 	}
-	counts, err := t.n.gate.usage.Of(ctx, t.doc.AppID())
+	counts, err := t.o.gate.usage.Of(ctx, t.doc.AppID())
 	if err != nil {
 		return "", err
 	}
@@ -183,7 +183,7 @@ func ofLimit(n, limit int) string {
 
 // users is how many sessions of the document this node has.
 func (t *tracer) users() int {
-	if d := t.n.docs.Get(t.doc); d != nil {
+	if d := t.o.docs.Get(t.doc); d != nil {
 		return d.Room().Members()
 	}
 	return 0
@@ -193,7 +193,7 @@ func (t *tracer) history(ctx context.Context) (string, error) {
 	if t.epoch == "" {
 		return "none: the document would start empty", nil
 	}
-	h, err := t.n.historyStat(ctx, t.doc, t.epoch)
+	h, err := t.o.historyStat(ctx, t.doc, t.epoch)
 	if err != nil {
 		return "", err
 	}
@@ -201,7 +201,7 @@ func (t *tracer) history(ctx context.Context) (string, error) {
 }
 
 func (t *tracer) room(context.Context) (string, error) {
-	if d := t.n.docs.Get(t.doc); d != nil {
+	if d := t.o.docs.Get(t.doc); d != nil {
 		s := d.Room().Brief()
 		return fmt.Sprintf("open here with %d sessions, %d bytes", s.Sessions, s.Store.Bytes), nil
 	}

@@ -10,19 +10,19 @@ import (
 )
 
 // usage tells an app what it uses of its plan, over all nodes and regions.
-func (n *Node) usage(w http.ResponseWriter, r *http.Request) {
-	credentials := authn.FromRequest(r, docid.ParseQuery(r.URL.RawQuery), !n.cfg.NoQueryToken)
-	grant, err := n.verify(r.Context(), credentials.Token, n.gate.caller(ratelimit.ClientIP(r, n.gate.limits.TrustedProxies), nil))
+func (a *api) usage(w http.ResponseWriter, r *http.Request) {
+	credentials := authn.FromRequest(r, docid.ParseQuery(r.URL.RawQuery), !a.cfg.NoQueryToken)
+	grant, err := a.gate.verify(r.Context(), credentials.Token, a.gate.caller(ratelimit.ClientIP(r, a.gate.limits.TrustedProxies), nil))
 	if err != nil {
-		n.writeRefusal(w, r, err)
+		a.writeRefusal(w, r, err)
 		return
 	}
-	counts, err := n.gate.usage.Of(r.Context(), grant.AppID())
+	counts, err := a.gate.usage.Of(r.Context(), grant.AppID())
 	if err != nil {
-		n.writeRefusal(w, r, err)
+		a.writeRefusal(w, r, err)
 		return
 	}
-	most := plan(grant).Within(n.gate.limits.Ceilings)
+	most := plan(grant).Within(a.gate.limits.Ceilings)
 	writeJSON(w, http.StatusOK, struct {
 		Tenant    docid.Tenant `json:"tenantId"`
 		App       docid.App    `json:"appId"`

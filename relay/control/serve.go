@@ -18,7 +18,7 @@ import (
 	"github.com/wsnode/wsnode/natsconn"
 )
 
-// Node is what a node offers its operators; *relay.Node is one. Its methods may
+// Node is what a node offers its operators; relay.Node.Operators returns one. Its methods may
 // be called concurrently. Errors other than *Error are failures.
 type Node interface {
 	Info() Info

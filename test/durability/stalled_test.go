@@ -127,7 +127,7 @@ func TestStalledClientsCostTheOthersNothingAndCatchUp(t *testing.T) {
 	if frozen := p.Counters().Frozen.Load(); frozen < int64(stalled) && time.Since(stall) < patience {
 		t.Errorf("%d clients were frozen, expected %d: their queues were not put to the test", frozen, stalled)
 	}
-	for _, s := range p.Sessions(&control.Filter{}, 0, 1000).Rows {
+	for _, s := range p.Operators().Sessions(&control.Filter{}, 0, 1000).Rows {
 		// A queue may end with one frame beyond its limit.
 		if s.Queued > queue+(64<<10)+64 {
 			t.Errorf("%d bytes wait for a stalled client, the limit is %d", s.Queued, queue)
