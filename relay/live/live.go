@@ -137,16 +137,20 @@ type Documents struct {
 	o        Options
 	ctx      context.Context // ends with the node
 	shutdown context.Context // for what is being given up when the node ends
+
+	// Of documents that are live.
 	table    table
 	follower follower
+	unheard  unheard
+	saves    saves
+	keptOn   sync.Map // apps of which keepsStill has told
+	Moves    Moves
+
+	// Of lives that have ended.
 	lives    lives
 	purges   purges
 	payments payments
-	saves    saves
-	unheard  unheard
-	keptOn   sync.Map // apps of which keepsStill has told
 	losses   losses
-	Moves    Moves
 }
 
 // New makes the documents of a node. ctx ends with the node: nothing is opened any
@@ -155,13 +159,13 @@ func New(ctx, shutdown context.Context, o Options) *Documents {
 	ds := &Documents{o: o, ctx: ctx, shutdown: shutdown}
 	ds.table.init(o.Started)
 	ds.follower.init(ds)
+	ds.unheard.init(ds)
+	ds.saves.init(ds)
+	ds.Moves.init(ds)
 	ds.lives.history = o.History
 	ds.purges.init(ds)
 	ds.payments.init(ds)
-	ds.saves.init(ds)
-	ds.unheard.init(ds)
 	ds.losses.init(ds)
-	ds.Moves.init(ds)
 	return ds
 }
 

@@ -202,8 +202,8 @@ func (p *payments) notifyOther(ctx context.Context, o owed, pin kvpin.Pin) error
 }
 
 // pinOf returns the pin of a life, nil if it is not pinned any more; other is then the
-// pin of another life, if there is one. lives says that
-// somebody has it open, or will take it up: then nothing is owed here.
+// pin of another life, if there is one. lives says that somebody has it open, or will take
+// it up: then nothing is owed here.
 func (p *payments) pinOf(ctx context.Context, o owed) (_, other *kvpin.Pin, lives bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -271,9 +271,9 @@ type payment struct {
 	done    chan struct{} // closed when its room is
 }
 
-// alone stores an owed life, unless this node has a room of the life. It never has two of them,
-// since a node does not hear itself. Whoever wants to open the document has the payment
-// give way.
+// alone stores an owed life, unless this node has a room of the life: it never has two of
+// them, since a node does not hear itself. Whoever wants to open the document has the
+// payment give way.
 func (p *payments) alone(ctx context.Context, o owed, found oplog.Loaded) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
