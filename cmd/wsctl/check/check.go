@@ -49,10 +49,10 @@ func Command(c *command.Env) *cobra.Command {
 		Short: "Look for what is wrong with registries, histories and stores, and say how to mend it",
 		Long: `Look at the history streams of each region, at each registry's bucket, replicas,
 clock, latency and leases, at the URLs of the regions, which are dialled as nodes
-that carry clients there do, and at the stores of --store. Whether writes reach the disk before they are acknowledged is not told to
-clients of NATS: name the monitoring URLs of its servers by --monitor. The exit
-code is 6 if something is wrong. What a node would find before it starts is told
-by wsnode serve --check.`,
+that carry clients there do, and at the stores of --store. Whether writes reach
+the disk before they are acknowledged is not told to clients of NATS: name the
+monitoring URLs of its servers by --monitor. The exit code is 6 if something is
+wrong. What a node would find before it starts is told by wsnode serve --check.`,
 		Args: command.Exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings, err := lookAtAll(cmd.Context(), c, f)

@@ -245,6 +245,8 @@ test('a history that takes nothing: nothing is saved until it does', { timeout: 
       await until('all others see it', () => all.every(({ d, other }) => other.text === d.text))
     }
     for (const { d } of all) assert.equal(d.provider.unsyncedChanges, 10, `${d}`)
+    if (soak) await new Promise((resolve) => setTimeout(resolve, 60_000))
+    for (const { d } of all) assert.deepEqual([d.provider.unsyncedChanges, d.socket.connects], [10, 1], `${d}`)
   } finally {
     await steer('regions/eu-central-1/take')
   }
