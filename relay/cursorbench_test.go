@@ -68,7 +68,7 @@ func BenchmarkKeystrokesWithCursors(b *testing.B) {
 				})
 			}
 			author := conns[0]
-			eventually(b, "all are in", func() bool { return len(n.sessions.All()) == readers+1 })
+			eventually(b, "all are in", func() bool { return len(n.clients.seated()) == readers+1 })
 			latencies := make([]time.Duration, 0, b.N)
 			last := func(of chan time.Time) (at time.Time) {
 				for range readers {
