@@ -15,8 +15,8 @@ import (
 // questions are those of the clients. One stands in open, in the order of their numbers,
 // until everything up to its number is durable; then, if its member is to be told only when
 // the store has that, in unstored; and then with its member, until the answer is sent. A
-// seat's asks counts its questions in all three places. awaited says that unstored is not
-// empty, as Kept was told. Guarded by Room.mu.
+// seat's asks counts its questions in the first two places, and those with a payload in the
+// third. awaited says that unstored is not empty, as Kept was told. Guarded by Room.mu.
 type questions struct {
 	room     *Room
 	open     []ask
@@ -193,9 +193,8 @@ func (qs *questions) forget(s *Seat, kind func(ask) bool) {
 func (qs *questions) drop() { qs.open, qs.unstored = nil, nil }
 
 // durable is the number up to which everything that the room holds is durable.
-// Callers hold mu.
-func (r *Room) durable() uint64 {
-	w := &r.log.water
+func (qs *questions) durable() uint64 {
+	r, w := qs.room, &qs.room.log.water
 	return r.peers.lowest(w, w.lowest(w.own()+1, w.unconfirmed)) - 1
 }
 
@@ -205,7 +204,7 @@ func (qs *questions) settle() {
 		return
 	}
 	r := qs.room
-	durable, answered := r.durable(), 0
+	durable, answered := qs.durable(), 0
 	own := durable
 	if r.rooms.cfg.Relaxed {
 		own = r.log.water.own()

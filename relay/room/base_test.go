@@ -109,7 +109,7 @@ func TestASaveReadsOnlyWhatIsNew(t *testing.T) {
 		if c.read != expected {
 			t.Errorf("%s: a save reads %d messages, expected %d", what, c.read, expected)
 		}
-		found, err := oplog.Load(t.Context(), p.kept, r.place().updates, func(oplog.Kind, []byte, bool) {}, func(err error) { t.Error(err) })
+		found, err := oplog.Load(t.Context(), p.kept, r.at.now().updates, func(oplog.Kind, []byte, bool) {}, func(err error) { t.Error(err) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestASaveReadsOnlyWhatIsNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	reads("the snapshot and an edit", 1, 2)
-	if err := p.kept.Drop(t.Context(), r.place().updates); err != nil {
+	if err := p.kept.Drop(t.Context(), r.at.now().updates); err != nil {
 		t.Fatal(err)
 	}
 	reads("the first of another history, and all of it", 2, 3)

@@ -91,7 +91,7 @@ func (b *backlog) compact(ctx context.Context) {
 
 func (b *backlog) compactOnce(ctx context.Context) error {
 	r := b.room
-	subject := r.place().updates
+	subject := r.at.now().updates
 	_, covered, err := b.read(ctx, subject)
 	if err != nil {
 		return err

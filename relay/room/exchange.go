@@ -123,7 +123,7 @@ func (e *exchange) sendBeacon(now time.Time) {
 func (e *exchange) announce(k oplog.Kind) {
 	r := e.room
 	r.mu.Lock()
-	at, d := r.at, e.digest()
+	at, d := r.at.place, e.digest()
 	r.mu.Unlock()
 	_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendDigest(oplog.AppendTo(nil, k, r.id, at.tag), d))
 }
@@ -132,7 +132,7 @@ func (e *exchange) announce(k oplog.Kind) {
 func (e *exchange) publishPresence() {
 	r := e.room
 	r.mu.Lock()
-	at, entries := r.at, r.presence.set.EntriesOf(uint64(r.id))
+	at, entries := r.at.place, r.presence.set.EntriesOf(uint64(r.id))
 	r.mu.Unlock()
 	if len(entries) > 0 {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStates(nil, r.id, at.tag, entries))

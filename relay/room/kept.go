@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/ystore"
@@ -52,14 +51,6 @@ const (
 
 // ErrBehind: the store brought less than the history says that it holds.
 var ErrBehind = errors.New("the store holds an older state of the document than its history stands on")
-
-// format is in what version a history is written.
-func (p place) format() oplog.Format {
-	if docid.StoredEpoch(p.epoch) {
-		return oplog.Kept
-	}
-	return oplog.Plain
-}
 
 // stand takes what lies before the history. If the history does not say on which base it
 // stands, the room says so in a seed, which must be the next message: of rooms that open
@@ -212,7 +203,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	r.mu.Lock()
 	r.holds.release()
 	d.changes, d.life, d.subject = r.log.changes, r.log.water.life, r.at.updates
-	pending, durable := r.log.water.own() < r.log.water.taken, r.durable()
+	pending, durable := r.log.water.own() < r.log.water.taken, r.asks.durable()
 	r.mu.Unlock()
 	found, covered, err := r.backlog.read(ctx, d.subject)
 	if err != nil {

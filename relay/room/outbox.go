@@ -63,7 +63,7 @@ func (r *Room) publish() {
 	updates, signals := r.out.take()
 	owed := r.log.owed
 	states := r.presence.depart()
-	at := r.at
+	at := r.at.place
 	reannounce := r.presence.reannounceDue(time.Now())
 	var questions []addressed
 	if signals {

@@ -106,7 +106,7 @@ func TestPresenceIsToldToARoomThatWasHeardFirstByAnEdit(t *testing.T) {
 			if err := other.bus.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			switch at := r.place(); first {
+			switch at := r.at.now(); first {
 			case "edit":
 				r.exchange.Receive(at.updates, "", oplog.Plain.Append(nil, from, oplog.Updates, 1, (&writer{client: 9}).insert("x")))
 			case "states":

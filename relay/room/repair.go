@@ -18,7 +18,7 @@ const wantTimeout = 2 * time.Second
 // Receive takes what other pods publish about the document. data is not kept.
 func (e *exchange) Receive(subject, reply string, data []byte) {
 	r := e.room
-	at := r.place()
+	at := r.at.now()
 	switch subject {
 	case at.updates:
 		e.receiveLog(data)

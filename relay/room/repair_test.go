@@ -238,7 +238,7 @@ func begin(t *testing.T, r *Room, room oplog.ID, counter uint64) {
 	t.Helper()
 	data := oplog.Plain.AppendPart(nil, room, counter, oplog.Part{First: counter, Count: 2, Kind: oplog.Snapshot}, []byte("half"))
 	appended := make(chan error, 1)
-	if err := r.rooms.cfg.History.Append(r.place().updates, data, func(_ uint64, err error) { appended <- err }); err != nil {
+	if err := r.rooms.cfg.History.Append(r.at.now().updates, data, func(_ uint64, err error) { appended <- err }); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-appended; err != nil {
@@ -259,7 +259,7 @@ func TestAMessageThatIsNeverFinishedKeepsNoHistory(t *testing.T) {
 		if err := r.backlog.compactOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := r.rooms.cfg.History.LoadFrom(t.Context(), r.place().updates, 1, func(seq uint64, _ []byte) error {
+		_, err := r.rooms.cfg.History.LoadFrom(t.Context(), r.at.now().updates, 1, func(seq uint64, _ []byte) error {
 			if first == 0 {
 				first = seq
 			}

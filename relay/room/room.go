@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/ystore"
 )
@@ -33,7 +32,7 @@ type Room struct {
 
 	mu     sync.Mutex
 	closed bool
-	at     place
+	at     whereabouts // on NATS
 
 	content content // what the document says
 	holds   holds   // updates that wait before they are applied
@@ -51,28 +50,21 @@ type Room struct {
 	exchange exchange // what they and this room send each other
 }
 
-// place is where an epoch of the document lives on NATS.
-type place struct {
-	epoch            string
-	updates, signals string
-	tag              uint64 // of the epoch, in signals
-	subs             []*bus.Subscription
-}
-
 func newRoom(rs *Rooms, doc docid.Document, kept *Kept) *Room {
 	r := &Room{rooms: rs, doc: doc, id: oplog.ID(rand.Uint64()), kept: kept}
 	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.presence.set
 	r.presence.set.Most = rs.cfg.MaxClients
 	r.holds.room, r.members.room, r.presence.room, r.asks.room = r, r, r, r
-	r.out.room, r.log.room, r.backlog.room, r.exchange.room = r, r, r, r
+	r.at.room, r.out.room, r.log.room, r.backlog.room, r.exchange.room = r, r, r, r, r
 	r.log.water.init()
 	r.backlog.snapshotAt = time.Now()
 	return r
 }
 
 // Open loads a document and makes it live on this node: its history, and, of a stored
-// life, what lies before it; kept is nil for other lives. fresh says that the epoch has only just been created, so
-// that it hardly has a history to load. On an error nothing is left behind.
+// life, what lies before it; kept is nil for other lives. fresh says that the epoch has
+// only just been created, so that it hardly has a history to load. On an error nothing is
+// left behind.
 func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fresh bool, kept *Kept) (*Room, error) {
 	r := newRoom(rs, doc, kept)
 	if rs.cfg.MaxAppBytes > 0 {
@@ -80,7 +72,7 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 	}
 	err := r.attach(ctx, epoch, fresh)
 	if err != nil {
-		r.unsubscribe()
+		r.at.unsubscribe()
 		rs.apps.leave(r)
 		return nil, fmt.Errorf("open %s: %w", doc, err)
 	}
@@ -108,51 +100,16 @@ func (r *Room) attach(ctx context.Context, epoch string, fresh bool) error {
 	if r.at.epoch != "" {
 		r.log.water.reopen()
 	}
-	r.at = at
+	r.at.place = at
 	r.mu.Unlock()
-	for _, subject := range []string{at.updates, at.signals} {
-		sub, err := cfg.Bus.Subscribe(subject, &r.exchange)
-		if err != nil {
-			return err
-		}
-		if !r.owns(sub) {
-			sub.Unsubscribe()
-			return ErrClosed
-		}
+	if err := r.at.subscribe(); err != nil {
+		return err
 	}
 	found, err := r.backlog.find(ctx, at.updates, fresh)
 	if err != nil || r.kept == nil || at.format() == oplog.Plain {
 		return err
 	}
 	return r.stand(ctx, at.updates, found)
-}
-
-// owns makes a subscription the room's, unless it was closed meanwhile.
-func (r *Room) owns(sub *bus.Subscription) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return false
-	}
-	r.at.subs = append(r.at.subs, sub)
-	return true
-}
-
-// place returns where the room lives now.
-func (r *Room) place() place {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.at
-}
-
-func (r *Room) unsubscribe() {
-	r.mu.Lock()
-	subs := r.at.subs
-	r.at.subs = nil
-	r.mu.Unlock()
-	for _, s := range subs {
-		s.Unsubscribe()
-	}
 }
 
 // Close tells the other pods and ends the room. Its members must have left, and
@@ -164,14 +121,14 @@ func (r *Room) Close() {
 		return
 	}
 	r.closed = true
-	at, shared := r.at, !r.peers.alone()
+	at, shared := r.at.place, !r.peers.alone()
 	r.log.forget()
 	r.asks.drop()
 	r.mu.Unlock()
 	if shared {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Bye, r.id, at.tag))
 	}
-	r.unsubscribe()
+	r.at.unsubscribe()
 	r.rooms.apps.leave(r)
 	r.rooms.mu.Lock()
 	delete(r.rooms.byID, r.id)
@@ -183,7 +140,7 @@ func (r *Room) Close() {
 func (r *Room) Document() docid.Document { return r.doc }
 
 // Epoch returns the epoch that the room lives in.
-func (r *Room) Epoch() string { return r.place().epoch }
+func (r *Room) Epoch() string { return r.at.now().epoch }
 
 // Restore appends a snapshot of the document to its history and waits until it
 // is acknowledged. It is for an epoch whose pin had vanished, and perhaps its
@@ -199,7 +156,7 @@ func (r *Room) Restore(ctx context.Context) error {
 // Rebase moves the room to another epoch of the document: it takes that epoch's
 // content in and adds its own. Members stay.
 func (r *Room) Rebase(ctx context.Context, epoch string) error {
-	r.unsubscribe()
+	r.at.unsubscribe()
 	r.mu.Lock()
 	r.exchange.forget(time.Now(), r.peers.all()...)
 	r.mu.Unlock()

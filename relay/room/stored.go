@@ -54,7 +54,7 @@ type noted struct{ number, seq, life uint64 }
 // it did.
 func (r *Room) Reached(ctx context.Context) error {
 	r.mu.Lock()
-	now := noted{number: r.durable(), life: r.log.water.life}
+	now := noted{number: r.asks.durable(), life: r.log.water.life}
 	subject := r.at.updates
 	r.mu.Unlock()
 	found, _, err := r.backlog.read(ctx, subject)

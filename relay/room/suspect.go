@@ -37,7 +37,7 @@ func (rs *Rooms) rereadLoop(ctx context.Context) {
 			return
 		case r := <-rs.reread:
 			within, cancel := context.WithTimeout(ctx, rereadTimeout)
-			_, _, err := r.backlog.read(within, r.place().updates)
+			_, _, err := r.backlog.read(within, r.at.now().updates)
 			cancel()
 			if err == nil {
 				rs.Counters.Rereads.Add(1)
