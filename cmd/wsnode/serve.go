@@ -21,7 +21,6 @@ import (
 
 	"github.com/wsnode/wsnode/cmd/natsflags"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay"
 	"github.com/wsnode/wsnode/relay/apps"
@@ -42,15 +41,14 @@ type serveFlags struct {
 	natsURL                         string
 	nats                            natsflags.Files
 	access                          accessFlags
-	standalone, singleRegion        bool
+	standalone                      bool
 	data                            string
-	registries, registryDomains     []string
-	createBuckets                   bool
-	replicas, historyReplicas       int
+	registries                      registryFlags
+	historyReplicas                 int
 	keys                            keyFlags
 	queryToken                      bool
 	stateless                       string
-	grace, lease, registryWait      time.Duration
+	grace                           time.Duration
 	drainDelay, drainSpread         time.Duration
 	tlsCert, tlsKey                 string
 	limits                          limitFlags
@@ -98,17 +96,11 @@ is.`,
 	fl.StringVar(&f.data, "data", "", "folder of the embedded NATS, and of documents unless --store says otherwise (default: a temporary one for NATS, removed at the end)")
 	f.nats.Register(fl, "NATS credentials file, for the region and the registries")
 	f.access.register(fl)
-	fl.StringArrayVar(&f.registries, "registry", nil, "registry of a license region, as dbCode=natsURL or dbCode=file:PATH; repeat for each")
-	fl.DurationVar(&f.registryWait, "registry-wait", 5*time.Minute, "how long a node that starts takes no clients because it misses a lease in one of the registries; with none at all it waits on; 0: not at all, for the time in which all registries are lost")
-	fl.StringArrayVar(&f.registryDomains, "registry-domain", nil, "JetStream domain of a registry, as dbCode=domain, or of all that are not named; repeat for each")
-	fl.BoolVar(&f.singleRegion, "single-region", false, "keep the registries of all license regions on the region's own NATS; only if there is no other region")
-	fl.BoolVar(&f.createBuckets, "create-buckets", true, "create missing registry buckets; otherwise they are only checked")
-	fl.IntVar(&f.replicas, "replicas", 1, "replicas of registry buckets that are created; 3 in production")
+	f.registries.register(fl)
 	fl.IntVar(&f.historyReplicas, "history-replicas", 1, "replicas of history streams that are created; 3 in production")
 	f.keys.register(fl)
 	fl.BoolVar(&f.queryToken, "query-token", true, "take tokens from the query of the URL too")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long a document stays after its last user left; whole seconds")
-	fl.DurationVar(&f.lease, "lease", 10*time.Second, "how long a node counts as alive after its last word to a registry; whole seconds, the same on all nodes")
 	fl.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to keep serving after SIGTERM while balancers notice")
 	fl.DurationVar(&f.drainSpread, "drain-spread", 10*time.Second, "time over which sessions are ended after that")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate file, read again when it changes; clients then connect by wss")
@@ -302,69 +294,18 @@ func (f *serveFlags) connection(c *relay.Options) error {
 	return nil
 }
 
-// longestLease is a tenth of the time after which a pin without a sweep expires.
-const longestLease = 24 * time.Minute
-
 func (f *serveFlags) registry(c *relay.Options) error {
-	if f.singleRegion == (len(f.registries) > 0) {
-		return wrongFlag("registry", "expected either --registry dbCode=natsURL for each license region, or --single-region: two regions with a registry each would pin every document twice")
-	}
-	if f.replicas < 1 || f.replicas > 5 {
-		return wrongFlag("replicas", "%d: expected 1 to 5", f.replicas)
-	}
-	domains := map[string]string{}
-	for _, value := range f.registryDomains {
-		license, domain, ok := strings.Cut(value, "=")
-		if !ok {
-			license, domain = "", value
-		}
-		if domain == "" || strings.ContainsAny(domain, ".*> \t") {
-			return wrongFlag("registry-domain", "%q: expected dbCode=domain, or a domain for all", value)
-		}
-		domains[license] = domain
-	}
-	if f.lease < 2*time.Second || f.lease > longestLease || f.lease%time.Second != 0 {
-		return wrongFlag("lease", "%s: expected whole seconds, 2s to %s", f.lease, longestLease)
-	}
-	c.Lease, c.RegistryWait = f.lease, f.registryWait
 	files := f.nats
 	files.Creds = cmp.Or(f.access.registryCreds, files.Creds)
 	options, err := files.Options()
 	if err != nil {
 		return usageError{err}
 	}
-	base := kvpin.Source{
-		URL: f.natsURL, Options: at(options, f.access.registryInboxes, f.natsURL),
-		Domain: domains[""], Replicas: f.replicas, Create: f.createBuckets,
-	}
-	delete(domains, "")
-	c.Registries = map[docid.LicenseRegion]kvpin.Source{}
-	if f.singleRegion {
-		for _, license := range licenseRegions {
-			c.Registries[license] = base
-		}
-	}
-	for i, value := range f.registries {
-		license, natsURL, _ := strings.Cut(value, "=")
-		if !docid.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
-			return wrongFlag("registry", "value %d: expected dbCode=natsURL, such as aws-eu-west-1=nats://nats:4222", i+1)
-		}
-		if _, _, err := natsconn.Servers(natsURL); err != nil {
-			return wrongFlag("registry", "value %d, dbCode=natsURL: %v", i+1, err)
-		}
-		source := base
-		source.URL, source.Options = natsURL, at(options, f.access.registryInboxes, natsURL)
-		c.Registries[docid.LicenseRegion(license)] = source
-	}
-	for license, domain := range domains {
-		source, ok := c.Registries[docid.LicenseRegion(license)]
-		if !ok {
-			return wrongFlag("registry-domain", "%q is not served: expected one of the registries", license)
-		}
-		source.Domain = domain
-		c.Registries[docid.LicenseRegion(license)] = source
-	}
-	return nil
+	c.Lease, c.RegistryWait = f.registries.lease, f.registries.wait
+	c.Registries, err = f.registries.sources(f.natsURL, func(url string) []nats.Option {
+		return at(options, f.access.registryInboxes, url)
+	})
+	return err
 }
 
 func (f *serveFlags) stores(c *relay.Options) (err error) {

@@ -101,9 +101,9 @@ func TestTheLongestLeaseIsOneThatTheRegistryTakes(t *testing.T) {
 
 func TestAWrongURLOfNATSIsNotShownWithItsPassword(t *testing.T) {
 	for _, urls := range []string{"nats://node:s3cret@", "http://node:s3cret@nats:4222", "nats://node:s3cret@nats:port", "nats://a:4222,nats://node:s3cret@%zz"} {
-		f := serveFlags{natsURL: urls, historyReplicas: 1, replicas: 1, lease: 10 * time.Second}
+		f := serveFlags{natsURL: urls, historyReplicas: 1, registries: registryFlags{replicas: 1, lease: 10 * time.Second}}
 		errs := map[string]error{"--nats-url": f.connection(&relay.Options{})}
-		f.registries = []string{"aws-eu-west-1=" + urls}
+		f.registries.urls = []string{"aws-eu-west-1=" + urls}
 		errs["--registry"] = f.registry(&relay.Options{})
 		for flag, err := range errs {
 			if err == nil || !strings.Contains(err.Error(), flag) || strings.Contains(err.Error(), "s3cret") {
