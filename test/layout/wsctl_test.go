@@ -1,11 +1,7 @@
 package layout
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os/exec"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -58,48 +54,6 @@ func TestTheNounsOfWsctlKnowEachOtherOnlyWhereTheyMust(t *testing.T) {
 			if other, ok := strings.CutPrefix(imported, wsctl); ok && known && !slices.Contains(allowed, other) {
 				t.Errorf("cmd/wsctl/%s imports %s; it may import %v", name, other, allowed)
 			}
-		}
-	}
-}
-
-// maxMethods is how many a type of wsctl may have: one that was given to all commands, and
-// whose methods they all were, had 129.
-const maxMethods = 20
-
-func TestTypesOfWsctlCanBeHeldInTheHead(t *testing.T) {
-	list, err := exec.Command("git", "-C", "../..", "ls-files", "--cached", "--others", "--exclude-standard", "cmd/wsctl/*.go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	methods := map[string]int{}
-	for _, name := range strings.Fields(string(list)) {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), "../../"+name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range parsed.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if !ok || f.Recv == nil {
-				continue
-			}
-			of := f.Recv.List[0].Type
-			if pointer, ok := of.(*ast.StarExpr); ok {
-				of = pointer.X
-			}
-			if generic, ok := of.(*ast.IndexExpr); ok {
-				of = generic.X
-			}
-			if id, ok := of.(*ast.Ident); ok {
-				methods[path.Dir(name)+"."+id.Name]++
-			}
-		}
-	}
-	for name, n := range methods {
-		if n > maxMethods {
-			t.Errorf("%s has %d methods, more than %d", name, n, maxMethods)
 		}
 	}
 }
