@@ -103,17 +103,6 @@ func (s *Session) Resume() error {
 	return err
 }
 
-// Detach lets nothing more be sent: the session has ended, and its connection goes on. It
-// does not block.
-func (s *Session) Detach() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gone = true
-	s.noteWritten(true)
-	s.conn.Queue(-s.queued)
-	s.queue, s.queued, s.clients, s.full = nil, 0, nil, false
-}
-
 // Due says what Hocuspocus' wire asks for beyond what a message did: one acknowledgement
 // for each update, and for the answer to each SyncStep1 of the client's exchanges, for
 // which it gets ours. The first of a stream has had what the stream began with.

@@ -7,7 +7,7 @@ type owed struct{ written, queued int }
 
 // owe counts a message to this client alone that was sent just now, unless the socket has
 // taken it. It reports whether the node can bear it.
-func (s *Session) owe(bytes int) bool {
+func (s *sender) owe(bytes int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -23,7 +23,7 @@ func (s *Session) owe(bytes int) bool {
 
 // noteWritten notes that the socket has taken what was written, and that what is in the
 // queue is written now; if all is set, that nothing waits any more. Callers hold mu.
-func (s *Session) noteWritten(all bool) {
+func (s *sender) noteWritten(all bool) {
 	taken := s.owed.written
 	s.owed.written, s.owed.queued = s.owed.queued, 0
 	if all {

@@ -5,7 +5,6 @@ package session
 
 import (
 	"cmp"
-	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/relay/closecode"
@@ -69,64 +68,46 @@ type Guard interface {
 	Operation() (reason string)
 }
 
-// Session is one client in one document. It is made by New, seated by Sit, and given its
-// client's messages.
+// Session is one client in one document: what its messages ask for is done here, what it is
+// sent is the sender's. It is made by New, seated by Sit, and given its client's messages.
 // Send, SendAwareness and Close may be called concurrently.
 type Session struct {
+	sender // whose fields are its own but for the static ones, and the seat
+
 	// Static after New.
-	cfg      *Config
-	conn     *conn.Conn
 	guard    Guard
-	via      *Channel // nil: the connection is its own, and the wire y-websocket's
 	readOnly bool
-	relayed  bool        // by another node, for a client of Hocuspocus' wire; static after Relayed
-	share    *conn.Share // of the app; nil: none
 
 	// Owned by the reader.
 	dropped bool // an update was, since the session is read-only
-
-	mu      sync.Mutex
-	behind  bool // the socket does not keep up: everything is queued
-	gone    bool // nothing more is sent
-	full    bool // the queue overflowed, or the room has more: it sends a difference later
-	seat    Seat // set once by Sit, before the reader begins
-	queue   []wire.Frame
-	queued  int // bytes in it
-	owed    owed
-	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
 }
 
 // New makes a session of a connection that carries it alone. Messages are taken by the
 // connection's Run, which must not begin before Sit.
 func New(c *conn.Conn, cfg *Config, guard Guard, readOnly bool) *Session {
-	return &Session{cfg: cfg, conn: c, guard: guard, readOnly: readOnly}
+	return &Session{sender: sender{cfg: cfg, conn: c}, guard: guard, readOnly: readOnly}
 }
 
-// Relayed says that the client is another node, which carries one of Hocuspocus' wire: it
-// has stateless messages, too. It is called before the session joins a room.
-func (s *Session) Relayed() { s.relayed = true }
-
-// Charge has what waits for the client alone counted for its app as well. It is called
-// before Sit.
-func (s *Session) Charge(share *conn.Share) { s.share = share }
-
-// Sit tells the session its seat, by which it may have been sent something already.
-func (s *Session) Sit(seat Seat) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seat = seat
-	if s.behind {
-		s.conn.Drain()
+// Send writes a message, or queues it while the socket is behind. false: the queue
+// is full with this message; nothing more may be sent until the session calls
+// Seat.Thaw. It never blocks. Who does not read what it alone asked for, when its app has
+// too much of that waiting, is told to come again.
+func (s *Session) Send(m *wire.Message) bool {
+	taken, bears := s.hand(m)
+	if !bears {
+		s.Close(closecode.TryAgain, closecode.ReasonTryAgain)
 	}
+	return taken
 }
 
-// Drain has Drained called for a session that may have been overlooked.
-func (s *Session) Drain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.behind {
-		s.conn.Drain()
+// SendAnswers is Send for answers to the client's questions whether what it sent is saved,
+// by their payloads, which are lent, and for a message behind them, if it is not nil.
+func (s *Session) SendAnswers(payloads [][]byte, m *wire.Message) bool {
+	if m != nil && (m.Own || m.Kind() == wire.Stateless || len(m.Payload()) > together/2) {
+		taken := s.answers(payloads, nil)
+		return s.Send(m) && taken
 	}
+	return s.answers(payloads, m)
 }
 
 // Close ends the session with a close code and a reason, soon. It does not block.

@@ -5,32 +5,91 @@ import (
 	"sync"
 
 	"github.com/wsnode/wsnode/relay/awareness"
-	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/wire"
 )
 
-// Send writes a message, or queues it while the socket is behind. false: the queue
-// is full with this message; nothing more may be sent until the session calls
-// Seat.Thaw. It never blocks. Who does not read what it alone asked for, when its app has
-// too much of that waiting, is told to come again.
-func (s *Session) Send(m *wire.Message) bool {
+// sender is what goes to a session's client, in the order in which it is sent, each message
+// once: what the socket takes is written at once; while it is behind everything is queued,
+// updates that are neighbours as one, and of awareness only whom it was about; what the
+// queue has no room for is owed as a difference, for which the seat is asked when the queue
+// is empty. Nothing is sent once it is gone.
+//
+// Everybody may call its methods, also under the room's lock, and none of them blocks.
+type sender struct {
+	// Static after New, or before the session joins a room.
+	cfg     *Config
+	conn    *conn.Conn
+	via     *Channel    // nil: the connection is its own, and the wire y-websocket's
+	share   *conn.Share // of the app; nil: none
+	relayed bool        // by another node, for a client of Hocuspocus' wire
+
+	mu      sync.Mutex
+	behind  bool // the socket does not keep up: everything is queued
+	gone    bool // nothing more is sent
+	full    bool // the queue overflowed, or the room has more: it sends a difference later
+	seat    Seat // set once by Sit, before the reader begins
+	queue   []wire.Frame
+	queued  int // bytes in it
+	owed    owed
+	clients map[uint64]uint64 // clients whose awareness waits, with the newest clock seen
+}
+
+// Relayed says that the client is another node, which carries one of Hocuspocus' wire: it
+// has stateless messages, too. It is called before the session joins a room.
+func (s *sender) Relayed() { s.relayed = true }
+
+// Charge has what waits for the client alone counted for its app as well. It is called
+// before Sit.
+func (s *sender) Charge(share *conn.Share) { s.share = share }
+
+// Sit tells the session its seat, by which it may have been sent something already.
+func (s *sender) Sit(seat Seat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seat = seat
+	if s.behind {
+		s.conn.Drain()
+	}
+}
+
+// Drain has Drained called for a session that may have been overlooked.
+func (s *sender) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.behind {
+		s.conn.Drain()
+	}
+}
+
+// Detach lets nothing more be sent: the session has ended, and its connection goes on. It
+// does not block.
+func (s *sender) Detach() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	s.noteWritten(true)
+	s.conn.Queue(-s.queued)
+	s.queue, s.queued, s.clients, s.full = nil, 0, nil, false
+}
+
+// hand writes a message, or queues it while the socket is behind. taken is false once the
+// queue is full with it: nothing more may be sent until the session calls Seat.Thaw. bears
+// is false if too much waits for the client alone.
+func (s *sender) hand(m *wire.Message) (taken, bears bool) {
 	if s.via == nil && m.Kind() == wire.Stateless {
 		if s.relayed {
-			return s.send(wire.EncodeStateless(m.Payload()), nil)
+			return s.send(wire.EncodeStateless(m.Payload()), nil), true
 		}
-		return true // y-websocket has no such message
+		return true, true // y-websocket has no such message
 	}
 	f := m.In(s.encoding())
-	ok := s.send(f, batchOf(m))
-	if m.Own && !s.owe(len(f.Bytes())) {
-		s.Close(closecode.TryAgain, closecode.ReasonTryAgain)
-	}
-	return ok
+	taken = s.send(f, batchOf(m))
+	return taken, !m.Own || s.owe(len(f.Bytes()))
 }
 
 // encoding is that of the session's wire; nil is y-websocket's.
-func (s *Session) encoding() wire.Encoding {
+func (s *sender) encoding() wire.Encoding {
 	if s.via != nil {
 		return s.via.Encoding
 	}
@@ -45,7 +104,7 @@ func batchOf(m *wire.Message) *conn.Batch {
 	return nil
 }
 
-func (s *Session) send(f wire.Frame, with *conn.Batch) bool {
+func (s *sender) send(f wire.Frame, with *conn.Batch) bool {
 	s.conn.Sent()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,13 +128,9 @@ const together = 4 << 10
 
 var togetherPool = sync.Pool{New: func() any { b := make([]byte, 0, together); return &b }}
 
-// SendAnswers is Send for answers to the client's questions whether what it sent is saved,
-// by their payloads, which are lent, and for a message behind them, if it is not nil.
-func (s *Session) SendAnswers(payloads [][]byte, m *wire.Message) bool {
-	if m != nil && (m.Own || m.Kind() == wire.Stateless || len(m.Payload()) > together/2) {
-		taken := s.SendAnswers(payloads, nil)
-		return s.Send(m) && taken
-	}
+// answers writes answers to the client's questions whether what it sent is saved, by their
+// payloads, which are lent, and a message behind them, if it is not nil.
+func (s *sender) answers(payloads [][]byte, m *wire.Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
@@ -100,7 +155,7 @@ func (s *Session) SendAnswers(payloads [][]byte, m *wire.Message) bool {
 
 // along appends a frame to those that are written together, or queues it while the socket
 // is behind. Callers hold mu.
-func (s *Session) along(all []byte, f wire.Frame) []byte {
+func (s *sender) along(all []byte, f wire.Frame) []byte {
 	s.conn.Sent()
 	if s.via != nil {
 		s.via.Sent(f)
@@ -113,7 +168,7 @@ func (s *Session) along(all []byte, f wire.Frame) []byte {
 }
 
 // enqueue has a frame wait for the socket. Callers hold mu.
-func (s *Session) enqueue(f wire.Frame) {
+func (s *sender) enqueue(f wire.Frame) {
 	s.queue = append(s.queue, f)
 	s.queued += len(f.Bytes())
 	queued := s.conn.Queue(len(f.Bytes()))
@@ -123,7 +178,7 @@ func (s *Session) enqueue(f wire.Frame) {
 
 // Await has Seat.Thaw called once the socket has taken everything, by the goroutine that
 // drains the connection.
-func (s *Session) Await() {
+func (s *sender) Await() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
@@ -138,7 +193,7 @@ func (s *Session) Await() {
 
 // SendAwareness writes awareness, or remembers only whom it was about while the
 // socket is behind: what is sent then is their newest state.
-func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
+func (s *sender) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
@@ -162,11 +217,11 @@ func (s *Session) SendAwareness(m *wire.Message, entries []awareness.Entry) {
 }
 
 // KeepAlive is for conn.Handler.
-func (s *Session) KeepAlive() { s.send(wire.KeepAlive, nil) }
+func (s *sender) KeepAlive() { s.send(wire.KeepAlive, nil) }
 
 // Drained is for conn.Handler. What gathered meanwhile is merged and handed over, then the
 // newest awareness, then the difference if the queue had overflowed.
-func (s *Session) Drained() (more bool) {
+func (s *sender) Drained() (more bool) {
 	s.mu.Lock()
 	s.noteWritten(false)
 	switch {
@@ -204,7 +259,7 @@ func (s *Session) Drained() (more bool) {
 	return true
 }
 
-func (s *Session) encode(kind wire.Kind, payload []byte) wire.Frame {
+func (s *sender) encode(kind wire.Kind, payload []byte) wire.Frame {
 	if e := s.encoding(); e != nil {
 		return e.Encode(kind, payload)
 	}
@@ -218,7 +273,7 @@ const maxMerged = 256 << 10
 // errUnseated: how updates are joined, the seat says.
 var errUnseated = errors.New("the session has no seat yet")
 
-func (s *Session) join(updates [][]byte) ([]byte, error) {
+func (s *sender) join(updates [][]byte) ([]byte, error) {
 	if s.seat == nil {
 		return nil, errUnseated
 	}
@@ -226,7 +281,7 @@ func (s *Session) join(updates [][]byte) ([]byte, error) {
 }
 
 // merge makes one frame of neighbouring updates. Other frames keep their place.
-func (s *Session) merge(queue []wire.Frame) []wire.Frame {
+func (s *sender) merge(queue []wire.Frame) []wire.Frame {
 	merged := make([]wire.Frame, 0, len(queue))
 	var run [][]byte
 	var first wire.Frame
