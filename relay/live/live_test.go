@@ -22,7 +22,10 @@ import (
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.ServeApart()
+	goleak.VerifyTestMain(m)
+}
 
 const license = docid.LicenseRegion("aws-eu-west-1")
 

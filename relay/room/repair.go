@@ -81,12 +81,11 @@ func (e *exchange) receiveLog(data []byte) {
 // take applies an update of another pod. It reports whether it brought anything.
 // Callers hold mu.
 func (e *exchange) take(update []byte) (fresh bool) {
-	r := e.room
-	changes, err := r.apply(update, nil, ystore.Terms{})
+	fresh, err := e.room.load(update)
 	if err != nil {
-		r.rooms.refuse(err)
+		e.room.rooms.refuse(err)
 	}
-	return changes != nil
+	return fresh
 }
 
 // heard numbers a change that another pod published. Who has forgotten it does not know

@@ -258,6 +258,18 @@ func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte,
 	return bytes.Clone(fresh), nil
 }
 
+// load is apply for what nobody else is to get: without members nothing is made of it,
+// and a whole document not copied. It reports whether it brought anything. Callers hold mu.
+func (r *Room) load(update []byte) (fresh bool, err error) {
+	var changes []byte
+	if len(r.members.seats) == 0 {
+		changes, _, err = r.content.apply(update, ystore.Terms{})
+	} else {
+		changes, err = r.apply(update, nil, ystore.Terms{})
+	}
+	return changes != nil, err
+}
+
 // Export returns the whole document as one Yjs update.
 func (r *Room) Export() []byte {
 	r.mu.Lock()

@@ -125,7 +125,8 @@ func (s *Store) pushLast(r *run, it *item) {
 	} else {
 		l.clip()
 		room := min(len(l.buf), maxLeafBytes) + it.size()
-		m := &leaf{ents: make([]entry, 0, maxEntries), buf: make([]byte, 0, room)}
+		entries := min(len(l.ents)+len(l.ents)/4+4, maxEntries) // as many as before, and some
+		m := &leaf{ents: make([]entry, 0, entries), buf: make([]byte, 0, room)}
 		it.continues = ok
 		m.add(it)
 		r.link(l, m)
