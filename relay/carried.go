@@ -137,10 +137,9 @@ func (n *Node) take(ctx context.Context, h *handshake, err error, on seating) (m
 		return nil, err
 	}
 	n.gate.admits(h.address)
-	n.life.stay()
-	n.gate.gauge.Enter()
+	n.life.add()
+	share := n.gate.enter(h.grant.AppID())
 	s := &seated{admission: h.admission, guard: n.gate.guard(h.grant)}
-	share := n.gate.shares.enter(h.grant.AppID())
 	if on.alone {
 		s.session = session.New(on.conn, &n.cfg.Sessions, s.guard, s.readOnly)
 	} else {
@@ -176,9 +175,8 @@ func (n *Node) carry(ctx context.Context, h *handshake, to *redirectError, on se
 		return nil, err
 	}
 	n.gate.admits(h.address)
-	n.life.stay()
-	n.gate.gauge.Enter()
-	n.gate.shares.enter(h.grant.AppID())
+	n.life.add()
+	n.gate.enter(h.grant.AppID())
 	n.recent.count(carriedAway)
 	c := &carried{admission: h.admission, home: to.region, link: link, since: time.Now()}
 	n.clients.addCarried(c)
@@ -205,8 +203,7 @@ func (c *carried) Leave(how conn.Closed) {
 	n.log.Info("carried session ended", append([]any{"document", c.doc.String(), "home", c.home, "code", how.Code, "reason", how.Reason, "by_node", how.Ours,
 		"remote", c.remote, "user_agent", clip(c.userAgent), "seconds", time.Since(c.since).Seconds(),
 		"frames_in", in, "frames_out", out, "bytes_in", bytesIn, "bytes_out", bytesOut}, because(how.Err)...)...)
-	n.gate.shares.leave(c.grant.AppID())
-	n.gate.gauge.Leave()
+	n.gate.leave(c.grant.AppID())
 	n.life.leave()
 }
 
@@ -245,7 +242,7 @@ func (n *Node) carryAlone(c *conn.Conn, h *handshake, why error, message []byte)
 		return
 	}
 	client.Message(message)
-	n.life.stay()
+	n.life.add()
 	stop := context.AfterFunc(n.life.ctx, c.End)
 	c.Run(func(how conn.Closed) {
 		stop()
@@ -279,8 +276,6 @@ func (p *passenger) Answer(err error) (code int, reason string) {
 
 // turnAway notes a client that is refused.
 func (n *Node) turnAway(h *handshake, err error) {
-	if counts(err) {
-		n.gate.rates.Refuse(h.address, h.token)
-	}
+	n.gate.blames(h.address, h.token, err)
 	n.recent.turnedAway(h, answer(err), err)
 }

@@ -57,8 +57,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	case err == nil:
 		n.gate.admits(address) // it is in, even if others came at the same moment
-	case counts(err):
-		n.gate.rates.Refuse(address, credentials.Token)
+	case n.gate.blames(address, credentials.Token, err):
 		if met == suspect {
 			n.tooMany(w, h, blockedDetail)
 			return
@@ -78,7 +77,7 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 		n.life.Go(func() { c.Refuse(refusal.code, refusal.reason) })
 	default:
 		// A goroutine of its own, so that net/http's deep stack is freed.
-		n.life.stay()
+		n.life.add()
 		s := &seated{admission: h.admission}
 		s.first.Store(&first{address: address, token: credentials.Token})
 		go s.run(c)

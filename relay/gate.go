@@ -17,6 +17,7 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
+	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/overload"
 	"github.com/wsnode/wsnode/relay/quota"
 	"github.com/wsnode/wsnode/relay/ratelimit"
@@ -68,9 +69,6 @@ type gate struct {
 // opsSubject is where the pods of a region tell each other what they counted.
 const opsSubject = "wsn.ops"
 
-// queueTimeout is how long a handshake waits for its turn in a storm.
-const queueTimeout = 5 * time.Second
-
 func openGate(cfg *Config) (*gate, error) {
 	l := cfg.Limits
 	if l.Handshakes == 0 {
@@ -112,58 +110,6 @@ func (g *gate) close(ctx context.Context) error {
 	err := g.places.Close(ctx)
 	g.ask.Close()
 	return err
-}
-
-// slots are places of handshakes that are being handled, so that a storm does not
-// starve the sessions that are there.
-type slots chan struct{}
-
-// enter takes one of the slots, after a while if need be.
-func (s slots) enter(ctx context.Context) error {
-	select {
-	case s <- struct{}{}:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(queueTimeout)
-	defer timer.Stop()
-	select {
-	case s <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return errOverloaded
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s slots) leave() { <-s }
-
-// turn is a handshake's slot. It belongs to one goroutine.
-type turn struct {
-	slots slots
-	has   bool
-}
-
-func (t *turn) take(ctx context.Context) error {
-	err := t.slots.enter(ctx)
-	t.has = err == nil
-	return err
-}
-
-func (t *turn) end() {
-	if t.has {
-		t.slots.leave()
-		t.has = false
-	}
-}
-
-// outside does something slow, and has no slot meanwhile. It fails if there is none
-// for it afterwards.
-func (t *turn) outside(ctx context.Context, slow func()) error {
-	t.end()
-	slow()
-	return t.take(ctx)
 }
 
 // awaitFirst has a connection's first message be awaited, unless as many wait as may.
@@ -283,6 +229,18 @@ func (g *gate) caller(address netip.Addr, wait func(keys func()) error) authn.Ca
 	return by
 }
 
+// enter counts a client of an app for the load of the node, until leave, and returns the
+// app's share in what all clients have.
+func (g *gate) enter(app docid.AppID) *conn.Share {
+	g.gauge.Enter()
+	return g.shares.enter(app)
+}
+
+func (g *gate) leave(app docid.AppID) {
+	g.shares.leave(app)
+	g.gauge.Leave()
+}
+
 // plan is what the token's app may have.
 func plan(grant *authn.Grant) quota.Plan {
 	return quota.Plan{
@@ -290,61 +248,6 @@ func plan(grant *authn.Grant) quota.Plan {
 		MaxDocuments:   grant.Limits.MaxDocuments,
 		MaxUsersPerDoc: grant.Limits.MaxUsersPerDoc,
 	}
-}
-
-// guard is what a session may do: session.Guard.
-type guard struct {
-	budget ratelimit.SessionBudget
-	turns  *ratelimit.Turns
-	turn   bool         // it has one
-	meter  *quota.Meter // nil: operations are not counted
-	limit  int
-}
-
-func (g *gate) guard(grant *authn.Grant) *guard {
-	q := &guard{budget: ratelimit.NewSessionBudget(g.limits.Sessions, time.Now()), turns: g.turns, limit: grant.Limits.OpsPerMinute}
-	if ceiling := g.limits.OpsPerMinute; ceiling > 0 && (q.limit == 0 || ceiling < q.limit) {
-		q.limit = ceiling
-	}
-	if q.limit > 0 {
-		q.meter = g.ops.Open(grant.AppID())
-	}
-	return q
-}
-
-func (q *guard) close() {
-	if q.meter != nil {
-		q.meter.Close()
-	}
-}
-
-func (q *guard) Received(cost int) time.Duration   { return q.budget.Received(cost, time.Now()) }
-func (q *guard) Framed(control bool) time.Duration { return q.budget.Framed(control, time.Now()) }
-func (q *guard) Answered(bytes int) time.Duration  { return q.budget.Answered(bytes, time.Now()) }
-
-// Fast reports whether the session is above its rates.
-func (q *guard) Fast() bool { return q.budget.Fast() }
-
-// Begin has a session that is fast wait for its turn, so that it takes no more than its
-// share of the processors from others. Nobody who has a turn waits for anything slow.
-func (q *guard) Begin() {
-	if q.turn = q.budget.Fast(); q.turn {
-		q.turns.Take()
-	}
-}
-
-// End gives the turn of a message back.
-func (q *guard) End() {
-	if q.turn {
-		q.turns.Give()
-	}
-}
-
-func (q *guard) Operation() (reason string) {
-	if q.meter != nil && q.meter.Count(q.limit) {
-		return fmt.Sprintf("Rate limit exceeded: %d ops/min", q.limit)
-	}
-	return ""
 }
 
 // Why a client hears 429, for operators.
@@ -373,6 +276,15 @@ func counts(err error) bool {
 	case closecode.Redirect, closecode.Restart, closecode.TryAgain, closecode.Connections, closecode.Documents, closecode.Users:
 		return false
 	}
+	return true
+}
+
+// blames counts a refusal against the client if it counts, and reports whether it does.
+func (g *gate) blames(address netip.Addr, token string, err error) bool {
+	if !counts(err) {
+		return false
+	}
+	g.rates.Refuse(address, token)
 	return true
 }
 

@@ -153,12 +153,9 @@ func (a *api) discovery(w http.ResponseWriter, r *http.Request) {
 // refuseDiscovery answers a failed discovery, and counts it if it is the client's
 // doing.
 func (a *api) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, met standing, err error) {
-	if counts(err) {
-		a.gate.rates.Refuse(address, token)
-		if met == suspect {
-			a.tooManyRequests(w, r, blockedDetail)
-			return
-		}
+	if a.gate.blames(address, token, err) && met == suspect {
+		a.tooManyRequests(w, r, blockedDetail)
+		return
 	}
 	a.writeRefusal(w, r, err)
 }

@@ -43,8 +43,8 @@ func (l *lifetime) enter() bool {
 	return true
 }
 
-// stay counts something more of a client that is counted already, until leave.
-func (l *lifetime) stay() { l.done.Add(1) }
+// add counts something more of a client that is counted already, until leave.
+func (l *lifetime) add() { l.done.Add(1) }
 
 func (l *lifetime) leave() { l.done.Done() }
 

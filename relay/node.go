@@ -109,7 +109,7 @@ type Node struct {
 	carrier   *carry.Carrier
 	keepalive *conn.Keepalive
 
-	// Who looks at the node.
+	// What looks at the node.
 	api       *api
 	operator  *operator
 	health    *health
@@ -165,14 +165,14 @@ func (n *Node) open(started time.Time) (err error) {
 	}
 	n.carrier = newCarrier(cfg)
 	n.docs = live.New(n.life.ctx, n.life.shutdown, n.liveOptions(started))
-	n.openOutlooks(started)
+	n.openObservers(started)
 	cfg.Registry.Attach(n.docs.Follower())
 	n.run()
 	return nil
 }
 
-// openOutlooks makes what tells others of the node.
-func (n *Node) openOutlooks(started time.Time) {
+// openObservers makes what looks at the node, for clients, operators and metrics.
+func (n *Node) openObservers(started time.Time) {
 	cfg := &n.cfg
 	n.strangers = strangers{registry: cfg.Registry, started: started, log: n.log}
 	n.health = &health{

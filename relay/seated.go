@@ -33,13 +33,12 @@ func (s *seated) cut()                        { s.session.End() }
 // itself: then everything is given back in reverse.
 func (s *seated) run(c *conn.Conn) {
 	n := s.node
-	n.gate.gauge.Enter()
+	share := n.gate.enter(s.grant.AppID())
 	s.guard = n.gate.guard(s.grant)
 	s.session = session.New(c, &n.cfg.Sessions, s.guard, s.readOnly)
 	if s.arrival != nil && s.arrival.Counts {
 		s.session.Relayed()
 	}
-	share := n.gate.shares.enter(s.grant.AppID())
 	s.session.Charge(share)
 	c.Attach(&n.cfg.Conns, n.keepalive, (*alone)(s), s.guard, share)
 	if err := s.join(); err != nil {
@@ -85,8 +84,7 @@ func (s *seated) Leave(closed conn.Closed) {
 // giveBack undoes what run began with, and the admission.
 func (s *seated) giveBack() {
 	s.guard.close()
-	s.node.gate.shares.leave(s.grant.AppID())
-	s.node.gate.gauge.Leave()
+	s.node.gate.leave(s.grant.AppID())
 	s.admission.giveBack()
 	s.node.life.leave()
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/wsnode/wsnode/relay/conn"
 	"github.com/wsnode/wsnode/relay/mux"
 	"github.com/wsnode/wsnode/relay/quota"
-	"github.com/wsnode/wsnode/relay/ratelimit"
 	"github.com/wsnode/wsnode/relay/wire"
 )
 
@@ -100,7 +99,7 @@ func (a *alone) share(f *first, message []byte) time.Duration {
 	documents := mux.New(c, &shared{node: n, client: s.client, address: f.address, token: f.token, conn: c}, s.guard, n.life.Go)
 	s.session.Detach()
 	s.first.Store(&first{documents: documents})
-	n.life.stay()
+	n.life.add()
 	n.life.Go(func() { s.Leave(conn.Closed{Code: 1000, Reason: "several documents share the connection"}) })
 	return documents.Message(message)
 }
@@ -143,7 +142,7 @@ func (n *Node) share(c *conn.Conn, s *shared, first []byte) {
 	documents := mux.New(c, s, guard, n.life.Go)
 	c.Attach(&n.cfg.Conns, n.keepalive, documents, guard, new(conn.Share))
 	documents.Message(first)
-	n.life.stay()
+	n.life.add()
 	stop := context.AfterFunc(n.life.ctx, c.End)
 	c.Run(func(how conn.Closed) {
 		stop()
@@ -257,10 +256,4 @@ func admissionOf(seat mux.Seat) *admission {
 		return &c.admission
 	}
 	return &seat.(*seated).admission
-}
-
-// connGuard is what a connection of several documents may do besides what their sessions
-// may: conn.Guard.
-func (g *gate) connGuard() conn.Guard {
-	return &guard{budget: ratelimit.NewSessionBudget(g.limits.Sessions, time.Now())}
 }
