@@ -1,164 +1,166 @@
 package relay
 
 import (
-	"context"
-	"errors"
-	"strings"
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
 	"testing"
-	"time"
 
-	"github.com/coder/websocket"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/gobwas/ws"
 
 	"github.com/wsnode/wsnode/authn"
-	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/test/natstest"
+	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/wire"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
-var todo = docid.Document{License: license, Tenant: "acme", App: "notes", Name: "todo"}
+// typist is a client that sends several messages at once, and what it has been sent.
+type typist struct {
+	conn   net.Conn
+	client uint64
+	clock  uint64
+	cursor uint64 // its clock
 
-// text is an update of a client that writes text into an empty document: one item of
-// client 1 in the root "t", clock 0, without origins.
-func text(s string) []byte {
-	update := append([]byte{1, 1, 1, 0, 4, 1, 1, 't', byte(len(s))}, s...)
-	return append(update, 0)
+	mu      sync.Mutex
+	store   *ystore.Store
+	cursors map[uint64]uint64 // the newest clock seen of each client
+	err     error
 }
 
-// send sends an update as a client does.
-func send(t *testing.T, c *websocket.Conn, update []byte) {
-	t.Helper()
-	message := append([]byte{0, 2, byte(len(update))}, update...)
-	if err := c.Write(t.Context(), websocket.MessageBinary, message); err != nil {
-		t.Fatal(err)
+// burst sends edits and cursors in one write.
+func (y *typist) burst(t *testing.T, messages int) {
+	var frames []byte
+	for range messages {
+		if rand.IntN(2) == 0 {
+			y.cursor = y.clock + 1
+			frames = append(frames, masked(wire.Encode(wire.Awareness, awareness.Append(nil, []awareness.Entry{
+				{Client: y.client, Clock: y.cursor, State: fmt.Appendf(nil, `{"cursor":%d}`, y.clock)},
+			})).Content())...)
+		}
+		u := typedBy(y.client, y.clock)
+		y.clock++
+		y.take(wire.Update, u)
+		frames = append(frames, masked(wire.Encode(wire.Update, u).Content())...)
+	}
+	if _, err := y.conn.Write(frames); err != nil {
+		t.Error(err)
 	}
 }
 
-// has reports whether a node's room of the document holds the text.
-func (n *testNode) has(s string) bool {
-	d := n.docs.Get(todo)
-	return d != nil && strings.Contains(string(d.Room().Export()), s)
-}
-
-func wait(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
+func (y *typist) take(kind wire.Kind, payload []byte) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	switch kind {
+	case wire.Step2, wire.Update:
+		if _, err := y.store.Apply(payload); err != nil {
+			y.err = err
+		}
+	case wire.Awareness:
+		entries, err := awareness.DecodeAll(payload)
+		if err != nil {
+			y.err = err
+		}
+		for _, e := range entries {
+			if e.Clock < y.cursors[e.Client] {
+				y.err = fmt.Errorf("the cursor of %d goes back from %d to %d", e.Client, y.cursors[e.Client], e.Clock)
+			}
+			y.cursors[e.Client] = e.Clock
 		}
 	}
 }
 
-// short makes leases short, and has one node reach its registry by a proxy.
-func (w *world) short(behind docid.NodeID) *natstest.Proxy {
-	proxy := natstest.NewProxy(w.t, w.nats.URL)
-	w.pins = func(c *kvpin.Config) {
-		c.LeaseTTL, c.SweepAfter = 2*time.Second, 2*time.Second
-		if c.Node == behind {
-			c.Registries[license] = kvpin.Source{URL: proxy.URL}
+// read takes what comes, frame by frame, until the connection ends.
+func (y *typist) read(from *bufio.Reader) {
+	for {
+		h, err := ws.ReadHeader(from)
+		if err != nil {
+			return
 		}
+		content := make([]byte, h.Length)
+		for n := 0; n < len(content); {
+			m, err := from.Read(content[n:])
+			if err != nil {
+				return
+			}
+			n += m
+		}
+		if h.OpCode != ws.OpBinary {
+			continue
+		}
+		m, err := wire.Decode(content)
+		if err != nil {
+			y.mu.Lock()
+			y.err = err
+			y.mu.Unlock()
+			return
+		}
+		y.take(m.Kind, m.Payload)
 	}
-	return proxy
 }
 
-// What a node holds of a life that ended without it stays out of the next one.
-func TestAFormerLifeDoesNotComeBackIntoTheNext(t *testing.T) {
+func TestBurstsOfManyReachEverybodyInOrder(t *testing.T) {
+	const many, rounds = 5, 40
 	w := newWorld(t)
-	proxy := w.short("b")
-	a := w.node("eu-central-1", "a")
-	b := w.node("eu-central-1", "b")
+	n := w.node(eu, "a")
 	token := w.token(authn.Subject{})
-	former := open(t, b, "todo", token)
-	send(t, former, text("former life"))
-	wait(t, "it is taken", func() bool { return b.has("former") })
-	proxy.Cut()
-	wait(t, "its lease ran out", func() bool { return b.cfg.Registry.Stats(license).LeasesLost > 0 })
-
-	js, err := jetstream.New(natstest.Connect(t, w.nats))
-	if err != nil {
-		t.Fatal(err)
+	dialer := ws.Dialer{Header: ws.HandshakeHeaderHTTP(http.Header{"Authorization": {"Bearer " + token}})}
+	var all []*typist
+	var reading sync.WaitGroup
+	defer func() {
+		for _, y := range all {
+			_ = y.conn.Close()
+		}
+		reading.Wait()
+	}()
+	for i := range many {
+		c, early, _, err := dialer.Dial(t.Context(), "ws://"+n.addr+"/minutes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if early == nil {
+			early = bufio.NewReader(c)
+		}
+		y := &typist{conn: c, client: uint64(i + 1), store: ystore.New(ystore.Limits{}), cursors: map[uint64]uint64{}}
+		all = append(all, y)
+		reading.Go(func() { y.read(early) })
 	}
-	kv, err := js.KeyValue(t.Context(), "wsnode-"+string(license))
-	if err == nil {
-		err = kv.Purge(t.Context(), todo.PinKey())
+	eventually(t, "all are in", func() bool { return len(n.clients.seated()) == many })
+	for round := range rounds {
+		var writing sync.WaitGroup
+		for _, y := range all {
+			messages := 1 + rand.IntN(12)
+			writing.Go(func() { y.burst(t, messages) })
+		}
+		writing.Wait()
+		if round%10 != 9 {
+			continue
+		}
+		for _, y := range all {
+			eventually(t, "everybody has everything", func() bool { return y.has(t, all) })
+		}
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	open(t, a, "todo", token)
-	proxy.Heal()
-	if code, reason := closeOf(t, former); code != 1012 || reason != "Service restart" {
-		t.Errorf("a member of the former life was closed with %d %q, expected 1012", code, reason)
-	}
-	again := open(t, b, "todo", token)
-	wait(t, "the new life has both nodes", func() bool { return len(a.docs.Get(todo).Room().Pods()) == 1 })
-	if a.has("former") || b.has("former") {
-		t.Error("the former life came back")
-	}
-	send(t, again, text("brought along"))
-	wait(t, "what a client brings is taken", func() bool { return a.has("brought") })
 }
 
-func TestDocumentsOfANodeWithoutTheRegistryStayPinned(t *testing.T) {
-	w := newWorld(t)
-	proxy := w.short("b")
-	a := w.node("eu-central-1", "a")
-	b := w.node("eu-central-1", "b")
-	token := w.token(authn.Subject{})
-	send(t, open(t, b, "todo", token), text("still here"))
-	wait(t, "it is taken", func() bool { return b.has("still") })
-	proxy.Cut()
-	wait(t, "its lease ran out", func() bool {
-		_, state, err := a.cfg.Registry.Lookup(t.Context(), todo)
-		return err == nil && state == kvpin.Orphaned
-	})
-	// As long as a sweep and the grace period take, and half as long again.
-	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if _, state, err := a.cfg.Registry.Lookup(t.Context(), todo); err == nil && state != kvpin.Orphaned {
-			t.Fatalf("the pin is %s", state)
+// has reports whether the client has been sent everything that all have typed, and where
+// their cursors are.
+func (y *typist) has(t *testing.T, all []*typist) bool {
+	t.Helper()
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.err != nil {
+		t.Fatal(y.err)
+	}
+	for _, o := range all {
+		brings, err := y.store.Brings(typedBy(o.client, o.clock-1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if brings || y.cursors[o.client] != o.cursor {
+			return false
 		}
 	}
-	open(t, a, "todo", token)
-	if !a.has("still") {
-		t.Error("another node of the region opened it empty")
-	}
-	proxy.Heal()
-	wait(t, "the registry is back", func() bool {
-		s := b.cfg.Registry.Stats(license)
-		return s.Reachable && s.Owed == 0 && s.Validating == 0
-	})
-}
-
-func TestTheRegionIsAskedWhoHasADocumentOpen(t *testing.T) {
-	w := newWorld(t)
-	n := w.node("eu-central-1", "a")
-	if alive, err := n.alive(t.Context(), todo, "e"); alive || err != nil {
-		t.Errorf("nobody has it: %v, %v", alive, err)
-	}
-	nc := natstest.Connect(t, w.nats)
-	answer := func([]byte) []byte { return nil }
-	sub, err := nc.Subscribe(todo.SignalsSubject(), func(m *nats.Msg) {
-		if a := answer(m.Data); a != nil {
-			_ = m.Respond(a)
-		}
-	})
-	if err = errors.Join(err, nc.Flush()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if alive, err := n.alive(ctx, todo, "e"); alive || !errors.Is(err, kvpin.ErrSilent) {
-		t.Errorf("who has it is silent: %v, %v", alive, err)
-	}
-	_ = sub.Unsubscribe()
-	other := w.node("eu-central-1", "b")
-	open(t, other, "todo", w.token(authn.Subject{}))
-	epoch := kvpin.Epoch(other.docs.Get(todo).Room().Epoch())
-	for e, want := range map[kvpin.Epoch]bool{epoch: true, "another": false} {
-		if alive, err := n.alive(t.Context(), todo, e); alive != want || err != nil {
-			t.Errorf("epoch %s: %v, %v", e, alive, err)
-		}
-	}
+	return true
 }
