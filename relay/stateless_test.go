@@ -38,7 +38,8 @@ func TestStatelessMessagesGoToAllOthersOfTheDocument(t *testing.T) {
 	has(t, other, there.edit("minutes", 8, 0)) // still there
 	reader := connectProvider(t, a, "/")
 	reader.open("minutes", w.token(authn.Subject{ReadOnly: true}))
-	reader.until("a reader is in", func() bool { return len(reader.doc("minutes").granted) == 1 })
+	// It is granted before it is in.
+	reader.until("a reader is in", func() bool { return len(reader.doc("minutes").granted) == 1 && reader.doc("minutes").taken == 1 })
 	reader.send("minutes", 5, "from a reader")
 	reader.send("minutes", 0, 0, []byte{0})
 	here.send("minutes", 5, "last")
