@@ -49,7 +49,7 @@ func (r *twoRegions) moveAny(random *rand.Rand) (what string) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	d := control.Document{License: p.License, Tenant: p.Tenant, App: p.App, Name: p.Name}
-	moved, err := n.Move(ctx, control.MoveRequest{Document: d, To: to})
+	moved, err := n.Operators().Move(ctx, control.MoveRequest{Document: d, To: to})
 	return fmt.Sprintf("move %s to %s: %.0f ms, %v", p.Name, to, moved.StoppedMS, err)
 }
 
