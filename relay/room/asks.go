@@ -65,7 +65,7 @@ func (s *Seat) Ask(payload []byte) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.index < 0 || s.stored && !r.storable() {
+	if s.index < 0 || s.stored && !r.storing.storable() {
 		return
 	}
 	if r.holds.stopped && s.held != nil {
@@ -123,7 +123,7 @@ func (s *Seat) Counts() {
 
 func (s *Seat) acknowledge(owed int32) {
 	r := s.room
-	if s.stored && !r.storable() {
+	if s.stored && !r.storing.storable() {
 		return
 	}
 	if r.asks.addTo(s, owed) {
@@ -217,7 +217,7 @@ func (qs *questions) settle() {
 		switch {
 		case a.done != nil:
 			close(a.done)
-		case a.seat.stored && a.number > r.log.stored:
+		case a.seat.stored && a.number > r.storing.stored:
 			qs.unstored = append(qs.unstored, a)
 		default:
 			qs.give(a)

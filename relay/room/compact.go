@@ -193,8 +193,8 @@ func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded,
 	covered = min(found.Last, b.beforeUnfinished(found.Starts))
 	// The room holds the body of a base that it has read past: of one that has purged the
 	// history only if it is its own. What the store has lost is no base any more.
-	if base, purged, ok := found.BaseAt(covered); ok && !purged && !r.log.lost {
-		r.standOn(base)
+	if base, purged, ok := found.BaseAt(covered); ok && !purged && !r.storing.lost {
+		r.storing.standOn(base)
 	}
 	return found, covered, nil
 }

@@ -1,23 +1,10 @@
 package room
 
-import (
-	"github.com/wsnode/wsnode/relay/oplog"
-)
-
 // The content of what is deleted is kept in a life whose base says so: by all rooms of it,
 // as long as it lasts. A room that meets such content in a life without it, because
 // another region keeps it, goes over: it says so in a snapshot of its history, and the
 // rooms on other pods follow when they read that. There is no way back but an operator's,
 // between two lives (docs.Drop).
-
-// standOn takes a base. Callers hold mu.
-func (r *Room) standOn(b oplog.Base) {
-	if b.KeepDeleted {
-		r.content.keep()
-	}
-	b.KeepDeleted = r.content.store.Keeps() // what is kept stays so, whatever others say
-	r.log.base = b
-}
 
 // KeepsDeleted reports whether the room keeps the content of what is deleted.
 func (r *Room) KeepsDeleted() bool { return r.content.keeps.Load() }

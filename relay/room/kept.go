@@ -101,14 +101,14 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 	} else if _, has := found.Base(); !has && alone && len(known) <= maxCovers {
 		brought.Base.Covers = known
 	}
-	r.standOn(brought.Base)
-	r.log.bare = !found.Whole() && brought.Base.Version != "" && r.content.store.Stats().Bytes <= InlineBytes
+	r.storing.standOn(brought.Base)
+	r.storing.bare = !found.Whole() && brought.Base.Version != "" && r.content.store.Stats().Bytes <= InlineBytes
 	if brought.Less {
-		r.log.lessStored()
+		r.storing.lessStored()
 	} else if !found.Clean() {
-		r.log.change()
+		r.storing.change()
 	} else if r.log.water.life == 1 {
-		r.log.stored = max(r.log.stored, 1) // what it loaded
+		r.storing.stored = max(r.storing.stored, 1) // what it loaded
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 func (r *Room) seed(ctx context.Context, subject string, found oplog.Loaded) error {
 	r.mu.Lock()
 	r.log.counter++
-	data := oplog.Kept.Append(nil, r.id, oplog.Seed, r.log.counter, oplog.AppendBase(nil, r.log.base))
+	data := oplog.Kept.Append(nil, r.id, oplog.Seed, r.log.counter, oplog.AppendBase(nil, r.storing.base))
 	r.mu.Unlock()
 	seq, err := r.rooms.cfg.History.AppendAfter(ctx, subject, data, found.Last, 0)
 	if err != nil {
@@ -126,25 +126,9 @@ func (r *Room) seed(ctx context.Context, subject string, found oplog.Loaded) err
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if found.Clean() {
-		r.log.cleanAt = seq
+		r.storing.cleanAt = seq
 	}
 	return nil
-}
-
-// change notes that the history gets what the store does not have. Callers hold mu.
-func (l *log) change() {
-	l.changes++
-	if l.room.kept != nil && !l.changed {
-		l.changed = true
-		l.room.kept.Changed()
-	}
-}
-
-// lessStored notes that the store has less than the history was told that it has: it is
-// written again, although the history has nothing new. Callers hold mu.
-func (l *log) lessStored() {
-	l.lost = true
-	l.change()
 }
 
 // Lost is told that the store has nothing of the document any more, and that the room is
@@ -152,33 +136,8 @@ func (l *log) lessStored() {
 func (r *Room) Lost() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.log.base.Version, r.log.base.Covers = "", nil
-	r.log.lessStored()
-}
-
-// body is the first edit of a document whose content is not in its history: it follows
-// now, so that the history stands alone while the store is away. Callers hold mu.
-func (l *log) body() {
-	if l.bare {
-		l.bare = false
-		l.owe()
-	}
-}
-
-// snapshotBody is what a snapshot holds: the whole document, in a stored life behind its
-// base. It must not be changed. Callers hold mu.
-func (r *Room) snapshotBody() []byte {
-	if r.at.format() == oplog.Plain {
-		return r.content.state()
-	}
-	r.log.bare = false
-	head := oplog.AppendBase(nil, r.log.base)
-	if r.content.store.Stats().Bytes > ystore.MaxMessage {
-		body := r.content.store.EncodeBehind(len(head))
-		copy(body, head)
-		return body
-	}
-	return append(head, r.content.state()...)
+	r.storing.base.Version, r.storing.base.Covers = "", nil
+	r.storing.lessStored()
 }
 
 // Draft is what a store is to keep.
@@ -202,7 +161,7 @@ var errLost = errors.New("the document's history is another one than when it was
 func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	r.mu.Lock()
 	r.holds.release()
-	d.changes, d.life, d.subject = r.log.changes, r.log.water.life, r.at.updates
+	d.changes, d.life, d.subject = r.storing.changes, r.log.water.life, r.at.updates
 	pending, durable := r.log.water.own() < r.log.water.taken, r.asks.durable()
 	r.mu.Unlock()
 	found, covered, err := r.backlog.read(ctx, d.subject)
@@ -217,9 +176,9 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	if !r.same(d) {
 		return Draft{}, false, errLost
 	}
-	if found.Clean() && !pending && !r.log.lost {
-		r.log.cleanAt = found.Last
-		r.log.noteStored(d.changes)
+	if found.Clean() && !pending && !r.storing.lost {
+		r.storing.cleanAt = found.Last
+		r.storing.noteStored(d.changes)
 		if found.Last > 0 { // else the history was lost
 			r.asks.hasStored(durable)
 		}
@@ -235,16 +194,9 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 func (r *Room) same(d Draft) bool { return r.at.updates == d.subject && r.log.water.life == d.life }
 
 func (r *Room) fill(d *Draft) {
-	d.Base, d.Body, d.covers, d.taken = r.log.base, r.content.state(), nil, r.log.water.taken
+	d.Base, d.Body, d.covers, d.taken = r.storing.base, r.content.state(), nil, r.log.water.taken
 	if sv := r.content.store.StateVector(); len(sv) <= maxCovers {
 		d.covers = sv
-	}
-}
-
-// noteStored notes that the store has everything, unless more has changed. Callers hold mu.
-func (l *log) noteStored(changes uint64) {
-	if l.changes == changes {
-		l.changed = false
 	}
 }
 
@@ -280,7 +232,7 @@ func (r *Room) Take(base oplog.Base, update []byte) error {
 		return err
 	}
 	if r.content.store.Differs(stored) { // the store was set back to a former state
-		r.log.lessStored()
+		r.storing.lessStored()
 	}
 	return nil
 }
@@ -300,7 +252,7 @@ func (r *Room) takeStored(base oplog.Base, update []byte) error {
 		r.log.take(changes)
 		r.out.schedule(true)
 	}
-	r.standOn(base)
+	r.storing.standOn(base)
 	if begins { // what the history holds so far, others read as it was: a snapshot says what is kept
 		r.log.owe()
 		r.out.schedule(true)
@@ -353,12 +305,12 @@ func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
 	if !r.same(d) {
 		return
 	}
-	r.standOn(base)
-	r.log.lost = false
+	r.storing.standOn(base)
+	r.storing.lost = false
 	if seq == d.upTo+1 {
-		r.log.cleanAt = seq
+		r.storing.cleanAt = seq
 	}
-	r.log.noteStored(d.changes)
+	r.storing.noteStored(d.changes)
 	r.asks.hasStored(d.taken)
 }
 
@@ -385,7 +337,7 @@ func (r *Room) acknowledged(ctx context.Context) error {
 // holds.
 func (r *Room) Clean(ctx context.Context) (bool, error) {
 	r.mu.Lock()
-	subject, cleanAt, pending := r.at.updates, r.log.cleanAt, r.log.lost || r.log.water.own() < r.log.water.taken
+	subject, cleanAt, pending := r.at.updates, r.storing.cleanAt, r.storing.lost || r.log.water.own() < r.log.water.taken
 	former := r.backlog.contains(subject)
 	r.mu.Unlock()
 	if pending {
@@ -406,7 +358,7 @@ func (r *Room) Clean(ctx context.Context) (bool, error) {
 func (r *Room) Base() oplog.Base {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.log.base
+	b := r.storing.base
 	b.Covers = bytes.Clone(b.Covers)
 	return b
 }
@@ -430,5 +382,5 @@ func (r *Room) Alone() bool {
 func (r *Room) Changed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.log.changed
+	return r.storing.changed
 }

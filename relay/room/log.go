@@ -35,16 +35,6 @@ type log struct {
 	waiters    []waiter // for their number to be durable
 
 	durable time.Duration // of the last append, from publish to acknowledgement
-
-	// Of a stored life.
-	base    oplog.Base // whose body the room holds
-	bare    bool       // the history lacks what lay before it: the first edit brings it
-	changed bool       // the store lacks what the history holds, as far as is known
-	lost    bool       // the store has less than the history was told that it has
-	changes uint64     // appended by any room, or about to be
-	cleanAt uint64     // a sequence at which the store had all of the history; 0: none is known
-	stored  uint64     // the store has every change up to this number; see watermark
-	noted   noted      // what Reached found out last
 }
 
 // waiter waits until the room's own changes up to a number are durable.
@@ -152,7 +142,7 @@ func (l *log) merge(updates [][]byte) []byte {
 func (l *log) appendOwed() {
 	r := l.room
 	r.mu.Lock()
-	state := r.snapshotBody()
+	state := r.storing.snapshotBody()
 	flight := r.log.water.departSnapshot(r.log.water.owed)
 	r.log.owed, r.log.water.owed = false, span{}
 	r.mu.Unlock()
@@ -175,7 +165,7 @@ func (l *log) append(k oplog.Kind, body []byte, flight flight, outcome func(seq 
 	r.mu.Lock()
 	subject, format := r.at.updates, r.at.format()
 	if k != oplog.Stored {
-		r.log.change()
+		r.storing.change()
 	}
 	first := r.log.counter + 1
 	r.log.counter += uint64(count)
@@ -294,7 +284,7 @@ func (r *Room) Durable(ctx context.Context) error {
 func (l *log) appendSnapshot(ctx context.Context) (size int, err error) {
 	r := l.room
 	r.mu.Lock()
-	state := r.snapshotBody()
+	state := r.storing.snapshotBody()
 	flight := r.log.water.departSnapshot(span{})
 	r.mu.Unlock()
 	got := make(chan error, 1)

@@ -45,12 +45,12 @@ func (e *exchange) receiveLog(data []byte) {
 	lossy := gap || p.wanting
 	if m.Kind != oplog.Seed && m.Kind != oplog.Stored {
 		r.backlog.took(len(m.Body))
-		r.log.change()
+		r.storing.change()
 	}
 	switch {
 	case m.Kind == oplog.Seed || m.Kind == oplog.Stored: // what it says is taken when the history is read
 		if m.Kind == oplog.Stored {
-			r.log.lost = false // the other room has stored the whole
+			r.storing.lost = false // the other room has stored the whole
 		}
 		if r.asks.awaited && m.Kind == oplog.Stored && r.kept.Marked != nil {
 			r.kept.Marked()

@@ -45,6 +45,7 @@ type Room struct {
 	out     pending // what waits for the outbox
 	log     log     // what is on its way to the history
 	backlog backlog // what stands there behind the last snapshot
+	storing storing // what its store has of that
 
 	peers    peers    // the rooms of the document on other pods
 	exchange exchange // what they and this room send each other
@@ -55,7 +56,7 @@ func newRoom(rs *Rooms, doc docid.Document, kept *Kept) *Room {
 	r.content.store, r.content.present = ystore.New(rs.cfg.Limits), &r.presence.set
 	r.presence.set.Most = rs.cfg.MaxClients
 	r.holds.room, r.members.room, r.presence.room, r.asks.room = r, r, r, r
-	r.at.room, r.out.room, r.log.room, r.backlog.room, r.exchange.room = r, r, r, r, r
+	r.at.room, r.out.room, r.log.room, r.backlog.room, r.storing.room, r.exchange.room = r, r, r, r, r, r
 	r.log.water.init()
 	r.backlog.snapshotAt = time.Now()
 	return r

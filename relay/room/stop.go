@@ -73,7 +73,7 @@ func (hs *holds) applyLeft() {
 	for _, update := range left {
 		if changes, err := r.apply(update, nil, ystore.Terms{Limited: true}); err == nil && changes != nil {
 			r.log.take(changes)
-			r.log.body()
+			r.storing.body()
 			r.out.schedule(true)
 		}
 	}

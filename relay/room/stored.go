@@ -3,17 +3,12 @@ package room
 import (
 	"context"
 	"fmt"
-
-	"github.com/wsnode/wsnode/relay/oplog"
 )
 
 // An app may have its clients told that their edits are saved only once the store has
 // them: then "saved" outlives the region's NATS as well. Such a question waits for the
 // history first, as all do (asks.go), and for the store then. Rooms in which nobody asks
 // so keep one number more, which is touched when something was stored.
-
-// storable reports whether a store keeps this life of the document. Callers hold mu.
-func (r *Room) storable() bool { return r.kept != nil && r.at.format() == oplog.Kept }
 
 // awaitStore tells whoever stores whether clients wait for that.
 func (qs *questions) awaitStore() {
@@ -30,11 +25,11 @@ func (qs *questions) awaitStore() {
 // hasStored notes that the store has every change up to a number, and tells those who
 // waited for it.
 func (qs *questions) hasStored(number uint64) {
-	l := &qs.room.log
-	l.stored = max(l.stored, number)
+	st := &qs.room.storing
+	st.stored = max(st.stored, number)
 	answered := 0
 	for _, a := range qs.unstored {
-		if a.number > l.stored {
+		if a.number > st.stored {
 			break
 		}
 		answered++
@@ -44,10 +39,6 @@ func (qs *questions) hasStored(number uint64) {
 	qs.sendSoon()
 	qs.awaitStore()
 }
-
-// noted is a number up to which everything was durable when the history was read: all of
-// it stands at or below a sequence, in one of the room's histories.
-type noted struct{ number, seq, life uint64 }
 
 // Reached finds out how far the store has what the room holds, when it is the room of
 // another pod that stores: from the history, in which that room says up to which sequence
@@ -67,7 +58,7 @@ func (r *Room) Reached(ctx context.Context) error {
 		return nil // another history, or a lost one, says nothing of this one's numbers
 	}
 	now.seq = found.Changed
-	switch before := r.log.noted; {
+	switch before := r.storing.noted; {
 	case found.Clean():
 		r.asks.hasStored(now.number)
 	case before.life == now.life && before.seq > found.Stored:
@@ -75,6 +66,6 @@ func (r *Room) Reached(ctx context.Context) error {
 	case before.life == now.life:
 		r.asks.hasStored(before.number)
 	}
-	r.log.noted = now
+	r.storing.noted = now
 	return nil
 }
