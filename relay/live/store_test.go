@@ -202,12 +202,18 @@ func (n *node) settle(t *testing.T) {
 	}
 }
 
-func (n *node) state(t *testing.T) (kvpin.Pin, kvpin.State) {
+// state looks the document up. A machine with much to do may not answer in the time that a
+// node gives a registry.
+func (n *node) state(t *testing.T) (pin kvpin.Pin, state kvpin.State) {
 	t.Helper()
-	pin, state, err := n.registry.Lookup(t.Context(), todo)
-	if err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the registry answers", func() bool {
+		var err error
+		pin, state, err = n.registry.Lookup(t.Context(), todo)
+		if err != nil && !errors.Is(err, kvpin.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	return pin, state
 }
 
