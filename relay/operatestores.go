@@ -196,11 +196,13 @@ func (o *storeOperator) MaxPut() int { return o.cfg.Sessions.MaxDocumentBytes }
 
 // StorePut merges an update into what the store has of a document.
 func (o *storeOperator) StorePut(ctx context.Context, r control.StorePutRequest, update []byte) (control.StoreResult, error) {
-	result, err := o.stored.Put(ctx, r.Document.Docname(), update, docs.PutOptions{Create: r.Create, Undelete: r.Undelete, DryRun: r.DryRun})
+	result, err := o.stored.Put(ctx, r.Document.Docname(), update, docs.PutOptions{
+		Create: r.Create, Undelete: r.Undelete, DryRun: r.DryRun, KeepDeleted: r.KeepDeleted,
+	})
 	if err != nil {
 		return control.StoreResult{}, storeError(err)
 	}
-	return control.StoreResult{Outcome: string(result.Outcome), Version: string(result.Version), Size: result.Size}, nil
+	return control.StoreResult{Outcome: string(result.Outcome), Version: string(result.Version), Size: result.Size, KeepDeleted: r.KeepDeleted}, nil
 }
 
 // StoreDelete puts a tombstone in the place of a document.

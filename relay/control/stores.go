@@ -159,10 +159,13 @@ type StorePutRequest struct {
 	Create   bool     `json:"create,omitempty"`   // only where nothing is
 	Undelete bool     `json:"undelete,omitempty"` // also where it was deleted
 	DryRun   bool     `json:"dryRun,omitempty"`
-	Put      uint64   `json:"put,omitempty"`
-	Size     int      `json:"size,omitempty"` // of the whole
-	Offset   int      `json:"offset,omitempty"`
-	Data     []byte   `json:"data,omitempty"`
+	// KeepDeleted keeps the content of what is deleted from now on. Nodes that do not know
+	// it leave it out of StoreResult.
+	KeepDeleted bool   `json:"keepDeleted,omitempty"`
+	Put         uint64 `json:"put,omitempty"`
+	Size        int    `json:"size,omitempty"` // of the whole
+	Offset      int    `json:"offset,omitempty"`
+	Data        []byte `json:"data,omitempty"`
 }
 
 // StorePutAnswer has a result once all parts are there.
@@ -176,6 +179,8 @@ type StoreResult struct {
 	Outcome string `json:"outcome"` // created, merged, unchanged, deleted, dropped
 	Version string `json:"version,omitempty"`
 	Size    int64  `json:"bytes,omitempty"`
+	// KeepDeleted says that it was put with StorePutRequest.KeepDeleted.
+	KeepDeleted bool `json:"keepDeleted,omitempty"`
 }
 
 // StoreVersion is a former body of a document.

@@ -126,6 +126,10 @@ type PutOptions struct {
 	Create   bool // only where nothing is, else ErrExists
 	Undelete bool // also where a tombstone is
 	DryRun   bool // change nothing
+
+	// KeepDeleted keeps the content of what is deleted from now on: the document was one
+	// that does so where the update comes from.
+	KeepDeleted bool
 }
 
 // Outcome says what a change came to.
@@ -216,9 +220,9 @@ func (d *Docs) put(ctx context.Context, s storage.Store, doc docid.Document, upd
 	var tombstone *storage.DeletedError
 	switch {
 	case errors.Is(err, storage.ErrAbsent):
-		return d.save(ctx, s, doc, storage.Absent, storage.Meta{KeepDeleted: d.keeps(doc)}, update, o, Created)
+		return d.save(ctx, s, doc, storage.Absent, storage.Meta{KeepDeleted: o.KeepDeleted || d.keeps(doc)}, update, o, Created)
 	case errors.As(err, &tombstone) && o.Undelete:
-		meta := storage.Meta{Generation: tombstone.Tombstone.Generation, KeepDeleted: d.keeps(doc)}
+		meta := storage.Meta{Generation: tombstone.Tombstone.Generation, KeepDeleted: o.KeepDeleted || d.keeps(doc)}
 		return d.save(ctx, s, doc, tombstone.Tombstone.Version, meta, update, o, Created)
 	case err != nil:
 		return PutResult{}, err
@@ -227,12 +231,16 @@ func (d *Docs) put(ctx context.Context, s storage.Store, doc docid.Document, upd
 	if o.Create {
 		return PutResult{}, fmt.Errorf("%s: %w", doc, ErrExists)
 	}
-	keep := stored.KeepDeleted || d.keeps(doc)
+	keep := stored.KeepDeleted || o.KeepDeleted || d.keeps(doc)
 	merged, brings, err := merge(stored, update, keep)
 	if err != nil {
 		return PutResult{}, fmt.Errorf("%s: %w", doc, err)
 	}
-	if !brings {
+	switch {
+	case brings:
+	case o.KeepDeleted && !stored.KeepDeleted: // or the next who stores it would drop what came
+		merged = stored.Body
+	default:
 		return PutResult{Unchanged, stored.Version, stored.Size}, nil
 	}
 	return d.save(ctx, s, doc, stored.Version, storage.Meta{Generation: stored.Generation, Epoch: stored.Epoch, KeepDeleted: keep}, merged, o, Merged)

@@ -44,6 +44,28 @@ func TestWhatKeepsDeletedContentIsMergedWithIt(t *testing.T) {
 	}
 }
 
+// What kept its deleted content where it comes from goes on with it, without the app's
+// setting and also where its content is already, which the next who stores it would drop.
+func TestWhatIsPutGoesOnKeepingDeletedContent(t *testing.T) {
+	for name, before := range map[string][]byte{"a new document": nil, "one that dropped it": collectedA, "one that has it still": deletedA} {
+		d, s, _ := open()
+		if before != nil {
+			if _, err := s.Save(t.Context(), todo, storage.Absent, storage.Meta{}, before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, expected := range []bool{true, false} {
+			result, err := d.Put(t.Context(), todo, deletedA, docs.PutOptions{KeepDeleted: true})
+			if changed := err == nil && result.Outcome != docs.Unchanged; changed != expected {
+				t.Errorf("%s, put %d times: %+v, %v", name, i+1, result, err)
+			}
+		}
+		if got, _, err := d.Get(t.Context(), todo); err != nil || !got.KeepDeleted || !bytes.Contains(got.Body, []byte("secret")) {
+			t.Errorf("%s: %q, kept %v: %v", name, got.Body, got.KeepDeleted, err)
+		}
+	}
+}
+
 func TestDeletedContentIsDroppedByACommand(t *testing.T) {
 	for _, keeps := range []bool{false, true} {
 		d, s, p := open(func(c *docs.Config) { c.KeepsDeleted = func(docid.Document) bool { return keeps } })

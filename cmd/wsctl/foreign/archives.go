@@ -209,9 +209,11 @@ func fromTar(p Place) iter.Seq2[Source, error] {
 // that are deleted as well. Names that are too long for a file stand in it whole.
 const LedgerFile = ".wsnode/documents.jsonl"
 
-// LedgerEntry is a line of ledgerFile.
+// LedgerEntry is a line of LedgerFile.
 type LedgerEntry struct {
 	File     string           `json:"file,omitempty"` // empty: deleted
 	Document control.Document `json:"document"`
 	Deleted  bool             `json:"deleted,omitempty"`
+	// KeepDeleted says that the file has the content of what is deleted, which is to stay.
+	KeepDeleted bool `json:"keepDeleted,omitempty"`
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wsnode/wsnode/cmd/wsctl/command"
 	"github.com/wsnode/wsnode/cmd/wsctl/console"
@@ -81,17 +82,11 @@ func export(ctx context.Context, c *command.Env, nodes []storeNode, s *selectFla
 		listing.Count(len(found), 0)
 	}
 	listing.End()
-	var ledger bytes.Buffer
-	for _, e := range found {
-		line := foreign.LedgerEntry{File: fileSpelling.Key(e.Document.Docname()), Document: e.Document, Deleted: e.Deleted}
-		if e.Deleted {
-			line.File = ""
-		}
-		if err := json.NewEncoder(&ledger).Encode(line); err != nil {
-			return 0, err
-		}
+	lines, err := ledger(ctx, c, found)
+	if err != nil {
+		return 0, err
 	}
-	if err := out.write(foreign.LedgerFile, time.Now(), ledger.Bytes()); err != nil {
+	if err := out.write(foreign.LedgerFile, time.Now(), lines); err != nil {
 		return 0, err
 	}
 	p := c.Progress("exported", "documents")
@@ -120,6 +115,47 @@ func export(ctx context.Context, c *command.Env, nodes []storeNode, s *selectFla
 		}
 	}
 	return written, nil
+}
+
+// askedAtOnce is how many documents are asked for at the same time whether they keep what
+// is deleted.
+const askedAtOnce = 8
+
+// ledger is what the first file of an export says. It is before the documents, so that an
+// import knows of each how it is to be taken before it comes; a listing does not say that
+// of all stores.
+func ledger(ctx context.Context, c *command.Env, found []storedAt) ([]byte, error) {
+	lines := make([]foreign.LedgerEntry, len(found))
+	p := c.Progress("looked at", "documents")
+	defer p.End()
+	var asking errgroup.Group
+	asking.SetLimit(askedAtOnce)
+	for i, e := range found {
+		p.Count(i, len(found))
+		lines[i] = foreign.LedgerEntry{File: fileSpelling.Key(e.Document.Docname()), Document: e.Document, Deleted: e.Deleted}
+		if e.Deleted {
+			lines[i].File = ""
+			continue
+		}
+		asking.Go(func() error {
+			s, err := e.Stored(ctx, e.Node, e.Document)
+			if err != nil {
+				return fmt.Errorf("export %s: %w", e.Document, err)
+			}
+			lines[i].KeepDeleted = s.KeepDeleted
+			return nil
+		})
+	}
+	if err := asking.Wait(); err != nil {
+		return nil, err
+	}
+	var ledger bytes.Buffer
+	for _, line := range lines {
+		if err := json.NewEncoder(&ledger).Encode(line); err != nil {
+			return nil, err
+		}
+	}
+	return ledger.Bytes(), nil
 }
 
 // exported is what documents are written into.

@@ -272,11 +272,17 @@ func (i *importing) put(ctx context.Context, n storeNode, d control.Document, s 
 	if err != nil {
 		return control.StoreResult{}, err
 	}
+	r := i.f.put.request(d)
+	r.KeepDeleted = s.Entry != nil && s.Entry.KeepDeleted
 	stored, err := n.Stored(ctx, n.Node, d)
-	if err == nil && stored.State == control.StoredBody && stored.SHA256 == storage.Sum(content).String() {
+	if err == nil && stored.State == control.StoredBody && stored.SHA256 == storage.Sum(content).String() && (stored.KeepDeleted || !r.KeepDeleted) {
 		return control.StoreResult{Outcome: "unchanged", Version: stored.Version, Size: stored.Size}, nil
 	}
-	return n.StorePut(ctx, n.Node, i.f.put.request(d), content, nil)
+	result, err := n.StorePut(ctx, n.Node, r, content, nil)
+	if err == nil && r.KeepDeleted && !result.KeepDeleted {
+		err = fmt.Errorf("node %s is of a version that drops what is deleted, which the document is to keep: upgrade it, and import again", n.Node)
+	}
+	return result, err
 }
 
 func (i *importing) fail(file string, err error) {

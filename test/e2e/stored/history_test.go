@@ -2,6 +2,7 @@ package stored
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -135,6 +136,40 @@ func TestVersionsOfADocumentOutliveItsUsers(t *testing.T) {
 	if shown := last.Restore(p.texts[0][0]); shown == p.texts[0][1] {
 		t.Errorf("what was dropped is still there: %q", shown)
 	}
+}
+
+// An export says which documents keep what is deleted, and an import has them go on with it,
+// into another installation as well, whose app has no such setting.
+func TestAnExportKeepsWhatIsDeleted(t *testing.T) {
+	var keeps, never atomic.Bool
+	keeps.Store(true)
+	w, p := keepingRegions(t, &keeps), &past{t: t}
+	author := w.join(inEurope, true)
+	p.writes(author, "exported")
+	text := author.State().Text
+	w.empty(author)
+	folder := filepath.Join(t.TempDir(), "all")
+	cluster.Wsctl(t, "store", "export", "--to", folder, "--nats-url", w.cluster.Regions[inEurope].NATS.URL())
+
+	other := keepingRegions(t, &never)
+	imports := func() string {
+		return cluster.Wsctl(t, "store", "import", "--from", "dir", folder, "--yes", "--output", "json", "--nats-url", other.cluster.Regions[inEurope].NATS.URL())
+	}
+	if said := imports(); !strings.Contains(said, `"created":1`) {
+		t.Fatalf("the import said %q", said)
+	}
+	if said := imports(); !strings.Contains(said, `"unchanged":1`) {
+		t.Errorf("once more it said %q", said)
+	}
+	first := other.join(inEurope, true)
+	first.WaitText(text)
+	p.shownBy(first, "one who comes to the other installation")
+	p.writes(first, "imported") // has it stored anew
+	text = first.State().Text
+	other.empty(first)
+	late := other.join(inAmerica, true)
+	late.WaitText(text)
+	p.shownBy(late, "one who comes after it was stored there")
 }
 
 // An app that begins to keep what is deleted has the states from then on.
