@@ -165,7 +165,7 @@ func TestWhatAnotherPodPublishedIsSavedWhenThatPodSaysSo(t *testing.T) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		held, _, _ := far.count()
-		return held == 1 && b.peers.asking == 1
+		return held == 1 && b.peers.askers == 1
 	})
 	if got := reader.answers(); got != "before" {
 		t.Fatalf("answers %q while the pod that published it has no acknowledgement", got)

@@ -68,6 +68,18 @@ func (b *backlog) due(now time.Time) bool {
 	return b.messages >= times*cfg.CompactMessages || b.size >= times*max(cfg.CompactBytes, 2*b.snapshotSize) && b.messages > 1
 }
 
+// tick has the history compacted when that is due, by Rooms.compactLoop.
+func (b *backlog) tick(now time.Time) {
+	if !b.due(now) {
+		return
+	}
+	select {
+	case b.room.rooms.compact <- b.room:
+		b.compacting = true
+	default: // many are waiting: at the next tick
+	}
+}
+
 // compact appends a snapshot and removes what it contains from the history. It
 // never blocks edits, and any number of pods may do it at once: each removes
 // only messages below the last that it has read from the history itself, and

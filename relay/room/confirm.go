@@ -56,7 +56,7 @@ func (ps *peers) confirm(id oplog.ID, question uint64) bool {
 // durable. It takes the place of an earlier one.
 func (ps *peers) asks(p *peer, question, need uint64) {
 	if p.echo == 0 {
-		ps.asking++
+		ps.askers++
 	}
 	p.echo, p.need = question, need
 }
@@ -66,7 +66,7 @@ func (ps *peers) answer(durable uint64) (due bool) {
 	for _, p := range ps.heard {
 		if p.echo != 0 && p.need <= durable {
 			p.answer, p.echo, due = p.echo, 0, true
-			ps.asking--
+			ps.askers--
 		}
 	}
 	return due
@@ -106,7 +106,7 @@ func (e *exchange) receiveAsk(from oplog.ID, rd *oplog.Reader) {
 // answer answers the pods that asked, as far as that can be done. Callers hold mu.
 func (e *exchange) answer() {
 	r := e.room
-	if r.peers.asking > 0 && !r.rooms.cfg.Relaxed && r.peers.answer(r.log.water.own()) {
+	if r.peers.askers > 0 && !r.rooms.cfg.Relaxed && r.peers.answer(r.log.water.own()) {
 		r.out.signal()
 	}
 }

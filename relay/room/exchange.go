@@ -3,7 +3,6 @@ package room
 import (
 	"time"
 
-	"github.com/wsnode/wsnode/relay/awareness"
 	"github.com/wsnode/wsnode/relay/oplog"
 )
 
@@ -32,14 +31,12 @@ func (e *exchange) hear(id oplog.ID) (p *peer, isNew bool) {
 // forget drops rooms on other pods. Their clients leave. Callers hold mu.
 func (e *exchange) forget(now time.Time, ids ...oplog.ID) {
 	r := e.room
-	var removed []awareness.Entry
 	for _, id := range ids {
 		r.log.water.unconfirm(r.peers.forget(id))
 		e.groups.Forget(id)
 		e.differences.Forget(id)
-		removed = append(removed, r.presence.set.RemoveRoom(uint64(id), now)...)
 	}
-	r.members.spreadAwareness(removed, nil)
+	r.presence.forget(now, ids...)
 }
 
 // dues is what the clock has found to be due of an exchange.

@@ -47,6 +47,9 @@ func (hs *holds) begin() *held {
 
 func (hs *holds) end() { hs.sources-- }
 
+// step1Later has a member sent a SyncStep1 as soon as it may be asked again.
+func (hs *holds) step1Later(s *Seat) { s.step1Due, hs.step1s = true, true }
+
 // held is what waits of one source.
 type held struct {
 	updates [][]byte
@@ -82,7 +85,7 @@ func (s *Seat) take(update []byte) (fresh bool, err error) {
 		return fresh, err
 	}
 	if !s.awaited && !s.sendStep1() {
-		s.step1Due, s.room.holds.step1s = true, true
+		s.room.holds.step1Later(s)
 		return s.apply(update, ystore.Terms{Limited: true})
 	}
 	if len(update) > holdBytes {

@@ -35,11 +35,11 @@ type peer struct {
 
 // peers are the rooms of the document on other pods that are heard, and what is open with
 // each. All that concerns a room is in its entry and goes with it, so that who is forgotten
-// owes no answer and is owed none; asking counts the entries with an echo. Guarded by
+// owes no answer and is owed none; askers counts the entries with an echo. Guarded by
 // Room.mu.
 type peers struct {
 	heard  map[oplog.ID]*peer
-	asking int
+	askers int
 	calls  calls
 }
 
@@ -67,7 +67,7 @@ func (ps *peers) forget(id oplog.ID) (open span) {
 		return span{}
 	}
 	if p.echo != 0 {
-		ps.asking--
+		ps.askers--
 	}
 	delete(ps.heard, id)
 	return p.open

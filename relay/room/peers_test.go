@@ -21,11 +21,11 @@ func TestWhoIsForgottenOwesNoAnswerAndIsOwedNone(t *testing.T) {
 	}
 	ps.asks(p, 3, w.taken)
 	ps.asks(p, 4, w.taken)
-	if ps.asking != 1 {
-		t.Errorf("%d rooms wait for an answer, of one that asked twice", ps.asking)
+	if ps.askers != 1 {
+		t.Errorf("%d rooms wait for an answer, of one that asked twice", ps.askers)
 	}
-	if open := ps.forget(7); open != p.open || ps.asking != 0 || !ps.alone() {
-		t.Errorf("forgotten with %+v open, %d ask", open, ps.asking)
+	if open := ps.forget(7); open != p.open || ps.askers != 0 || !ps.alone() {
+		t.Errorf("forgotten with %+v open, %d ask", open, ps.askers)
 	}
 	if ps.confirm(7, w.taken) || ps.answer(w.taken) || len(ps.questions(1, "here")) > 0 {
 		t.Error("something is still open with it")

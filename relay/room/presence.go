@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/relay/awareness"
+	"github.com/wsnode/wsnode/relay/oplog"
 )
 
 // presence is who is here. Every change of the set is told to all members of this room, and
@@ -33,6 +34,50 @@ func (p *presence) tell(news []awareness.Entry, from *Seat) {
 		p.unsent[e.Client] = struct{}{}
 	}
 	p.room.out.schedule(true)
+}
+
+// fromSession takes what a member's client says. It returns the tombstones that the member
+// is to be sent.
+func (p *presence) fromSession(s *Seat, entries []awareness.Entry, now time.Time) (tombstones []awareness.Entry) {
+	r, before := p.room, s.aware.Returned
+	news, tombstones := p.set.ApplySession(&s.aware, entries, now)
+	if s.aware.Returned && !before {
+		p.welcome()
+	}
+	if s.aware.Contests {
+		s.aware.Contests = false
+		p.contest(s.aware.Self, now)
+	}
+	r.rooms.dropped(r.doc, p.set.Drops)
+	p.set.Drops = awareness.Drops{}
+	r.content.count()
+	p.tell(news, s)
+	return tombstones
+}
+
+// leave takes the clients of a session away.
+func (p *presence) leave(s *Seat, now time.Time) {
+	p.tell(p.set.RemoveSession(s.aware.Owner, now), nil)
+}
+
+// fromRoom takes what the room of another pod says of its clients. It returns the tombstones
+// that it is to be sent.
+func (p *presence) fromRoom(id oplog.ID, entries []awareness.Entry, now time.Time) (tombstones []awareness.Entry) {
+	news, tombstones := p.set.ApplyRoom(uint64(id), entries, now)
+	p.room.members.spreadAwareness(news, nil)
+	if len(tombstones) > 0 {
+		p.welcome()
+	}
+	return tombstones
+}
+
+// forget takes the clients of rooms on other pods away.
+func (p *presence) forget(now time.Time, ids ...oplog.ID) {
+	var removed []awareness.Entry
+	for _, id := range ids {
+		removed = append(removed, p.set.RemoveRoom(uint64(id), now)...)
+	}
+	p.room.members.spreadAwareness(removed, nil)
 }
 
 // depart is the outbox taking the states that other pods are to be sent.

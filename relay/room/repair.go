@@ -50,10 +50,7 @@ func (e *exchange) receiveLog(data []byte) {
 	switch {
 	case m.Kind == oplog.Seed || m.Kind == oplog.Stored: // what it says is taken when the history is read
 		if m.Kind == oplog.Stored {
-			r.storing.lost = false // the other room has stored the whole
-		}
-		if r.asks.awaited && m.Kind == oplog.Stored && r.kept.Marked != nil {
-			r.kept.Marked()
+			r.storing.elsewhere()
 		}
 	case m.Kind == oplog.Snapshot: // what it holds was published before
 		r.backlog.snapshot(len(m.Body))
@@ -351,11 +348,7 @@ func (e *exchange) receiveStates(from oplog.ID, rd *oplog.Reader) {
 	}
 	r.mu.Lock()
 	p, isNew := e.hear(from)
-	news, tombstones := r.presence.set.ApplyRoom(uint64(from), entries, time.Now())
-	r.members.spreadAwareness(news, nil)
-	if len(tombstones) > 0 {
-		r.presence.welcome()
-	}
+	tombstones := r.presence.fromRoom(from, entries, time.Now())
 	pod := p.pod
 	r.mu.Unlock()
 	if isNew {

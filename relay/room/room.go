@@ -292,13 +292,7 @@ func (r *Room) tick(now time.Time) {
 	}
 	r.asks.tick()
 	reannounce := r.presence.reannounceDue(now)
-	if r.backlog.due(now) {
-		select {
-		case r.rooms.compact <- r:
-			r.backlog.compacting = true
-		default: // many are waiting: at the next tick
-		}
-	}
+	r.backlog.tick(now)
 	r.mu.Unlock()
 	r.exchange.send(now, dues)
 	if reannounce {

@@ -126,7 +126,7 @@ func (s *Seat) Leave() int {
 	r.asks.forget(s, func(ask) bool { return true })
 	s.forgetAnswers(true)
 	r.members.remove(s)
-	r.presence.tell(r.presence.set.RemoveSession(s.aware.Owner, time.Now()), nil)
+	r.presence.leave(s, time.Now())
 	return len(r.members.seats)
 }
 
@@ -275,19 +275,7 @@ func (s *Seat) Awareness(update []byte) error {
 	if s.index < 0 {
 		return nil
 	}
-	before := s.aware.Returned
-	news, tombstones := r.presence.set.ApplySession(&s.aware, entries, time.Now())
-	if s.aware.Returned && !before {
-		r.presence.welcome()
-	}
-	if s.aware.Contests {
-		s.aware.Contests = false
-		r.presence.contest(s.aware.Self, time.Now())
-	}
-	r.rooms.dropped(r.doc, r.presence.set.Drops)
-	r.presence.set.Drops = awareness.Drops{}
-	r.content.count()
-	r.presence.tell(news, s)
+	tombstones := r.presence.fromSession(s, entries, time.Now())
 	if len(tombstones) > 0 {
 		s.sendAwareness(tombstones)
 	}

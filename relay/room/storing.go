@@ -53,6 +53,14 @@ func (st *storing) lessStored() {
 	st.change()
 }
 
+// elsewhere notes that the room of another pod has stored the whole.
+func (st *storing) elsewhere() {
+	st.lost = false
+	if kept := st.room.kept; st.room.asks.awaited && kept.Marked != nil {
+		kept.Marked()
+	}
+}
+
 // noteStored notes that the store has everything, unless more has changed.
 func (st *storing) noteStored(changes uint64) {
 	if st.changes == changes {

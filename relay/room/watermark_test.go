@@ -24,7 +24,7 @@ func newBooks() *books {
 	return b
 }
 
-// durable is what Room.durable says.
+// durable is what questions.durable says.
 func (b *books) durable() uint64 {
 	low := b.w.lowest(b.w.own()+1, b.w.unconfirmed)
 	return b.w.lowest(low, b.peer) - 1
