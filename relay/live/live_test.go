@@ -147,14 +147,18 @@ func (r region) node(id docid.NodeID) *node {
 }
 
 // open enters a document until the test ends.
-func (n *node) open(t *testing.T, doc docid.Document) *Document {
+func (n *node) open(t *testing.T, doc docid.Document) (d *Document) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	d, err := n.Enter(ctx, doc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "it is open", func() bool {
+		var err error
+		d, err = n.Enter(ctx, doc)
+		if err != nil && !errors.Is(err, kvpin.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	t.Cleanup(func() { n.Leave(d) })
 	return d
 }
