@@ -282,6 +282,37 @@ func TestASaveExpectsTheVersionOfTheReadingThatMadeItsBody(t *testing.T) {
 	}
 }
 
+// Rule 2: a version that stands above a message of which parts are to come may hold that
+// message, which a body made now does not.
+func TestASaveDoesNotExpectAVersionAboveAnUnfinishedMessage(t *testing.T) {
+	var changed atomic.Int64
+	p := newKeepingPod(t, natstest.Server(t).URL)
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S", Version: "v1"}}, &changed)
+	_, seat := join(t, r)
+	apply(t, seat, (&writer{client: 1}).insert("one"))
+	durable(t, r)
+	found, _ := p.loaded(t)
+	whole := found.Last
+	subject := doc.UpdatesSubject(0, storedEpoch)
+	for _, message := range [][]byte{
+		oplog.Kept.AppendPart(nil, 99, 1, oplog.Part{First: 1, Count: 2, Kind: oplog.Updates}, []byte("half")),
+		oplog.Kept.Append(nil, 98, oplog.Stored, 1, oplog.AppendMark(nil, oplog.Mark{UpTo: whole, Base: oplog.Base{Store: "S", Version: "v2"}})),
+	} {
+		last, err := p.kept.Last(t.Context(), subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.kept.AppendAfter(t.Context(), subject, message, last, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second goes on where the first ended
+		if d := draft(t, r); d.Base.Version != "v1" || d.upTo != whole {
+			t.Errorf("the draft expects %q and goes up to %d, expected v1 and %d", d.Base.Version, d.upTo, whole)
+		}
+	}
+}
+
 // What a body holds is in the history before anybody may take its version for one whose
 // body he has.
 func TestNothingIsCalledStoredBeforeTheHistoryHasIt(t *testing.T) {
