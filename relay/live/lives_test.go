@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
 )
@@ -33,6 +35,40 @@ func (r region) losePin() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// Rule 7: of a life that has ended a marker is left with what it stood on. A node that was
+// frozen and goes on in it is merged with that, and not taken for leftovers.
+func TestAPurgeLeavesAMarkerOnWhichALateNodeStands(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	v.types("one")
+	o := owed{todo, v.d.Room().Epoch()}
+	v.leave()
+	n.settle(t)
+	n.free(t)
+	found := func() oplog.Loaded {
+		found, err := n.lives.found(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	eventually(t, "the history is purged up to a marker", func() bool { return found().Ended })
+	marker := found()
+	if base, ok := marker.Base(); !ok || base.Version != string(stored(t, s.Store).Version) || marker.Changed != 0 {
+		t.Fatalf("the marker's base is %+v, of a history of %+v", base, marker)
+	}
+	late := oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("late"))
+	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(o), late, marker.Last, 0); err != nil {
+		t.Fatal(err)
+	}
+	n.purges.suspect(o, time.Now())
+	eventually(t, "what came late is stored beside what was there", func() bool {
+		body := stored(t, s.Store).Body
+		return bytes.Contains(body, []byte("late")) && bytes.Contains(body, []byte("one"))
+	})
 }
 
 // Rule 12: a life whose pin is lost still holds what its store lacks.
