@@ -282,6 +282,33 @@ func TestASaveExpectsTheVersionOfTheReadingThatMadeItsBody(t *testing.T) {
 	}
 }
 
+// Rule 3: what came between the reading that a save was made of and the word that it is
+// stored is not stored, although that word stands last.
+func TestAnEditBetweenASaveAndItsMarkIsToBeStored(t *testing.T) {
+	var changed atomic.Int64
+	r := newKeepingPod(t, natstest.Server(t).URL).mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	_, seat := join(t, r)
+	w := &writer{client: 1}
+	apply(t, seat, w.insert("one"))
+	durable(t, r)
+	d := draft(t, r)
+	apply(t, seat, w.insert("two"))
+	durable(t, r)
+	if err := r.Stored(t.Context(), d, "v1"); err != nil {
+		t.Fatal(err)
+	}
+	if clean, err := r.Clean(t.Context()); err != nil || clean {
+		t.Errorf("clean is %v, %v, although an edit is not stored", clean, err)
+	}
+	if !r.Changed() {
+		t.Error("nobody is to store it")
+	}
+	store(t, r, "v2")
+	if clean, err := r.Clean(t.Context()); err != nil || !clean {
+		t.Errorf("clean is %v, %v when it is stored", clean, err)
+	}
+}
+
 // Rule 2: a version that stands above a message of which parts are to come may hold that
 // message, which a body made now does not.
 func TestASaveDoesNotExpectAVersionAboveAnUnfinishedMessage(t *testing.T) {
