@@ -2,6 +2,7 @@ package natsconn
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -17,13 +18,13 @@ type Replies struct {
 
 	mu      sync.Mutex
 	sub     *nats.Subscription
-	pending map[string]func(*nats.Msg)
+	pending map[string]Receiver
 }
 
 // NewReplies subscribes on the connection. What may be under way is bounded by those who
 // ask.
 func NewReplies(nc *nats.Conn) (*Replies, error) {
-	r := &Replies{prefix: NewInbox(nc) + ".", pending: make(map[string]func(*nats.Msg))}
+	r := &Replies{prefix: NewInbox(nc) + ".", pending: make(map[string]Receiver)}
 	return r, r.Move(nc)
 }
 
@@ -49,25 +50,43 @@ func (r *Replies) Close() {
 	_ = r.sub.Unsubscribe() // a connection that has ended took it along
 }
 
-// Expect returns a subject for the answers of one request. Each is given to receive, one
-// after the other, until forget is called; once that has returned, none is. receive must
-// not block, nor call methods of r.
-func (r *Replies) Expect(receive func(*nats.Msg)) (reply string, forget func()) {
-	token := rand.Text()
+// Receiver takes the answers of one request, one after the other. It must not block, nor
+// call methods of Replies.
+type Receiver interface{ Receive(*nats.Msg) }
+
+// ReceiverFunc is a Receiver that is a function.
+type ReceiverFunc func(*nats.Msg)
+
+// Receive calls the function.
+func (f ReceiverFunc) Receive(m *nats.Msg) { f(m) }
+
+// Expect returns a subject for the answers of one request, which come to the receiver until
+// Forget is called; once that has returned, none does.
+func (r *Replies) Expect(receiver Receiver) (reply string) {
+	var random [tokenBytes]byte
+	_, _ = rand.Read(random[:]) // never fails
+	spelled := make([]byte, 0, 128)
+	reply = string(hex.AppendEncode(append(spelled, r.prefix...), random[:]))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pending[token] = receive
-	return r.prefix + token, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.pending, token)
-	}
+	r.pending[reply[len(r.prefix):]] = receiver
+	return reply
 }
+
+// Forget ends what Expect began.
+func (r *Replies) Forget(reply string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.pending, reply[len(r.prefix):])
+}
+
+// tokenBytes is how much of a subject is random: nobody guesses 128 bits.
+const tokenBytes = 16
 
 func (r *Replies) receive(m *nats.Msg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if receive := r.pending[m.Subject[len(r.prefix):]]; receive != nil {
-		receive(m)
+	if receiver := r.pending[m.Subject[len(r.prefix):]]; receiver != nil {
+		receiver.Receive(m)
 	}
 }

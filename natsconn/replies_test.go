@@ -19,8 +19,8 @@ func TestAnswersReachWhoAskedAndNobodyWhoForgot(t *testing.T) {
 		t.Fatal(err)
 	}
 	came := make(chan string, 10)
-	expect := func(name string) (string, func()) {
-		return replies.Expect(func(m *nats.Msg) { came <- name + ":" + string(m.Data) })
+	expect := func(name string) string {
+		return replies.Expect(natsconn.ReceiverFunc(func(m *nats.Msg) { came <- name + ":" + string(m.Data) }))
 	}
 	send := func(subject, data string) {
 		t.Helper()
@@ -28,8 +28,8 @@ func TestAnswersReachWhoAskedAndNobodyWhoForgot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	one, forgetOne := expect("one")
-	two, _ := expect("two")
+	one := expect("one")
+	two := expect("two")
 	flush := func(nc *nats.Conn) {
 		t.Helper()
 		if err := nc.Flush(); err != nil {
@@ -45,7 +45,7 @@ func TestAnswersReachWhoAskedAndNobodyWhoForgot(t *testing.T) {
 			t.Errorf("%s came, expected %s", got, want)
 		}
 	}
-	forgetOne()
+	replies.Forget(one)
 	send(one, "late")
 	send(two, "d")
 	if got := <-came; got != "two:d" {

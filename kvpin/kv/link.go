@@ -149,12 +149,14 @@ func (l *Link) publish(m *nats.Msg, most int) (answers <-chan *nats.Msg, forget 
 		return nil, nil, err
 	}
 	came := make(chan *nats.Msg, most)
-	m.Reply, forget = replies.Expect(func(m *nats.Msg) {
+	reply := replies.Expect(natsconn.ReceiverFunc(func(m *nats.Msg) {
 		select {
 		case came <- m:
 		default:
 		}
-	})
+	}))
+	forget = func() { replies.Forget(reply) }
+	m.Reply = reply
 	if err := nc.PublishMsg(m); err != nil {
 		forget()
 		return nil, nil, err

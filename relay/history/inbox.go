@@ -32,8 +32,8 @@ type inbox struct {
 
 // call collects the answers of one request.
 type call struct {
+	inbox *inbox
 	reply string // the subject of its answers
-	close func() // no more are taken
 
 	came  chan struct{} // holds one notice: the last answer has come
 	ended chan struct{} // closed when no more will come: the connection was lost
@@ -56,15 +56,19 @@ func (i *inbox) reconnected() {
 }
 
 func (i *inbox) open() *call {
-	c := &call{came: make(chan struct{}, 1)}
+	c := &call{inbox: i, came: make(chan struct{}, 1)}
 	i.mu.Lock()
 	c.ended = i.ended
 	i.mu.Unlock()
-	c.reply, c.close = i.Expect(c.receive)
+	c.reply = i.Expect(c)
 	return c
 }
 
-func (c *call) receive(m *nats.Msg) {
+// close says that no more answers are taken.
+func (c *call) close() { c.inbox.Forget(c.reply) }
+
+// Receive takes an answer.
+func (c *call) Receive(m *nats.Msg) {
 	c.mu.Lock()
 	c.messages = append(c.messages, m)
 	c.mu.Unlock()
