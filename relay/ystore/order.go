@@ -15,9 +15,15 @@ type wait struct {
 // order walks structs in causal order, and finds those that can never be reached: they
 // hang on each other in a circle, or on what cannot come. Ids of which nothing is known
 // are taken to be there. Each struct is looked at once.
+//
+// The memory of a walk serves the next one: begin.
 type order struct {
-	lanes map[uint64]*orderLane      // by client; nil is a client of whom nothing waits
-	more  func(client uint64) []wait // what waits of a client besides; may be nil
+	lanes map[uint64]*orderLane // by client; nil is a client of whom nothing waits
+	store *Store                // in which more waits of the clients; may be nil
+
+	made  []*orderLane // all that there are; the first used of them are in lanes
+	used  int
+	stack []*orderLane // of a walk
 }
 
 // orderLane is what waits of one client.
@@ -29,8 +35,13 @@ type orderLane struct {
 	walking bool
 }
 
-func newOrder(waits []wait, more func(uint64) []wait) *order {
-	o := &order{make(map[uint64]*orderLane), more}
+// begin forgets what was walked before.
+func (o *order) begin(waits []wait, store *Store) {
+	if o.lanes == nil {
+		o.lanes = make(map[uint64]*orderLane)
+	}
+	clear(o.lanes)
+	o.store, o.used = store, 0
 	for len(waits) > 0 {
 		n := 1
 		for n < len(waits) && waits[n].client == waits[0].client && waits[n].clock >= waits[n-1].clock {
@@ -38,29 +49,45 @@ func newOrder(waits []wait, more func(uint64) []wait) *order {
 		}
 		l := o.lane(waits[0].client)
 		if l == nil {
-			l = &orderLane{waits: waits[:n:n], end: maxClock + 1}
-			o.lanes[waits[0].client] = l
+			o.lanes[waits[0].client] = o.newLane(waits[:n:n])
 		} else {
 			l.waits = slices.Concat(l.waits, waits[:n])
 			slices.SortFunc(l.waits, func(a, b wait) int { return cmp.Compare(a.clock, b.clock) })
 		}
 		waits = waits[n:]
 	}
-	return o
+}
+
+// end lets go of what was walked, since its memory may outlive it.
+func (o *order) end() {
+	for _, l := range o.made[:o.used] {
+		l.waits = nil
+	}
+	o.store = nil
+}
+
+func (o *order) newLane(waits []wait) *orderLane {
+	if o.used == len(o.made) {
+		o.made = append(o.made, new(orderLane))
+	}
+	l := o.made[o.used]
+	o.used++
+	*l = orderLane{waits: waits, end: maxClock + 1}
+	return l
 }
 
 func (o *order) older(client uint64) []wait {
-	if o.more == nil {
+	if o.store == nil {
 		return nil
 	}
-	return o.more(client)
+	return o.store.waitsOf(client)
 }
 
 func (o *order) lane(client uint64) *orderLane {
 	l, ok := o.lanes[client]
 	if !ok {
 		if waits := o.older(client); len(waits) > 0 {
-			l = &orderLane{waits: waits, end: maxClock + 1}
+			l = o.newLane(waits)
 		}
 		o.lanes[client] = l
 	}
@@ -71,7 +98,7 @@ func (o *order) lane(client uint64) *orderLane {
 func (o *order) cut(client, clock uint64) {
 	l := o.lane(client)
 	if l == nil {
-		l = &orderLane{end: maxClock + 1}
+		l = o.newLane(nil)
 		o.lanes[client] = l
 	}
 	l.end = min(l.end, clock)
@@ -79,14 +106,8 @@ func (o *order) cut(client, clock uint64) {
 
 // walk passes all lanes, and ends each before the first struct that cannot be reached.
 func (o *order) walk() {
-	todo := make([]*orderLane, 0, len(o.lanes))
-	for _, l := range o.lanes {
-		if l != nil {
-			todo = append(todo, l)
-		}
-	}
-	var stack []*orderLane
-	for _, first := range todo {
+	stack := o.stack
+	for _, first := range o.made[:o.used] { // those that the walk itself finds are walked when it does
 		first.goal, first.walking = maxClock, true
 		for stack = append(stack[:0], first); len(stack) > 0; {
 			l := stack[len(stack)-1]
@@ -98,6 +119,7 @@ func (o *order) walk() {
 			stack = stack[:len(stack)-1]
 		}
 	}
+	o.stack = stack[:0]
 }
 
 // pass moves over a lane up to its goal. It returns the lane of which something must be
@@ -135,7 +157,9 @@ func (s *Store) checkCircle(c *checker, sum *summary, limited bool) {
 		return
 	}
 	s.work += waitWork * len(waits)
-	o := newOrder(waits, s.waitsOf)
+	o := &s.scratch.order
+	o.begin(waits, s)
+	defer o.end()
 	o.walk()
 	at := 0
 	for _, l := range o.lanes {

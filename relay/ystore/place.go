@@ -1,5 +1,7 @@
 package ystore
 
+import "slices"
+
 // Where an item lies, in which type and whether under a key of it, the wire says only
 // of items without neighbours; others lie where their neighbours do. Each entry keeps
 // the answer, once it is known: the type as its lineage, and a bit for the key. It is
@@ -116,6 +118,9 @@ func (s *Store) locate(r *run, it *item) {
 		s.scratch.placed = true
 		s.judge(r.client, it)
 	} else {
+		if s.types.missing == nil {
+			s.types.missing, s.scratch.lent = s.scratch.missing[:0], true
+		}
 		s.types.missing = addSpan(s.types.missing, r.client, it.clock, it.end())
 	}
 }
@@ -129,6 +134,9 @@ func (s *Store) placeMissing() {
 		if len(s.types.missing) > s.types.unite {
 			s.types.missing = union(s.types.missing)
 			s.types.unite = 2*len(s.types.missing) + minUnite
+		}
+		if s.scratch.lent { // it stays
+			s.types.missing = s.giveBack(s.types.missing, slices.Clone(s.types.missing))
 		}
 		return
 	}
@@ -151,7 +159,16 @@ func (s *Store) placeMissing() {
 			}
 		})
 	}
+	if s.scratch.lent {
+		left = s.giveBack(spans, left)
+	}
 	s.types.missing = left
+}
+
+// giveBack returns what takes the place of ranges that are in the scratch's memory.
+func (s *Store) giveBack(lent, instead []span) []span {
+	s.scratch.missing, s.scratch.lent = lent[:0], false
+	return instead
 }
 
 // minUnite is how many spans are not worth sorting.

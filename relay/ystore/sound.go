@@ -92,7 +92,8 @@ func (p *parts) leave(client, clock uint64) {
 
 // close leaves out what hangs on what is left out.
 func (p *parts) close() {
-	o := newOrder(p.waits, nil)
+	var o order
+	o.begin(p.waits, nil)
 	for client, at := range p.cut {
 		o.cut(client, at)
 	}

@@ -87,6 +87,9 @@ type scratch struct {
 	settled   []span // what it made integrable
 	restored  bool   // it told more of ids that are there; what of it is fresh, clients lack
 	queue     []*run // to settle
+	order     order
+	missing   []span // what types.missing begins in
+	lent      bool   // types.missing is in it
 }
 
 // span is a range of one client's ids.
@@ -101,10 +104,13 @@ func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
 
 func (s *Store) release() {
 	x := s.scratch
+	if x.lent { // nobody looked whether it can be placed by now
+		s.types.missing = s.giveBack(s.types.missing, slices.Clone(s.types.missing))
+	}
 	s.scratch = nil
 	if cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
 		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.doomed) > maxScratch || cap(x.chain) > maxScratch || cap(x.apart) > maxScratch || cap(x.deep) > maxScratch ||
-		cap(x.settled) > maxScratch || cap(x.queue) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
+		cap(x.settled) > maxScratch || len(x.order.made) > maxScratch || len(x.order.lanes) > maxScratch || cap(x.missing) > maxScratch || cap(x.queue) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
 		return
 	}
 	x.it = item{}
