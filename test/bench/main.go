@@ -8,40 +8,23 @@
 // name, or in the one that took its place. The table says the ratio of the medians of the
 // time, and the allocations of both. Exit code 1 if a time is above -most times the
 // other's, or anything allocates more often.
+//
+//	go run ./test/bench -with COMMIT -record allocations.txt
+//
+// writes down how often the benchmarks of that commit allocate, for the test of this
+// package.
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"text/tabwriter"
-
-	"golang.org/x/perf/benchfmt"
 )
-
-// packages are those whose benchmarks are compared: of this checkout, and what they were
-// in the former commit if that is another name. The registry's have a task of their own.
-var packages = map[string]string{
-	"authn": "", "relay": "", "relay/bus": "", "relay/history": "", "relay/ystore": "",
-	"relay/quota": "relay/limits", "relay/ratelimit": "relay/limits",
-}
-
-// figures are what one benchmark measured, round by round.
-type figures struct{ seconds, allocations []float64 }
-
-// side is one of the two commits.
-type side struct {
-	root string
-	got  map[string]*figures // by package of this checkout and benchmark
-}
 
 func main() {
 	with := flag.String("with", "", "commit to compare with")
@@ -49,12 +32,21 @@ func main() {
 	most := flag.Float64("most", 1.03, "the highest ratio of the medians that passes")
 	benchtime := flag.String("benchtime", "0.2s", "as of go test")
 	match := flag.String("bench", ".", "as of go test")
+	record := flag.String("record", "", "write the allocations of the commit into this file, and compare nothing")
 	flag.Parse()
 	if *with == "" || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: bench -with COMMIT [flags]")
 		os.Exit(2)
 	}
-	passed, err := compare(*with, *rounds, *most, "-test.benchtime="+*benchtime, "-test.bench="+*match)
+	var passed bool
+	err := beside(*with, func(now, then *side) (err error) {
+		if *record != "" {
+			passed = true
+			return recordAllocations(*record, *with, then)
+		}
+		passed, err = compare(now, then, *rounds, *most, "-test.benchtime="+*benchtime, "-test.bench="+*match)
+		return err
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
@@ -64,79 +56,50 @@ func main() {
 	}
 }
 
-func compare(with string, rounds int, most float64, flags ...string) (passed bool, err error) {
+// beside has both commits at hand for the time of f.
+func beside(with string, f func(now, then *side) error) error {
 	here, err := os.Getwd()
 	if err != nil {
-		return false, err
+		return err
 	}
 	dir, err := os.MkdirTemp("", "wsnode-bench-")
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer os.RemoveAll(dir)
 	former := filepath.Join(dir, "former")
 	if err := run(here, "git", "worktree", "add", "--detach", former, with); err != nil {
-		return false, err
+		return err
 	}
 	defer func() { _ = run(here, "git", "worktree", "remove", "--force", former) }() // it is a temporary folder
-	now, then := &side{here, map[string]*figures{}}, &side{former, map[string]*figures{}}
-	for _, pkg := range slices.Sorted(maps.Keys(packages)) {
-		old := cmp.Or(packages[pkg], pkg)
-		for round := range rounds {
-			fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", pkg, round+1, rounds)
-			if err := now.measure(pkg, pkg, filepath.Join(dir, "now-"+path.Base(pkg)), flags); err != nil {
-				return false, err
+	if err := shareCorpora(former); err != nil {
+		return err
+	}
+	corpora := filepath.Join(here, "test", "corpus", "data")
+	return f(newSide(here, filepath.Join(dir, "now"), corpora), newSide(former, filepath.Join(dir, "then"), corpora))
+}
+
+// compare goes through the rounds one by one, so that what else the machine does in some
+// minutes meets all packages and both commits.
+func compare(now, then *side, rounds int, most float64, flags ...string) (passed bool, err error) {
+	lost := map[string]bool{}
+	for round := range rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
+		for _, pkg := range slices.Sorted(maps.Keys(packages)) {
+			if lost[pkg] {
+				continue
 			}
-			if err := then.measure(pkg, old, filepath.Join(dir, "then-"+path.Base(pkg)), flags); err != nil {
+			if err := then.measure(pkg, cmp.Or(packages[pkg], pkg), flags); err != nil {
 				fmt.Fprintf(os.Stderr, "%s is not compared: %v\n", pkg, err)
-				break
+				lost[pkg] = true
+				continue
+			}
+			if err := now.measure(pkg, pkg, append(slices.Clone(flags), then.only(pkg)...)); err != nil {
+				return false, err
 			}
 		}
 	}
 	return table(now.got, then.got, most), nil
-}
-
-// measure runs the benchmarks of a package once; binary is built at the first time.
-func (s *side) measure(name, pkg, binary string, flags []string) error {
-	if _, err := os.Stat(binary); err != nil {
-		if err := run(s.root, "go", "test", "-c", "-o", binary, "./"+pkg); err != nil {
-			return err
-		}
-	}
-	cmd := exec.Command(binary, append([]string{"-test.run=^$", "-test.benchmem"}, flags...)...)
-	cmd.Dir, cmd.Stderr = filepath.Join(s.root, pkg), os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("%s of %s: %w", pkg, s.root, err)
-	}
-	reader := benchfmt.NewReader(bytes.NewReader(out), pkg)
-	for reader.Scan() {
-		r, ok := reader.Result().(*benchfmt.Result)
-		if !ok {
-			continue
-		}
-		key := name + " " + string(r.Name)
-		if s.got[key] == nil {
-			s.got[key] = &figures{}
-		}
-		f := s.got[key]
-		if v, ok := r.Value("sec/op"); ok {
-			f.seconds = append(f.seconds, v)
-		}
-		if v, ok := r.Value("allocs/op"); ok {
-			f.allocations = append(f.allocations, v)
-		}
-	}
-	return reader.Err()
-}
-
-func run(dir, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(append([]string{name}, args...), " "), err)
-	}
-	return nil
 }
 
 // table prints what both measured, and reports whether nothing is worse.
