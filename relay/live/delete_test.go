@@ -403,3 +403,41 @@ func (o *ordered) check(a, b, c *node, s storage.Store) {
 		}
 	}
 }
+
+// Rule 5: what a room holds of a former generation is not merged into another one that has
+// its name by now, however the room comes upon it.
+func TestAFormerGenerationIsNotMergedIntoThePresentOne(t *testing.T) {
+	for name, finds := range map[string]func(n *node, v *visit){
+		"by an edit": func(_ *node, v *visit) { v.types("late") },
+		"when its pin is restored": func(n *node, _ *visit) {
+			pin, _ := n.state(t)
+			if err := n.follower.Restored(t.Context(), todo, pin); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := storing(t)
+			n := r.node("a")
+			v := n.visit(t)
+			v.types("one")
+			eventually(t, "it is stored", func() bool { k := n.saves.kept(v.d.keeper); return k.Clean && !k.At.IsZero() })
+			meta := storage.Meta{Generation: storage.NewGeneration()}
+			tombstone, err := s.Store.Delete(t.Context(), todo, stored(t, s.Store).Version, meta)
+			if err != nil {
+				t.Fatal(err)
+			}
+			anew := insert("anew")
+			if _, err := s.Store.Save(t.Context(), todo, tombstone, meta, anew); err != nil {
+				t.Fatal(err)
+			}
+			finds(n, v)
+			eventually(t, "its sessions are ended", func() bool { return n.dismissed.Load() == 1 })
+			v.leave()
+			n.settle(t)
+			if got := stored(t, s.Store); !bytes.Equal(got.Body, anew) || got.Generation != meta.Generation {
+				t.Errorf("the store holds %q of generation %v", got.Body, got.Generation)
+			}
+		})
+	}
+}
