@@ -136,7 +136,7 @@ func (s *Store) placeMissing() {
 			s.types.unite = 2*len(s.types.missing) + minUnite
 		}
 		if s.scratch.lent { // it stays
-			s.types.missing = s.giveBack(s.types.missing, slices.Clone(s.types.missing))
+			s.types.missing = s.scratch.giveBack(s.types.missing, slices.Clone(s.types.missing))
 		}
 		return
 	}
@@ -160,14 +160,14 @@ func (s *Store) placeMissing() {
 		})
 	}
 	if s.scratch.lent {
-		left = s.giveBack(spans, left)
+		left = s.scratch.giveBack(spans, left)
 	}
 	s.types.missing = left
 }
 
-// giveBack returns what takes the place of ranges that are in the scratch's memory.
-func (s *Store) giveBack(lent, instead []span) []span {
-	s.scratch.missing, s.scratch.lent = lent[:0], false
+// giveBack takes the memory of ranges back, and returns what takes their place.
+func (x *scratch) giveBack(lent, instead []span) []span {
+	x.missing, x.lent = lent[:0], false
 	return instead
 }
 

@@ -105,7 +105,7 @@ func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
 func (s *Store) release() {
 	x := s.scratch
 	if x.lent { // nobody looked whether it can be placed by now
-		s.types.missing = s.giveBack(s.types.missing, slices.Clone(s.types.missing))
+		s.types.missing = s.scratch.giveBack(s.types.missing, slices.Clone(s.types.missing))
 	}
 	s.scratch = nil
 	if cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
