@@ -46,6 +46,7 @@ type types struct {
 	deepest int    // depth of types that are settled, at most
 	hanging int    // depth of types that wait, below what they wait for, at most
 	missing []span // ids of which it is not known where they lie
+	looked  bool   // some of them have been looked for in vain
 	later   bool   // it is looked for when more updates have come
 	unite   int    // how many spans of them there may be before they are sorted and joined
 }
@@ -144,12 +145,14 @@ func (s *Store) placeMissing() {
 		return
 	}
 	spans := union(s.types.missing)
-	for _, d := range spans { // entries that were joined and cut hand the mark on
-		s.eachEntry(d, func(p place) {
-			if e := &p.l.ents[p.i]; e.lineage == missing {
-				e.lineage = unresolved
-			}
-		})
+	if s.types.looked {
+		for _, d := range spans { // entries that were joined and cut hand the mark on
+			s.eachEntry(d, func(p place) {
+				if e := &p.l.ents[p.i]; e.lineage == missing {
+					e.lineage = unresolved
+				}
+			})
+		}
 	}
 	var left []span
 	for _, d := range spans {
@@ -162,7 +165,7 @@ func (s *Store) placeMissing() {
 	if s.scratch.lent {
 		left = s.scratch.giveBack(spans, left)
 	}
-	s.types.missing = left
+	s.types.missing, s.types.looked = left, len(left) > 0
 }
 
 // giveBack takes the memory of ranges back, and returns what takes their place.
@@ -194,8 +197,13 @@ func (s *Store) resolve(client uint64, p place) bool {
 	if e := p.l.ents[p.i]; e.lineage != unresolved {
 		return e.settled()
 	}
-	chain := s.scratch.chain[:0]
 	var it item
+	if p.l.head(p.i, &it); s.place(&it) { // nearly always: what it hangs on came before it
+		p.l.ents[p.i].mark(&it)
+		s.judge(client, &it)
+		return true
+	}
+	chain := s.scratch.chain[:0]
 	ok := true
 	for {
 		e := &p.l.ents[p.i]
