@@ -23,10 +23,10 @@ func TestEndureNoticesWhatIsLostWhenClientsComeBack(t *testing.T) {
 			go func() {
 				defer close(over)
 				for range 3 {
-					time.Sleep(400 * time.Millisecond) // people type meanwhile, and come back
+					relay.waitUntilTyping(6)
 					relay.drop()
 				}
-				time.Sleep(400 * time.Millisecond)
+				relay.waitUntilTyping(6)
 			}()
 			result, err := r.Endure(t.Context(), "test", EndureOptions{Docs: 2, Clients: 3, Rate: 300, Until: over, Settle: 2 * time.Second})
 			if err != nil {
@@ -38,8 +38,8 @@ func TestEndureNoticesWhatIsLostWhenClientsComeBack(t *testing.T) {
 			if returns, _ := result.Value("returns"); returns != 18 {
 				t.Errorf("%.0f returns, want those of 6 clients, 3 times", returns)
 			}
-			if offline, _ := result.Value("offline p50"); offline < 90 || offline > 1500 {
-				t.Errorf("offline for %.0f ms, want a little more than the 100 that y-websocket pauses", offline)
+			if offline, _ := result.Value("offline p50"); offline < 90 {
+				t.Errorf("offline for %.0f ms, want more than the 100 that y-websocket pauses", offline)
 			}
 		})
 	}

@@ -19,13 +19,14 @@ type testRelay struct {
 	fault string // "", "lose", "repeat", "garble", "forget", "keep"
 
 	mu    sync.Mutex
+	came  *sync.Cond // an update
 	docs  map[string]*testDocument
 	count int
 }
 
 type testDocument struct {
 	typed   map[uint64][]byte
-	members map[*websocket.Conn]bool
+	members map[*websocket.Conn]int // and how many updates came of each
 }
 
 func (v *testDocument) visitRun(r *run) {
@@ -37,7 +38,9 @@ func (v *testDocument) visitDeletion(uint64, uint32, uint32) {}
 
 func startTestRelay(t *testing.T, fault string) *testRelay {
 	t.Helper()
-	return &testRelay{fault: fault, docs: make(map[string]*testDocument)}
+	s := &testRelay{fault: fault, docs: make(map[string]*testDocument)}
+	s.came = sync.NewCond(&s.mu)
+	return s
 }
 
 // runner is one that drives the relay over a real socket.
@@ -63,10 +66,10 @@ func (s *testRelay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	s.mu.Lock()
 	d := s.docs[request.URL.Path]
 	if d == nil {
-		d = &testDocument{typed: make(map[uint64][]byte), members: make(map[*websocket.Conn]bool)}
+		d = &testDocument{typed: make(map[uint64][]byte), members: make(map[*websocket.Conn]int)}
 		s.docs[request.URL.Path] = d
 	}
-	d.members[conn] = true
+	d.members[conn] = 0
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -114,6 +117,8 @@ func (s *testRelay) handle(d *testDocument, from *websocket.Conn, m []byte, writ
 		return
 	}
 	s.count++
+	d.members[from]++
+	s.came.Broadcast()
 	odd := s.count%20 == 0
 	if s.fault == "forget" && odd {
 		// Handed out, but not kept: the text differs in the end.
@@ -137,6 +142,28 @@ func (s *testRelay) handle(d *testDocument, from *websocket.Conn, m []byte, writ
 	}
 }
 
+// waitUntilTyping waits until so many clients are there, each of which has typed something
+// since it came.
+func (s *testRelay) waitUntilTyping(clients int) {
+	const each = 10
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		typing := 0
+		for _, d := range s.docs {
+			for _, updates := range d.members {
+				if updates >= each {
+					typing++
+				}
+			}
+		}
+		if typing == clients {
+			return
+		}
+		s.came.Wait()
+	}
+}
+
 // drop ends all connections.
 func (s *testRelay) drop() {
 	s.mu.Lock()
@@ -144,6 +171,7 @@ func (s *testRelay) drop() {
 	for _, d := range s.docs {
 		for conn := range d.members {
 			_ = conn.CloseNow()
+			delete(d.members, conn)
 		}
 	}
 }
