@@ -114,7 +114,7 @@ func TestDirectoryIsRefusedWhileAnotherServerHasIt(t *testing.T) {
 	}
 }
 
-func TestCloseWithBusyConnectionsTakesLessThanASecond(t *testing.T) {
+func TestCloseDoesNotWaitForConnections(t *testing.T) {
 	s := start(t, Config{Listen: "127.0.0.1:0"})
 	for range 20 {
 		nc := connect(t, s)
@@ -126,7 +126,7 @@ func TestCloseWithBusyConnectionsTakesLessThanASecond(t *testing.T) {
 	began := time.Now()
 	s.Close()
 	s.Close()
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
