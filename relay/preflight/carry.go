@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +34,11 @@ func (k *registry) carriedTo(ctx context.Context, i *kvpin.Inspector) {
 		k.add("carry", Unknown, "look again; if it stays so, see the bucket's servers", "%v", err)
 		return
 	}
+	leases, err := i.Leases(ctx, k.License)
+	if err != nil {
+		k.add("carry", Unknown, "look again; if it stays so, see the bucket's servers", "%v", err)
+		return
+	}
 	// The look at the registry may have used up its time: these are other machines.
 	ctx = context.WithoutCancel(ctx)
 	var checks []func(context.Context) []Finding
@@ -39,7 +46,7 @@ func (k *registry) carriedTo(ctx context.Context, i *kvpin.Inspector) {
 		if r.URL == "" || r.Status == kvpin.RegionDown || k.Node != nil && r.Region == k.Node.Region {
 			continue
 		}
-		w := way{report: report{license: k.License}, to: r.Region, url: r.URL, secret: mark.Secret{ID: secret.ID, Key: secret.Key}, timeout: k.Timeout, from: "wsctl"}
+		w := way{report: report{license: k.License}, to: r.Region, url: r.URL, secret: mark.Secret{ID: secret.ID, Key: secret.Key}, timeout: k.Timeout, older: older(leases, r.Region)}
 		if k.Node != nil {
 			w.from = k.Node.Region
 		}
@@ -51,10 +58,18 @@ func (k *registry) carriedTo(ctx context.Context, i *kvpin.Inspector) {
 // way is a look at the way that carried clients take to a region.
 type way struct {
 	report
-	to, from docid.Region
+	to, from docid.Region // from is empty on an operator's machine
+	older    bool         // nodes there may be of a version that cannot be asked
 	url      string
 	secret   mark.Secret // without an id: there is none yet
 	timeout  time.Duration
+}
+
+// older reports whether a region has nodes of a version before checks of the way to it.
+func older(leases []kvpin.Lease, region docid.Region) bool {
+	return slices.ContainsFunc(leases, func(l kvpin.Lease) bool {
+		return l.Region == region && !slices.Contains(l.Can, kvpin.CanMove) // came with the same version
+	})
 }
 
 const mendWay = "see wsctl regions list, and whether the proxies on the way pass WebSockets and their headers on"
@@ -66,8 +81,12 @@ func (w way) check(ctx context.Context) []Finding {
 	said, err := w.ask(ctx)
 	refused := (*refusedError)(nil)
 	switch {
+	case errors.As(err, &refused) && refused.unseen && w.older:
+		w.add(check, Unknown, "look again when all nodes of the region are of this version", "%s: %s, which nodes of earlier versions do not see either", w.url, refused.why)
 	case errors.As(err, &refused):
 		w.add(check, Wrong, refused.mend, "%s: %s", w.url, refused.why)
+	case err != nil && w.from == "":
+		w.add(check, Unknown, "ask a node, which is who carries: wsnode serve --check. From here: "+mendDial(err), "%s cannot be reached from this machine: %v", w.url, err)
 	case err != nil:
 		w.add(check, Wrong, mendDial(err), "no client can be carried to %s: %v", w.url, err)
 	case said.Why != "" && w.secret.ID == "":
@@ -84,14 +103,18 @@ func (w way) check(ctx context.Context) []Finding {
 	return w.findings
 }
 
-// refusedError is an answer of somebody who does not know what is asked.
-type refusedError struct{ why, mend string }
+// refusedError is an answer of somebody who does not know what is asked; unseen: perhaps
+// only because the mark did not arrive.
+type refusedError struct {
+	why, mend string
+	unseen    bool
+}
 
 func (e *refusedError) Error() string { return e.why }
 
 // ask dials the region, and returns what it says.
 func (w way) ask(ctx context.Context) (said mark.Answer, err error) {
-	m := mark.Mark{License: w.license, At: time.Now(), From: w.from, To: w.to, Wire: mark.Check}
+	m := mark.Mark{License: w.license, At: time.Now(), From: cmp.Or(w.from, "wsctl"), To: w.to, Wire: mark.Check}
 	text := m.Unsigned()
 	if w.secret.ID != "" {
 		text = m.Sign(w.secret, mark.CheckToken)
@@ -123,7 +146,7 @@ func (w way) ask(ctx context.Context) (said mark.Answer, err error) {
 	}
 	return said, &refusedError{
 		fmt.Sprintf("who answers has not seen that the client is carried (%v)", err),
-		"have the proxies on the way pass the header " + mark.Header + " on; nodes of a version that cannot be checked answer so, too",
+		"have the proxies on the way pass the header " + mark.Header + " on", true,
 	}
 }
 
@@ -131,16 +154,16 @@ func (w way) ask(ctx context.Context) (said mark.Answer, err error) {
 func (w way) judge(response *http.Response, err error) (said mark.Answer, _ error) {
 	switch response.StatusCode {
 	case http.StatusMisdirectedRequest:
-		return said, &refusedError{"it leads to another region", fmt.Sprintf("wsctl regions set %s URL", w.to)}
+		return said, &refusedError{"it leads to another region", fmt.Sprintf("wsctl regions set %s URL", w.to), false}
 	case http.StatusForbidden:
 		body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
 		if said, err := mark.ReadAnswer(body); err == nil && said.Why != "" {
 			return said, nil
 		}
 	case http.StatusTooManyRequests:
-		return said, &refusedError{"it is asked too often from here, or its proxies share one address", "look again in a minute; see --trusted-proxy of its nodes"}
+		return said, &refusedError{"it is asked too often from here, or its proxies share one address", "look again in a minute; see --trusted-proxy of its nodes", false}
 	}
-	return said, &refusedError{fmt.Sprintf("it opens no WebSocket: %s", response.Status), mendWay}
+	return said, &refusedError{fmt.Sprintf("it opens no WebSocket: %s", response.Status), mendWay, response.StatusCode == http.StatusUnauthorized}
 }
 
 // mendDial says what to do about a region that cannot be reached.

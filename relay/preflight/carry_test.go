@@ -16,6 +16,7 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/carry/mark"
 	"github.com/wsnode/wsnode/relay/devcluster"
 )
 
@@ -120,6 +121,25 @@ func TestTheWayOfCarriedClientsIsLookedAt(t *testing.T) {
 	}
 }
 
+// Nodes of the version before see no mark, and nothing is wrong with a region that is
+// about to be upgraded.
+func TestNodesOfEarlierVersionsCannotBeAskedForTheWay(t *testing.T) {
+	p := newProxies(t)
+	p.carryOne()
+	p.does(func(h http.Header) { h.Del("Wsnode-Carried") })
+	w := way{report: report{license: license}, to: us, url: p.Regions[1].URL, timeout: time.Minute, secret: mark.Secret{ID: "x", Key: []byte("x")}}
+	for before, result := range map[bool]string{true: Unknown, false: Wrong} {
+		w.older = before
+		if found := w.check(t.Context()); len(found) != 1 || found[0].Result != result {
+			t.Errorf("nodes of an earlier version %t: %+v", before, found)
+		}
+	}
+	leases := []kvpin.Lease{{Region: us, About: kvpin.About{Can: []string{kvpin.CanMove}}}, {Region: us}, {Region: eu, About: kvpin.About{Can: []string{kvpin.CanMove}}}}
+	if !older(leases, us) || older(leases, eu) {
+		t.Error("which regions have nodes of an earlier version")
+	}
+}
+
 func holdsAll(text string, parts []string) bool {
 	for _, part := range parts {
 		if !strings.Contains(text, part) {
@@ -151,8 +171,13 @@ func TestAWrongSecretAndAWrongURLAreFound(t *testing.T) {
 	if err := i.SetRegionURL(t.Context(), license, us, "ws://127.0.0.1:1"); err != nil {
 		t.Fatal(err)
 	}
-	if f := p.found(nil)[us]; f.Result != Wrong || !strings.Contains(f.Text(), "no client can be carried") {
+	member := Member{Region: eu, Node: "new", PublicURL: p.Regions[0].URL, Lease: 10 * time.Second}
+	if f := p.found(&member)[us]; f.Result != Wrong || !strings.Contains(f.Text(), "no client can be carried") {
 		t.Errorf("a URL where nobody listens: %+v", f)
+	}
+	// An operator's machine need not reach what browsers and nodes do.
+	if f := p.found(nil)[us]; f.Result != Unknown || !strings.Contains(f.Text(), "wsnode serve --check") {
+		t.Errorf("a URL where nobody listens, for an operator: %+v", f)
 	}
 }
 

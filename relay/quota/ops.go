@@ -203,9 +203,9 @@ func (o *Ops) Receive(message []byte) error {
 }
 
 func (o *Ops) add(app docid.AppID, n int) {
-	o.mu.Lock()
+	o.mu.Lock() // until it is added: a meter that has nothing yet would be forgotten
+	defer o.mu.Unlock()
 	m := o.meterLocked(app)
-	o.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.addLocked(n)

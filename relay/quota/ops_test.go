@@ -115,6 +115,34 @@ func (o *Ops) known() int {
 	return len(o.apps)
 }
 
+func TestWhatOtherPodsCountedIsNotForgottenAsItComes(t *testing.T) {
+	o := NewOps(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	var collecting sync.WaitGroup
+	collecting.Go(func() {
+		for ctx.Err() == nil {
+			o.collect()
+		}
+	})
+	for i := range 20_000 {
+		app := docid.AppID{License: testApp.License, Tenant: docid.Tenant(strconv.Itoa(i)), App: "a"}
+		o.add(app, 1)
+		m := o.Open(app)
+		if total := m.Total(); total != 1 {
+			t.Errorf("app %d has %d operations", i, total)
+			break
+		}
+		m.Close()
+		if i%100 == 0 { // so that collecting them takes not ever longer
+			o.mu.Lock()
+			clear(o.apps)
+			o.mu.Unlock()
+		}
+	}
+	cancel()
+	collecting.Wait()
+}
+
 func TestIdleAppsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := pods(t, 2)
@@ -124,10 +152,12 @@ func TestIdleAppsAreForgotten(t *testing.T) {
 			m.Close()
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if n := all[1].known(); n != 100 {
 			t.Errorf("the other pod knows %d apps", n)
 		}
 		time.Sleep(62 * time.Second)
+		synctest.Wait()
 		if a, b := all[0].known(), all[1].known(); a+b != 0 {
 			t.Errorf("%d and %d apps are left", a, b)
 		}
