@@ -125,3 +125,13 @@ func TestThePinOfADeadNodeIsOwedIfItsLifeIsNotStored(t *testing.T) {
 		})
 	}
 }
+
+// Rule 8: a history that cannot be asked may hold what the store lacks.
+func TestAPinIsOwedWhileNobodyKnowsWhetherItsLifeIsStored(t *testing.T) {
+	inVirtualTime(t, func(w *world) {
+		a := w.node("eu-central-1", "a", storing(new(bool)), func(c *Config) {
+			c.Covered = func(context.Context, docid.Document, Epoch) (bool, error) { return false, errors.New("no answer") }
+		})
+		a.owe(testDoc("unknown"))
+	})
+}
