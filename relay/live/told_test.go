@@ -132,6 +132,28 @@ func TestADocumentIsComparedWithItsStoreWhenItsPinIsRenewed(t *testing.T) {
 	v.sees("theirs")
 }
 
+// Rule 8: whoever cannot pay yet renews the pin, which would expire while the store is away.
+func TestAPinThatIsOwedIsRenewedByWhoeverPays(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	s.Set(storagetest.Down)
+	v.types("owed")
+	v.leave()
+	n.settle(t)
+	before, state := n.state(t)
+	if state != kvpin.Owed {
+		t.Fatalf("the pin is %s", state)
+	}
+	o := owed{todo, string(before.Epoch)}
+	eventually(t, "its expiry is renewed", func() bool {
+		n.payments.forget(o) // when it was renewed last
+		n.purges.at(o, time.Now())
+		pin, state := n.state(t)
+		return state == kvpin.Owed && pin.Revision > before.Revision
+	})
+}
+
 // A node has one room of a life: what is owed waits for whoever opens the document, and
 // he does not wait for a store that hangs.
 func TestAPaymentGivesWayToWhoOpensTheDocument(t *testing.T) {
