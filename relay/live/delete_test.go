@@ -228,6 +228,11 @@ func TestADeletionWaitsForAnOpening(t *testing.T) {
 		entered <- err
 	}()
 	<-h.opened
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.follower.Told(over, todo, ""); !errors.Is(err, context.Canceled) { // it waits for as long as it may
+		t.Errorf("it has looked at the store before it is open: %v", err)
+	}
 	var released atomic.Bool
 	deleted := make(chan error, 1)
 	go func() {
