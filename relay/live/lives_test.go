@@ -133,3 +133,27 @@ func TestWhileANodeHasNoStoreNoStoredLifeBegins(t *testing.T) {
 		return docid.StoredEpoch(v.d.Room().Epoch())
 	})
 }
+
+// Rules 10 and 11: a life that stands on another store than a node's, or on any if it has
+// none, does not open there, although its history could do without.
+func TestALifeOpensOnlyWhereItsStoreIs(t *testing.T) {
+	r, s := storing(t)
+	a := r.node("a")
+	v := a.visit(t)
+	defer v.leave()
+	v.types("one")
+	eventually(t, "it is stored", func() bool { return a.saves.kept(v.d.keeper).Clean })
+	before := stored(t, s.Store)
+	other, _ := storing(t)
+	none := r
+	none.store, none.storeID = nil, ""
+	r.store, r.storeID = other.store, other.storeID
+	for want, n := range map[error]*node{errOtherStore: r.node("b"), errNoStore: none.node("c")} {
+		if _, err := n.tryVisit(t); !errors.Is(err, want) {
+			t.Errorf("it opens: %v, expected %v", err, want)
+		}
+	}
+	if now := stored(t, s.Store); now.Version != before.Version {
+		t.Errorf("it was stored: %+v", now.Info)
+	}
+}
