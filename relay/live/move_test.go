@@ -10,6 +10,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -352,4 +353,59 @@ func TestWhatARegionOwesMovesWithItsHistory(t *testing.T) {
 	w := c.visit(t)
 	defer w.leave()
 	w.reads("owed")
+}
+
+// Rule 16: what comes into the history while the document is stored is stored as well,
+// before it moves.
+func TestADocumentMovesWithWhatCameWhileItWasStored(t *testing.T) {
+	m := newMoves(t)
+	a := m.eu.node("a")
+	m.us.node("c")
+	v := a.visit(t)
+	v.obeys()
+	v.types("one")
+	o := owed{todo, v.d.Room().Epoch()}
+	m.once(storagetest.None, func() {
+		last, err := a.stored.Last(t.Context(), a.lives.subject(o))
+		if err == nil {
+			late := oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("late"))
+			_, err = a.stored.AppendAfter(t.Context(), a.lives.subject(o), late, last, 0)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := a.moves(t, east); err != nil {
+		t.Fatal(err)
+	}
+	if body := stored(t, m.store.Store).Body; !bytes.Contains(body, []byte("late")) {
+		t.Errorf("it moved with %q", body)
+	}
+}
+
+// Rule 16: a holder has stopped when the history has what it took before.
+func TestADocumentMovesOnceTheHistoryHasWhatOthersTook(t *testing.T) {
+	m := newMoves(t)
+	way := natstest.NewProxy(t, m.eu.url)
+	cut := m.eu
+	cut.url = way.URL
+	cut.registryAt(m.eu.url) // of which it is not cut off
+	a, b, c := m.eu.node("a"), cut.node("b"), m.us.node("c")
+	one, two := a.visit(t), b.visit(t)
+	one.obeys()
+	two.obeys()
+	one.types("one")
+	two.types("two")
+	way.Cut()
+	if _, err := two.seat.Apply(insert("taken")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.moves(t, east); err == nil {
+		t.Error("it moved without what another node had taken")
+	}
+	way.Heal()
+	eventually(t, "it moves once the history has that", func() bool { _, err := a.moves(t, east); return err == nil })
+	v := c.visit(t)
+	defer v.leave()
+	v.reads("taken")
 }
