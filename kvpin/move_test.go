@@ -352,3 +352,24 @@ func TestNothingBeginsInARegionThatIsEvacuated(t *testing.T) {
 		eventually(w.t, time.Minute, "documents begin again", func() bool { _, err := a.Hold(context.Background(), testDoc("newer")); return err == nil })
 	})
 }
+
+// Rule 16: so does a holder that has stopped and was never away: nothing in the pin says
+// that it goes on but that the mark is gone.
+func TestAHolderThatGoesOnRemovesTheMark(t *testing.T) {
+	inVirtualTime(t, func(w *world) {
+		a, b, _ := w.movers()
+		doc := testDoc("x")
+		mine, others := a.hold(doc), b.hold(doc)
+		marked := a.mark(mine, "us-east-1")
+		if err := a.stopOthers(doc, marked, patience(time.Minute)); err != nil {
+			w.t.Fatal(err)
+		}
+		b.patiently(func() error { return others.GoOn(context.Background()) })
+		if _, err := mine.Commit(context.Background(), marked); !errors.Is(err, ErrConflict) {
+			w.t.Errorf("it was moved: %v", err)
+		}
+		if p, ok := w.pin(doc); !ok || p.Region != "eu-central-1" || p.Moving != nil {
+			w.t.Errorf("the pin is %+v", p)
+		}
+	})
+}
