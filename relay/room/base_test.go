@@ -412,6 +412,24 @@ func TestAnEditBehindAGapIsToBeStored(t *testing.T) {
 	}
 }
 
+// Rule 4: nor does the history show what it has refused, or has yet to acknowledge.
+func TestWhatTheHistoryHasNotAcknowledgedIsToBeStored(t *testing.T) {
+	h := new(withheld)
+	p := newKeepingPod(t, natstest.Server(t).URL, withholding(h))
+	var changed atomic.Int64
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	_, seat := join(t, r)
+	h.set(false, true)
+	apply(t, seat, (&writer{client: 1}).insert("one"))
+	eventually(t, "it is refused", func() bool { _, _, refused := h.count(); return refused > 0 })
+	if clean, err := r.Clean(t.Context()); err != nil || clean {
+		t.Errorf("clean is %v: %v", clean, err)
+	}
+	if d := draft(t, r); !bytes.Contains(d.Body, []byte("one")) {
+		t.Error("the edit is not stored")
+	}
+}
+
 // Rule 1: compaction never removes the base.
 func TestCompactionKeepsTheBase(t *testing.T) {
 	p := newKeepingPod(t, natstest.Server(t).URL)
