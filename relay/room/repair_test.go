@@ -120,13 +120,21 @@ func TestRoomsThatLostEachOtherFindEachOtherAgain(t *testing.T) {
 // What waits behind a gap is in no state vector, and nothing is typed after it.
 func TestAnEditBehindAGapThatWasLostIsRepaired(t *testing.T) {
 	p := newApart(t)
-	p.drops(func(subject string) bool { return strings.HasPrefix(subject, "wsn.u.") })
+	var lost atomic.Int32
+	p.drops(func(subject string) bool {
+		if !strings.HasPrefix(subject, "wsn.u.") {
+			return false
+		}
+		lost.Add(1)
+		return true
+	})
 	ahead := writer{client: 7}
 	ahead.insert("a") // which nobody gets
 	p.send(t, ahead.insert("b"))
 	if got := p.near.Brief().Store.Pending; got == 0 {
 		t.Fatal("nothing waits behind a gap")
 	}
+	eventually(t, "it is lost", func() bool { return lost.Load() > 0 }) // the history may have it earlier
 	p.drops(nil)
 	far := p.far.all()[0]
 	eventually(t, "the far room has what waits", func() bool { return far.Brief().Store.Pending == p.near.Brief().Store.Pending })
