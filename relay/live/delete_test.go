@@ -416,8 +416,13 @@ func TestAFormerGenerationIsNotMergedIntoThePresentOne(t *testing.T) {
 		"by an edit": func(_ *node, v *visit) { v.types("late") },
 		"when its pin is restored": func(n *node, _ *visit) {
 			pin, _ := n.state(t)
-			if err := n.follower.Restored(t.Context(), todo, pin); err != nil {
+			o := owed{todo, string(pin.Epoch)}
+			before, err := n.lives.found(t.Context(), o)
+			if err := errors.Join(err, n.follower.Restored(t.Context(), todo, pin)); err != nil {
 				t.Error(err)
+			}
+			if now, err := n.lives.found(t.Context(), o); err != nil || now.Changed != before.Changed {
+				t.Errorf("the history got more: %+v, before %+v: %v", now, before, err)
 			}
 		},
 	} {
