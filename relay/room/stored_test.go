@@ -7,6 +7,7 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/ystore"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -174,5 +175,22 @@ func TestABusyMemberIsAcknowledgedEachOfItsMessagesOnceTheyAreStored(t *testing.
 	seat.Greet()
 	if got := strings.TrimSpace(m.answers()); got != "" {
 		t.Errorf("answers %q to no question", got)
+	}
+}
+
+// Rule 14: what is in the store is in the document, whatever the limits of its clients.
+func TestWhatOthersHaveStoredIsTakenOverAllLimits(t *testing.T) {
+	p := newKeepingPod(t, natstest.Server(t).URL, func(c *Config) {
+		c.Limits = ystore.Limits{MaxDeleteRanges: 10, MaxBytes: 400, MaxClients: 2}
+	})
+	var changed atomic.Int64
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	m, _ := join(t, r)
+	theirs := (&writer{client: 2}).insert(strings.Repeat("x", 1000))
+	if err := r.Take(oplog.Base{Store: "S", Version: "v1"}, theirs); err != nil {
+		t.Fatal(err)
+	}
+	if got := clockOf(t, m, 2); got != 1000 {
+		t.Errorf("the member has it up to %d", got)
 	}
 }
