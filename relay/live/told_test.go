@@ -107,12 +107,18 @@ func TestWhoOpensFromTheHistoryAloneLooksAtTheStore(t *testing.T) {
 	one := a.visit(t)
 	defer one.leave()
 	one.types("one")
+	if err := one.d.Room().Restore(t.Context()); err != nil { // the history has the whole then
+		t.Fatal(err)
+	}
 	eventually(t, "it is stored", func() bool { return a.saves.kept(one.d.keeper).Clean })
 	if _, err := s.Store.Save(t.Context(), todo, stored(t, s.Store).Version, storage.Meta{}, insert("theirs")); err != nil {
 		t.Fatal(err)
 	}
 	two := b.visit(t)
 	defer two.leave()
+	if !two.d.keeper.alone {
+		t.Fatal("it was opened with the store: nothing is tested")
+	}
 	two.sees("theirs")
 	one.sees("theirs")
 }
