@@ -11,6 +11,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -408,4 +409,35 @@ func TestADocumentMovesOnceTheHistoryHasWhatOthersTook(t *testing.T) {
 	v := c.visit(t)
 	defer v.leave()
 	v.reads("taken")
+}
+
+// Rule 6: what somebody sent who has left is in the store before the others are sent to
+// where the document is loaded from it.
+func TestWhatIsLeftOfADocumentThatMovesIsStoredBeforeItsUsersAreSentOn(t *testing.T) {
+	m := newMoves(t)
+	saves := m.eu.options
+	sent := make(chan []byte, 1)
+	m.eu.options = func(o *Options) {
+		saves(o)
+		dismiss := o.Dismiss
+		o.Dismiss = func(r *room.Room, why error) {
+			sent <- stored(t, m.store.Store).Body
+			dismiss(r, why)
+		}
+	}
+	a := m.eu.node("a")
+	m.us.node("c")
+	v, leaver := a.visit(t), a.visit(t)
+	v.obeys()
+	v.types("one")
+	m.once(storagetest.None, func() {
+		leaver.holds("left behind")
+		leaver.leave()
+	})
+	if _, err := a.moves(t, east); err != nil {
+		t.Fatal(err)
+	}
+	if body := <-sent; !bytes.Contains(body, []byte("left behind")) {
+		t.Errorf("the store holds %q", body)
+	}
 }
