@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,9 +91,10 @@ type seat struct {
 	channel     *session.Channel
 	left        chan conn.Closed
 
-	mu      sync.Mutex
-	took    []string
-	resumed int
+	resumed atomic.Int32 // how often it was brought up to date
+
+	mu   sync.Mutex
+	took []string
 }
 
 func (s *seat) Stream() session.Stream { return s }
@@ -107,9 +109,7 @@ func (s *seat) Take(m wire.Received, _ int) time.Duration {
 }
 func (s *seat) LimitOf(wire.Kind) int { return 1 << 20 }
 func (s *seat) Resume() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.resumed++
+	s.resumed.Add(1)
 	return nil
 }
 func (s *seat) Fail(error)    {}

@@ -68,11 +68,12 @@ func TestWhatPassesIsTriedAgainUnseen(t *testing.T) {
 	if how := left(t, first); how.Code != 1013 {
 		t.Errorf("left with %d", how.Code)
 	}
-	c.update("a", "and later")
 	eventually(t, "it is in another seat, and brought up to date", func() bool {
 		s, taken := h.latest()
-		return taken == 2 && s.all() == "and later" && s.resumed == 1
+		return taken == 2 && s.resumed.Load() == 1
 	})
+	c.update("a", "and later")
+	eventually(t, "what is typed later has come", func() bool { s, _ := h.latest(); return s.all() == "and later" })
 	c.send("a", 7)
 	second, _ := h.latest()
 	left(t, second) // and the client was told nothing, or expect would have seen it
@@ -127,8 +128,8 @@ func TestATokenWithOtherRightsChangesThem(t *testing.T) {
 	c.update("a", "two")
 	second, taken := h.latest()
 	eventually(t, "the next edit is the new seat's", func() bool { return second.all() == "two" })
-	if taken != 2 || second.resumed != 1 || first.all() != "one" {
-		t.Errorf("%d seats; %d times brought up to date; the first was given %q", taken, second.resumed, first.all())
+	if taken != 2 || second.resumed.Load() != 1 || first.all() != "one" {
+		t.Errorf("%d seats; %d times brought up to date; the first was given %q", taken, second.resumed.Load(), first.all())
 	}
 	c.token("a", "write")
 	c.expect("a granted read-write")

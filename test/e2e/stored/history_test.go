@@ -130,11 +130,11 @@ func TestVersionsOfADocumentOutliveItsUsers(t *testing.T) {
 	p.shownBy(back, "one that comes when the setting is gone")
 	w.empty(back)
 
-	cluster.Wsctl(t, "store", "drop-deleted", "aws-eu-west-1/acme/notes/todo", "--nats-url", w.cluster.Regions[inEurope].NATS.URL(), "--yes")
+	said := cluster.Wsctl(t, "store", "drop-deleted", "aws-eu-west-1/acme/notes/todo", "--nats-url", w.cluster.Regions[inEurope].NATS.URL(), "--yes")
 	last := w.join(inAmerica, true)
 	last.WaitText(text)
 	if shown := last.Restore(p.texts[0][0]); shown == p.texts[0][1] {
-		t.Errorf("what was dropped is still there: %q", shown)
+		t.Errorf("what was dropped is still there: %q; wsctl said %s", shown, said)
 	}
 }
 
