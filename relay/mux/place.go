@@ -305,7 +305,9 @@ func (p *place) end(s session.Stream, code int, reason string, why error) {
 		return
 	}
 	if p.seat == nil {
-		p.ending = &ending{s, how} // begin will see it
+		if p.ending == nil || p.ending.stream != s { // the first end counts
+			p.ending = &ending{s, how} // begin will see it
+		}
 		return
 	}
 	if p.seat.Stream() != s {
