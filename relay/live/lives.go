@@ -2,11 +2,9 @@ package live
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
 )
 
@@ -67,10 +65,7 @@ func (l lives) leaveMarker(ctx context.Context, o owed, found oplog.Loaded) erro
 func (l lives) unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
 	return func(yield func(docid.Document, error) bool) {
 		for subject, err := range l.history.StoredSubjects(ctx, "") {
-			switch {
-			case errors.Is(err, history.ErrStreamMissing):
-				return
-			case err != nil:
+			if err != nil { // a shard whose stream is missing ends the listing of those behind it, too
 				yield(docid.Document{}, err)
 				return
 			}
@@ -79,7 +74,11 @@ func (l lives) unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
 				continue // not of ours
 			}
 			found, err := l.found(ctx, owed{doc, epoch})
-			if (err != nil || !found.Clean()) && !yield(doc, err) || err != nil {
+			if err != nil {
+				yield(doc, err)
+				return
+			}
+			if !found.Clean() && !yield(doc, nil) {
 				return
 			}
 		}
