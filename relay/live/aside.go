@@ -39,7 +39,7 @@ func (p *payments) setAside(ctx context.Context, o owed) error {
 	}
 	ds.o.Log.Error("a history says on nothing what it stands: what was left of it is stored beside the document",
 		"document", o.doc.String(), "epoch", o.epoch, "stored", beside.String())
-	return ds.o.History.PurgeBelow(ctx, ds.lives.subject(o), found.Last+1)
+	return ds.lives.purge(ctx, o, found.Last)
 }
 
 // saveBeside stores a body under a name that says of which life it is. Whatever is there

@@ -2,9 +2,11 @@ package live
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
 )
 
@@ -44,12 +46,26 @@ func (l lives) of(ctx context.Context, doc docid.Document) (lives []owed, err er
 	return lives, nil
 }
 
+// last is the sequence of the last message in the history of a life; 0: there is none.
+func (l lives) last(ctx context.Context, o owed) (uint64, error) {
+	last, err := l.history.Last(ctx, l.subject(o))
+	if errors.Is(err, history.ErrStreamMissing) {
+		return 0, nil
+	}
+	return last, err
+}
+
+// purge purges the history of a life up to a message, that one included.
+func (l lives) purge(ctx context.Context, o owed, last uint64) error {
+	return l.history.PurgeBelow(ctx, l.subject(o), last+1)
+}
+
 // leaveMarker purges the history of a life that has ended, up to a marker with the base
 // that it stood on. Should somebody append meanwhile, nothing is purged.
 func (l lives) leaveMarker(ctx context.Context, o owed, found oplog.Loaded) error {
 	base, ok := found.Base()
 	if !ok {
-		return l.history.PurgeBelow(ctx, l.subject(o), found.Last+1) // nothing stands in it
+		return l.purge(ctx, o, found.Last) // nothing stands in it
 	}
 	mark := oplog.Mark{UpTo: found.Last, Purges: true, Ends: true, Base: base}
 	data := oplog.Kept.Append(nil, 0, oplog.Stored, 0, oplog.AppendMark(nil, mark))

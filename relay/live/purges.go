@@ -11,7 +11,6 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
-	"github.com/wsnode/wsnode/relay/history"
 )
 
 // purges remove the histories of documents whose pins are gone. The node that took
@@ -143,19 +142,14 @@ func (p *purges) at(o owed, at time.Time) {
 // settled before the question whether it has: should a room restore the document
 // meanwhile, its snapshot comes later and stays.
 func (p *purges) remove(ctx context.Context, o owed) error {
-	h := p.docs.o.History
-	subject := o.doc.UpdatesSubject(h.Shard(o.doc.PinKey()), o.epoch)
-	last, err := h.Last(ctx, subject)
-	if errors.Is(err, history.ErrStreamMissing) {
-		return nil
-	}
+	last, err := p.docs.lives.last(ctx, o)
 	if err != nil || last == 0 {
 		return err
 	}
 	if gone, err := p.gone(ctx, o); err != nil || !gone {
 		return err
 	}
-	return h.PurgeBelow(ctx, subject, last+1)
+	return p.docs.lives.purge(ctx, o, last)
 }
 
 // errNoWord: somebody in the region has a room of the document, and did not say in

@@ -90,7 +90,11 @@ func (f *follower) purgeDeleted(ctx context.Context, o owed) error {
 		return err
 	}
 	if !docid.StoredEpoch(o.epoch) {
-		return ds.purges.remove(ctx, o)
+		last, err := ds.lives.last(ctx, o)
+		if err != nil || last == 0 {
+			return err
+		}
+		return ds.lives.purge(ctx, o, last)
 	}
 	found, err := ds.lives.found(ctx, o)
 	if errors.Is(err, history.ErrStreamMissing) {

@@ -212,3 +212,30 @@ func TestAPaymentGivesWayToWhoOpensTheDocument(t *testing.T) {
 		t.Errorf("the store holds %q", body)
 	}
 }
+
+// Rule 10: a document may live without a store's keeping it, and be in the store. Its deletion
+// is not put off for a node that still has it open: that one may be frozen.
+func TestWhatNoStoreKeepsIsPurgedWithItsDeletionWhoeverHasItOpen(t *testing.T) {
+	r, s := storing(t)
+	without := r
+	without.store, without.storeID = nil, ""
+	without.node("old")
+	a, b := r.node("a"), r.node("b")
+	v := a.visit(t)
+	defer v.leave()
+	epoch := v.d.Room().Epoch()
+	if docid.StoredEpoch(epoch) {
+		t.Fatalf("a store keeps %s: nothing is tested", epoch)
+	}
+	v.types("old")
+	meta := storage.Meta{Generation: storage.NewGeneration(), Epoch: epoch, Region: a.o.Region, Time: time.Now()}
+	if _, err := s.Store.Delete(t.Context(), todo, storage.Absent, meta); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.follower.Told(t.Context(), todo, kvpin.Epoch(epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := b.lives.last(t.Context(), owed{todo, epoch}); err != nil || last != 0 {
+		t.Errorf("it is told, and the history ends at %d, %v", last, err)
+	}
+}
