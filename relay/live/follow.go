@@ -69,7 +69,9 @@ func (f *follower) Ended(doc docid.Document, _ kvpin.Pin) {
 	if d == nil || !d.hasMoved() || f.endedDeleted(d) {
 		return
 	}
-	d.fate.become(ErrEnded)
+	if !d.fate.become(ErrEnded) {
+		return // its deletion is the last word
+	}
 	ds.o.Log.Warn("a document ended while this node had no lease, and lives anew; its clients bring what they have", "document", doc.String())
 	ds.o.Dismiss(d.room, ErrEnded)
 	ds.purges.owe(doc, d.room.Epoch(), time.Now().Add(releaseDelay))

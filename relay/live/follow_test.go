@@ -1,0 +1,26 @@
+package live
+
+import (
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+)
+
+// Whoever was told that a document was deleted is not told that it lives anew.
+func TestADeletionIsTheLastWordOfADocumentThatEnds(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	s.Set(storagetest.Down) // so that nobody finds out by the store
+	if _, err := v.d.hold.Release(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	v.d.fate.become(ErrDeleted)
+	n.follower.Ended(todo, kvpin.Pin{})
+	if why := n.reason(todo); why != nil {
+		t.Errorf("its sessions are ended for %v", why)
+	}
+	v.leave()
+}
