@@ -149,9 +149,9 @@ func TestWhatWasDeletedIsGivenUpWithoutItsHistory(t *testing.T) {
 				defer v.d.fate.mu.Unlock()
 				return v.d.fate.stopWaiting != nil
 			})
-			n.deleted(todo)
+			n.deleted(v.d)
 		} else {
-			n.deleted(todo)
+			n.deleted(v.d)
 			v.leave()
 		}
 		select {

@@ -218,14 +218,7 @@ func (ds *Documents) storeLast(d *Document) {
 	case <-ctx.Done():
 		return
 	}
-	err := d.keeper.save(ctx)
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrDeleted):
-		ds.deleted(d.doc)
-	default:
-		ds.saves.failed(d.keeper, err)
-	}
+	ds.saves.came(d.keeper, d.keeper.save(ctx))
 }
 
 // close is the order of leaving: sessions ended and edits durable, then out of

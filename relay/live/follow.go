@@ -175,18 +175,18 @@ func (f *follower) endedDeleted(d *Document) bool {
 // follow passes an error on, and gives the document up if it is ErrDeleted.
 func (ds *Documents) follow(d *Document, err error) error {
 	if errors.Is(err, ErrDeleted) {
-		ds.deleted(d.doc)
+		ds.deleted(d)
 	}
 	return err
 }
 
-// deleted gives a document up that was deleted: its sessions end for good, and nothing
-// of it is stored any more.
-func (ds *Documents) deleted(doc docid.Document) {
-	d := ds.Get(doc)
-	if d == nil || !d.fate.become(ErrDeleted) {
+// deleted gives a document up that was deleted, unless it has been given up already: its
+// sessions end for good, and nothing of it is stored any more. Another document may have its
+// name by now, of which nothing was said.
+func (ds *Documents) deleted(d *Document) {
+	if ds.Get(d.doc) != d || !d.fate.become(ErrDeleted) {
 		return
 	}
-	ds.o.Log.Warn("a document was deleted; its sessions end", "document", doc.String())
+	ds.o.Log.Warn("a document was deleted; its sessions end", "document", d.doc.String())
 	ds.o.Dismiss(d.room, ErrDeleted)
 }

@@ -24,3 +24,23 @@ func TestADeletionIsTheLastWordOfADocumentThatEnds(t *testing.T) {
 	}
 	v.leave()
 }
+
+// A store's answer may come when the document has been given up, and opened again.
+func TestWhatIsSaidOfAFormerLifeDeletesNoOther(t *testing.T) {
+	r, _ := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	former := v.d
+	v.leave()
+	n.settle(t)
+	again := n.visit(t)
+	defer again.leave()
+	if again.d == former {
+		t.Fatal("it was not given up: nothing is tested")
+	}
+	_ = n.follow(former, ErrDeleted)
+	n.saves.came(former.keeper, ErrDeleted)
+	if again.d.fate.deleted() {
+		t.Error("the document that was opened again is deleted")
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/storage"
 )
 
 // Kept returns what is known of an open document in its store; ok is false if it has
@@ -28,13 +27,7 @@ func (ds *Documents) Save(ctx context.Context, d *Document) error {
 	delete(ds.saves.due, d.keeper) // this is it; what fails is planned again
 	ds.saves.mu.Unlock()
 	err := d.keeper.save(ctx)
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrDeleted), errors.Is(err, storage.ErrDeleted):
-		ds.deleted(d.doc)
-	default:
-		ds.saves.failed(d.keeper, err)
-	}
+	ds.saves.came(d.keeper, err)
 	return err
 }
 

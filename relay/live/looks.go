@@ -42,7 +42,7 @@ func (s *saves) takeLook(k *keeper) bool {
 func (s *saves) workLook(ctx context.Context, k *keeper) {
 	err := k.look(ctx)
 	if errors.Is(err, ErrDeleted) {
-		s.docs.deleted(k.doc)
+		s.deleted(k)
 		return
 	}
 	s.mu.Lock()

@@ -280,13 +280,27 @@ func (s *saves) work(ctx context.Context, k *keeper) {
 			return
 		}
 	}
-	err := k.save(ctx)
+	if err := k.save(ctx); ctx.Err() == nil {
+		s.came(k, err)
+	}
+}
+
+// came follows what came of a store: a document that was deleted is given up, and what
+// failed is tried again.
+func (s *saves) came(k *keeper, err error) {
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil:
 	case errors.Is(err, ErrDeleted):
-		s.docs.deleted(k.doc)
+		s.deleted(k)
 	default:
 		s.failed(k, err)
+	}
+}
+
+// deleted gives the document of a keeper up, if that is still open.
+func (s *saves) deleted(k *keeper) {
+	if d := s.docs.Get(k.doc); d != nil && d.keeper == k {
+		s.docs.deleted(d)
 	}
 }
 
