@@ -40,13 +40,17 @@ const releaseDelay = 3 * time.Second
 // that the history has not acknowledged.
 const durableWait = time.Minute
 
+// lastStore is how long the last one to leave, or a document that moves, waits for the store
+// before the document is owed.
+const lastStore = 5 * time.Second
+
 // Name returns which document it is.
 func (d *Document) Name() docid.Document { return d.doc }
 
 // Room returns the document's room, once it is open.
 func (d *Document) Room() *room.Room { return d.room }
 
-// Enter returns the document live, with a place for one user that leave gives
+// Enter returns the document live, with a place for one user that Leave gives
 // back. It claims the pin and loads the document if need be.
 func (ds *Documents) Enter(ctx context.Context, doc docid.Document) (*Document, error) {
 	for {

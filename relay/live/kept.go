@@ -23,9 +23,7 @@ func (ds *Documents) Save(ctx context.Context, d *Document) error {
 	if d.keeper == nil {
 		return fmt.Errorf("%s: no store keeps it: %w", d.doc, errors.ErrUnsupported)
 	}
-	ds.saves.mu.Lock()
-	delete(ds.saves.due, d.keeper) // this is it; what fails is planned again
-	ds.saves.mu.Unlock()
+	ds.saves.unplan(d.keeper) // this is it; what fails is planned again
 	err := d.keeper.save(ctx)
 	ds.saves.came(d.keeper, err)
 	return err

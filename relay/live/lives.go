@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/history"
@@ -59,6 +60,10 @@ func (l lives) last(ctx context.Context, o owed) (uint64, error) {
 func (l lives) purge(ctx context.Context, o owed, last uint64) error {
 	return l.history.PurgeBelow(ctx, l.subject(o), last+1)
 }
+
+// markerLife is how long an ended life leaves a marker in its history: a node that was
+// frozen, and goes on in it, loads what it stands on first.
+const markerLife = time.Hour
 
 // leaveMarker purges the history of a life that has ended, up to a marker with the base
 // that it stood on. Should somebody append meanwhile, nothing is purged.

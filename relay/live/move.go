@@ -215,7 +215,11 @@ func (k *keeper) doubtful() bool {
 	default:
 		return true
 	}
-	s := &k.ds.saves
+	return k.ds.saves.failsNow(k)
+}
+
+// failsNow reports whether the last store of a document failed.
+func (s *saves) failsNow(k *keeper) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return k.fails > 0

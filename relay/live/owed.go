@@ -16,12 +16,6 @@ import (
 )
 
 const (
-	// lastStore is how long the last one to leave waits for the store before the
-	// document is owed.
-	lastStore = 5 * time.Second
-	// markerLife is how long an ended life leaves a marker in its history: a node that
-	// was frozen, and goes on in it, loads what it stands on first.
-	markerLife = time.Hour
 	// payTries bounds how often a life is stored when its merges make it change.
 	payTries = 3
 	// renewOwed is how often the expiry of a pin is renewed that is owed: its backstop is

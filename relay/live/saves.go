@@ -99,6 +99,13 @@ func (s *saves) plan(k *keeper) {
 	s.at(k, s.when(k))
 }
 
+// unplan takes a document out that is stored now.
+func (s *saves) unplan(k *keeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.due, k)
+}
+
 // when is the time for the next store of a document. Callers hold mu.
 func (s *saves) when(k *keeper) time.Time {
 	first, rest := s.docs.o.StoreFirst, s.docs.o.StoreInterval
@@ -353,7 +360,18 @@ type Storing struct {
 // Storing says what is yet to be stored.
 func (ds *Documents) Storing() (found Storing) {
 	oldest := ds.payments.owing(&found)
-	s := &ds.saves
+	if edited := ds.saves.dirty(&found); oldest.IsZero() || !edited.IsZero() && edited.Before(oldest) {
+		oldest = edited
+	}
+	if !oldest.IsZero() {
+		found.Oldest = time.Since(oldest)
+	}
+	return found
+}
+
+// dirty counts the documents that are planned to be stored, and returns since when the
+// oldest waits for that.
+func (s *saves) dirty(found *Storing) (oldest time.Time) {
 	found.Waiting = s.budget.Waiting()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -366,10 +384,7 @@ func (ds *Documents) Storing() (found Storing) {
 			oldest = k.since
 		}
 	}
-	if !oldest.IsZero() {
-		found.Oldest = time.Since(oldest)
-	}
-	return found
+	return oldest
 }
 
 // kept is what is known of a document.
