@@ -33,7 +33,7 @@ type losses struct {
 	accepted map[docid.Document]int // how many work on it
 }
 
-func (l *losses) init(ds *Documents) { l.docs, l.accepted = ds, map[docid.Document]int{} }
+func (ls *losses) init(ds *Documents) { ls.docs, ls.accepted = ds, map[docid.Document]int{} }
 
 // Accept goes on with what there is of a document of which the store has lost something:
 // what histories of this region stand on is not to be had any more, so that it does not
@@ -46,13 +46,13 @@ func (ds *Documents) Accept(ctx context.Context, doc docid.Document, look bool) 
 	return ds.losses.accept(ctx, doc, look)
 }
 
-func (l *losses) accept(ctx context.Context, doc docid.Document, look bool) (lost, err error) {
-	ds := l.docs
+func (ls *losses) accept(ctx context.Context, doc docid.Document, look bool) (lost, err error) {
+	ds := ls.docs
 	if s, _ := ds.storeOf(doc.License); s == nil {
 		return nil, errNoStore
 	}
 	if d := ds.Get(doc); d != nil {
-		return l.acceptOpen(ctx, d, look)
+		return ls.acceptOpen(ctx, d, look)
 	}
 	if _, open, err := ds.Who(ctx, doc); open {
 		return nil, ErrElsewhere
@@ -63,14 +63,14 @@ func (l *losses) accept(ctx context.Context, doc docid.Document, look bool) (los
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range lives {
-		err := l.acceptLife(ctx, o)
+	for _, l := range lives {
+		err := ls.acceptLife(ctx, l)
 		if isLoss(err) {
 			lost = errors.Join(lost, err)
 			if look {
 				continue
 			}
-			err = l.accepting(doc, func() error { return l.acceptLife(ctx, o) })
+			err = ls.accepting(doc, func() error { return ls.acceptLife(ctx, l) })
 		}
 		if err != nil {
 			return lost, err
@@ -80,8 +80,8 @@ func (l *losses) accept(ctx context.Context, doc docid.Document, look bool) (los
 }
 
 // acceptOpen is for a document that is open here.
-func (l *losses) acceptOpen(ctx context.Context, d *Document, look bool) (lost, err error) {
-	ds := l.docs
+func (ls *losses) acceptOpen(ctx context.Context, d *Document, look bool) (lost, err error) {
+	ds := ls.docs
 	if d.keeper == nil {
 		return nil, fmt.Errorf("%s: %w", d.doc, errNoStore)
 	}
@@ -100,51 +100,51 @@ func (l *losses) acceptOpen(ctx context.Context, d *Document, look bool) (lost, 
 
 // acceptLife stores what a life that nobody has open holds, if it can be. Users who come
 // meanwhile open it in the same way.
-func (l *losses) acceptLife(ctx context.Context, o owed) error {
-	ds := l.docs
+func (ls *losses) acceptLife(ctx context.Context, l life) error {
+	ds := ls.docs
 	for {
-		found, err := ds.lives.found(ctx, o)
+		found, err := ds.lives.found(ctx, l)
 		if err != nil || found.Last == 0 || found.Ended {
 			return err
 		}
 		if _, based := found.Base(); !based {
 			return nil
 		}
-		err = ds.payments.alone(ctx, o, found)
-		switch d := ds.Get(o.doc); {
+		err = ds.payments.alone(ctx, l, found)
+		switch d := ds.Get(l.doc); {
 		case errors.Is(err, ErrDeleted):
 			return nil
 		case err == nil, !errors.Is(err, errTaken) && !errors.Is(err, errAgain):
 			return err
-		case d != nil && d.room.Epoch() == o.epoch:
+		case d != nil && d.room.Epoch() == l.epoch:
 			return ds.Save(ctx, d)
 		}
 		select {
 		case <-time.After(acceptAgain):
 		case <-ctx.Done():
-			return fmt.Errorf("%s is taken up again and again: %w", o.doc, ctx.Err())
+			return fmt.Errorf("%s is taken up again and again: %w", l.doc, ctx.Err())
 		}
 	}
 }
 
 // accepting has f, and whoever opens the document meanwhile, go on with what there is.
-func (l *losses) accepting(doc docid.Document, f func() error) error {
-	l.count(doc, 1)
-	defer l.count(doc, -1)
+func (ls *losses) accepting(doc docid.Document, f func() error) error {
+	ls.count(doc, 1)
+	defer ls.count(doc, -1)
 	return f()
 }
 
-func (l *losses) count(doc docid.Document, n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.accepted[doc] += n; l.accepted[doc] == 0 {
-		delete(l.accepted, doc)
+func (ls *losses) count(doc docid.Document, n int) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.accepted[doc] += n; ls.accepted[doc] == 0 {
+		delete(ls.accepted, doc)
 	}
 }
 
 // accepts reports whether the document goes on with what there is.
-func (l *losses) accepts(doc docid.Document) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.accepted[doc] > 0
+func (ls *losses) accepts(doc docid.Document) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.accepted[doc] > 0
 }

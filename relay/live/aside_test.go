@@ -19,9 +19,9 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 	r, s := storing(t)
 	n := r.node("a")
 	epoch := docid.NewStoredEpoch("former")
-	o := owed{todo, epoch}
+	l := life{todo, epoch}
 	update := oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("left over"))
-	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(o), update, 0, 0); err != nil {
+	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(l), update, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	beside := todo
@@ -30,7 +30,7 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Set(storagetest.Down)
-	n.purges.suspect(o, time.Now())
+	n.purges.suspect(l, time.Now())
 	eventually(t, "storing it has failed", func() bool {
 		n.payments.mu.Lock()
 		defer n.payments.mu.Unlock()
@@ -52,7 +52,7 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 		t.Errorf("what is left over was taken for the document: %v", err)
 	}
 	eventually(t, "its history is purged", func() bool {
-		last, err := n.stored.Last(t.Context(), n.lives.subject(o))
+		last, err := n.stored.Last(t.Context(), n.lives.subject(l))
 		return err == nil && last == 0
 	})
 }

@@ -69,7 +69,7 @@ func (n *node) leftOf(t *testing.T, doc docid.Document) (left []string) {
 		if d != doc {
 			continue
 		}
-		if found, err := n.lives.found(t.Context(), owed{d, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
+		if found, err := n.lives.found(t.Context(), life{d, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
 			left = append(left, fmt.Sprintf("%d messages of %s (%v)", subject.Messages, epoch, err))
 		}
 	}
@@ -416,12 +416,12 @@ func TestAFormerGenerationIsNotMergedIntoThePresentOne(t *testing.T) {
 		"by an edit": func(_ *node, v *visit) { v.types("late") },
 		"when its pin is restored": func(n *node, _ *visit) {
 			pin, _ := n.state(t)
-			o := owed{todo, string(pin.Epoch)}
-			before, err := n.lives.found(t.Context(), o)
+			l := life{todo, string(pin.Epoch)}
+			before, err := n.lives.found(t.Context(), l)
 			if err := errors.Join(err, n.follower.Restored(t.Context(), todo, pin)); err != nil {
 				t.Error(err)
 			}
-			if now, err := n.lives.found(t.Context(), o); err != nil || now.Changed != before.Changed {
+			if now, err := n.lives.found(t.Context(), l); err != nil || now.Changed != before.Changed {
 				t.Errorf("the history got more: %+v, before %+v: %v", now, before, err)
 			}
 		},

@@ -250,7 +250,7 @@ func (ds *Documents) close(d *Document) {
 		}
 		ds.purges.owe(d.doc, epoch, expiry)
 		if d.keeper != nil && d.keeper.owes.Load() {
-			ds.purges.at(owed{d.doc, epoch}, time.Now())
+			ds.purges.at(life{d.doc, epoch}, time.Now())
 		}
 	}
 	ds.table.remove(d)

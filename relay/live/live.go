@@ -187,7 +187,7 @@ func (ds *Documents) Run(ctx context.Context) {
 // Unpinned is for kvpin.Config: a document is unpinned without a room's doing.
 func (ds *Documents) Unpinned(doc docid.Document, pin kvpin.Pin) {
 	if pin.Owed { // told again and again: what is due stays due
-		ds.purges.suspect(owed{doc, string(pin.Epoch)}, time.Now())
+		ds.purges.suspect(life{doc, string(pin.Epoch)}, time.Now())
 		return
 	}
 	ds.purges.owe(doc, string(pin.Epoch), time.Now().Add(ds.o.Grace))
@@ -204,7 +204,7 @@ func (ds *Documents) Covered(ctx context.Context, doc docid.Document, epoch kvpi
 		d.keeper.owes.Store(err != nil || !clean)
 		return clean, err
 	}
-	found, err := ds.lives.found(ctx, owed{doc, string(epoch)})
+	found, err := ds.lives.found(ctx, life{doc, string(epoch)})
 	return err == nil && found.Clean(), err // of one that could not be opened there is nothing
 }
 

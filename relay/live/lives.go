@@ -16,40 +16,40 @@ import (
 // before: what is appended meanwhile stays.
 type lives struct{ history History }
 
-// owed is one life of a document: what is done for it is keyed by it.
-type owed struct {
+// life is one life of a document, whether or not it has ended.
+type life struct {
 	doc   docid.Document
 	epoch string
 }
 
-func (l lives) subject(o owed) string {
-	return o.doc.UpdatesSubject(l.history.Shard(o.doc.PinKey()), o.epoch)
+func (ls lives) subject(l life) string {
+	return l.doc.UpdatesSubject(ls.history.Shard(l.doc.PinKey()), l.epoch)
 }
 
 // found is what the history of a life holds.
-func (l lives) found(ctx context.Context, o owed) (oplog.Loaded, error) {
+func (ls lives) found(ctx context.Context, l life) (oplog.Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	return oplog.Load(ctx, l.history, l.subject(o), func(oplog.Kind, []byte, bool) {}, func(error) {})
+	return oplog.Load(ctx, ls.history, ls.subject(l), func(oplog.Kind, []byte, bool) {}, func(error) {})
 }
 
 // of lists the stored lives of a document of which the region has a history.
-func (l lives) of(ctx context.Context, doc docid.Document) (lives []owed, err error) {
-	shard := l.history.Shard(doc.PinKey())
-	for subject, err := range l.history.StoredSubjects(ctx, doc.LivesFilter(shard)) {
+func (ls lives) of(ctx context.Context, doc docid.Document) (lives []life, err error) {
+	shard := ls.history.Shard(doc.PinKey())
+	for subject, err := range ls.history.StoredSubjects(ctx, doc.LivesFilter(shard)) {
 		if err != nil {
 			return nil, err
 		}
 		if d, epoch, err := docid.ParseUpdatesSubject(subject.Name); err == nil && d == doc {
-			lives = append(lives, owed{doc, epoch})
+			lives = append(lives, life{doc, epoch})
 		}
 	}
 	return lives, nil
 }
 
 // last is the sequence of the last message in the history of a life; 0: there is none.
-func (l lives) last(ctx context.Context, o owed) (uint64, error) {
-	last, err := l.history.Last(ctx, l.subject(o))
+func (ls lives) last(ctx context.Context, l life) (uint64, error) {
+	last, err := ls.history.Last(ctx, ls.subject(l))
 	if errors.Is(err, history.ErrStreamMissing) {
 		return 0, nil
 	}
@@ -57,8 +57,8 @@ func (l lives) last(ctx context.Context, o owed) (uint64, error) {
 }
 
 // purge purges the history of a life up to a message, that one included.
-func (l lives) purge(ctx context.Context, o owed, last uint64) error {
-	return l.history.PurgeBelow(ctx, l.subject(o), last+1)
+func (ls lives) purge(ctx context.Context, l life, last uint64) error {
+	return ls.history.PurgeBelow(ctx, ls.subject(l), last+1)
 }
 
 // markerLife is how long an ended life leaves a marker in its history: a node that was
@@ -67,25 +67,25 @@ const markerLife = time.Hour
 
 // leaveMarker purges the history of a life that has ended, up to a marker with the base
 // that it stood on. Should somebody append meanwhile, nothing is purged.
-func (l lives) leaveMarker(ctx context.Context, o owed, found oplog.Loaded) error {
+func (ls lives) leaveMarker(ctx context.Context, l life, found oplog.Loaded) error {
 	base, ok := found.Base()
 	if !ok {
-		return l.purge(ctx, o, found.Last) // nothing stands in it
+		return ls.purge(ctx, l, found.Last) // nothing stands in it
 	}
 	mark := oplog.Mark{UpTo: found.Last, Purges: true, Ends: true, Base: base}
 	data := oplog.Kept.Append(nil, 0, oplog.Stored, 0, oplog.AppendMark(nil, mark))
-	seq, err := l.history.AppendAfter(ctx, l.subject(o), data, found.Last, markerLife)
+	seq, err := ls.history.AppendAfter(ctx, ls.subject(l), data, found.Last, markerLife)
 	if err != nil {
 		return err
 	}
-	return l.history.PurgeBelow(ctx, l.subject(o), seq)
+	return ls.history.PurgeBelow(ctx, ls.subject(l), seq)
 }
 
 // unstored goes through the stored lives whose histories in this region hold what the store
 // does not, as far as it has yet to be stored. An error is the last thing it yields.
-func (l lives) unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
+func (ls lives) unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
 	return func(yield func(docid.Document, error) bool) {
-		for subject, err := range l.history.StoredSubjects(ctx, "") {
+		for subject, err := range ls.history.StoredSubjects(ctx, "") {
 			if err != nil { // a shard whose stream is missing ends the listing of those behind it, too
 				yield(docid.Document{}, err)
 				return
@@ -94,7 +94,7 @@ func (l lives) unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
 			if err != nil {
 				continue // not of ours
 			}
-			found, err := l.found(ctx, owed{doc, epoch})
+			found, err := ls.found(ctx, life{doc, epoch})
 			if err != nil {
 				yield(doc, err)
 				return

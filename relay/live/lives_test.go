@@ -44,12 +44,12 @@ func TestAPurgeLeavesAMarkerOnWhichALateNodeStands(t *testing.T) {
 	n := r.node("a")
 	v := n.visit(t)
 	v.types("one")
-	o := owed{todo, v.d.Room().Epoch()}
+	l := life{todo, v.d.Room().Epoch()}
 	v.leave()
 	n.settle(t)
 	n.free(t)
 	found := func() oplog.Loaded {
-		found, err := n.lives.found(t.Context(), o)
+		found, err := n.lives.found(t.Context(), l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,10 +61,10 @@ func TestAPurgeLeavesAMarkerOnWhichALateNodeStands(t *testing.T) {
 		t.Fatalf("the marker's base is %+v, of a history of %+v", base, marker)
 	}
 	late := oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("late"))
-	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(o), late, marker.Last, 0); err != nil {
+	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(l), late, marker.Last, 0); err != nil {
 		t.Fatal(err)
 	}
-	n.purges.suspect(o, time.Now())
+	n.purges.suspect(l, time.Now())
 	eventually(t, "what came late is stored beside what was there", func() bool {
 		body := stored(t, s.Store).Body
 		return bytes.Contains(body, []byte("late")) && bytes.Contains(body, []byte("one"))

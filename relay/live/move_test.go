@@ -365,12 +365,12 @@ func TestADocumentMovesWithWhatCameWhileItWasStored(t *testing.T) {
 	v := a.visit(t)
 	v.obeys()
 	v.types("one")
-	o := owed{todo, v.d.Room().Epoch()}
+	l := life{todo, v.d.Room().Epoch()}
 	m.once(storagetest.None, func() {
-		last, err := a.stored.Last(t.Context(), a.lives.subject(o))
+		last, err := a.stored.Last(t.Context(), a.lives.subject(l))
 		if err == nil {
 			late := oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("late"))
-			_, err = a.stored.AppendAfter(t.Context(), a.lives.subject(o), late, last, 0)
+			_, err = a.stored.AppendAfter(t.Context(), a.lives.subject(l), late, last, 0)
 		}
 		if err != nil {
 			t.Error(err)

@@ -40,12 +40,12 @@ type payments struct {
 
 	mu      sync.Mutex
 	backoff backoff
-	renewed map[owed]time.Time // pins that are owed: when their expiry was
-	since   map[owed]time.Time // lives that are not stored: since when that is known
+	renewed map[life]time.Time // pins that are owed: when their expiry was
+	since   map[life]time.Time // lives that are not stored: since when that is known
 }
 
 func (p *payments) init(ds *Documents) {
-	p.docs, p.renewed, p.since = ds, map[owed]time.Time{}, map[owed]time.Time{}
+	p.docs, p.renewed, p.since = ds, map[life]time.Time{}, map[life]time.Time{}
 }
 
 // backoff keeps a node that owes thousands of documents from asking a store that is away
@@ -57,10 +57,10 @@ type backoff struct {
 
 // rest returns how long an owed life waits for the store without being looked at: thousands that
 // are owed while it is away cost nothing but their renewals.
-func (p *payments) rest(o owed, now time.Time) time.Duration {
+func (p *payments) rest(l life, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if renewed, owed := p.renewed[o]; !owed || now.Sub(renewed) > renewOwed {
+	if renewed, owed := p.renewed[l]; !owed || now.Sub(renewed) > renewOwed {
 		return 0
 	}
 	return p.backoff.until.Sub(now)
@@ -101,34 +101,34 @@ func (p *payments) paid(err error) time.Duration {
 }
 
 // notStored notes since when it is known that a life is not stored.
-func (p *payments) notStored(o owed) {
+func (p *payments) notStored(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.since[o].IsZero() {
-		p.since[o] = time.Now()
+	if p.since[l].IsZero() {
+		p.since[l] = time.Now()
 	}
 }
 
 // stored notes that the store has what a life holds.
-func (p *payments) stored(o owed) {
+func (p *payments) stored(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.since, o)
+	delete(p.since, l)
 }
 
 // hasRenewed notes when the expiry of a life's pin was.
-func (p *payments) hasRenewed(o owed) {
+func (p *payments) hasRenewed(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.renewed[o] = time.Now()
+	p.renewed[l] = time.Now()
 }
 
 // forget drops what is known of a life of which nothing is left to do.
-func (p *payments) forget(o owed) {
+func (p *payments) forget(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.renewed, o)
-	delete(p.since, o)
+	delete(p.renewed, l)
+	delete(p.since, l)
 }
 
 // owing counts the lives that are not stored, and returns since when the oldest is known.
@@ -147,16 +147,16 @@ func (p *payments) owing(s *Storing) (oldest time.Time) {
 // endLife brings a stored life to its end that nobody has open: what it holds is stored,
 // then its pin goes, then its history, up to a marker. It returns when to come again; 0:
 // all is done.
-func (p *payments) endLife(ctx context.Context, o owed) (next time.Duration, err error) {
+func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err error) {
 	ds := p.docs
-	if wait := p.rest(o, time.Now()); wait > 0 {
+	if wait := p.rest(l, time.Now()); wait > 0 {
 		return wait, nil
 	}
-	pin, other, lives, err := p.pinOf(ctx, o)
+	pin, other, lives, err := p.pinOf(ctx, l)
 	if err != nil || lives {
 		return 0, err
 	}
-	found, err := ds.lives.found(ctx, o)
+	found, err := ds.lives.found(ctx, l)
 	if errors.Is(err, history.ErrStreamMissing) {
 		found, err = oplog.Loaded{}, nil
 	}
@@ -164,13 +164,13 @@ func (p *payments) endLife(ctx context.Context, o owed) (next time.Duration, err
 		return 0, err
 	}
 	if !found.Clean() {
-		p.notStored(o)
-		return p.pay(ctx, o, found, pin != nil)
+		p.notStored(l)
+		return p.pay(ctx, l, found, pin != nil)
 	}
-	p.stored(o)
+	p.stored(l)
 	if pin != nil {
 		if pin.Owed {
-			err = ds.o.Registry.Paid(ctx, o.doc, kvpin.Epoch(o.epoch))
+			err = ds.o.Registry.Paid(ctx, l.doc, kvpin.Epoch(l.epoch))
 		}
 		return max(ds.o.Grace-time.Since(pin.Left), time.Second) + afterExpiry, err
 	}
@@ -178,47 +178,47 @@ func (p *payments) endLife(ctx context.Context, o owed) (next time.Duration, err
 		return 0, nil
 	}
 	if other != nil {
-		if err := p.notifyOther(ctx, o, *other); err != nil {
+		if err := p.notifyOther(ctx, l, *other); err != nil {
 			return lookAgain, err
 		}
 	}
-	return 0, ds.lives.leaveMarker(ctx, o, found)
+	return 0, ds.lives.leaveMarker(ctx, l, found)
 }
 
 // notifyOther has the holders of the life that is pinned look at what another life has
 // stored beside it: two regions may both have had the document. Until they have, the
 // other life's history is not purged, so that this is not forgotten.
-func (p *payments) notifyOther(ctx context.Context, o owed, pin kvpin.Pin) error {
+func (p *payments) notifyOther(ctx context.Context, l life, pin kvpin.Pin) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	_, err := p.docs.o.Registry.StoreChanged(ctx, o.doc, pin, false)
+	_, err := p.docs.o.Registry.StoreChanged(ctx, l.doc, pin, false)
 	return err
 }
 
 // pinOf returns the pin of a life, nil if it is not pinned any more; other is then the
 // pin of another life, if there is one. lives says that somebody has it open, or will take
 // it up: then nothing is owed here.
-func (p *payments) pinOf(ctx context.Context, o owed) (_, other *kvpin.Pin, lives bool, err error) {
+func (p *payments) pinOf(ctx context.Context, l life) (_, other *kvpin.Pin, lives bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	ds := p.docs
-	pin, state, err := ds.o.Registry.Lookup(ctx, o.doc)
+	pin, state, err := ds.o.Registry.Lookup(ctx, l.doc)
 	if err != nil {
 		if errors.Is(err, kvpin.ErrNotServed) {
 			return nil, nil, true, nil
 		}
 		return nil, nil, false, err
 	}
-	mine := state != kvpin.Free && string(pin.Epoch) == o.epoch
+	mine := state != kvpin.Free && string(pin.Epoch) == l.epoch
 	if mine && len(pin.Holders) > 0 { // of an orphan the registry's sweep tells
 		return nil, nil, true, nil
 	}
-	epoch, ok, err := ds.Who(ctx, o.doc)
+	epoch, ok, err := ds.Who(ctx, l.doc)
 	switch {
 	case errors.Is(err, bus.ErrNobody):
 	case err != nil:
 		return nil, nil, false, fmt.Errorf("%w: %w", errNoWord, err)
-	case ok && epoch == o.epoch:
+	case ok && epoch == l.epoch:
 		return nil, nil, false, errAgain // perhaps it is being opened, or paid by another node
 	}
 	switch {
@@ -231,27 +231,27 @@ func (p *payments) pinOf(ctx context.Context, o owed) (_, other *kvpin.Pin, live
 }
 
 // pay stores what a life holds, and returns when to look at it again.
-func (p *payments) pay(ctx context.Context, o owed, found oplog.Loaded, pinned bool) (next time.Duration, err error) {
+func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned bool) (next time.Duration, err error) {
 	ds := p.docs
 	if pinned {
-		if err := ds.o.Registry.StillOwed(ctx, o.doc, kvpin.Epoch(o.epoch)); err != nil {
+		if err := ds.o.Registry.StillOwed(ctx, l.doc, kvpin.Epoch(l.epoch)); err != nil {
 			return 0, err
 		}
-		p.hasRenewed(o)
+		p.hasRenewed(l)
 	}
 	if wait := p.mayPay(time.Now()); wait > 0 {
 		return wait, nil
 	}
-	err = p.alone(ctx, o, found)
+	err = p.alone(ctx, l, found)
 	if errors.Is(err, errTaken) {
 		return 0, errAgain
 	}
 	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
-		err = ds.lives.leaveMarker(ctx, o, found)
+		err = ds.lives.leaveMarker(ctx, l, found)
 	}
 	next = p.paid(err)
 	if err != nil {
-		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", o.doc.String(), "epoch", o.epoch, "err", err)
+		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", l.doc.String(), "epoch", l.epoch, "err", err)
 	}
 	return next, err
 }
@@ -268,15 +268,15 @@ type payment struct {
 // alone stores an owed life, unless this node has a room of the life: it never has two of
 // them, since a node does not hear itself. Whoever wants to open the document has the
 // payment give way.
-func (p *payments) alone(ctx context.Context, o owed, found oplog.Loaded) error {
+func (p *payments) alone(ctx context.Context, l life, found oplog.Loaded) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	entry := &payment{cancel, make(chan struct{})}
-	if !p.docs.table.beginPayment(o, entry) {
+	if !p.docs.table.beginPayment(l, entry) {
 		return errTaken
 	}
-	defer p.docs.table.endPayment(o, entry)
-	err := p.once(ctx, o, found)
+	defer p.docs.table.endPayment(l, entry)
+	err := p.once(ctx, l, found)
 	if err != nil && errors.Is(context.Cause(ctx), errTaken) {
 		return errTaken
 	}
@@ -284,19 +284,19 @@ func (p *payments) alone(ctx context.Context, o owed, found oplog.Loaded) error 
 }
 
 // once opens a room without users and stores it.
-func (p *payments) once(ctx context.Context, o owed, found oplog.Loaded) error {
+func (p *payments) once(ctx context.Context, l life, found oplog.Loaded) error {
 	ds := p.docs
 	ctx, cancel := context.WithTimeout(ctx, 2*storeTime)
 	defer cancel()
 	if _, based := found.Base(); !based {
-		return p.setAside(ctx, o)
+		return p.setAside(ctx, l)
 	}
-	k, err := ds.keep(ctx, o.doc, o.epoch)
+	k, err := ds.keep(ctx, l.doc, l.epoch)
 	if err != nil {
 		return err
 	}
 	k.paying = true
-	r, err := ds.o.Rooms.Open(ctx, o.doc, o.epoch, false, k.kept())
+	r, err := ds.o.Rooms.Open(ctx, l.doc, l.epoch, false, k.kept())
 	k.opened(r)
 	if err != nil {
 		return err
@@ -322,21 +322,21 @@ func (p *payments) former(ctx context.Context, doc docid.Document, epoch string)
 	if err != nil {
 		return err
 	}
-	for _, o := range lives {
-		if o.epoch == epoch {
+	for _, l := range lives {
+		if l.epoch == epoch {
 			continue
 		}
-		found, err := ds.lives.found(ctx, o)
+		found, err := ds.lives.found(ctx, l)
 		if err != nil {
 			return err
 		}
 		if !found.Clean() {
-			if err := p.once(ctx, o, found); err != nil && !errors.Is(err, ErrDeleted) {
+			if err := p.once(ctx, l, found); err != nil && !errors.Is(err, ErrDeleted) {
 				return fmt.Errorf("store what a former life holds: %w", err)
 			}
 		}
 		if !found.Ended {
-			ds.purges.suspect(o, time.Now().Add(afterExpiry))
+			ds.purges.suspect(l, time.Now().Add(afterExpiry))
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ type purges struct {
 	wake chan struct{}
 
 	mu   sync.Mutex
-	owed map[owed]time.Time // when to look
+	owed map[life]time.Time // when to look
 }
 
 const (
@@ -36,21 +36,21 @@ const (
 )
 
 func (p *purges) init(ds *Documents) {
-	p.docs, p.wake, p.owed = ds, make(chan struct{}, 1), map[owed]time.Time{}
+	p.docs, p.wake, p.owed = ds, make(chan struct{}, 1), map[life]time.Time{}
 }
 
 // owe has the history of an epoch removed once its pin has expired.
 func (p *purges) owe(doc docid.Document, epoch string, expiry time.Time) {
-	p.at(owed{doc, epoch}, expiry.Add(afterExpiry))
+	p.at(life{doc, epoch}, expiry.Add(afterExpiry))
 }
 
 // suspect has the history of an epoch looked at again and then removed, unless
 // it is owed already.
-func (p *purges) suspect(o owed, at time.Time) (isNew bool) {
+func (p *purges) suspect(l life, at time.Time) (isNew bool) {
 	p.mu.Lock()
-	_, known := p.owed[o]
+	_, known := p.owed[l]
 	if !known {
-		p.owed[o] = at
+		p.owed[l] = at
 	}
 	p.mu.Unlock()
 	p.signal()
@@ -72,10 +72,10 @@ func (p *purges) run(ctx context.Context) {
 	defer working.Wait()
 	for {
 		due, next := p.due(time.Now())
-		for _, o := range due {
+		for _, l := range due {
 			slots <- struct{}{}
 			working.Go(func() {
-				p.work(ctx, o)
+				p.work(ctx, l)
 				<-slots
 			})
 		}
@@ -90,17 +90,17 @@ func (p *purges) run(ctx context.Context) {
 }
 
 // due returns the lives that are due, and how long until the next one is.
-func (p *purges) due(now time.Time) (due []owed, next time.Duration) {
+func (p *purges) due(now time.Time) (due []life, next time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next = time.Hour
-	for o, at := range p.owed {
+	for l, at := range p.owed {
 		if wait := at.Sub(now); wait > 0 {
 			next = min(next, wait)
 			continue
 		}
-		due = append(due, o)
-		delete(p.owed, o)
+		due = append(due, l)
+		delete(p.owed, l)
 	}
 	if len(due) > 0 {
 		next = 0
@@ -109,13 +109,13 @@ func (p *purges) due(now time.Time) (due []owed, next time.Duration) {
 }
 
 // work does what is owed to one life, or keeps it.
-func (p *purges) work(ctx context.Context, o owed) {
+func (p *purges) work(ctx context.Context, l life) {
 	var next time.Duration
 	var err error
-	if docid.StoredEpoch(o.epoch) {
-		next, err = p.docs.payments.endLife(ctx, o)
+	if docid.StoredEpoch(l.epoch) {
+		next, err = p.docs.payments.endLife(ctx, l)
 	} else {
-		err = p.remove(ctx, o)
+		err = p.remove(ctx, l)
 	}
 	if err != nil {
 		next = cmp.Or(next, lookAgain)
@@ -124,16 +124,16 @@ func (p *purges) work(ctx context.Context, o owed) {
 		return
 	}
 	if next > 0 {
-		p.at(o, time.Now().Add(next))
+		p.at(l, time.Now().Add(next))
 		return
 	}
-	p.docs.payments.forget(o)
+	p.docs.payments.forget(l)
 }
 
 // at has a life looked at at a time.
-func (p *purges) at(o owed, at time.Time) {
+func (p *purges) at(l life, at time.Time) {
 	p.mu.Lock()
-	p.owed[o] = at
+	p.owed[l] = at
 	p.mu.Unlock()
 	p.signal()
 }
@@ -141,15 +141,15 @@ func (p *purges) at(o owed, at time.Time) {
 // remove removes the history of an epoch that has ended. What is removed is
 // settled before the question whether it has: should a room restore the document
 // meanwhile, its snapshot comes later and stays.
-func (p *purges) remove(ctx context.Context, o owed) error {
-	last, err := p.docs.lives.last(ctx, o)
+func (p *purges) remove(ctx context.Context, l life) error {
+	last, err := p.docs.lives.last(ctx, l)
 	if err != nil || last == 0 {
 		return err
 	}
-	if gone, err := p.gone(ctx, o); err != nil || !gone {
+	if gone, err := p.gone(ctx, l); err != nil || !gone {
 		return err
 	}
-	return p.docs.lives.purge(ctx, o, last)
+	return p.docs.lives.purge(ctx, l, last)
 }
 
 // errNoWord: somebody in the region has a room of the document, and did not say in
@@ -159,25 +159,25 @@ var errNoWord = errors.New("a room does not answer")
 // gone reports whether the epoch has ended: neither the registry nor a room of
 // the region knows it. A registry that lost its pins knows of none, so silence of
 // the rooms is no answer either.
-func (p *purges) gone(ctx context.Context, o owed) (bool, error) {
+func (p *purges) gone(ctx context.Context, l life) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	pin, state, err := p.docs.o.Registry.Lookup(ctx, o.doc)
+	pin, state, err := p.docs.o.Registry.Lookup(ctx, l.doc)
 	if errors.Is(err, kvpin.ErrNotServed) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if state != kvpin.Free && string(pin.Epoch) == o.epoch {
+	if state != kvpin.Free && string(pin.Epoch) == l.epoch {
 		return false, nil // somebody came back; who leaves last will owe it
 	}
-	epoch, ok, err := p.docs.Who(ctx, o.doc)
+	epoch, ok, err := p.docs.Who(ctx, l.doc)
 	switch {
 	case errors.Is(err, bus.ErrNobody):
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("%w: %w", errNoWord, err)
 	}
-	return ok && epoch != o.epoch, nil
+	return ok && epoch != l.epoch, nil
 }

@@ -12,8 +12,8 @@ import (
 func TestAnEpochIsOverOnlyIfNobodyInTheRegionHasIt(t *testing.T) {
 	server := natstest.Server(t)
 	n := region{t: t, url: server.URL}.node("a")
-	life := owed{todo, "an-epoch"} // of which the registry knows nothing
-	if gone, err := n.purges.gone(t.Context(), life); err != nil || !gone {
+	l := life{todo, "an-epoch"} // of which the registry knows nothing
+	if gone, err := n.purges.gone(t.Context(), l); err != nil || !gone {
 		t.Errorf("nobody has it: %v, %v", gone, err)
 	}
 	nc := natstest.Connect(t, server)
@@ -21,18 +21,18 @@ func TestAnEpochIsOverOnlyIfNobodyInTheRegionHasIt(t *testing.T) {
 	if err = errors.Join(err, nc.Flush()); err != nil {
 		t.Fatal(err)
 	}
-	if gone, err := n.purges.gone(t.Context(), life); gone || !errors.Is(err, errNoWord) {
+	if gone, err := n.purges.gone(t.Context(), l); gone || !errors.Is(err, errNoWord) {
 		t.Errorf("a room is there, and silent: %v, %v", gone, err)
 	}
 	if err := errors.Join(silent.Unsubscribe(), nc.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	d := n.open(t, todo)
-	if gone, err := n.purges.gone(t.Context(), life); err != nil || !gone {
+	if gone, err := n.purges.gone(t.Context(), l); err != nil || !gone {
 		t.Errorf("it is live in a later epoch: %v, %v", gone, err)
 	}
-	life.epoch = d.Room().Epoch()
-	if gone, err := n.purges.gone(t.Context(), life); err != nil || gone {
+	l.epoch = d.Room().Epoch()
+	if gone, err := n.purges.gone(t.Context(), l); err != nil || gone {
 		t.Errorf("it is live: %v, %v", gone, err)
 	}
 }

@@ -246,7 +246,7 @@ func (n *node) free(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if found, err := n.lives.found(t.Context(), owed{doc, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
+			if found, err := n.lives.found(t.Context(), life{doc, epoch}); err != nil || !found.Ended || subject.Messages != 1 {
 				return false
 			}
 		}
@@ -497,7 +497,7 @@ func TestADeletedDocumentIsNotRevived(t *testing.T) {
 						t.Fatal(err)
 					}
 					doc, epoch, _ := docid.ParseUpdatesSubject(subject.Name)
-					if found, err := n.lives.found(t.Context(), owed{doc, epoch}); err != nil || !found.Clean() {
+					if found, err := n.lives.found(t.Context(), life{doc, epoch}); err != nil || !found.Clean() {
 						return false
 					}
 				}

@@ -74,8 +74,8 @@ func (s *sweep) Receive(_, _ string, _ []byte) {
 // costs a question to its room at most; only for the others is the registry read.
 func (s *sweep) look(ctx context.Context) error {
 	ds := s.docs
-	found, err := s.suspects(ctx, ds.o.History.Subjects(ctx, ""), func(o owed, _ history.Subject) (bool, error) {
-		gone, err := ds.purges.gone(ctx, o)
+	found, err := s.suspects(ctx, ds.o.History.Subjects(ctx, ""), func(l life, _ history.Subject) (bool, error) {
+		gone, err := ds.purges.gone(ctx, l)
 		if errors.Is(err, errNoWord) {
 			return false, nil // perhaps of a node that NATS has yet to find dead
 		}
@@ -95,7 +95,7 @@ func (s *sweep) look(ctx context.Context) error {
 
 // suspects goes through histories of which no room of the region is heard, and has those
 // looked at again later that left says somebody may have left behind.
-func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, error], left func(owed, history.Subject) (bool, error)) (found int, err error) {
+func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, error], left func(life, history.Subject) (bool, error)) (found int, err error) {
 	ds := s.docs
 	for subject, err := range all {
 		if errors.Is(err, history.ErrStreamMissing) {
@@ -111,12 +111,12 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 		if live, ok, _ := ds.Who(ctx, doc); ok && live == epoch {
 			continue
 		}
-		o := owed{doc, epoch}
-		suspect, err := left(o, subject)
+		l := life{doc, epoch}
+		suspect, err := left(l, subject)
 		if err != nil {
 			return found, err
 		}
-		if !suspect || !ds.purges.suspect(o, time.Now().Add(s.confirmAfter())) {
+		if !suspect || !ds.purges.suspect(l, time.Now().Add(s.confirmAfter())) {
 			continue
 		}
 		if found++; found == maxFound {
@@ -130,14 +130,14 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 // that nobody has open.
 func (s *sweep) lookAtStored(ctx context.Context) error {
 	ds := s.docs
-	_, err := s.suspects(ctx, ds.o.History.StoredSubjects(ctx, ""), func(o owed, subject history.Subject) (bool, error) {
-		if store, _ := ds.storeOf(o.doc.License); store == nil {
+	_, err := s.suspects(ctx, ds.o.History.StoredSubjects(ctx, ""), func(l life, subject history.Subject) (bool, error) {
+		if store, _ := ds.storeOf(l.doc.License); store == nil {
 			return false, nil // a node without the store purges nothing
 		}
 		if subject.Messages > 1 {
 			return true, nil
 		}
-		left, err := ds.lives.found(ctx, o)
+		left, err := ds.lives.found(ctx, l)
 		return err == nil && !left.Ended, nil
 	})
 	return err

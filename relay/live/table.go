@@ -146,22 +146,22 @@ func (t *table) listed(d *Document) (id uint64, closing bool) {
 }
 
 // beginPayment enters a payment, unless this node has a room of the life, or may have.
-func (t *table) beginPayment(o owed, p *payment) bool {
+func (t *table) beginPayment(l life, p *payment) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d := t.live[o.doc]
-	if t.paying[o.doc] != nil || d != nil && (d.closing || !d.IsOpen() || d.room.Epoch() == o.epoch) {
+	d := t.live[l.doc]
+	if t.paying[l.doc] != nil || d != nil && (d.closing || !d.IsOpen() || d.room.Epoch() == l.epoch) {
 		return false
 	}
-	t.paying[o.doc] = p
+	t.paying[l.doc] = p
 	return true
 }
 
 // endPayment takes a payment out, whose room is closed.
-func (t *table) endPayment(o owed, p *payment) {
+func (t *table) endPayment(l life, p *payment) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.paying, o.doc)
+	delete(t.paying, l.doc)
 	close(p.done)
 }
 

@@ -50,21 +50,21 @@ func TestANodeHasNoTwoRoomsOfALife(t *testing.T) {
 	var documents table
 	documents.init(time.Now())
 	d, _, _ := documents.take(todo)
-	life := owed{todo, "1"}
-	if documents.beginPayment(life, &payment{}) {
+	first := life{todo, "1"}
+	if documents.beginPayment(first, &payment{}) {
 		t.Error("a document is paid for that is being opened")
 	}
 	documents.remove(d)
 	gaveWay, giveWay := context.WithCancelCause(t.Context())
 	p := &payment{giveWay, make(chan struct{})}
-	if !documents.beginPayment(life, p) || documents.beginPayment(owed{todo, "2"}, &payment{}) {
+	if !documents.beginPayment(first, p) || documents.beginPayment(life{todo, "2"}, &payment{}) {
 		t.Fatal("expected one payment of a document")
 	}
 	came, _, wait := documents.take(todo)
 	if came != nil || !errors.Is(context.Cause(gaveWay), errTaken) {
 		t.Error("the payment does not give way to who opens the document")
 	}
-	documents.endPayment(life, p)
+	documents.endPayment(first, p)
 	<-wait
 	if _, isNew, _ := documents.take(todo); !isNew {
 		t.Error("it is not opened after its payment")

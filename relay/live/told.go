@@ -22,7 +22,7 @@ func (f *follower) Told(ctx context.Context, doc docid.Document, epoch kvpin.Epo
 	for {
 		d, gone := ds.table.entry(doc)
 		if d == nil {
-			return f.purgeDeleted(ctx, owed{doc, string(epoch)})
+			return f.purgeDeleted(ctx, life{doc, string(epoch)})
 		}
 		var wait <-chan struct{} = d.opened // one that is being opened may have read what it opens with before
 		if d.IsOpen() {
@@ -80,30 +80,30 @@ func (f *follower) deletedInStore(ctx context.Context, doc docid.Document) (bool
 // purgeDeleted removes the history of a life that nobody has open here, if its document
 // was deleted. Others are not asked whether they have it open: they are told as well, and
 // one that is frozen must not keep what was deleted.
-func (f *follower) purgeDeleted(ctx context.Context, o owed) error {
+func (f *follower) purgeDeleted(ctx context.Context, l life) error {
 	ds := f.docs
-	if o.epoch == "" {
+	if l.epoch == "" {
 		return nil // of a pin that could not be read
 	}
-	deleted, err := f.deletedInStore(ctx, o.doc)
+	deleted, err := f.deletedInStore(ctx, l.doc)
 	if err != nil || !deleted {
 		return err
 	}
-	if !docid.StoredEpoch(o.epoch) {
-		last, err := ds.lives.last(ctx, o)
+	if !docid.StoredEpoch(l.epoch) {
+		last, err := ds.lives.last(ctx, l)
 		if err != nil || last == 0 {
 			return err
 		}
-		return ds.lives.purge(ctx, o, last)
+		return ds.lives.purge(ctx, l, last)
 	}
-	found, err := ds.lives.found(ctx, o)
+	found, err := ds.lives.found(ctx, l)
 	if errors.Is(err, history.ErrStreamMissing) {
 		return nil
 	}
 	if err != nil || found.Last == 0 || found.Ended {
 		return err
 	}
-	return ds.lives.leaveMarker(ctx, o, found)
+	return ds.lives.leaveMarker(ctx, l, found)
 }
 
 // Renewed implements kvpin.Rooms.

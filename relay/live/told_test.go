@@ -95,7 +95,7 @@ func TestUsersSeeWhatAFormerLifeOwed(t *testing.T) {
 	later := other.visit2(t, s)
 	defer later.leave()
 	s.Set(storagetest.None)
-	n.purges.suspect(owed{todo, string(pin.Epoch)}, time.Now())
+	n.purges.suspect(life{todo, string(pin.Epoch)}, time.Now())
 	later.sees("owed")
 }
 
@@ -151,10 +151,10 @@ func TestAPinThatIsOwedIsRenewedByWhoeverPays(t *testing.T) {
 	if state != kvpin.Owed {
 		t.Fatalf("the pin is %s", state)
 	}
-	o := owed{todo, string(before.Epoch)}
+	l := life{todo, string(before.Epoch)}
 	eventually(t, "its expiry is renewed", func() bool {
-		n.payments.forget(o) // when it was renewed last
-		n.purges.at(o, time.Now())
+		n.payments.forget(l) // when it was renewed last
+		n.purges.at(l, time.Now())
 		pin, state := n.state(t)
 		return state == kvpin.Owed && pin.Revision > before.Revision
 	})
@@ -191,7 +191,7 @@ func TestAPaymentGivesWayToWhoOpensTheDocument(t *testing.T) {
 	}
 	fault.Store(storagetest.Slow) // it never answers
 	eventually(t, "it is being paid", func() bool {
-		n.purges.at(owed{todo, string(pin.Epoch)}, time.Now())
+		n.purges.at(life{todo, string(pin.Epoch)}, time.Now())
 		select {
 		case <-hangs:
 			return true
@@ -235,7 +235,7 @@ func TestWhatNoStoreKeepsIsPurgedWithItsDeletionWhoeverHasItOpen(t *testing.T) {
 	if err := b.follower.Told(t.Context(), todo, kvpin.Epoch(epoch)); err != nil {
 		t.Fatal(err)
 	}
-	if last, err := b.lives.last(t.Context(), owed{todo, epoch}); err != nil || last != 0 {
+	if last, err := b.lives.last(t.Context(), life{todo, epoch}); err != nil || last != 0 {
 		t.Errorf("it is told, and the history ends at %d, %v", last, err)
 	}
 }
