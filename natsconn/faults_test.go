@@ -1,14 +1,8 @@
 package natsconn_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -173,40 +167,14 @@ func TestCredentialsThatExpireAreReadFromTheirFileAgain(t *testing.T) {
 	again(t, c, before)
 }
 
-// authority is a CA, as its file, that signs for 127.0.0.1.
-type authority struct {
-	pem         []byte
-	certificate tls.Certificate
-}
-
-func newAuthority(t *testing.T) authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority{
-		pem:         pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}),
-		certificate: tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key},
-	}
-}
-
 func TestAWrongCAThatIsMendedNeedsNoRestart(t *testing.T) {
-	right, wrong := newAuthority(t), newAuthority(t)
+	right, wrong := natstest.NewCertificate(t), natstest.NewCertificate(t)
 	s := natstest.Server(t, func(o *server.Options) {
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{right.certificate}}
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{right.Pair}}
 		o.TLSTimeout = 10
 	})
 	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, wrong.pem, 0o600); err != nil {
+	if err := os.WriteFile(file, wrong.PEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	proxy := natstest.NewProxy(t, s.URL)
@@ -217,7 +185,7 @@ func TestAWrongCAThatIsMendedNeedsNoRestart(t *testing.T) {
 	defer c.Close()
 	await(t, "a refusal", func() bool { return errors.Is(c.NATS().LastError(), nats.ErrTLS) })
 	before := c.NATS()
-	if err := os.WriteFile(file, right.pem, 0o600); err != nil {
+	if err := os.WriteFile(file, right.PEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	again(t, c, before)

@@ -2,31 +2,20 @@ package permissions
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/natstest"
 )
 
 // routePassword begins with a digit, so that its variable needs quotes.
 const routePassword = "7r"
-
-// certificate is what a client of TLS shows.
-func certificate(t *testing.T, cert, key string) []tls.Certificate {
-	t.Helper()
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return []tls.Certificate{pair}
-}
 
 // knock joins a cluster by its route port as a server does, and reports whether it is
 // let in, and otherwise what it is told. Without a configuration it speaks no TLS.
@@ -65,7 +54,7 @@ func knock(t *testing.T, address string, config *tls.Config, user, password stri
 
 // startCluster starts three processes with cluster.conf and returns their addresses
 // for clients, and for each other.
-func startCluster(t *testing.T, cert, key string) (clients, routes []string) {
+func startCluster(t *testing.T, own *natstest.Certificate) (clients, routes []string) {
 	t.Helper()
 	var urls []string
 	for range 3 {
@@ -78,7 +67,7 @@ func startCluster(t *testing.T, cert, key string) (clients, routes []string) {
 	}
 	var servers []*cluster.Process
 	for i, name := range []string{"nats-0", "nats-1", "nats-2"} {
-		settings(t, name, cert, key)
+		settings(t, name, own)
 		for variable, value := range map[string]string{
 			"NATS_LISTEN": clients[i], "NATS_CLUSTER": "eu-central-1", "NATS_CLUSTER_LISTEN": routes[i],
 			"NATS_ROUTES": string(all), "NATS_ROUTE_PASSWORD": `"` + routePassword + `"`,
@@ -95,12 +84,11 @@ func startCluster(t *testing.T, cert, key string) (clients, routes []string) {
 }
 
 func TestThreeServersAreAClusterThatNoStrangerJoins(t *testing.T) {
-	cert, key := certified(t)
-	otherCert, otherKey := certified(t)
-	clients, routes := startCluster(t, cert, key)
+	certificate, foreign := natstest.NewCertificate(t), natstest.NewCertificate(t)
+	clients, routes := startCluster(t, certificate)
 	// Streams of three replicas are there only if all three are one cluster. The leader
 	// may not have heard of the third server yet.
-	for _, cmd := range documented(t, place{clients[0], cert, "3"}) {
+	for _, cmd := range documented(t, place{clients[0], certificate.CertFile, "3"}) {
 		for deadline := time.Now().Add(time.Minute); ; {
 			try := exec.Command(cmd.Path, cmd.Args[1:]...)
 			try.Env = cmd.Env
@@ -113,16 +101,10 @@ func TestThreeServersAreAClusterThatNoStrangerJoins(t *testing.T) {
 			}
 		}
 	}
-	pem, err := os.ReadFile(cert)
-	if err != nil {
-		t.Fatal(err)
+	shows := func(pairs ...tls.Certificate) *tls.Config {
+		return &tls.Config{RootCAs: certificate.Roots, Certificates: pairs, ServerName: "127.0.0.1"}
 	}
-	authority := x509.NewCertPool()
-	authority.AppendCertsFromPEM(pem)
-	shows := func(pair []tls.Certificate) *tls.Config {
-		return &tls.Config{RootCAs: authority, Certificates: pair, ServerName: "127.0.0.1"}
-	}
-	own, foreign := shows(certificate(t, cert, key)), certificate(t, otherCert, otherKey)
+	own := shows(certificate.Pair)
 	if ok, answer := knock(t, routes[0], own, "routes", routePassword); !ok {
 		t.Errorf("a server of the cluster is refused: %s", answer)
 	}
@@ -132,8 +114,8 @@ func TestThreeServersAreAClusterThatNoStrangerJoins(t *testing.T) {
 		told           string
 	}{
 		"without TLS":                       {nil, "routes", routePassword, ""},
-		"without a certificate":             {shows(nil), "routes", routePassword, "certificate required"},
-		"with a certificate of its own":     {shows(foreign), "routes", routePassword, "tls:"},
+		"without a certificate":             {shows(), "routes", routePassword, "certificate required"},
+		"with a certificate of its own":     {shows(foreign.Pair), "routes", routePassword, "tls:"},
 		"with a wrong password":             {own, "routes", "r", "Authorization Violation"},
 		"without a password":                {own, "", "", "Authorization Violation"},
 		"with a client's name and password": {own, "wsnode", "p1", "Authorization Violation"},

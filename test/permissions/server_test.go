@@ -1,14 +1,6 @@
 package permissions
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/natsconn"
+	"github.com/wsnode/wsnode/test/natstest"
 )
 
 // passwords are those of the users in deploy/nats, by their variables.
@@ -40,49 +33,19 @@ const (
 // shipped is a server with the configuration in deploy/nats.
 type shipped struct {
 	*server.Server
-	ca string // file
-}
-
-// certified writes a certificate for 127.0.0.1, which is its own authority.
-func certified(t testing.TB) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalECPrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: raw}, key: {Type: "EC PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
+	certificate *natstest.Certificate
+	ca          string // its file
 }
 
 // settings sets the variables of the configuration for one server.
-func settings(t testing.TB, name, cert, key string) {
+func settings(t testing.TB, name string, own *natstest.Certificate) {
 	t.Helper()
 	for variable, value := range passwords {
 		t.Setenv(variable, value)
 	}
 	for variable, value := range map[string]string{
 		"NATS_NAME": name, "NATS_LISTEN": "127.0.0.1:-1", "NATS_MONITOR": "127.0.0.1:-1", "NATS_STORE": t.TempDir(),
-		"NATS_CERT": cert, "NATS_KEY": key, "NATS_CA": cert,
+		"NATS_CERT": own.CertFile, "NATS_KEY": own.KeyFile, "NATS_CA": own.CertFile,
 	} {
 		t.Setenv(variable, value)
 	}
@@ -116,16 +79,16 @@ func launch(t testing.TB, file string, configure ...func(*server.Options)) *serv
 
 func ship(t testing.TB, configure ...func(*server.Options)) *shipped {
 	t.Helper()
-	cert, key := certified(t)
-	settings(t, "nats-0", cert, key)
-	return &shipped{launch(t, "nats.conf", configure...), cert}
+	own := natstest.NewCertificate(t)
+	settings(t, "nats-0", own)
+	return &shipped{launch(t, "nats.conf", configure...), own, own.CertFile}
 }
 
 // another is a further server, of its own, with the same certificate.
 func (s *shipped) another(t testing.TB, name string) *shipped {
 	t.Helper()
-	settings(t, name, s.ca, filepath.Join(filepath.Dir(s.ca), "key.pem"))
-	return &shipped{launch(t, "nats.conf"), s.ca}
+	settings(t, name, s.certificate)
+	return &shipped{launch(t, "nats.conf"), s.certificate, s.ca}
 }
 
 // url is the server's for a user.

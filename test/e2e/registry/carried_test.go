@@ -2,25 +2,16 @@ package registry
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/natstest"
 )
 
 func TestDocumentsOfASocketFollowTheirHomesAndTheOthersNoticeNothing(t *testing.T) {
@@ -72,42 +63,12 @@ func TestDocumentsOfASocketFollowTheirHomesAndTheOthersNoticeNothing(t *testing.
 	}
 }
 
-// writeCertificate makes a certificate of an own authority for 127.0.0.1.
-func writeCertificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := errors.Join(
-		os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), 0o600),
-		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
-	); err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
-}
-
 // A region's URL is wss in earnest: who is carried there comes by TLS, if the node trusts
 // the certificate, and not at all if it does not.
 func TestDocumentsAreCarriedByTLS(t *testing.T) {
 	t.Parallel()
 	keys, clients := issuer.New(t), yjs.Start(t)
-	cert, key := writeCertificate(t)
+	own := natstest.NewCertificate(t)
 	registry := license + "=" + cluster.StartNATSServers(t, 1)[0].URL
 	home := cluster.StartNATSServers(t, 1)[0].URL
 	serve := func(under []string, region, nats, listen, url string, flags ...string) *cluster.Node {
@@ -116,12 +77,12 @@ func TestDocumentsAreCarriedByTLS(t *testing.T) {
 		return &cluster.Node{Process: cluster.Run(t, "wsnode", command[0], append(command[1:], flags...)...), Addr: listen}
 	}
 	secure := cluster.FreeAddress(t)
-	serve(nil, eu, home, secure, "wss://"+secure, "--node", "eu-tls", "--tls-cert", cert, "--tls-key", key)
+	serve(nil, eu, home, secure, "wss://"+secure, "--node", "eu-tls", "--tls-cert", own.CertFile, "--tls-key", own.KeyFile)
 	plain := serve(nil, eu, home, cluster.FreeAddress(t), "wss://"+secure, "--node", "eu-plain")
 	cluster.Started(t, plain.Process, plain.Addr)
 	other := cluster.StartNATSServers(t, 1)[0].URL
 	var us []*cluster.Node
-	for i, under := range [][]string{{"env", "SSL_CERT_FILE=" + cert}, nil} {
+	for i, under := range [][]string{{"env", "SSL_CERT_FILE=" + own.CertFile}, nil} {
 		at := cluster.FreeAddress(t)
 		n := serve(under, "us-east-1", other, at, "ws://"+at, "--node", fmt.Sprint("us-", i))
 		us = append(us, cluster.Started(t, n.Process, n.Addr))
