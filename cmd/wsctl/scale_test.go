@@ -4,17 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
-	"github.com/wsnode/wsnode/cmd/wsctl/console"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
@@ -108,38 +105,4 @@ func fillRegistry(t *testing.T, i *natstest.Instance, license docid.LicenseRegio
 	case <-time.After(time.Minute):
 		t.Fatal("the pins were not stored")
 	}
-}
-
-func TestRowsAppearWhileOthersAreAwaited(t *testing.T) {
-	r, w := io.Pipe()
-	var printing sync.WaitGroup
-	more := make(chan struct{})
-	printing.Go(func() {
-		c := &console.Console{Out: w, Format: "table"}
-		columns := []console.Column[string]{console.Shown("NAME", func(s string) string { return s })}
-		err := console.PrintRows(c, columns, func(yield func(string, error) bool) {
-			yield("first", nil)
-			<-more
-			yield("second", nil)
-		})
-		w.CloseWithError(err)
-	})
-	read := func(until string) {
-		t.Helper()
-		var text strings.Builder
-		for p := make([]byte, 64); !strings.Contains(text.String(), until); {
-			n, err := r.Read(p)
-			if err != nil {
-				t.Fatalf("%q: %v", text.String(), err)
-			}
-			text.Write(p[:n])
-		}
-	}
-	read("first\n") // although the listing goes on
-	close(more)
-	read("second\n")
-	if _, err := io.ReadAll(r); err != nil {
-		t.Error(err)
-	}
-	printing.Wait()
 }

@@ -19,10 +19,11 @@ import (
 
 // Console is where one run of wsctl reads and writes, and asks. Standard output gets what was
 // asked for, in the format of -o, and nothing else: what is said to people goes to standard
-// error, so that JSON stays JSON. Tokens that were given are printed on neither.
+// error, so that JSON stays JSON, and without the tokens that were given and the passwords
+// of URLs.
 type Console struct {
 	// Static after New.
-	In       input
+	In       *Input
 	Out, Err io.Writer
 
 	Format  string   // of -o: table, wide or json; static once the flags are read
@@ -69,8 +70,8 @@ func (c *Console) Confirm(f *ConfirmFlag, format string, args ...any) error {
 	if f.Yes {
 		return nil
 	}
-	fmt.Fprintf(c.Err, format+" [y/N] ", args...)
-	line, err := bufio.NewReader(c.In).ReadString('\n')
+	fmt.Fprint(c.Err, c.Conceal(fmt.Sprintf(format, args...)), " [y/N] ")
+	line, err := c.In.lines.ReadString('\n')
 	switch answer := strings.ToLower(strings.TrimSpace(line)); {
 	case answer == "y" || answer == "yes":
 		return nil
@@ -81,14 +82,24 @@ func (c *Console) Confirm(f *ConfirmFlag, format string, args ...any) error {
 	return exit.With(exit.Declined, "nothing was changed")
 }
 
-// input is standard input, from which Ctrl-C interrupts a read. The read itself cannot
+// Input is standard input. All that is read of it goes through the one buffer: answers come
+// line by line, and what is behind a line is still there for whoever reads next.
+type Input struct {
+	Terminal bool // somebody is to type
+	lines    *bufio.Reader
+}
+
+// Read reads what no answer has taken.
+func (i *Input) Read(p []byte) (int, error) { return i.lines.Read(p) }
+
+// interruptible is an input from which Ctrl-C interrupts a read. The read itself cannot
 // be ended: it goes on until the process ends, or somebody types.
-type input struct {
+type interruptible struct {
 	ctx context.Context
 	io.Reader
 }
 
-func (i input) Read(p []byte) (int, error) {
+func (i interruptible) Read(p []byte) (int, error) {
 	type answer struct {
 		bytes []byte
 		err   error
@@ -109,25 +120,28 @@ func (i input) Read(p []byte) (int, error) {
 
 // Done tells what was changed, or what else is to be known.
 func (c *Console) Done(format string, args ...any) {
-	fmt.Fprintf(c.Err, format+"\n", args...)
+	fmt.Fprintln(c.Err, c.Conceal(fmt.Sprintf(format, args...)))
 }
 
 // looksSecret matches tokens that wsctl was given where it expected something
 // else.
 var looksSecret = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+\.[\w-]*`)
 
+// userOfURL matches who a URL says that one is: a password, or a token.
+var userOfURL = regexp.MustCompile(`://[^\s/?#"]*@`)
+
 // shortestSecret is shorter than any token, and longer than a word that may be a
 // part of what is said.
 const shortestSecret = 16
 
-// Conceal takes tokens out of a text.
+// Conceal takes tokens and the passwords of URLs out of a text.
 func (c *Console) Conceal(text string) string {
 	for _, secret := range c.secrets {
 		if len(secret) >= shortestSecret {
 			text = strings.ReplaceAll(text, secret, "…")
 		}
 	}
-	return looksSecret.ReplaceAllString(text, "…")
+	return userOfURL.ReplaceAllString(looksSecret.ReplaceAllString(text, "…"), "://…@")
 }
 
 // ClearScreen moves to the upper left corner of a terminal and clears it.
@@ -148,5 +162,5 @@ func (c *Console) Hide(token string) { c.secrets = append(c.secrets, token) }
 
 // New makes the console of a run. Reads of standard input end with ctx.
 func New(ctx context.Context, in io.Reader, out, errs io.Writer) *Console {
-	return &Console{In: input{ctx, in}, Out: out, Err: errs}
+	return &Console{In: &Input{Terminal: IsTerminal(in), lines: bufio.NewReader(interruptible{ctx, in})}, Out: out, Err: errs}
 }

@@ -2,7 +2,9 @@ package console
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 )
@@ -33,6 +35,40 @@ func TestEventsStandUnderTheirHeader(t *testing.T) {
 	if t.Failed() {
 		t.Log("\n" + out.String())
 	}
+}
+
+func TestRowsAppearWhileOthersAreAwaited(t *testing.T) {
+	r, w := io.Pipe()
+	var printing sync.WaitGroup
+	more := make(chan struct{})
+	printing.Go(func() {
+		c := &Console{Out: w, Format: "table"}
+		columns := []Column[string]{Shown("NAME", func(s string) string { return s })}
+		err := PrintRows(c, columns, func(yield func(string, error) bool) {
+			yield("first", nil)
+			<-more
+			yield("second", nil)
+		})
+		w.CloseWithError(err)
+	})
+	read := func(until string) {
+		t.Helper()
+		var text strings.Builder
+		for p := make([]byte, 64); !strings.Contains(text.String(), until); {
+			n, err := r.Read(p)
+			if err != nil {
+				t.Fatalf("%q: %v", text.String(), err)
+			}
+			text.Write(p[:n])
+		}
+	}
+	read("first\n") // although the listing goes on
+	close(more)
+	read("second\n")
+	if _, err := io.ReadAll(r); err != nil {
+		t.Error(err)
+	}
+	printing.Wait()
 }
 
 // A document's name, a client's user agent and a failure come from others: nothing of

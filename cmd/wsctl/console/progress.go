@@ -2,7 +2,6 @@ package console
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 )
@@ -27,12 +26,7 @@ const (
 
 // Progress begins to tell how far something is: what was done, and of what.
 func (c *Console) Progress(did, of string) *progress {
-	p := &progress{c: c, did: did, of: of, began: time.Now()}
-	if f, ok := c.Err.(*os.File); ok {
-		info, err := f.Stat()
-		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
-	return p
+	return &progress{c: c, did: did, of: of, terminal: IsTerminal(c.Err), began: time.Now()}
 }
 
 // Bytes tells how many bytes of how many are done.

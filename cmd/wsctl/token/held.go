@@ -53,7 +53,7 @@ func (f *Held) Get(ctx context.Context, c *command.Env) (token string, err error
 // readToken reads a token from a file, or from standard input for "-".
 func readToken(c *console.Console, file string) (string, error) {
 	if file == "-" {
-		if console.IsTerminal(c.In.Reader) {
+		if c.In.Terminal {
 			c.Done("wsctl: type or paste the token, then Ctrl-D; or name it by --token-file or $%s", Variable)
 		}
 		text, err := io.ReadAll(io.LimitReader(c.In, web.MaxAnswer))
