@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -237,28 +236,24 @@ func registriesOn(ctx context.Context, nats *reach.Clusters, t reach.Target) (ma
 
 // checkSync asks a server's monitoring whether it syncs every write.
 func checkSync(ctx context.Context, monitor string, timeout time.Duration) preflight.Finding {
-	f := preflight.Finding{Check: "fsync " + monitor, Result: preflight.Unknown, Mend: "see whether the URL is that of a NATS server's monitoring"}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(monitor, "/")+"/jsz", nil)
+	f := preflight.Finding{Check: "fsync " + storage.Redact(monitor), Result: preflight.Unknown, Mend: "see whether the URL is that of a NATS server's monitoring"}
+	u, err := web.ParseURL("monitor", monitor, "http", "https")
 	if err != nil {
 		f.Detail = err.Error()
 		return f
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		f.Detail = err.Error()
-		return f
-	}
-	defer answer.Body.Close()
 	var jsz struct {
 		Config struct {
 			Always   bool          `json:"sync_always"`
 			Interval time.Duration `json:"sync_interval"`
 		} `json:"config"`
 	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, web.MaxAnswer)).Decode(&jsz); err != nil || answer.StatusCode != http.StatusOK {
-		f.Detail = fmt.Sprintf("%s: %v", answer.Status, err)
+	body, err := web.Get(ctx, http.DefaultClient, u.JoinPath("jsz"), "", timeout)
+	if err == nil {
+		err = json.Unmarshal(body, &jsz)
+	}
+	if err != nil {
+		f.Detail = err.Error()
 		return f
 	}
 	if jsz.Config.Always {

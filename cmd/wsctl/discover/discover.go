@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +18,7 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/token"
 	"github.com/wsnode/wsnode/cmd/wsctl/web"
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/storage"
 )
 
 // discovery is the answer of a node's /discovery.
@@ -105,36 +104,19 @@ func publicURLs(ctx context.Context, nats *reach.Clusters) (urls []string, err e
 }
 
 func discover(ctx context.Context, c *command.Env, client *http.Client, base, name, token string) (d discovery, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Clusters.Timeout)
-	defer cancel()
-	u, err := web.HttpURL("url", base, "/discovery")
+	u, err := web.HTTPURL("url", base, "/discovery")
 	if err != nil {
 		return d, err
 	}
 	u.RawQuery = url.Values{"documentName": {name}}.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return d, err
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
 	start := time.Now()
-	answer, err := client.Do(request)
+	body, err := web.Get(ctx, client, u, token, c.Clusters.Timeout)
+	if err == nil {
+		err = json.Unmarshal(body, &d)
+	}
 	if err != nil {
-		return d, exit.With(exit.Unavailable, "ask %s: %w", base, err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, web.MaxAnswer))
-	if err != nil {
-		return d, exit.With(exit.Unavailable, "ask %s: %w", base, err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return d, fmt.Errorf("ask %s: %s: %s", base, answer.Status, strings.TrimSpace(string(body)))
-	}
-	if err := json.Unmarshal(body, &d); err != nil {
 		return d, fmt.Errorf("ask %s: %w", base, err)
 	}
-	d.Asked, d.MS = base, float64(time.Since(start).Microseconds())/1000
+	d.Asked, d.MS = storage.Redact(base), float64(time.Since(start).Microseconds())/1000
 	return d, nil
 }

@@ -33,7 +33,8 @@ type Clusters struct {
 	files           natsflags.Files
 	inboxes, domain string
 	registries      []string
-	Timeout         time.Duration
+
+	Timeout time.Duration // a flag too; completion shortens it before it connects
 
 	denied denials // on all connections; guards itself
 }
@@ -41,25 +42,25 @@ type Clusters struct {
 const defaultNATS = "nats://127.0.0.1:4222"
 
 // Register adds the flags that all commands have.
-func (f *Clusters) Register(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&f.urls, "nats-url", nil, "URL of a region's NATS, or file:PATH of a file that holds it (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
-	fl.StringArrayVar(&f.contexts, "context", nil, "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT, separated by spaces]")
-	f.files.Register(fl, "NATS credentials file [$WSCTL_NATS_CREDS]")
-	fl.StringVar(&f.inboxes, "nats-inbox", "", "subject below which answers come (default: _INBOX.<user> of the URL, or _INBOX) [$WSCTL_NATS_INBOX]")
-	fl.StringVar(&f.domain, "nats-domain", "", "JetStream domain, or prefix of imports, under which registries are found; for history init, the history [$WSCTL_NATS_DOMAIN]")
-	fl.StringArrayVar(&f.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL, dbCode=file:PATH or dbCode=@context; repeat for each")
-	fl.DurationVar(&f.Timeout, "timeout", 5*time.Second, "how long to wait for an answer")
+func (c *Clusters) Register(fl *pflag.FlagSet) {
+	fl.StringArrayVar(&c.urls, "nats-url", nil, "URL of a region's NATS, or file:PATH of a file that holds it (default "+defaultNATS+"); repeat it for each region [$WSCTL_NATS_URL, separated by spaces]")
+	fl.StringArrayVar(&c.contexts, "context", nil, "context of the nats command, instead of --nats-url; repeat it for each region [$WSCTL_CONTEXT, separated by spaces]")
+	c.files.Register(fl, "NATS credentials file [$WSCTL_NATS_CREDS]")
+	fl.StringVar(&c.inboxes, "nats-inbox", "", "subject below which answers come (default: _INBOX.<user> of the URL, or _INBOX) [$WSCTL_NATS_INBOX]")
+	fl.StringVar(&c.domain, "nats-domain", "", "JetStream domain, or prefix of imports, under which registries are found; for history init, the history [$WSCTL_NATS_DOMAIN]")
+	fl.StringArrayVar(&c.registries, "registry", nil, "registry that is on another NATS, as dbCode=natsURL, dbCode=file:PATH or dbCode=@context; repeat for each")
+	fl.DurationVar(&c.Timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 }
 
 // Check refuses wrong flags before anything is reached.
-func (f *Clusters) Check() error {
-	if f.Timeout <= 0 {
-		return exit.WrongFlag("timeout", "%s: expected a time to wait, such as 5s", f.Timeout)
+func (c *Clusters) Check() error {
+	if c.Timeout <= 0 {
+		return exit.WrongFlag("timeout", "%s: expected a time to wait, such as 5s", c.Timeout)
 	}
-	if inboxes := cmp.Or(f.inboxes, os.Getenv("WSCTL_NATS_INBOX")); inboxes != "" && !natsconn.ValidInboxes(inboxes) {
+	if inboxes := cmp.Or(c.inboxes, os.Getenv("WSCTL_NATS_INBOX")); inboxes != "" && !natsconn.ValidInboxes(inboxes) {
 		return exit.WrongFlag("nats-inbox", "%q: expected words with dots between, the first beginning with _INBOX", inboxes)
 	}
-	_, err := f.named()
+	_, err := c.named()
 	return err
 }
 
@@ -75,8 +76,8 @@ type Target struct {
 }
 
 // Targets are the clusters of the regions, at least one.
-func (f *Clusters) Targets() (targets []Target, err error) {
-	contexts, urls := f.contexts, f.urls
+func (c *Clusters) Targets() (targets []Target, err error) {
+	contexts, urls := c.contexts, c.urls
 	switch {
 	case len(contexts) > 0 && len(urls) > 0:
 		return nil, exit.WrongFlag("context", "expected either contexts or --nats-url")
@@ -84,7 +85,7 @@ func (f *Clusters) Targets() (targets []Target, err error) {
 		contexts, urls = fromEnv("WSCTL_CONTEXT"), fromEnv("WSCTL_NATS_URL")
 	}
 	for _, name := range contexts {
-		t, err := f.contextTarget(name)
+		t, err := c.contextTarget(name)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +98,7 @@ func (f *Clusters) Targets() (targets []Target, err error) {
 		urls = []string{defaultNATS}
 	}
 	for _, url := range urls {
-		t, err := f.urlTarget("nats-url", url)
+		t, err := c.urlTarget("nats-url", url)
 		if err != nil {
 			return nil, err
 		}
@@ -108,8 +109,8 @@ func (f *Clusters) Targets() (targets []Target, err error) {
 
 // urlTarget is the cluster that a flag names, by URL or by a file that holds one. Its
 // answers come to what a permission can name.
-func (f *Clusters) urlTarget(flag, servers string) (Target, error) {
-	options, err := f.options()
+func (c *Clusters) urlTarget(flag, servers string) (Target, error) {
+	options, err := c.options()
 	if err != nil {
 		return Target{}, err
 	}
@@ -117,23 +118,23 @@ func (f *Clusters) urlTarget(flag, servers string) (Target, error) {
 	if err != nil {
 		return Target{}, exit.WrongFlag(flag, "%s: %v", Redact(servers), err)
 	}
-	t := Target{URL: url, Domain: cmp.Or(f.domain, os.Getenv("WSCTL_NATS_DOMAIN")), Options: append(slices.Clone(options), own...)}
-	if inboxes := cmp.Or(f.inboxes, os.Getenv("WSCTL_NATS_INBOX"), natsconn.UserInboxes(servers)); inboxes != "" {
+	t := Target{URL: url, Domain: cmp.Or(c.domain, os.Getenv("WSCTL_NATS_DOMAIN")), Options: append(slices.Clone(options), own...)}
+	if inboxes := cmp.Or(c.inboxes, os.Getenv("WSCTL_NATS_INBOX"), natsconn.UserInboxes(servers)); inboxes != "" {
 		t.Options = append(t.Options, nats.CustomInboxPrefix(inboxes))
 	}
 	return t, nil
 }
 
-func (f *Clusters) contextTarget(name string) (Target, error) {
-	c, err := loadContext(name)
+func (c *Clusters) contextTarget(name string) (Target, error) {
+	n, err := loadContext(name)
 	if err != nil {
 		return Target{}, err
 	}
-	options, err := c.options()
+	options, err := n.options()
 	if err != nil {
 		return Target{}, err
 	}
-	t := Target{URL: c.URL, Domain: c.Domain, Options: options}
+	t := Target{URL: n.URL, Domain: n.Domain, Options: options}
 	if t.URL == "" {
 		t.URL = defaultNATS
 	}
@@ -141,8 +142,8 @@ func (f *Clusters) contextTarget(name string) (Target, error) {
 }
 
 // options are what the flags say about a connection.
-func (f *Clusters) options() (options []nats.Option, err error) {
-	files := f.files
+func (c *Clusters) options() (options []nats.Option, err error) {
+	files := c.files
 	files.Creds = cmp.Or(files.Creds, os.Getenv("WSCTL_NATS_CREDS"))
 	if options, err = files.Options(); err != nil {
 		return nil, exit.As(exit.Usage, err)
@@ -152,9 +153,9 @@ func (f *Clusters) options() (options []nats.Option, err error) {
 
 // Connect connects to a target. Unlike a node it does not wait for one that is
 // not there. One that is lost later may come back: whoever waits has a time limit.
-func (f *Clusters) Connect(t Target) (*nats.Conn, error) {
-	options := append(slices.Clone(t.Options), nats.Name("wsctl"), nats.Timeout(f.Timeout), nats.MaxReconnects(-1),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { f.denied.note(err) }))
+func (c *Clusters) Connect(t Target) (*nats.Conn, error) {
+	options := append(slices.Clone(t.Options), nats.Name("wsctl"), nats.Timeout(c.Timeout), nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.denied.note(err) }))
 	nc, err := nats.Connect(t.URL, options...)
 	if err != nil {
 		return nil, exit.With(exit.Unavailable, "connect to NATS at %s: %w", Redact(t.URL), err)
@@ -181,16 +182,16 @@ func Redact(urls string) string {
 
 // Sources are the registries: those that are named, and those whose buckets are
 // on the targets. Which targets are not reached is in lost: they hide no other.
-func (f *Clusters) Sources(ctx context.Context) (sources map[docid.LicenseRegion]kvpin.Source, lost, err error) {
-	targets, err := f.Targets()
+func (c *Clusters) Sources(ctx context.Context) (sources map[docid.LicenseRegion]kvpin.Source, lost, err error) {
+	targets, err := c.Targets()
 	if err != nil {
 		return nil, nil, err
 	}
-	if sources, err = f.named(); err != nil {
+	if sources, err = c.named(); err != nil {
 		return nil, nil, err
 	}
 	for _, t := range targets {
-		found, err := f.Find(ctx, t)
+		found, err := c.Find(ctx, t)
 		lost = errors.Join(lost, err)
 		for _, license := range found {
 			if _, named := sources[license]; !named {
@@ -208,18 +209,18 @@ func (f *Clusters) Sources(ctx context.Context) (sources map[docid.LicenseRegion
 }
 
 // named are the registries of --registry.
-func (f *Clusters) named() (sources map[docid.LicenseRegion]kvpin.Source, err error) {
+func (c *Clusters) named() (sources map[docid.LicenseRegion]kvpin.Source, err error) {
 	sources = map[docid.LicenseRegion]kvpin.Source{}
-	for _, value := range f.registries {
+	for _, value := range c.registries {
 		license, where, ok := strings.Cut(value, "=")
 		if !ok || where == "" || !docid.ValidRegion(license) {
-			return nil, exit.WrongFlag("registry", "%q: expected dbCode=natsURL, dbCode=file:PATH or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", value)
+			return nil, exit.WrongFlag("registry", "%q: expected dbCode=natsURL, dbCode=file:PATH or dbCode=@context, such as aws-eu-west-1=nats://nats:4222", Redact(value))
 		}
 		var t Target
 		if name, ok := strings.CutPrefix(where, "@"); ok {
-			t, err = f.contextTarget(name)
+			t, err = c.contextTarget(name)
 		} else {
-			t, err = f.urlTarget("registry", where)
+			t, err = c.urlTarget("registry", where)
 		}
 		if err != nil {
 			return nil, err
@@ -235,13 +236,13 @@ func (t Target) Source() kvpin.Source {
 }
 
 // Find returns the license regions whose registries are on a target.
-func (f *Clusters) Find(ctx context.Context, t Target) (found []docid.LicenseRegion, err error) {
-	nc, err := f.Connect(t)
+func (c *Clusters) Find(ctx context.Context, t Target) (found []docid.LicenseRegion, err error) {
+	nc, err := c.Connect(t)
 	if err != nil {
 		return nil, err
 	}
 	defer nc.Close()
-	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	found, err = kvpin.Find(ctx, nc, t.Domain)
 	if err != nil && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
@@ -251,4 +252,4 @@ func (f *Clusters) Find(ctx context.Context, t Target) (found []docid.LicenseReg
 }
 
 // Explain adds to an error that somebody does not answer what NATS denied.
-func (f *Clusters) Explain(err error) error { return f.denied.explain(err) }
+func (c *Clusters) Explain(err error) error { return c.denied.explain(err) }

@@ -78,7 +78,7 @@ func loadContext(name string) (*natsContext, error) {
 			return nil, err
 		}
 		if name == "" || name != filepath.Base(name) {
-			return nil, exit.WrongFlag("context", "%q: expected the name of a context or the absolute path of its file", name)
+			return nil, exit.WrongFlag("context", "%q: expected the name of a context or the absolute path of its file", Redact(name))
 		}
 		file = filepath.Join(dir, name+".json")
 	}

@@ -167,25 +167,15 @@ func (f *inspectFlags) verifier(ctx context.Context, timeout time.Duration) (*au
 
 // devKeys fetches the keys of a development node.
 func devKeys(ctx context.Context, devURL string, timeout time.Duration) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	u, err := web.HttpURL("dev-url", devURL, "/dev/jwks")
+	u, err := web.HTTPURL("dev-url", devURL, "/dev/jwks")
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	keys, err := web.Get(ctx, http.DefaultClient, u, "", timeout)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ask %s for its keys: %w", devURL, err)
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, exit.With(exit.Unavailable, "ask %s for its keys: %w", devURL, err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask %s for its keys: %s", devURL, answer.Status)
-	}
-	return io.ReadAll(io.LimitReader(answer.Body, web.MaxAnswer))
+	return keys, nil
 }
 
 func printToken(w io.Writer, v tokenView) error {

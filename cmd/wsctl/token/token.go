@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -124,31 +123,16 @@ func (f *tokenFlags) query() url.Values {
 
 // ask has a development node issue a token.
 func (f *tokenFlags) ask(ctx context.Context, timeout time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	base, err := web.HttpURL("dev-url", f.devURL, "/dev/token")
+	u, err := web.HTTPURL("dev-url", f.devURL, "/dev/token")
 	if err != nil {
 		return "", err
 	}
-	base.RawQuery = f.query().Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
+	u.RawQuery = f.query().Encode()
+	body, err := web.Get(ctx, http.DefaultClient, u, "", timeout)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("ask %s for a token: %w", f.devURL, err)
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", exit.With(exit.Unavailable, "ask %s for a token: %w", f.devURL, err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, web.MaxAnswer))
-	if err != nil {
-		return "", exit.With(exit.Unavailable, "ask %s for a token: %w", f.devURL, err)
-	}
-	body := strings.TrimSpace(string(text))
-	if answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("ask %s for a token: %s: %s", f.devURL, answer.Status, body)
-	}
-	return body, nil
+	return strings.TrimSpace(string(body)), nil
 }
 
 // sign makes a token with the operator's key.
