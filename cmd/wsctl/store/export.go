@@ -128,9 +128,12 @@ func ledger(ctx context.Context, c *command.Env, found []storedAt) ([]byte, erro
 	lines := make([]foreign.LedgerEntry, len(found))
 	p := c.Progress("looked at", "documents")
 	defer p.End()
-	var asking errgroup.Group
+	asking, asked := errgroup.WithContext(ctx)
 	asking.SetLimit(askedAtOnce)
 	for i, e := range found {
+		if asked.Err() != nil { // what is asked for the others is of no use any more
+			break
+		}
 		p.Count(i, len(found))
 		lines[i] = foreign.LedgerEntry{File: fileSpelling.Key(e.Document.Docname()), Document: e.Document, Deleted: e.Deleted}
 		if e.Deleted {
@@ -138,7 +141,7 @@ func ledger(ctx context.Context, c *command.Env, found []storedAt) ([]byte, erro
 			continue
 		}
 		asking.Go(func() error {
-			s, err := e.Stored(ctx, e.Node, e.Document)
+			s, err := e.Stored(asked, e.Node, e.Document)
 			if err != nil {
 				return fmt.Errorf("export %s: %w", e.Document, err)
 			}
@@ -146,7 +149,7 @@ func ledger(ctx context.Context, c *command.Env, found []storedAt) ([]byte, erro
 			return nil
 		})
 	}
-	if err := asking.Wait(); err != nil {
+	if err := cmp.Or(asking.Wait(), ctx.Err()); err != nil { // ctx may have ended before any was asked
 		return nil, err
 	}
 	var ledger bytes.Buffer
