@@ -17,6 +17,7 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/command"
 	"github.com/wsnode/wsnode/cmd/wsctl/console"
 	"github.com/wsnode/wsnode/cmd/wsctl/exit"
+	"github.com/wsnode/wsnode/cmd/wsctl/foreign"
 	"github.com/wsnode/wsnode/cmd/wsctl/pins"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
 	"github.com/wsnode/wsnode/cmd/wsctl/sessions"
@@ -94,6 +95,11 @@ type found struct {
 	nodes []reach.NodeClient // of stats
 
 	stored *control.Stored // what the store has of it; nil: there is none, or it does not answer
+}
+
+// outOfReach is the error of a document that lives where no node is reached.
+func (f *found) outOfReach() error {
+	return exit.With(exit.Unavailable, "%s is %s in %s, whose nodes are not reached: name its NATS too", f.pin.Document, f.pin.State, f.pin.Region)
 }
 
 // findDocument looks a document up in the registry and on the nodes that have it.
@@ -277,7 +283,7 @@ func getDocCommand(c *command.Env) *cobra.Command {
 func statDocCommand(c *command.Env) *cobra.Command {
 	return docCommand(c, "stat", "Show a document's size, state vector, history and time to durable", func(_ context.Context, f *found) error {
 		if len(f.stats) == 0 && f.pin.State != kvpin.Free.String() {
-			return exit.With(exit.Unavailable, "%s is %s in %s, whose nodes are not reached: name its NATS too", f.pin.Document, f.pin.State, f.pin.Region)
+			return f.outOfReach()
 		}
 		if c.JSON() {
 			rows := make([]statRow, len(f.stats))
@@ -369,7 +375,7 @@ func exportDocCommand(c *command.Env) *cobra.Command {
 			return exit.With(exit.NotFound, "%s is not live: wsctl store get writes what is stored of it", f.stored.Document)
 		}
 		if len(f.stats) == 0 {
-			return exit.With(exit.Unavailable, "%s is %s in %s, whose nodes are not reached: name its NATS too", f.pin.Document, f.pin.State, f.pin.Region)
+			return f.outOfReach()
 		}
 		// The node that has most: others may be behind by what is under way.
 		best := 0
@@ -385,7 +391,7 @@ func exportDocCommand(c *command.Env) *cobra.Command {
 		if file == "-" {
 			return fetch(c.Out)
 		}
-		size, err := console.WriteFile(file, force, fetch)
+		size, err := foreign.WriteFile(file, force, fetch)
 		if err == nil {
 			c.Done("wrote %s, %s, from node %s", file, console.Bytes(size), n.Node)
 		}

@@ -31,6 +31,25 @@ func ParseDocument(arg string) (d docid.Document, err error) {
 	return d, nil
 }
 
+// Document reads a document, and finds its license region if it is given without: what
+// the flag names, or what Resolve finds.
+func (c *Clusters) Document(ctx context.Context, arg, license string) (d docid.Document, err error) {
+	if d, err = ParseDocument(arg); err != nil {
+		return d, err
+	}
+	if license != "" {
+		d.License = docid.LicenseRegion(license)
+	}
+	if d.License != "" {
+		return d, nil
+	}
+	err = c.WithRegistries(ctx, func(r *Registries) error {
+		d, err = r.Resolve(ctx, d, "")
+		return err
+	})
+	return d, err
+}
+
 // Resolve finds the license region of a document that was given without: the one
 // in which it is pinned, or the only one that there is.
 func (r *Registries) Resolve(ctx context.Context, d docid.Document, license string) (docid.Document, error) {

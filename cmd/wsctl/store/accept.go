@@ -33,7 +33,7 @@ bring it when they come.
 		Args: command.Exactly("DOCUMENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			doc, err := resolveDocument(ctx, c.Clusters, args[0], license)
+			doc, err := c.Clusters.Document(ctx, args[0], license)
 			if err != nil {
 				return err
 			}
@@ -44,25 +44,6 @@ bring it when they come.
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what is lost, and change nothing")
 	sure.Register(cmd)
 	return cmd
-}
-
-// resolveDocument reads a document, and finds its license region if it is given without.
-func resolveDocument(ctx context.Context, nats *reach.Clusters, arg, license string) (d docid.Document, err error) {
-	if d, err = reach.ParseDocument(arg); err != nil {
-		return d, err
-	}
-	if d.License != "" {
-		return d, nil
-	}
-	if license != "" {
-		d.License = docid.LicenseRegion(license)
-		return d, nil
-	}
-	err = nats.WithRegistries(ctx, func(r *reach.Registries) error {
-		d, err = r.Resolve(ctx, d, "")
-		return err
-	})
-	return d, err
 }
 
 // loss is what a region lacks of a document, and the node that says so.

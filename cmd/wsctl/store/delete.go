@@ -85,6 +85,21 @@ func deleteStored(ctx context.Context, c *command.Env, n storeNode, d control.Do
 	return erase(ctx, c, n, d)
 }
 
+// erase removes the versions of a document that was deleted, and says what it could not
+// reach.
+func erase(ctx context.Context, c *command.Env, n storeNode, d control.Document) error {
+	erased, err := n.StoreErase(ctx, n.Node, d)
+	if err != nil {
+		return exit.With(exit.Unhealthy, "%s is deleted, but its versions are not all erased: repeat it: %w", d, err)
+	}
+	c.Done("%s: %s erased", d, console.Plural(erased.Versions, "version"))
+	if erased.Detail != "" {
+		c.Done("%s", erased.Detail)
+	}
+	c.Done("out of reach: copies in browsers, exports, and backups of the store")
+	return nil
+}
+
 // removedRow is what was removed of a document.
 type removedRow struct {
 	Document string `json:"document"`

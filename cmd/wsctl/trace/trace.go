@@ -103,19 +103,7 @@ func nameToTrace(c *command.Env, arg, given string) (name string, err error) {
 // documentToTrace is a document that need not be pinned; its license region must
 // be known, though.
 func documentToTrace(ctx context.Context, c *command.Env, arg, license string) (doc docid.Document, err error) {
-	if doc, err = reach.ParseDocument(arg); err != nil {
-		return doc, err
-	}
-	if license != "" {
-		doc.License = docid.LicenseRegion(license)
-	}
-	if doc.License != "" {
-		return doc, nil
-	}
-	err = c.Clusters.WithRegistries(ctx, func(r *reach.Registries) error {
-		doc, err = r.Resolve(ctx, doc, "")
-		return err
-	})
+	doc, err = c.Clusters.Document(ctx, arg, license)
 	if err != nil && exit.Code(err) == exit.NotFound {
 		err = exit.With(exit.Usage, "%w: give its license region, as dbCode/%s or by --license", err, arg)
 	}
