@@ -8,9 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/wsnode/wsnode/cmd/wsctl/exit"
-	"github.com/wsnode/wsnode/cmd/wsctl/sessions"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -65,24 +63,6 @@ func TestDocumentsOfAShortLicenseRegionAreCompleted(t *testing.T) {
 		code := run(t.Context(), []string{"__complete", "pins", "get", typed}, strings.NewReader(""), &out, &out)
 		if code != 0 || !strings.Contains("\n"+out.String(), expected) {
 			t.Errorf("%q: exit code %d: %s", typed, code, out.String())
-		}
-	}
-}
-
-func TestSessionsAreSelectedByNamesThatLookLikeDocuments(t *testing.T) {
-	for _, c := range []struct {
-		flags    sessions.Flags
-		expected control.Filter
-	}{
-		{sessions.Flags{Document: "todo"}, control.Filter{Document: "todo"}},
-		{sessions.Flags{Document: "acme/notes/todo"}, control.Filter{Tenant: "acme", App: "notes", Document: "todo"}},
-		{sessions.Flags{Document: "acme/notes/todo", Tenant: "acme"}, control.Filter{Tenant: "acme", App: "notes", Document: "todo"}},
-		{sessions.Flags{Document: "lists/2026/todo", App: "notes"}, control.Filter{App: "notes", Document: "lists/2026/todo"}},
-		{sessions.Flags{Document: "lists/2026/todo", Tenant: "acme"}, control.Filter{Tenant: "acme", Document: "lists/2026/todo"}},
-	} {
-		got, err := c.flags.Filter()
-		if err != nil || got.Tenant != c.expected.Tenant || got.App != c.expected.App || got.Document != c.expected.Document {
-			t.Errorf("%+v: %+v %v", c.flags, got, err)
 		}
 	}
 }

@@ -16,12 +16,12 @@ const (
 	completeMost = 200                     // names that are worth showing
 )
 
-// Completion completes an argument or a flag, as cobra asks for it.
-type Completion = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective)
+// PinStates are those of pins: free documents have none.
+var PinStates = []string{kvpin.Live.String(), kvpin.Grace.String(), kvpin.Orphaned.String(), kvpin.Owed.String()}
 
 // CompleteNames makes a completion of what find yields, which may fail: then there are no
 // names. Completions run without the command's own checks.
-func CompleteNames(nats *reach.Clusters, find func(ctx context.Context, typed string, add func(name string) bool)) Completion {
+func CompleteNames(nats *reach.Clusters, find func(ctx context.Context, typed string, add func(name string) bool)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, typed string) (names []string, _ cobra.ShellCompDirective) {
 		parent := cmd.Context()
 		if parent == nil {
@@ -43,7 +43,7 @@ func CompleteNames(nats *reach.Clusters, find func(ctx context.Context, typed st
 }
 
 // CompleteDocuments completes documents that are pinned.
-func CompleteDocuments(nats *reach.Clusters) Completion {
+func CompleteDocuments(nats *reach.Clusters) cobra.CompletionFunc {
 	names := CompleteNames(nats, func(ctx context.Context, typed string, add func(string) bool) {
 		eachPin(ctx, nats, kvpin.PinFilter{}, func(info kvpin.PinInfo) bool {
 			if more := add(info.Document.String()); typed == "" || !more {
@@ -85,7 +85,7 @@ func EachNode(ctx context.Context, nats *reach.Clusters, take func(reach.NodeCli
 }
 
 // CompleteNodes completes nodes that answer.
-func CompleteNodes(nats *reach.Clusters) Completion {
+func CompleteNodes(nats *reach.Clusters) cobra.CompletionFunc {
 	return CompleteNames(nats, func(ctx context.Context, _ string, add func(string) bool) {
 		EachNode(ctx, nats, func(n reach.NodeClient) bool { return add(n.Node) })
 	})
@@ -93,18 +93,18 @@ func CompleteNodes(nats *reach.Clusters) Completion {
 
 // CompleteFlags gives the flags that name something live completions of their own.
 func CompleteFlags(nats *reach.Clusters, cmd *cobra.Command) {
-	pinned := func(field func(kvpin.PinInfo) string) Completion {
+	pinned := func(field func(kvpin.PinInfo) string) cobra.CompletionFunc {
 		return CompleteNames(nats, func(ctx context.Context, _ string, add func(string) bool) {
 			eachPin(ctx, nats, kvpin.PinFilter{}, func(info kvpin.PinInfo) bool { return add(field(info)) })
 		})
 	}
-	for flag, complete := range map[string]Completion{
+	for flag, complete := range map[string]cobra.CompletionFunc{
 		"node":    CompleteNodes(nats),
 		"tenant":  pinned(func(i kvpin.PinInfo) string { return string(i.Document.Tenant) }),
 		"app":     pinned(func(i kvpin.PinInfo) string { return string(i.Document.App) }),
 		"region":  pinned(func(i kvpin.PinInfo) string { return string(i.Pin.Region) }),
 		"license": completeLicenses(nats),
-		"state":   cobra.FixedCompletions([]string{"live", "grace", "orphaned", "owed"}, cobra.ShellCompDirectiveNoFileComp),
+		"state":   cobra.FixedCompletions(PinStates, cobra.ShellCompDirectiveNoFileComp),
 	} {
 		if cmd.Flags().Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that has one
@@ -113,7 +113,7 @@ func CompleteFlags(nats *reach.Clusters, cmd *cobra.Command) {
 }
 
 // completeLicenses completes license regions that have a registry.
-func completeLicenses(nats *reach.Clusters) Completion {
+func completeLicenses(nats *reach.Clusters) cobra.CompletionFunc {
 	return CompleteNames(nats, func(ctx context.Context, _ string, add func(string) bool) {
 		sources, _, err := nats.Sources(ctx)
 		if err != nil {

@@ -86,7 +86,7 @@ func (f *Flags) register(cmd *cobra.Command) {
 }
 
 func (f *Flags) check() error {
-	if f.state != "" && !slices.Contains([]string{"live", "grace", "orphaned", "owed"}, f.state) {
+	if f.state != "" && !slices.Contains(command.PinStates, f.state) {
 		return exit.WrongFlag("state", "%q: expected live, grace, orphaned or owed", f.state)
 	}
 	return nil

@@ -149,7 +149,7 @@ func watchRefusalsCommand(c *command.Env) *cobra.Command {
 			columns := append([]console.Column[refusalRow]{console.Shown("AT", func(r refusalRow) string { return console.ClockTime(r.Last) })}, refusalColumns[1:]...)
 			return c.Clusters.WithFleet(func(fl *reach.Fleet) error {
 				after := map[string]uint64{}
-				nodes, _ := fl.Some(ctx, f.nodes) // what goes wrong follow says, too
+				nodes, _ := fl.Some(ctx, f.nodes) // the watch says what goes wrong
 				for range refusals(ctx, nodes, after) {
 				}
 				out := console.NewEvents(c.Console, columns) // its header says that what happens from now on is seen

@@ -69,17 +69,17 @@ var sessionColumns = []console.Column[sessionRow]{
 // Flags select sessions.
 type Flags struct {
 	Nodes                                  []string
-	license, Tenant, App, Document, remote string
+	license, tenant, app, document, remote string
 }
 
 // Register adds the flags, with completions.
 func (f *Flags) Register(c *command.Env, cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.Nodes, "node", nil, "only this node; repeat for more")
-	fl.StringVar(&f.Tenant, "tenant", "", "only this tenant")
-	fl.StringVar(&f.App, "app", "", "only this app")
+	fl.StringVar(&f.tenant, "tenant", "", "only this tenant")
+	fl.StringVar(&f.app, "app", "", "only this app")
 	fl.StringVar(&f.license, "license", "", "only this license region (dbCode)")
-	fl.StringVar(&f.Document, "document", "", "only this document, as tenant/app/name, dbCode/tenant/app/name or just the name, with --app if it could be a whole document")
+	fl.StringVar(&f.document, "document", "", "only this document, as tenant/app/name, dbCode/tenant/app/name or just the name, with --app if it could be a whole document")
 	fl.StringVar(&f.remote, "remote", "", "only clients of this IP address")
 	command.CompleteFlags(c.Clusters, cmd)
 	_ = cmd.RegisterFlagCompletionFunc("document", command.CompleteDocuments(c.Clusters)) // fails only for a flag that has one
@@ -88,17 +88,17 @@ func (f *Flags) Register(c *command.Env, cmd *cobra.Command) {
 // Filter is what the nodes are asked for.
 func (f *Flags) Filter() (control.Filter, error) {
 	filter := control.Filter{
-		License: docid.LicenseRegion(f.license), Tenant: docid.Tenant(f.Tenant), App: docid.App(f.App), Remote: f.remote,
+		License: docid.LicenseRegion(f.license), Tenant: docid.Tenant(f.tenant), App: docid.App(f.app), Remote: f.remote,
 	}
-	if err := checkRemote(f.remote); err != nil || f.Document == "" {
+	if err := checkRemote(f.remote); err != nil || f.document == "" {
 		return filter, err
 	}
-	doc, err := reach.ParseDocument(f.Document)
-	other := f.Tenant != "" && f.Tenant != string(doc.Tenant) || f.App != "" && f.App != string(doc.App)
+	doc, err := reach.ParseDocument(f.document)
+	other := f.tenant != "" && f.tenant != string(doc.Tenant) || f.app != "" && f.app != string(doc.App)
 	if err != nil || other { // not a whole document: a name, which may hold slashes too
-		name, err := docid.Parse(f.Document)
+		name, err := docid.Parse(f.document)
 		if err != nil {
-			return filter, exit.WrongFlag("document", "%q: %v", f.Document, err)
+			return filter, exit.WrongFlag("document", "%q: %v", f.document, err)
 		}
 		filter.Document = name
 		return filter, nil
@@ -353,7 +353,7 @@ func kick(ctx context.Context, c *command.Env, fl *reach.Fleet, args []string, f
 }
 
 // completeSessions completes sessions as NODE/ID.
-func completeSessions(nats *reach.Clusters) command.Completion {
+func completeSessions(nats *reach.Clusters) cobra.CompletionFunc {
 	return command.CompleteNames(nats, func(ctx context.Context, typed string, add func(string) bool) {
 		named, _, whole := strings.Cut(typed, "/")
 		command.EachNode(ctx, nats, func(n reach.NodeClient) bool {
