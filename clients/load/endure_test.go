@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -19,18 +20,25 @@ func TestEndureNoticesWhatIsLostWhenClientsComeBack(t *testing.T) {
 			relay := startTestRelay(t, c.fault)
 			r := relay.runner(t)
 			r.drainLimit = time.Second
+			const drops = 3
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			over := make(chan struct{})
 			go func() {
 				defer close(over)
-				for range 3 {
-					relay.waitUntilTyping(6)
+				for dropped := 0; relay.waitUntilTyping(ctx, 6) == nil && dropped < drops; dropped++ {
 					relay.drop()
 				}
-				relay.waitUntilTyping(6)
+			}()
+			defer func() {
+				cancel()
+				<-over
 			}()
 			result, err := r.Endure(t.Context(), "test", EndureOptions{Docs: 2, Clients: 3, Rate: 300, Until: over, Settle: 2 * time.Second})
 			if err != nil {
 				t.Fatal(err)
+			}
+			if ctx.Err() != nil {
+				t.Fatal("the clients did not type again within two minutes")
 			}
 			if !c.noticed(result.Faults) {
 				t.Errorf("faults: %v", result.Faults)

@@ -143,12 +143,17 @@ func (s *testRelay) handle(d *testDocument, from *websocket.Conn, m []byte, writ
 }
 
 // waitUntilTyping waits until so many clients are there, each of which has typed something
-// since it came.
-func (s *testRelay) waitUntilTyping(clients int) {
+// since it came, or until ctx is done.
+func (s *testRelay) waitUntilTyping(ctx context.Context, clients int) error {
 	const each = 10
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock() // whoever has seen that ctx is not done waits by now
+		defer s.mu.Unlock()
+		s.came.Broadcast()
+	})()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
+	for ctx.Err() == nil {
 		typing := 0
 		for _, d := range s.docs {
 			for _, updates := range d.members {
@@ -158,10 +163,11 @@ func (s *testRelay) waitUntilTyping(clients int) {
 			}
 		}
 		if typing == clients {
-			return
+			return nil
 		}
 		s.came.Wait()
 	}
+	return ctx.Err()
 }
 
 // drop ends all connections.

@@ -2,6 +2,7 @@ package overload
 
 import (
 	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,8 +51,11 @@ func TestCountingDescriptorsCostsAPercent(t *testing.T) {
 
 func TestDescriptorsAreCounted(t *testing.T) {
 	d := NewDescriptors()
-	if d == nil {
+	if d == nil && runtime.GOOS != "linux" {
 		t.Skip("this system does not tell")
+	}
+	if d == nil {
+		t.Fatal("they cannot be counted")
 	}
 	before, _ := countDescriptors()
 	for range 10 {

@@ -9,12 +9,24 @@ import (
 	"testing"
 )
 
-// A benchmark that is meant to allocate more often has its reason, and its former count,
-// beside the new one in allocations.txt.
+// meant are the counts of benchmarks that are meant to allocate more often than
+// allocations.txt says, with the reason.
+var meant = counts{
+	// In the 8,000 updates of this session, leaves grow twice more since their entries say
+	// where an item lies.
+	"relay/ystore Apply/reloads": 334,
+}
+
 func TestNothingAllocatesMoreOftenThanFormerly(t *testing.T) {
 	recorded, err := readAllocations("allocations.txt")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for key, n := range meant {
+		if before, ok := recorded[key]; !ok || n <= before {
+			t.Errorf("%s is meant to allocate %.0f times, which is not more often than formerly: %.0f", key, n, before)
+		}
+		recorded[key] = n
 	}
 	here, err := filepath.Abs("../..")
 	if err != nil {
@@ -41,6 +53,6 @@ func TestNothingAllocatesMoreOftenThanFormerly(t *testing.T) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(more)) {
-		t.Errorf("%s allocates %.0f times an operation, formerly %.0f", key, least[key], recorded[key])
+		t.Errorf("%s allocates %.0f times an operation, which may be %.0f", key, least[key], recorded[key])
 	}
 }
