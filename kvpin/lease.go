@@ -315,8 +315,8 @@ func (l *lease) record(id LeaseID) leaseRecord {
 	return r
 }
 
-// giveBack ends the lease with a word of farewell instead of a bare deletion,
-// so that nobody looks for orphans.
+// giveBack ends the lease by a record that says that its holder has left, instead of by
+// deleting it: nobody then looks for orphaned pins.
 func (l *lease) giveBack(ctx context.Context) error {
 	l.mu.Lock()
 	id, revision := l.id, l.revision
