@@ -240,6 +240,9 @@ func (m *Moves) comeToRest(ctx context.Context, d *Document, marked kvpin.Pin) e
 		if err := ds.Save(ctx, d); err != nil {
 			return err
 		}
+		if err := d.room.Durable(ctx); err != nil { // what was merged
+			return err
+		}
 		if clean, err := d.room.Clean(ctx); err != nil || clean {
 			return err
 		}

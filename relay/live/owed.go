@@ -307,6 +307,9 @@ func (p *payments) once(ctx context.Context, l life, found oplog.Loaded) error {
 		if err := k.save(ctx); err != nil {
 			return err
 		}
+		if err := r.Durable(ctx); err != nil { // what was merged
+			return err
+		}
 		if clean, err := r.Clean(ctx); err != nil || clean {
 			return err
 		}

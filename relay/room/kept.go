@@ -333,12 +333,11 @@ func (r *Room) acknowledged(ctx context.Context) error {
 	}
 }
 
-// Clean asks the history's leader whether the store has everything that the history
-// holds.
+// Clean asks the history's leader whether the store has everything that the history holds,
+// and nothing that the room took has yet to be appended.
 func (r *Room) Clean(ctx context.Context) (bool, error) {
 	r.mu.Lock()
-	subject, cleanAt, pending := r.at.updates, r.storing.cleanAt, r.storing.lost || r.log.water.own() < r.log.water.taken
-	former := r.backlog.contains(subject)
+	subject, cleanAt, pending := r.at.updates, r.storing.cleanAt, r.storing.lost || r.log.landed() < r.log.water.taken
 	r.mu.Unlock()
 	if pending {
 		return false, nil
@@ -350,7 +349,7 @@ func (r *Room) Clean(ctx context.Context) (bool, error) {
 	if last == cleanAt {
 		return true, nil
 	}
-	found, _, err := oplog.LoadOn(ctx, r.rooms.cfg.History, subject, former, func(oplog.Kind, []byte, bool) {}, func(error) {})
+	found, _, err := r.backlog.read(ctx, subject)
 	return err == nil && found.Clean(), err
 }
 

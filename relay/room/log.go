@@ -32,15 +32,15 @@ type log struct {
 	failedN    int      // their bytes
 	owed       bool     // a snapshot is owed in place of updates that were let go
 	retryAt    time.Time
-	waiters    []waiter // for their number to be durable
+	waiters    []waiter // for their number to have landed
 
 	durable time.Duration // of the last append, from publish to acknowledgement
 }
 
-// waiter waits until the room's own changes up to a number are durable.
+// waiter waits until the room's own changes up to a number have landed.
 type waiter struct {
-	number  uint64
-	durable chan struct{} // closed then
+	number uint64
+	landed chan struct{} // closed then
 }
 
 func (l *log) bytes() int { return l.flyBytes + l.failedN }
@@ -86,17 +86,26 @@ func (l *log) retryDue(now time.Time) bool {
 	return true
 }
 
-// release wakes those whose changes are durable.
+// landed is the number up to which no change has yet to be appended, alone or in a snapshot:
+// what is taken no more is followed by nothing more in the history. 0: a snapshot has yet to be.
+func (l *log) landed() uint64 {
+	if l.owed || l.water.snapshots > 0 {
+		return 0
+	}
+	return l.water.landed()
+}
+
+// release wakes those whose changes have landed.
 func (l *log) release() {
 	if len(l.waiters) == 0 {
 		return
 	}
-	durable := l.water.own()
+	landed := l.landed()
 	l.waiters = slices.DeleteFunc(l.waiters, func(w waiter) bool {
-		if w.number > durable {
+		if w.number > landed {
 			return false
 		}
-		close(w.durable)
+		close(w.landed)
 		return true
 	})
 }
@@ -254,12 +263,14 @@ func (l *log) land(a *appending) {
 	}
 }
 
-// Durable waits until the history has acknowledged every edit that the room has
-// taken from its clients by now, or ctx ends.
+// Durable waits until the history has acknowledged every edit that the room has taken from
+// its clients by now, or ctx ends. Of a room that takes nothing more nothing is appended
+// after that: neither an edit that a snapshot holds as well, nor a snapshot that is owed.
+// What is read then is all of the life.
 func (r *Room) Durable(ctx context.Context) error {
 	r.mu.Lock()
 	r.holds.release()
-	w := waiter{number: r.log.water.taken, durable: make(chan struct{})}
+	w := waiter{number: r.log.water.taken, landed: make(chan struct{})}
 	r.log.waiters = append(r.log.waiters, w)
 	r.log.release()
 	if r.log.water.pending.low != 0 || r.log.owed || len(r.log.failed) > 0 {
@@ -267,16 +278,23 @@ func (r *Room) Durable(ctx context.Context) error {
 	}
 	r.mu.Unlock()
 	select {
-	case <-w.durable:
+	case <-w.landed:
 		return nil
 	case <-ctx.Done():
-		select {
-		case <-w.durable: // at the same time
-			return nil
-		default:
+		if r.log.withdraw(w) {
 			return fmt.Errorf("make %s durable: %w", r.doc, ctx.Err())
 		}
+		return nil // at the same time
 	}
+}
+
+// withdraw has nobody wait any more. It reports whether somebody still did.
+func (l *log) withdraw(w waiter) bool {
+	l.room.mu.Lock()
+	defer l.room.mu.Unlock()
+	before := len(l.waiters)
+	l.waiters = slices.DeleteFunc(l.waiters, func(other waiter) bool { return other == w })
+	return len(l.waiters) < before
 }
 
 // appendSnapshot appends the whole document, waits for its acknowledgement, and

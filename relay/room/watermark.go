@@ -24,9 +24,10 @@ type watermark struct {
 
 	// life counts the histories that the room had. What was under way to an
 	// earlier one proves nothing about the present.
-	life   uint64
-	flown  uint64 // the last flight's id
-	covers uint64 // the highest number that a snapshot on its way in this life will cover
+	life      uint64
+	flown     uint64 // the last flight's id
+	covers    uint64 // the highest number that a snapshot on its way in this life will cover
+	snapshots int    // on their way, in whatever life
 }
 
 // span is the numbers from low to high, since its oldest was taken. The zero span
@@ -95,6 +96,7 @@ func (w *watermark) departSnapshot(s span) flight {
 	f := w.launch(s)
 	f.covers = w.taken
 	w.covers = max(w.covers, f.covers)
+	w.snapshots++
 	return f
 }
 
@@ -110,6 +112,9 @@ func (w *watermark) launch(s span) flight {
 // land takes a flight off the list. What it carried is durable, unless the caller
 // keeps it or owes it.
 func (w *watermark) land(f flight) {
+	if f.covers != 0 {
+		w.snapshots--
+	}
 	for i := range w.flights {
 		if w.flights[i].id == f.id {
 			w.flights = append(w.flights[:i], w.flights[i+1:]...)
@@ -156,19 +161,29 @@ func (w *watermark) owe() {
 }
 
 // own is the number up to which all changes of the room's own clients are durable.
-func (w *watermark) own() uint64 {
+func (w *watermark) own() uint64 { return w.before(w.covered) }
+
+// landed is the number up to which none of them has yet to be appended. One that a snapshot
+// covers is durable, and is appended for the other pods all the same.
+func (w *watermark) landed() uint64 { return w.before(0) }
+
+// before is the number before the first change above n that is on its way to the history.
+func (w *watermark) before(n uint64) uint64 {
 	low := w.taken + 1
 	for _, s := range [...]span{w.pending, w.kept, w.owed} {
-		low = w.lowest(low, s)
+		low = lowest(low, s, n)
 	}
 	for i := range w.flights {
-		low = w.lowest(low, w.flights[i].span)
+		low = lowest(low, w.flights[i].span, n)
 	}
 	return low - 1
 }
 
-func (w *watermark) lowest(low uint64, s span) uint64 {
-	if s = s.above(w.covered); s.low != 0 {
+func (w *watermark) lowest(low uint64, s span) uint64 { return lowest(low, s, w.covered) }
+
+// lowest is low, or the first number of a span above n if that is lower.
+func lowest(low uint64, s span, n uint64) uint64 {
+	if s = s.above(n); s.low != 0 {
 		return min(low, s.low)
 	}
 	return low

@@ -18,9 +18,7 @@ func dropStoreCommand(c *command.Env) *cobra.Command {
 (keep-deleted in the file of --apps). Snapshots of older states show less then, for
 good. Nobody may have the document open. From then on it keeps what is deleted only
 if its app's setting says so: without this command it goes on keeping it, whatever
-the setting. Former versions in the store, backups and browsers still have it, and a
-region that has yet to purge the history of an earlier life of the document may bring
-it back: run it again some minutes later, and it says "unchanged" if nothing came.`,
+the setting. Former versions in the store, backups and browsers still have it.`,
 		Args: command.Exactly("DOCUMENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.Clusters.WithFleet(func(fl *reach.Fleet) error {
