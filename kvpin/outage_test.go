@@ -293,14 +293,10 @@ func TestBucketRestoredFromAnOldCopyUnderLiveDocumentsHeals(t *testing.T) {
 			if one && two {
 				continue
 			}
-			e, err := bounded(t, a.buckets[testLicense].store, doc.PinKey())
-			if err != nil || !e.Present {
+			p, pinned := w.pin(doc)
+			if !pinned {
 				wrong = doc.String() + " is not pinned"
 				return false
-			}
-			p, err := decodePin(e)
-			if err != nil {
-				t.Fatal(err)
 			}
 			kept := func(h *Hold, n docid.NodeID) bool { return p.Epoch == h.Pin().Epoch && p.lists(n) }
 			if p.Region != "eu-central-1" || !one && !kept(holds[2*i], "a") || !two && !kept(holds[2*i+1], "b") {
