@@ -61,7 +61,7 @@ func (a *aliveChecks) open(cfg *Config, c *clients, life *lifetime) (err error) 
 		if json.Unmarshal(message, &what) != nil || !a.often.Take(what) {
 			return
 		}
-		life.Go(func() {
+		life.spawn(func() { // this call may still run when close has returned
 			silent := a.silent(what)
 			if len(silent) > 0 {
 				_ = a.bus.Publish(reply, nil) // who asks does not wait if this is lost

@@ -66,33 +66,63 @@ func (n *Node) arrive(w http.ResponseWriter, r *http.Request, token string, dire
 		writeError(w, http.StatusMisdirectedRequest, misdirected, "This is another region")
 		return a, direct, false
 	case a.Check:
-		n.tellCheck(w, r, a)
+		n.tellCheck(w, r, a, direct)
 		return a, direct, false
 	case a.Address.IsValid():
-		return a, a.Address, true
+		return a, ratelimit.Group(a.Address), true
 	}
 	return a, direct, true
 }
 
 // tellCheck answers a check, which is dialled as a carried client would be: the way here,
-// with all proxies on it, is part of what it looks at.
-func (n *Node) tellCheck(w http.ResponseWriter, r *http.Request, a *carry.Arrival) {
-	var said mark.Answer
+// with all proxies on it, is part of what it looks at. It counts for the address that makes
+// it as a handshake does.
+func (n *Node) tellCheck(w http.ResponseWriter, r *http.Request, a *carry.Arrival, direct netip.Addr) {
+	why := ""
+	switch {
+	case n.gate.standing(direct, "") == blocked: // all checks have one token: it is not counted
+		why = blockedDetail
+	case a.Why != nil:
+		n.gate.rates.Refuse(direct, "")
+	case !n.gate.admits(direct):
+		why = fullDetail
+	}
+	if why != "" {
+		n.tooMany(w, n.newHandshake(client{remote: remote(r, direct), userAgent: r.UserAgent()}, direct, "", "", nil), why)
+		return
+	}
+	said := checked(a, r, n.gate.limits.TrustedProxies)
 	if a.Why != nil {
-		said.Why = a.Why.Error()
-		if authn.FromRequest(r, nil, true).Token != mark.CheckToken {
-			said.Why = "the header Authorization did not arrive with it"
-		}
+		n.log.Debug("the mark of a check is not to be believed", "remote", remote(r, direct), "err", a.Why)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, said.Text())
 		return
 	}
-	said.Peer = ratelimit.ClientIP(r, nil)
-	said.Unheeded = r.Header.Get("X-Forwarded-For") != "" && !ratelimit.FromProxy(r, n.gate.limits.TrustedProxies)
 	if c, err := conn.Accept(w, r, ""); err == nil {
 		n.life.Go(func() { c.Refuse(mark.CodeChecked, said.Text()) })
 	}
+}
+
+// checked is what a check is told. Of a mark that is not believed it is only why, and nothing
+// of what the registry said, which may name what is inside: anybody may ask.
+func checked(a *carry.Arrival, r *http.Request, trusted []netip.Prefix) (said mark.Answer) {
+	switch {
+	case a.Why == nil:
+		said.Peer = ratelimit.Peer(r)
+		said.Unheeded = r.Header.Get("X-Forwarded-For") != "" && !ratelimit.FromProxy(r, trusted)
+	case authn.FromRequest(r, nil, true).Token != mark.CheckToken:
+		said.Why = "the header Authorization did not arrive with it"
+	case errors.Is(a.Why, kvpin.ErrNotServed):
+		said.Why = "its license region is not served here"
+	case errors.Is(a.Why, kvpin.ErrNotFound):
+		said.Why = "the registry here does not have its secret"
+	case errors.Is(a.Why, mark.ErrSecret):
+		said.Why = "the registry here could not be asked for its secret"
+	default:
+		said.Why = a.Why.Error()
+	}
+	return said
 }
 
 // wantsCarrying reports whether a client of y-websocket is to be carried rather than

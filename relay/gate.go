@@ -101,7 +101,11 @@ func openGate(cfg *Config) (*gate, error) {
 	g.gossip, err = cfg.Bus.Subscribe(opsSubject, bus.HandlerFunc(func(_, _ string, message []byte) {
 		_ = g.ops.Receive(message) // a pod of another version counts for itself
 	}))
-	return g, err
+	if err != nil {
+		ask.Close()
+		return nil, err
+	}
+	return g, nil
 }
 
 // close gives back what the node reserved.

@@ -16,11 +16,14 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/ratelimit"
+	"github.com/wsnode/wsnode/test/natstest"
 )
 
 // refusals are what an address, and a token, may be refused in a test.
@@ -269,4 +272,19 @@ func TestSessionsAboveTheirRatesWaitForATurnAndOthersDoNot(t *testing.T) {
 			t.Error("a turn that was given back is not taken")
 		}
 	})
+}
+
+func TestAGateThatDoesNotOpenLeavesNothing(t *testing.T) {
+	nc := natstest.Connect(t, natstest.Server(t))
+	b, err := bus.New(nc, bus.Config{Node: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	nc.Close()
+	there := goleak.IgnoreCurrent()
+	if _, err := openGate(&Config{Bus: b}); err == nil {
+		t.Fatal("it opens without its bus")
+	}
+	goleak.VerifyNone(t, there)
 }

@@ -43,6 +43,31 @@ func (l *lifetime) enter() bool {
 	return true
 }
 
+// spawn is Go for callers that the end does not wait for, such as operators and other nodes:
+// once the node has ended, f is not run.
+func (l *lifetime) spawn(f func()) {
+	if !l.enter() {
+		return
+	}
+	go func() {
+		defer l.leave()
+		f()
+	}()
+}
+
+// during runs f for such a caller, who waits for it; f's context ends with the node, too.
+// Once the node has ended it returns errDraining.
+func (l *lifetime) during(ctx context.Context, f func(context.Context) error) error {
+	if !l.enter() {
+		return errDraining
+	}
+	defer l.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.ctx, cancel)()
+	return f(ctx)
+}
+
 // add counts something more of a client that is counted already, until leave.
 func (l *lifetime) add() { l.done.Add(1) }
 

@@ -1,6 +1,12 @@
 package relay
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+)
 
 func TestANodeWaitsForWhoCameInBeforeItsEnd(t *testing.T) {
 	var l lifetime
@@ -33,4 +39,48 @@ func TestANodeWaitsForWhoCameInBeforeItsEnd(t *testing.T) {
 	if l.enter() {
 		t.Error("somebody came in after the end")
 	}
+}
+
+// Operators and other nodes ask at any time, and the end does not wait for them to begin.
+func TestTheEndWaitsForWhatIsDoneForOthers(t *testing.T) {
+	var l lifetime
+	l.begin()
+	defer l.endShutdown()
+	began, spawned, left := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	l.spawn(func() { <-spawned })
+	var working sync.WaitGroup
+	working.Go(func() {
+		if err := l.during(t.Context(), func(ctx context.Context) error {
+			close(began)
+			<-ctx.Done()
+			<-left
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-began
+	ended := make(chan struct{})
+	working.Go(func() {
+		l.end()
+		close(ended)
+	})
+	for _, over := range []chan struct{}{left, spawned} { // the end of l ends the work, which takes its time
+		select {
+		case <-ended:
+			t.Error("it has ended while something is done")
+		case <-l.ctx.Done():
+		}
+		close(over)
+	}
+	working.Wait()
+	o := operator{life: &l, drain: func(context.Context, time.Duration, time.Duration) error {
+		t.Error("a node that has ended is drained")
+		return nil
+	}}
+	o.StartDrain(0, 0)
+	if err := l.during(t.Context(), func(context.Context) error { return nil }); !errors.Is(err, errDraining) {
+		t.Errorf("something is done after the end: %v", err)
+	}
+	l.done.Wait()
 }

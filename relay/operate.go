@@ -266,7 +266,7 @@ func (o *operator) Kick(r control.KickRequest) (answer control.KickAnswer, err e
 // ends is left to Close.
 func (o *operator) StartDrain(delay, spread time.Duration) {
 	o.life.turnUnready() // already in the answer to whoever asks next
-	o.life.Go(func() {
+	o.life.spawn(func() {
 		if err := o.drain(o.life.ctx, delay, spread); err != nil && o.life.ctx.Err() == nil {
 			o.log.Warn("drained, but not cleanly", "err", err)
 		}

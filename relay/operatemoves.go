@@ -23,7 +23,11 @@ func (o *operator) Move(ctx context.Context, r control.MoveRequest) (control.Mov
 	if _, err := o.cfg.Registry.RegionURL(ctx, r.To); err != nil {
 		return control.Moved{}, moveError(err)
 	}
-	m, err := o.docs.Moves.Move(ctx, doc, r.To)
+	var m live.Move
+	err := o.life.during(ctx, func(ctx context.Context) (err error) {
+		m, err = o.docs.Moves.Move(ctx, doc, r.To)
+		return err
+	})
 	if err != nil {
 		return control.Moved{}, moveError(err)
 	}

@@ -163,7 +163,10 @@ func (cl *Client) Message(message []byte) (pause time.Duration) {
 		cl.conn.Reject(closecode.Malformed, "Malformed frame", err, false)
 		return cl.guard.Received(len(message))
 	}
-	cl.taking.Lock()
+	if !cl.taking.TryLock() {
+		cl.conn.Flush() // before it waits for a stream that begins
+		cl.taking.Lock()
+	}
 	defer cl.taking.Unlock()
 	cl.mu.Lock()
 	seat := cl.seat

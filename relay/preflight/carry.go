@@ -20,28 +20,19 @@ import (
 	"github.com/wsnode/wsnode/relay/carry/mark"
 )
 
-// carriedTo dials each region that lives as a node that carries a client there does: by the
-// URL in the registry, with a mark that the registry's secret signs. A node's own region is
-// left out: it need not be there yet.
-func (k *registry) carriedTo(ctx context.Context, i *kvpin.Inspector) {
+// carriedTo returns checks that dial each region that lives as a node that carries a client
+// there does: by the URL in the registry, with a mark that the registry's secret signs. A
+// node's own region is left out: it need not be there yet.
+func (k *registry) carriedTo(ctx context.Context, i *kvpin.Inspector, leases []kvpin.Lease) (checks []func(context.Context) []Finding) {
 	regions, err := i.Regions(ctx, k.License)
-	if err != nil {
-		k.add("carry", Unknown, "look again; if it stays so, see the bucket's servers", "%v", err)
-		return
+	var secret kvpin.Secret // none yet, if it is not found
+	if err == nil {
+		secret, err = i.CarrySecret(ctx, k.License)
 	}
-	secret, err := i.CarrySecret(ctx, k.License)
 	if err != nil && !errors.Is(err, kvpin.ErrNotFound) {
 		k.add("carry", Unknown, "look again; if it stays so, see the bucket's servers", "%v", err)
-		return
+		return nil
 	}
-	leases, err := i.Leases(ctx, k.License)
-	if err != nil {
-		k.add("carry", Unknown, "look again; if it stays so, see the bucket's servers", "%v", err)
-		return
-	}
-	// The look at the registry may have used up its time: these are other machines.
-	ctx = context.WithoutCancel(ctx)
-	var checks []func(context.Context) []Finding
 	for _, r := range regions {
 		if r.URL == "" || r.Status == kvpin.RegionDown || k.Node != nil && r.Region == k.Node.Region {
 			continue
@@ -52,7 +43,7 @@ func (k *registry) carriedTo(ctx context.Context, i *kvpin.Inspector) {
 		}
 		checks = append(checks, w.check)
 	}
-	k.findings = append(k.findings, together(ctx, checks...)...)
+	return checks
 }
 
 // way is a look at the way that carried clients take to a region.

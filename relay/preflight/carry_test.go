@@ -216,3 +216,20 @@ func (p *proxies) replaceKey() {
 		p.t.Fatal(err)
 	}
 }
+
+// The look at a region has time of its own, and still ends with whoever wants it.
+func TestALookAtARegionEndsWithItsCaller(t *testing.T) {
+	p := newProxies(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	release := make(chan struct{})
+	defer close(release)
+	p.does(func(http.Header) {
+		cancel()
+		<-release
+	})
+	found := Registry{License: license, Source: p.source(), Timeout: time.Hour}.Check(ctx)
+	if last := found[len(found)-1]; last.Check != "carry "+string(us) || last.Result == OK {
+		t.Errorf("of a region that hangs it says %+v", last)
+	}
+}

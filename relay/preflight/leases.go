@@ -11,18 +11,19 @@ import (
 	"github.com/wsnode/wsnode/kvpin"
 )
 
-// inspect looks at what nodes have written into the registry.
-func (k *registry) inspect(ctx context.Context) {
+// inspect looks at what nodes have written into the registry, and returns the checks of the
+// ways to the regions that it names.
+func (k *registry) inspect(ctx context.Context) (ways []func(context.Context) []Finding) {
 	i, err := kvpin.OpenInspector(ctx, map[docid.LicenseRegion]kvpin.Source{k.License: k.Source})
 	if err != nil {
-		return // the bucket is unfit, which is found already
+		return nil // the bucket is unfit, which is found already
 	}
 	defer i.Close()
 	leases, err := i.Leases(ctx, k.License)
 	switch {
 	case err != nil:
 		k.add("leases", Wrong, "look again; if it stays so, see the bucket's servers", "%v", err)
-		return
+		return nil
 	case len(leases) == 0 && k.Node == nil:
 		k.add("leases", Weak, "start a node, or see why those that run do not reach this registry", "no node has a lease")
 	default:
@@ -36,7 +37,7 @@ func (k *registry) inspect(ctx context.Context) {
 		k.regionURL(ctx, i)
 	}
 	k.outlived(ctx, i)
-	k.carriedTo(ctx, i)
+	return k.carriedTo(ctx, i, leases)
 }
 
 // times looks whether all nodes have the same lease time: one whose time is longer

@@ -77,16 +77,23 @@ func (g Registry) Check(ctx context.Context) []Finding {
 			r.judge(&k.report, "the user of the registry", "")
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.Timeout)
+	ways := k.look(ctx)
+	// Its look may have used up the registry's time: regions are other machines, and have their own.
+	k.findings = append(k.findings, together(ctx, ways...)...)
+	return k.findings
+}
+
+// look looks at the registry itself, and returns the checks of the ways to regions.
+func (k *registry) look(ctx context.Context) (ways []func(context.Context) []Finding) {
+	ctx, cancel := context.WithTimeout(ctx, k.Timeout)
 	defer cancel()
 	if k.bucket(ctx); !k.found {
-		return k.findings
+		return nil
 	}
 	k.replicas(ctx)
 	k.latency(ctx)
 	k.storage(ctx)
-	k.inspect(ctx)
-	return k.findings
+	return k.inspect(ctx)
 }
 
 func jetStream(nc *nats.Conn, domain string) (jetstream.JetStream, error) {

@@ -13,7 +13,7 @@ import (
 // addresses are cut to their /64, which one client has to itself. The zero Addr
 // means that the peer has no IP address.
 func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	client := parseHop(r.RemoteAddr)
+	client := Peer(r)
 	lines := r.Header.Values("X-Forwarded-For")
 	for i := len(lines) - 1; i >= 0 && isTrusted(client, trusted); i-- {
 		rest := lines[i]
@@ -27,12 +27,12 @@ func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 			next := parseHop(strings.TrimSpace(hop))
 			if !next.IsValid() {
 				// Nobody knows who is behind this proxy: it stands for them.
-				return group(client)
+				return Group(client)
 			}
 			client = next
 		}
 	}
-	return group(client)
+	return Group(client)
 }
 
 // Address is the address that a connection is charged to, IPv6 by /64; the zero Addr if
@@ -42,8 +42,11 @@ func Address(peer net.Addr) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	return group(tcp.AddrPort().Addr().Unmap().WithZone(""))
+	return Group(tcp.AddrPort().Addr().Unmap().WithZone(""))
 }
+
+// Peer is the whole address of who sent the request; the zero Addr if it has none.
+func Peer(r *http.Request) netip.Addr { return parseHop(r.RemoteAddr) }
 
 // IsTrusted reports whether the peer of a connection is one of the addresses.
 func IsTrusted(peer net.Addr, trusted []netip.Prefix) bool {
@@ -54,7 +57,7 @@ func IsTrusted(peer net.Addr, trusted []netip.Prefix) bool {
 // FromProxy reports whether a trusted proxy sent the request, so that its word
 // counts in what it adds.
 func FromProxy(r *http.Request, trusted []netip.Prefix) bool {
-	return isTrusted(parseHop(r.RemoteAddr), trusted)
+	return isTrusted(Peer(r), trusted)
 }
 
 func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
@@ -77,8 +80,9 @@ func parseHop(s string) netip.Addr {
 	return netip.Addr{}
 }
 
-// group is the part of an address that tells clients apart.
-func group(addr netip.Addr) netip.Addr {
+// Group is the part of an address that tells clients apart: of IPv6 the /64, which
+// one client has to itself.
+func Group(addr netip.Addr) netip.Addr {
 	if !addr.Is6() {
 		return addr
 	}

@@ -93,6 +93,10 @@ func sign(s Secret, text, token string) string {
 // ErrUnsigned is returned for a mark that nobody has signed.
 var ErrUnsigned = errors.New("it is not signed")
 
+// ErrSecret is wrapped by the error for a mark whose secret cannot be had, beside what
+// secretOf said: the mark may be good.
+var ErrSecret = errors.New("its secret cannot be had")
+
 var errVersion = errors.New("no mark of this version")
 
 // Read reads a mark, which came with a token. With an error, what it says is not to be
@@ -115,7 +119,7 @@ func Read(text, token string, secretOf func(license docid.LicenseRegion, id stri
 	}
 	secret, err := secretOf(m.License, id)
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("%w: %w", ErrSecret, err)
 	}
 	if !hmac.Equal([]byte(signature), []byte(sign(secret, strings.Join(f[:8], " "), token))) {
 		return m, errors.New("wrong signature")
