@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -93,6 +94,52 @@ func TestTheVersionIsToldWithoutANATS(t *testing.T) {
 	for command, says := range map[string]string{"version": "\nprotocol ", "version -o json": `"protocol":`, "--version": "wsctl version "} {
 		if code, said := at(t, command); code != 0 || !strings.Contains(said, says) {
 			t.Errorf("%s: exit code %d: %s", command, code, said)
+		}
+	}
+}
+
+// What fails is told in parts by others: the flag parser, net/url, nats.go, the store.
+func TestNoPasswordOfACommandLineIsPrinted(t *testing.T) {
+	for _, command := range []string{
+		"nats://op:%s@127.0.0.1:1",
+		"nodes nats://op:%s@127.0.0.1:1",
+		"nodes list --nats-url nats://op:%s@127.0.0.1:1",
+		"nodes list --nats-url nats://op:%s@127.0.0.1:1,nats://op:%[1]s@127.0.0.1:2",
+		"nodes list --nats-url nats://op:%s@127.0.0.1:port",
+		"nodes list --nats-url http://op:%s@127.0.0.1:1",
+		"nodes list --nats-url op:%s@127.0.0.1:1",
+		"nodes list --nats-url file:nats://op:%s@127.0.0.1:1",
+		"nodes list --timeout nats://op:%s@127.0.0.1:1",
+		"nodes list --context nats://op:%s@127.0.0.1:1",
+		"nodes list --nats-creds nats://op:%s@127.0.0.1:1",
+		"nodes list --nats-inbox nats://op:%s@127.0.0.1:1",
+		"pins list --registry X=nats://op:%s@127.0.0.1:1",
+		"pins list --registry nats://op:%s@127.0.0.1:1",
+		"pins list --registry aws-eu-west-1=nats://op:%s@127.0.0.1:port",
+		"pins list --registry aws-eu-west-1=nats://op:%s@127.0.0.1:1 --nats-url nats://127.0.0.1:1 --timeout 100ms",
+		"regions set eu-central-1 ws://op:%s@127.0.0.1:1 --yes --nats-url nats://127.0.0.1:1",
+		"check --monitor ftp://op:%s@127.0.0.1:1",
+		"check --monitor http://op:%s@127.0.0.1:port",
+		"check --store op:%s@127.0.0.1",
+		"check --store postgres://op:%s@127.0.0.1:port/d --nats-url nats://127.0.0.1:1",
+		"discover todo --url http://op:%s@127.0.0.1:1",
+		"discover todo --url http://op:%s@127.0.0.1:port",
+		"discover todo --url http://op:%s@127.0.0.1:1 -o json",
+		"token --dev-url http://op:%s@127.0.0.1:1",
+		"token --dev-url ftp://op:%s@127.0.0.1:1",
+		"bench fanout --docs 1 --clients 2 --url ws://op:%s@127.0.0.1:1",
+		"bench fanout --docs 1 --clients 2 --url ws://op:%s@127.0.0.1:port",
+		"bench fanout --docs 1 --clients 2 --token-url http://op:%s@127.0.0.1:1 --url ws://127.0.0.1:1",
+		"store import --from postgres://op:%s@127.0.0.1:1/d --query select --tenant t --app a --yes",
+		"store import --from postgres://op:%s@127.0.0.1:port/d --query select --tenant t --app a --yes",
+		"store import --from s3://op:%s@127.0.0.1:1/d --tenant t --app a --yes",
+		"store list --tenant nats://op:%s@127.0.0.1:1 --nats-url nats://127.0.0.1:1",
+	} {
+		for _, password := range []string{"open@sesame", "open/the?door#%sesame"} {
+			code, said := at(t, fmt.Sprintf(command, password))
+			if code == 0 || strings.Contains(said, "sesame") {
+				t.Errorf("%s: exit code %d: %s", command, code, said)
+			}
 		}
 	}
 }

@@ -104,7 +104,7 @@ func bench(ctx context.Context, c *command.Env, args []string, f *benchFlags) er
 	if err := f.check(args); err != nil {
 		return err
 	}
-	f.target.Name = strings.Join(f.target.URLs, " ")
+	f.target.Name = c.Conceal(strings.Join(f.target.URLs, " ")) // progress and results show it
 	f.target.Protocol = load.Protocol(f.protocol)
 	r := &load.Runner{Target: f.target}
 	if !f.quiet {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -123,27 +122,6 @@ func (c *Console) Done(format string, args ...any) {
 	fmt.Fprintln(c.Err, c.Conceal(fmt.Sprintf(format, args...)))
 }
 
-// looksSecret matches tokens that wsctl was given where it expected something
-// else.
-var looksSecret = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+\.[\w-]*`)
-
-// userOfURL matches who a URL says that one is: a password, or a token.
-var userOfURL = regexp.MustCompile(`://[^\s/?#"]*@`)
-
-// shortestSecret is shorter than any token, and longer than a word that may be a
-// part of what is said.
-const shortestSecret = 16
-
-// Conceal takes tokens and the passwords of URLs out of a text.
-func (c *Console) Conceal(text string) string {
-	for _, secret := range c.secrets {
-		if len(secret) >= shortestSecret {
-			text = strings.ReplaceAll(text, secret, "…")
-		}
-	}
-	return userOfURL.ReplaceAllString(looksSecret.ReplaceAllString(text, "…"), "://…@")
-}
-
 // ClearScreen moves to the upper left corner of a terminal and clears it.
 const ClearScreen = "\x1b[H\x1b[2J"
 
@@ -156,9 +134,6 @@ func IsTerminal(stream any) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
-
-// Hide keeps a token that was given from being printed.
-func (c *Console) Hide(token string) { c.secrets = append(c.secrets, token) }
 
 // New makes the console of a run. Reads of standard input end with ctx.
 func New(ctx context.Context, in io.Reader, out, errs io.Writer) *Console {

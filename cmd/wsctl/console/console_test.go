@@ -35,6 +35,7 @@ func TestNothingThatIsSaidHoldsATokenOrAPassword(t *testing.T) {
 	c.Hide(token)
 	for _, failure := range []string{
 		"ask wss://eu.example?token=" + token + ": refused", "a name " + jwt,
+		`parse "nats://operator:a/opensesame@127.0.0.1": invalid port`, "ask http://127.0.0.1:1/a@b: refused",
 		"connect to nats://operator:opensesame@127.0.0.1:4222,nats://opensesame@127.0.0.1:4223: refused",
 	} {
 		c.Done("wsctl: %s", failure)
@@ -45,7 +46,7 @@ func TestNothingThatIsSaidHoldsATokenOrAPassword(t *testing.T) {
 			t.Errorf("%s shows", secret)
 		}
 	}
-	for _, kept := range []string{"wss://eu.example?token=…: refused", "nats://…@127.0.0.1:4222,nats://…@127.0.0.1:4223: refused"} {
+	for _, kept := range []string{`parse "nats://…@127.0.0.1": invalid port`, "http://127.0.0.1:1/a@b", "wss://eu.example?token=…: refused", "nats://…@127.0.0.1:4222,nats://…@127.0.0.1:4223: refused"} {
 		if strings.Count(errs.String(), kept) != 2 { // by Done, and in the question
 			t.Errorf("not said: %s", kept)
 		}
