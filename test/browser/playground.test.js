@@ -252,6 +252,7 @@ test('a third person, another place, another document', { timeout: 120_000 }, as
   await pane('Ada').getByText('Cleo').waitFor({ state: 'detached' })
   await page.getByLabel('Document', { exact: true }).fill('another/document ä')
   await press('Open')
+  await text('Ada').getByText('three').waitFor({ state: 'detached' }) // else it is the former document that is synced
   await Promise.all([synced('Ada'), synced('Bob')])
   assert.equal(await text('Ada').textContent(), '')
 })
