@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -190,9 +191,9 @@ func (i *importing) named(file string) (docid.Document, error) {
 }
 
 // run puts all documents into the store. What fails hides nothing else.
-func (i *importing) run(ctx context.Context, sources iter.Seq2[foreign.Source, error]) error {
+func (i *importing) run(command context.Context, sources iter.Seq2[foreign.Source, error]) error {
 	i.outcomes = map[string]int{}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(command)
 	defer cancel()
 	p := i.c.Progress("imported", "documents")
 	defer p.End()
@@ -231,6 +232,7 @@ func (i *importing) run(ctx context.Context, sources iter.Seq2[foreign.Source, e
 	}
 	puts.Wait()
 	p.End()
+	i.stopped = cmp.Or(i.stopped, command.Err())
 	return i.report()
 }
 
@@ -247,7 +249,7 @@ func (i *importing) take(ctx context.Context, stop func(), n storeNode, d docid.
 	default:
 		result, err = n.StoreDelete(ctx, n.Node, doc)
 	}
-	if exit.IsUnavailable(err) || ctx.Err() != nil {
+	if exit.IsUnavailable(err) || err != nil && ctx.Err() != nil {
 		stop() // it would be the same with all others
 		i.mu.Lock()
 		defer i.mu.Unlock()
