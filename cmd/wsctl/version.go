@@ -13,7 +13,7 @@ func versionCommand(c *command.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Say which version wsctl is; nodes list shows those of nodes",
-		Args:  cobra.NoArgs,
+		Args:  command.Exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			if c.JSON() {
 				return c.Value(version.Read())

@@ -44,6 +44,16 @@ func Noun(use, short string, read, change []*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// Some is cobra.MinimumNArgs(1) with a name for what is expected.
+func Some(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return exit.With(exit.Usage, "%s: expected %s", cmd.CommandPath(), what)
+		}
+		return nil
+	}
+}
+
 // Exactly is cobra.ExactArgs with names for what is expected; nothing: no argument.
 func Exactly(what ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -31,14 +31,7 @@ func PrintRows[T any](c *Console, columns []Column[T], rows iter.Seq2[T, error])
 		}
 		return errors.Join(errs...)
 	}
-	var shown []Column[T]
-	var header []string
-	for _, col := range columns {
-		if !col.wide || c.Wide() {
-			shown = append(shown, col)
-			header = append(header, col.name)
-		}
-	}
+	shown, header := chosen(c, columns)
 	t := newTable(c.Out, header)
 	defer t.close()
 	for row, err := range rows {
@@ -46,11 +39,7 @@ func PrintRows[T any](c *Console, columns []Column[T], rows iter.Seq2[T, error])
 			errs = append(errs, err)
 			continue
 		}
-		cells := make([]string, len(shown))
-		for i, col := range shown {
-			cells[i] = col.text(row)
-		}
-		if err := t.row(cells); err != nil {
+		if err := t.row(cells(shown, row)); err != nil {
 			return closedError{err}
 		}
 	}
@@ -58,6 +47,25 @@ func PrintRows[T any](c *Console, columns []Column[T], rows iter.Seq2[T, error])
 		return closedError{err}
 	}
 	return errors.Join(errs...)
+}
+
+// chosen are the columns that were asked for, and their names.
+func chosen[T any](c *Console, columns []Column[T]) (shown []Column[T], header []string) {
+	for _, col := range columns {
+		if !col.wide || c.Wide() {
+			shown = append(shown, col)
+			header = append(header, col.name)
+		}
+	}
+	return shown, header
+}
+
+func cells[T any](columns []Column[T], row T) []string {
+	texts := make([]string, len(columns))
+	for i, col := range columns {
+		texts[i] = col.text(row)
+	}
+	return texts
 }
 
 // PrintOne prints one row.
@@ -89,14 +97,8 @@ type Events[T any] struct {
 
 // NewEvents begins a table of events.
 func NewEvents[T any](c *Console, columns []Column[T]) *Events[T] {
-	e := &Events[T]{c: c}
-	var header []string
-	for _, col := range columns {
-		if !col.wide || c.Wide() {
-			e.columns = append(e.columns, col)
-			header = append(header, col.name)
-		}
-	}
+	shown, header := chosen(c, columns)
+	e := &Events[T]{c: c, columns: shown}
 	if !c.JSON() {
 		e.table = newTable(c.Out, header)
 		e.table.header = header
@@ -111,11 +113,7 @@ func (e *Events[T]) Print(row T) error {
 	if e.table == nil {
 		return closed(WriteJSON(e.c.Out, "", row, "\n"))
 	}
-	cells := make([]string, len(e.columns))
-	for i, col := range e.columns {
-		cells[i] = col.text(row)
-	}
-	return closed(e.table.row(cells))
+	return closed(e.table.row(cells(e.columns, row)))
 }
 
 // printJSON prints an array, row by row.

@@ -236,12 +236,7 @@ func drainCommand(c *command.Env) *cobra.Command {
 at /readyz at once; after --delay, in which balancers notice, it takes no new
 clients and ends its sessions with code 1012, evenly over --spread. It goes on
 running, without clients, until it is stopped; there is no way back but a start.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return exit.With(exit.Usage, "%s: expected nodes", cmd.CommandPath())
-			}
-			return nil
-		},
+		Args:              command.Some("NODE..."),
 		ValidArgsFunction: command.CompleteNodes(c.Clusters),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -73,33 +74,54 @@ func joinNodes(nodes []docid.NodeID) string {
 
 // Flags select pins.
 type Flags struct {
-	Tenant, App, Region, License, state string
+	tenant, app, region, license string
 }
 
-func (f *Flags) register(cmd *cobra.Command) {
+// Register adds the flags, with completions.
+func (f *Flags) Register(c *command.Env, cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.Tenant, "tenant", "", "only this tenant")
-	fl.StringVar(&f.App, "app", "", "only this app")
-	fl.StringVar(&f.Region, "region", "", "only this WebSocket region")
-	fl.StringVar(&f.License, "license", "", "only this license region (dbCode)")
-	fl.StringVar(&f.state, "state", "", "only this state: live, grace, orphaned or owed")
+	fl.StringVar(&f.tenant, "tenant", "", "only this tenant")
+	fl.StringVar(&f.app, "app", "", "only this app")
+	fl.StringVar(&f.region, "region", "", "only this WebSocket region")
+	fl.StringVar(&f.license, "license", "", "only this license region (dbCode)")
+	command.CompleteFlags(c.Clusters, cmd)
 }
 
-func (f *Flags) check() error {
+// filter is what registries are asked for.
+func (f *Flags) filter() kvpin.PinFilter {
+	return kvpin.PinFilter{Tenant: docid.Tenant(f.tenant), App: docid.App(f.app), Region: docid.Region(f.region)}
+}
+
+// Pins streams the pins that are selected.
+func (f *Flags) Pins(ctx context.Context, r *reach.Registries) iter.Seq2[kvpin.PinInfo, error] {
+	return r.Pins(ctx, f.license, f.filter())
+}
+
+// stateFlags select pins, also by their state, which registries are not asked for.
+type stateFlags struct {
+	Flags
+	state string
+}
+
+func (f *stateFlags) register(c *command.Env, cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.state, "state", "", "only this state: live, grace, orphaned or owed")
+	f.Register(c, cmd)
+}
+
+func (f *stateFlags) check() error {
 	if f.state != "" && !slices.Contains(command.PinStates, f.state) {
 		return exit.WrongFlag("state", "%q: expected live, grace, orphaned or owed", f.state)
 	}
 	return nil
 }
 
-// Filter is what registries are asked for; they know no states.
-func (f *Flags) Filter() kvpin.PinFilter {
-	return kvpin.PinFilter{Tenant: docid.Tenant(f.Tenant), App: docid.App(f.App), Region: docid.Region(f.Region)}
+func (f *stateFlags) take(info kvpin.PinInfo) bool {
+	return f.state == "" || f.state == info.State.String()
 }
 
 // Command makes the noun pins.
 func Command(c *command.Env) *cobra.Command {
-	var f Flags
+	var f stateFlags
 	var w command.WatchFlags
 	list := &cobra.Command{
 		Use:   "list",
@@ -112,21 +134,20 @@ func Command(c *command.Env) *cobra.Command {
 	pins := command.Noun("pins", "Which documents live where", []*cobra.Command{list, getPinCommand(c), watchPinsCommand(c)}, []*cobra.Command{movePinCommand(c), releasePinCommand(c)})
 	pins.RunE = list.RunE
 	for _, cmd := range []*cobra.Command{list, pins} {
-		f.register(cmd)
+		f.register(c, cmd)
 		w.Register(cmd)
-		command.CompleteFlags(c.Clusters, cmd)
 	}
 	return pins
 }
 
-func listPins(ctx context.Context, c *command.Env, f *Flags) error {
+func listPins(ctx context.Context, c *command.Env, f *stateFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
 	return c.Clusters.WithRegistries(ctx, func(r *reach.Registries) error {
 		return console.PrintRows(c.Console, Columns, func(yield func(Row, error) bool) {
-			for info, err := range r.Pins(ctx, f.License, f.Filter()) {
-				if err == nil && f.state != "" && f.state != info.State.String() {
+			for info, err := range f.Pins(ctx, r) {
+				if err == nil && !f.take(info) {
 					continue
 				}
 				if !yield(NewRow(info), err) {
@@ -229,7 +250,7 @@ type pinChange struct {
 }
 
 func watchPinsCommand(c *command.Env) *cobra.Command {
-	var f Flags
+	var f stateFlags
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Print each pin and then each change of one, until Ctrl-C",
@@ -242,19 +263,18 @@ func watchPinsCommand(c *command.Env) *cobra.Command {
 			return command.WatchError(ctx, c.Clusters.WithRegistries(ctx, func(r *reach.Registries) error { return watchPins(ctx, c, r, &f) }))
 		},
 	}
-	f.register(cmd)
-	command.CompleteFlags(c.Clusters, cmd)
+	f.register(c, cmd)
 	return cmd
 }
 
-func watchPins(ctx context.Context, c *command.Env, r *reach.Registries, f *Flags) error {
+func watchPins(ctx context.Context, c *command.Env, r *reach.Registries, f *stateFlags) error {
 	columns := append([]console.Column[pinChange]{console.Shown("AT", func(p pinChange) string { return console.ClockTime(p.At) })}, console.Widen(Columns, func(p pinChange) Row { return p.Row })...)
 	changes := console.NewEvents(c.Console, columns)
 	var wait sync.WaitGroup
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	lost, watched := r.Lost, 0
-	for _, license := range r.Chosen(f.License) {
+	for _, license := range r.Chosen(f.license) {
 		i, err := r.Inspector(license)
 		if err != nil {
 			lost = errors.Join(lost, err)
@@ -262,8 +282,8 @@ func watchPins(ctx context.Context, c *command.Env, r *reach.Registries, f *Flag
 		}
 		watched++
 		wait.Go(func() {
-			err := i.WatchPins(ctx, license, f.Filter(), func(info kvpin.PinInfo) {
-				if f.state == "" || f.state == info.State.String() || info.State == kvpin.Free {
+			err := i.WatchPins(ctx, license, f.filter(), func(info kvpin.PinInfo) {
+				if f.take(info) || info.State == kvpin.Free {
 					if err := changes.Print(pinChange{time.Now(), NewRow(info)}); err != nil {
 						cancel(err)
 					}

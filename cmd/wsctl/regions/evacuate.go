@@ -361,8 +361,8 @@ func (e *evacuation) report(ctx context.Context) error {
 	if err := console.PrintRows(e.c.Console, leftColumns, console.InMemory(rows, nil)); err != nil {
 		return err
 	}
-	return exit.With(exit.Unhealthy, "%s is not evacuated: %s left, %s histories not stored; %d documents were moved. It stays marked: run this again, or with --undo",
-		e.region, console.Plural(len(pins), "pin"), fmt.Sprint(unstored.Count), e.moved)
+	return exit.With(exit.Unhealthy, "%s is not evacuated: %s left, %d histories not stored, %s moved. It stays marked: run this again, or with --undo",
+		e.region, console.Plural(len(pins), "pin"), unstored.Count, console.Plural(e.moved, "document"))
 }
 
 // ticker calls do at once and then again and again, until it returns false or ctx ends.

@@ -32,7 +32,7 @@ func initRegistryCommand(c *command.Env) *cobra.Command {
 		Long: `Create the registry's bucket of each license region on the NATS that wsctl is
 pointed at. Buckets that are there are checked and left as they are. Nodes create
 missing buckets themselves where they may; this is for where they may not.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: command.Some("DBCODE..."),
 		RunE: func(cmd *cobra.Command, licenses []string) error {
 			for _, license := range licenses {
 				if !docid.ValidRegion(license) || !strings.HasPrefix(license, "aws-") {
@@ -91,8 +91,9 @@ func initHistoryCommand(c *command.Env) *cobra.Command {
 		Use:   "init",
 		Short: "Create a region's history streams",
 		Long: `Create the history streams of the region whose NATS wsctl is pointed at, and as
-many for documents that a store keeps. Those that are there are checked and left as they are. Nodes create missing streams
-themselves where they may; this is for where they may not.`,
+many for documents that a store keeps. Those that are there are checked and left as
+they are. Nodes create missing streams themselves where they may; this is for where
+they may not.`,
 		Args: command.Exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			t, err := onlyTarget(c.Clusters, config.Replicas)

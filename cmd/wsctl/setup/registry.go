@@ -1,8 +1,6 @@
 package setup
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/wsnode/wsnode/cmd/wsctl/check"
@@ -15,7 +13,7 @@ func RegistryCommand(c *command.Env) *cobra.Command {
 	check.Hidden = true
 	looks := check.RunE
 	check.RunE = func(cmd *cobra.Command, args []string) error {
-		fmt.Fprintln(c.Err, "wsctl registry check is wsctl check now, which looks at histories and stores too")
+		c.Done("wsctl registry check is wsctl check now, which looks at histories and stores too")
 		return looks(cmd, args)
 	}
 	return command.Noun("registry", "The buckets of license regions", []*cobra.Command{check}, []*cobra.Command{initRegistryCommand(c)})

@@ -40,8 +40,8 @@ Clients that were away and still have it are not let in with it; wsctl store put
 unless --erase is given. Backups and copies in browsers are out of reach.
 
 With --tenant it says of each document what was removed (-o json to keep it). It needs
-the registries, which know what is live and not stored yet. It can
-be interrupted, and repeated until nothing is left.`,
+the registries, which know what is live and not stored yet. It can be interrupted, and
+repeated until nothing is left.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

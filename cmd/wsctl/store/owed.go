@@ -41,7 +41,7 @@ then it has their pins, and users go on there.`,
 			ctx := cmd.Context()
 			return c.Clusters.WithRegistries(ctx, func(r *reach.Registries) error {
 				return console.PrintRows(c.Console, owedColumns, func(yield func(owedRow, error) bool) {
-					for info, err := range r.Pins(ctx, f.License, f.Filter()) {
+					for info, err := range f.Pins(ctx, r) {
 						if err == nil && info.State != kvpin.Owed {
 							continue
 						}
@@ -53,11 +53,6 @@ then it has their pins, and users go on there.`,
 			})
 		},
 	}
-	fl := cmd.Flags()
-	fl.StringVar(&f.Tenant, "tenant", "", "only of this tenant")
-	fl.StringVar(&f.App, "app", "", "only of this app")
-	fl.StringVar(&f.Region, "region", "", "only of this WebSocket region")
-	fl.StringVar(&f.License, "license", "", "only of this license region (dbCode)")
-	command.CompleteFlags(c.Clusters, cmd)
+	f.Register(c, cmd)
 	return cmd
 }

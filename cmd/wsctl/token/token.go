@@ -2,6 +2,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -138,8 +139,8 @@ func (f *tokenFlags) ask(ctx context.Context, timeout time.Duration) (string, er
 // sign makes a token with the operator's key.
 func (f *tokenFlags) sign() (string, error) {
 	s := authn.Subject{
-		Tenant: docid.Tenant(orElse(f.tenant, "dev")), App: docid.App(orElse(f.app, "demo")),
-		License: docid.LicenseRegion(orElse(f.license, "aws-eu-west-1")), RegionCode: f.region,
+		Tenant: docid.Tenant(cmp.Or(f.tenant, "dev")), App: docid.App(cmp.Or(f.app, "demo")),
+		License: docid.LicenseRegion(cmp.Or(f.license, "aws-eu-west-1")), RegionCode: f.region,
 		Limits:  f.limits,
 		Domains: f.domains, Documents: f.documents, Audience: f.audience, ReadOnly: f.access == "readonly",
 		Extra: map[string]any{"scope": f.scope},
@@ -148,7 +149,7 @@ func (f *tokenFlags) sign() (string, error) {
 		return "", exit.WrongFlag("access", "%q: expected readonly or readwrite", f.access)
 	}
 	var err error
-	if s.TTL, err = time.ParseDuration(orElse(f.ttl, "1h")); err != nil || s.TTL == 0 {
+	if s.TTL, err = time.ParseDuration(cmp.Or(f.ttl, "1h")); err != nil || s.TTL == 0 {
 		return "", exit.WrongFlag("ttl", "%q: expected a duration such as 90s or 1h", f.ttl)
 	}
 	issuer, err := openIssuer(f.key, f.issuer)
@@ -156,13 +157,6 @@ func (f *tokenFlags) sign() (string, error) {
 		return "", err
 	}
 	return issuer.Mint(s)
-}
-
-func orElse(value, fallback string) string {
-	if value == "" {
-		return fallback
-	}
-	return value
 }
 
 // openIssuer reads a private key.

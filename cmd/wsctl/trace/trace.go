@@ -33,9 +33,9 @@ func Command(c *command.Env) *cobra.Command {
 		Long: `Have a node of each region go through a connect without making one: token,
 document, node, pin, limits, history, room, with times. With a token DOCUMENT is
 the name that the client uses, or the whole document if it is the token's; without
-one it is dbCode/tenant/app/name, and the token is taken as good. Of a document that
-is live, dbCode is known.
-The exit code is 1 when no node would admit the client.`,
+one it is dbCode/tenant/app/name, and the token is taken as good. The dbCode of a
+document that is live may be left out. The exit code is 1 when no node would admit
+the client.`,
 		Args:              command.Exactly("DOCUMENT"),
 		ValidArgsFunction: command.CompleteDocuments(c.Clusters),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,7 +66,7 @@ The exit code is 1 when no node would admit the client.`,
 	fl := cmd.Flags()
 	fl.StringArrayVar(&names, "node", nil, "ask this node; repeat for more (default: one of each region)")
 	fl.BoolVar(&all, "all", false, "ask all nodes")
-	fl.StringVar(&origin, "origin", "", "origin of the page that connects")
+	fl.StringVar(&origin, "origin", "", "origin of the page that connects, which the token may restrict")
 	command.LicenseFlag(c.Clusters, cmd, &license)
 	return cmd
 }
