@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wsnode/wsnode/cmd/conceal"
 	"github.com/wsnode/wsnode/relay/version"
 )
 
@@ -41,20 +43,20 @@ func main() {
 	}()
 	var memory sync.WaitGroup
 	memory.Go(func() { tuneMemory(ctx) })
-	code := run(ctx, os.Args[1:])
+	code := run(ctx, os.Args[1:], os.Stderr)
 	stop()
 	memory.Wait()
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string) int {
+func run(ctx context.Context, args []string, errs io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "wsnode:", err)
+	fmt.Fprintln(errs, "wsnode:", conceal.URLs(err.Error()))
 	if wrong := (usageError{}); errors.As(err, &wrong) || strings.HasPrefix(err.Error(), "unknown command ") {
 		return exitUsage
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -81,8 +83,24 @@ func TestAValueOfTheEnvironmentThatCannotBeReadSaysWhatIsExpected(t *testing.T) 
 
 func TestAnUnknownCommandIsWrongUsage(t *testing.T) {
 	for _, args := range [][]string{{"foo"}, {"dev", "extra"}} {
-		if code := run(t.Context(), args); code != exitUsage {
+		if code := run(t.Context(), args, io.Discard); code != exitUsage {
 			t.Errorf("%q: exit code %d", args, code)
+		}
+	}
+}
+
+func TestNoPasswordOfACommandLineIsPrinted(t *testing.T) {
+	for _, args := range []string{
+		"nats://op:%s@nats:4222", "serve nats://op:%s@nats:4222", "serve --drain-delay nats://op:%s@nats:4222",
+		"serve --region eu-central-1 --public-url http://op:%s@nats:4222",
+		"serve --region nats://op:%s@nats:4222", "dev --regions nats://op:%s@nats:4222",
+	} {
+		for _, password := range []string{"opensesame", "open/sesame"} {
+			var errs strings.Builder
+			code := run(t.Context(), strings.Fields(fmt.Sprintf(args, password)), &errs)
+			if code == 0 || errs.Len() == 0 || strings.Contains(errs.String(), "sesame") {
+				t.Errorf("%s: exit code %d: %s", args, code, errs.String())
+			}
 		}
 	}
 }

@@ -1,9 +1,10 @@
 package console
 
 import (
-	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/wsnode/wsnode/cmd/conceal"
 )
 
 // Hide keeps a token that was given from being printed.
@@ -12,13 +13,6 @@ func (c *Console) Hide(token string) { c.secrets = append(c.secrets, token) }
 // looksSecret matches tokens that wsctl was given where it expected something
 // else.
 var looksSecret = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+\.[\w-]*`)
-
-// userOfURL matches who a URL says that one is: a password, or a token.
-var userOfURL = regexp.MustCompile(`://[^\s/?#"]*@`)
-
-// mayHoldUser matches a URL with an @ further on: in its path, or behind a password with
-// characters that a URL has escaped.
-var mayHoldUser = regexp.MustCompile(`[\w+.-]+://[^\s",…]*[/?#][^\s",]*@`)
 
 // shortestSecret is shorter than any token, and longer than a word that may be a
 // part of what is said.
@@ -31,12 +25,5 @@ func (c *Console) Conceal(text string) string {
 			text = strings.ReplaceAll(text, secret, "…")
 		}
 	}
-	text = userOfURL.ReplaceAllString(looksSecret.ReplaceAllString(text, "…"), "://…@")
-	return mayHoldUser.ReplaceAllStringFunc(text, func(raw string) string {
-		if _, err := url.Parse(raw); err == nil { // the @ is in its path
-			return raw
-		}
-		scheme, _, _ := strings.Cut(raw, "://")
-		return scheme + "://…@"
-	})
+	return conceal.URLs(looksSecret.ReplaceAllString(text, "…"))
 }
