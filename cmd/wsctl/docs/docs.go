@@ -2,15 +2,10 @@
 package docs
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +16,6 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/pins"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
 	"github.com/wsnode/wsnode/cmd/wsctl/sessions"
-	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
 )
@@ -88,107 +82,6 @@ func listDocsCommand(c *command.Env) *cobra.Command {
 	return cmd
 }
 
-// found is a document, where it is pinned and what the nodes that have it say.
-type found struct {
-	pin   *pins.Row // nil: not known
-	stats []control.DocumentStat
-	nodes []reach.NodeClient // of stats
-
-	stored *control.Stored // what the store has of it; nil: there is none, or it does not answer
-}
-
-// outOfReach is the error of a document that lives where no node is reached.
-func (f *found) outOfReach() error {
-	return exit.With(exit.Unavailable, "%s is %s in %s, whose nodes are not reached: name its NATS too", f.pin.Document, f.pin.State, f.pin.Region)
-}
-
-// findDocument looks a document up in the registry and on the nodes that have it.
-// Either is enough: the registry may be away, and the nodes of the pin's region
-// out of reach.
-func findDocument(ctx context.Context, c *command.Env, fl *reach.Fleet, arg, license string) (*found, error) {
-	doc, err := reach.ParseDocument(arg)
-	if err != nil {
-		return nil, err
-	}
-	var f found
-	pinErr := c.Clusters.WithRegistries(ctx, func(r *reach.Registries) error {
-		resolved, err := r.Resolve(ctx, doc, license)
-		if err != nil {
-			return err
-		}
-		doc = resolved
-		info, err := r.Pin(ctx, doc)
-		if err == nil {
-			row := pins.NewRow(info)
-			f.pin = &row
-		}
-		return err
-	})
-	if pinErr != nil && exit.Code(pinErr) == exit.Usage {
-		return nil, pinErr
-	}
-	if doc.License == "" {
-		doc.License = docid.LicenseRegion(license)
-	}
-	if doc.License == "" {
-		return nil, pinErr
-	}
-	nodes, lost := fl.Nodes(ctx)
-	type answer struct {
-		reach.NodeClient
-		stat control.DocumentStat
-	}
-	answers, err := reach.Gather(nodes, func(n reach.NodeClient) (answer, error) {
-		stat, err := n.Stat(ctx, n.Node, control.NewDocument(doc))
-		if reach.IsNotFound(err) {
-			return answer{}, nil
-		}
-		return answer{n, stat}, err
-	})
-	for _, a := range answers {
-		if a.stat.Node != "" {
-			f.stats, f.nodes = append(f.stats, a.stat), append(f.nodes, a.NodeClient)
-		}
-	}
-	f.stored = storedOf(ctx, nodes, doc)
-	if err = errors.Join(pinErr, lost, err); err != nil && len(f.stats) > 0 {
-		c.Done("wsctl: not all is known of %s: %s", doc, exit.Text(err))
-		return &f, nil
-	}
-	if err == nil && len(f.stats) == 0 && f.pin.State == kvpin.Free.String() && !storedThere(f.stored) {
-		err = exit.With(exit.NotFound, "%s is not pinned, and no node has it open", doc)
-	}
-	return &f, err
-}
-
-// storedOf asks a node that has the store what it has of a document.
-func storedOf(ctx context.Context, nodes []reach.NodeClient, doc docid.Document) *control.Stored {
-	for _, n := range nodes {
-		states, err := n.Stores(ctx, n.Node, false)
-		has := func(s control.StoreState) bool { return s.License == doc.License && s.State == control.StoreOK }
-		if err != nil || !slices.ContainsFunc(states, has) {
-			continue
-		}
-		if stored, err := n.Stored(ctx, n.Node, control.NewDocument(doc)); err == nil {
-			return &stored
-		}
-	}
-	return nil
-}
-
-func storedThere(s *control.Stored) bool { return s != nil && s.State != control.StoredAbsent }
-
-// keptText says whether the store has all that a node has.
-func keptText(k *control.Kept) string {
-	switch {
-	case k == nil:
-		return ""
-	case k.Clean:
-		return ", clean"
-	}
-	return ", with edits that are not stored yet"
-}
-
 func storeDocsCommand(c *command.Env) *cobra.Command {
 	var sure console.ConfirmFlag
 	cmd := docCommand(c, "store", "Have the store keep a live document now", func(ctx context.Context, f *found) error {
@@ -210,47 +103,6 @@ func storeDocsCommand(c *command.Env) *cobra.Command {
 		return nil
 	})
 	sure.Register(cmd)
-	return cmd
-}
-
-// storedText says what the store has of a document.
-func storedText(s *control.Stored) string {
-	switch {
-	case s == nil:
-		return "no store, or it does not answer"
-	case s.State == control.StoredBody:
-		text := fmt.Sprintf("stored %s ago, version %s, %s", console.Ago(s.Time), s.Version, console.Bytes(s.Size))
-		if s.KeepDeleted {
-			text += ", keeps deleted content"
-		}
-		return text
-	case s.State == control.StoredDeleted:
-		return fmt.Sprintf("deleted %s ago, generation %s", console.Ago(s.Time), s.Generation)
-	case s.State == control.StoredAbsent:
-		return "not yet"
-	}
-	return s.State + ": " + s.Detail
-}
-
-// docCommand makes a verb about one document.
-func docCommand(c *command.Env, use, short string, run func(ctx context.Context, f *found) error) *cobra.Command {
-	var license string
-	cmd := &cobra.Command{
-		Use:               use + " DOCUMENT",
-		Short:             short,
-		Args:              command.Exactly("DOCUMENT"),
-		ValidArgsFunction: command.CompleteDocuments(c.Clusters),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.Clusters.WithFleet(func(fl *reach.Fleet) error {
-				f, err := findDocument(cmd.Context(), c, fl, args[0], license)
-				if err != nil {
-					return err
-				}
-				return run(cmd.Context(), f)
-			})
-		},
-	}
-	command.LicenseFlag(c.Clusters, cmd, &license)
 	return cmd
 }
 
@@ -277,94 +129,6 @@ func getDocCommand(c *command.Env) *cobra.Command {
 			}
 		})
 	})
-}
-
-// statDocCommand shows a document as each node that has it open knows it.
-func statDocCommand(c *command.Env) *cobra.Command {
-	return docCommand(c, "stat", "Show a document's size, state vector, history and time to durable", func(_ context.Context, f *found) error {
-		if len(f.stats) == 0 && f.pin.State != kvpin.Free.String() {
-			return f.outOfReach()
-		}
-		if c.JSON() {
-			rows := make([]statRow, len(f.stats))
-			for i, stat := range f.stats {
-				rows[i] = statRow{stat, f.stored}
-			}
-			if len(f.stats) == 0 {
-				return c.Value([]*control.Stored{f.stored})
-			}
-			return c.Value(rows)
-		}
-		if len(f.stats) == 0 {
-			fmt.Fprintf(c.Out, "document   %s\nlive       nowhere\nstored     %s\n", f.stored.Document, storedText(f.stored))
-			return nil
-		}
-		for i, stat := range f.stats {
-			if i > 0 {
-				fmt.Fprintln(c.Out)
-			}
-			if err := printStat(c.Out, stat, f.stored, c.Wide()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// shownClocks is how many entries of a state vector a table shows.
-const shownClocks = 8
-
-// statRow is what one node and the store know of a document.
-type statRow struct {
-	control.DocumentStat
-	Stored *control.Stored `json:"stored"`
-}
-
-func printStat(w io.Writer, s control.DocumentStat, stored *control.Stored, all bool) error {
-	t := tabwriter.NewWriter(w, 0, 0, console.ColumnGap, ' ', 0)
-	for _, line := range [][2]string{
-		{"document", s.Document.String()}, {"node", s.Node}, {"epoch", s.Epoch},
-		{"sessions", fmt.Sprintf("%d here, %s, %s elsewhere", s.Sessions, console.Plural(s.Clients, "awareness client"), console.Plural(s.Peers, "node"))},
-		{"size", fmt.Sprintf("%s, %s, %s, %d pending", console.Bytes(s.Bytes), console.Plural(s.Structs, "struct"), console.Plural(s.Writers, "writer"), s.Pending)},
-		{"edits", fmt.Sprintf("%d from clients of this node, %.1f/s", s.Edits, s.Rate)},
-		{"state vector", stateVector(s.StateVector, all)},
-		{"history", fmt.Sprintf("%s, %s, up to sequence %d, read in %.1fms", console.Plural(s.History.Messages, "message"), console.Bytes(s.History.Bytes), s.History.Last, s.History.ReadMS)},
-		{"durable", durable(s)},
-		{"stored", storedText(stored) + keptText(s.Kept)},
-		{"subject", s.History.Subject},
-	} {
-		fmt.Fprintf(t, "%s\t%s\n", line[0], line[1])
-	}
-	return t.Flush()
-}
-
-func durable(s control.DocumentStat) string {
-	last := "nothing appended yet"
-	if s.DurableMS > 0 {
-		last = fmt.Sprintf("the last append took %.1fms", s.DurableMS)
-	}
-	if s.UnsavedMS > 0 {
-		return fmt.Sprintf("%s, %s not acknowledged, the oldest for %.1fs", last, console.Bytes(s.Unacked), s.UnsavedMS/1000)
-	}
-	return fmt.Sprintf("%s, %s not acknowledged", last, console.Bytes(s.Unacked))
-}
-
-// stateVector spells a state vector, the busiest writers first.
-func stateVector(clocks []control.Clock, all bool) string {
-	sorted := slices.Clone(clocks)
-	slices.SortFunc(sorted, func(a, b control.Clock) int {
-		return cmp.Or(cmp.Compare(b.Clock, a.Clock), cmp.Compare(a.Client, b.Client))
-	})
-	more := ""
-	if len(sorted) > shownClocks && !all {
-		more = fmt.Sprintf(" and %d more", len(sorted)-shownClocks)
-		sorted = sorted[:shownClocks]
-	}
-	words := make([]string, len(sorted))
-	for i, c := range sorted {
-		words[i] = fmt.Sprintf("%d:%d", c.Client, c.Clock)
-	}
-	return strings.Join(words, " ") + more
 }
 
 func exportDocCommand(c *command.Env) *cobra.Command {
