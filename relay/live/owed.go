@@ -168,6 +168,9 @@ func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err
 		return p.pay(ctx, l, found, pin != nil)
 	}
 	p.stored(l)
+	if next, ours := p.ours(l, found); !ours {
+		return next, nil
+	}
 	if pin != nil {
 		if pin.Owed {
 			err = ds.o.Registry.Paid(ctx, l.doc, kvpin.Epoch(l.epoch))
@@ -183,6 +186,22 @@ func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err
 		}
 	}
 	return 0, ds.lives.leaveMarker(ctx, l, found)
+}
+
+// ours reports whether this node may end a life of which the store has everything: only one
+// that has that very store may, by rule 10 of docs/storage.md. Another one purges nothing,
+// and comes again, since it may have yet to find out which store it has; next is 0 if it has
+// none.
+func (p *payments) ours(l life, found oplog.Loaded) (next time.Duration, ours bool) {
+	store, id := p.docs.storeOf(l.doc.License)
+	base, based := found.Base()
+	switch {
+	case store == nil:
+		return 0, false // those that have it find the life as well
+	case based && !found.Ended && base.Store != id:
+		return payMost, false
+	}
+	return 0, true
 }
 
 // notifyOther has the holders of the life that is pinned look at what another life has
