@@ -179,6 +179,9 @@ func (o *operator) documentRow(d *live.Document, s room.Stat) control.DocumentRo
 		Bytes: s.Store.Bytes, Structs: s.Store.Structs, Writers: s.Store.Clients, Pending: s.Store.Pending,
 		Messages: s.Messages, Unacked: s.UnackedBytes, UnsavedMS: milliseconds(s.Unsaved), LoadState: "open",
 	}
+	if s.Stopped {
+		row.LoadState = "moving"
+	}
 	var closing bool
 	if row.ID, closing = o.docs.Entry(d); closing {
 		row.LoadState = "closing"

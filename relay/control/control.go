@@ -246,7 +246,7 @@ type DocumentRow struct {
 	Messages  int      `json:"historyMessages"` // behind the last snapshot
 	Unacked   int      `json:"unackedBytes"`    // not yet durable
 	UnsavedMS float64  `json:"unsavedMs"`       // the age of the oldest edit that is not; 0: all are
-	LoadState string   `json:"loadState"`       // open, opening or closing
+	LoadState string   `json:"loadState"`       // open, opening, moving or closing
 }
 
 // DocumentStat is what one node knows of one document.

@@ -247,7 +247,7 @@ func TestDeletedStreamIsCreatedAgainAndEveryPodIsTold(t *testing.T) {
 	if err := js.DeleteStream(within(t, time.Minute), history.StreamName(0)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pods[0].Load(within(t, time.Minute), s, nil); !errors.Is(err, history.ErrStreamMissing) {
+	if _, err := pods[0].LoadFrom(within(t, time.Minute), s, 1, nil); !errors.Is(err, history.ErrStreamMissing) {
 		t.Errorf("load: %v", err)
 	}
 	select {
@@ -296,7 +296,7 @@ func TestAppendsFailAndFanOutGoesOnWithoutQuorum(t *testing.T) {
 	hears(t, heard, "during")
 	// A leader that has lost its followers answers for some seconds more.
 	found := 0
-	if _, err := a.Load(within(t, time.Second), s, func(uint64, []byte) error { found++; return nil }); err == nil && found == 0 {
+	if _, err := a.LoadFrom(within(t, time.Second), s, 1, func(uint64, []byte) error { found++; return nil }); err == nil && found == 0 {
 		t.Error("load found nothing and said nothing")
 	} else if err != nil && !errors.Is(err, history.ErrUnavailable) {
 		t.Errorf("load: %v", err)
@@ -374,7 +374,7 @@ func TestPurgesUnderWritersLoseNothing(t *testing.T) {
 // read last.
 func compact(t *testing.T, h *history.History, s string) {
 	seen := map[string]bool{}
-	last, err := h.Load(within(t, 30*time.Second), s, func(_ uint64, data []byte) error {
+	last, err := h.LoadFrom(within(t, 30*time.Second), s, 1, func(_ uint64, data []byte) error {
 		for _, name := range splitNames(string(data)) {
 			seen[name] = true
 		}

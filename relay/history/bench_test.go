@@ -123,7 +123,7 @@ func BenchmarkLoad(b *testing.B) {
 	fill(b, p.History, documents)
 	each := func(uint64, []byte) error { return nil }
 	open := func(b *testing.B, i int) {
-		last, err := p.Load(b.Context(), subject(fmt.Sprint("d", i%documents)), each)
+		last, err := p.LoadFrom(b.Context(), subject(fmt.Sprint("d", i%documents)), 1, each)
 		if err != nil || last == 0 {
 			b.Fatal(last, err)
 		}
@@ -162,7 +162,7 @@ func BenchmarkLoadLong(b *testing.B) {
 	defer countProcessor(b)()
 	for b.Loop() {
 		n := 0
-		if _, err := p.Load(b.Context(), subject("d"), func(uint64, []byte) error { n++; return nil }); err != nil || n != 10_001 {
+		if _, err := p.LoadFrom(b.Context(), subject("d"), 1, func(uint64, []byte) error { n++; return nil }); err != nil || n != 10_001 {
 			b.Fatal(n, err)
 		}
 	}

@@ -192,7 +192,7 @@ func TestLeaderlessStreamIsAskedAgainUntilItHasALeader(t *testing.T) {
 	expectLoaded(t, h, 2)
 	f.leader = func(apiRequest) string { return "" }
 	began := time.Now()
-	if _, err := h.Load(within(t, 200*time.Millisecond), subject("d"), func(uint64, []byte) error { return nil }); !errors.Is(err, history.ErrUnavailable) {
+	if _, err := h.LoadFrom(within(t, 200*time.Millisecond), subject("d"), 1, func(uint64, []byte) error { return nil }); !errors.Is(err, history.ErrUnavailable) {
 		t.Errorf("a silent leader: %v", err)
 	}
 	if took := time.Since(began); took > 4*time.Second {
@@ -206,7 +206,7 @@ func TestStrangeAnswerOfAReplicaIsAnError(t *testing.T) {
 		leader:  leaderWith(0),
 	}
 	var refused *history.RefusedError
-	if _, err := f.open(t).Load(within(t, time.Minute), subject("d"), nil); !errors.As(err, &refused) {
+	if _, err := f.open(t).LoadFrom(within(t, time.Minute), subject("d"), 1, nil); !errors.As(err, &refused) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -63,7 +63,7 @@ func stored(t testing.TB, h *history.History, subject, data string) uint64 {
 
 func load(t testing.TB, h *history.History, subject string) (all []string, last uint64) {
 	t.Helper()
-	last, err := h.Load(within(t, time.Minute), subject, func(_ uint64, data []byte) error {
+	last, err := h.LoadFrom(within(t, time.Minute), subject, 1, func(_ uint64, data []byte) error {
 		all = append(all, string(data))
 		return nil
 	})

@@ -25,18 +25,13 @@ const (
 	pageSize   = 1024 // messages
 )
 
-// Load calls each for every message of the subject in order, and returns the last
-// one's sequence, 0 if there is none. data may be kept, but not changed. Any
-// replica answers; what is missing on it is read on up to what the stream's leader
-// has after it, so everything that was stored before Load was called is read, and
-// some of what was stored since. Load does not run after writers. It tries on until ctx ends:
-// ErrUnavailable then; ErrStreamMissing at once. An error of each ends it too.
-func (h *History) Load(ctx context.Context, subject string, each func(seq uint64, data []byte) error) (last uint64, err error) {
-	return h.LoadFrom(ctx, subject, 1, each)
-}
-
-// LoadFrom is Load of the messages from a sequence on, 1 or more. It returns the sequence
-// before that if there are none.
+// LoadFrom calls each for every message of the subject from a sequence on, 1 or more, in
+// order, and returns the last one's sequence; the one before from if there are none. data
+// may be kept, but not changed. Any replica answers; what is missing on it is read on up to
+// what the stream's leader has after it, so everything that was stored before LoadFrom was
+// called is read, and some of what was stored since. It does not run after writers. It tries
+// on until ctx ends: ErrUnavailable then; ErrStreamMissing at once. An error of each ends it
+// too.
 func (h *History) LoadFrom(ctx context.Context, subject string, from uint64, each func(seq uint64, data []byte) error) (last uint64, err error) {
 	shard, err := h.shardOf(subject)
 	if err != nil {
@@ -52,7 +47,7 @@ func (h *History) LoadFrom(ctx context.Context, subject string, from uint64, eac
 	return r.last, nil
 }
 
-// reader is one Load.
+// reader is one reading.
 type reader struct {
 	h       *History
 	stream  string

@@ -45,7 +45,7 @@ func TestLoadSurvivesLostConnections(t *testing.T) {
 	proxy := natstest.NewProxy(t, servers.URL)
 	p := openPod(t, proxy.URL, history.Config{})
 	var seqs []uint64
-	last, err := p.Load(within(t, 60*time.Second), s, func(seq uint64, data []byte) error {
+	last, err := p.LoadFrom(within(t, 60*time.Second), s, 1, func(seq uint64, data []byte) error {
 		seqs = append(seqs, seq)
 		if seq%7 == 0 {
 			proxy.Reset() // the rest of the page, or the answer to the next request, is lost
@@ -64,7 +64,7 @@ func TestLoadEndsWithTheCallersError(t *testing.T) {
 		stored(t, h, s, "x")
 	}
 	stop := errors.New("stop")
-	last, err := h.Load(within(t, time.Minute), s, func(seq uint64, _ []byte) error {
+	last, err := h.LoadFrom(within(t, time.Minute), s, 1, func(seq uint64, _ []byte) error {
 		if seq == 2 {
 			return stop
 		}
@@ -83,7 +83,7 @@ func TestLoadWithoutConnectionEndsWithTheContext(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	began := time.Now()
-	_, err := p.Load(within(t, 300*time.Millisecond), subject("d"), nil)
+	_, err := p.LoadFrom(within(t, 300*time.Millisecond), subject("d"), 1, nil)
 	if !errors.Is(err, history.ErrUnavailable) || time.Since(began) > 5*time.Second {
 		t.Errorf("got %v after %v", err, time.Since(began))
 	}
@@ -264,7 +264,7 @@ func TestLoadEndsThoughWritersAreFaster(t *testing.T) {
 	}
 	n := 0
 	// Whoever reads a message causes another: such a reader never catches up.
-	last, err := h.Load(within(t, 60*time.Second), s, func(uint64, []byte) error {
+	last, err := h.LoadFrom(within(t, 60*time.Second), s, 1, func(uint64, []byte) error {
 		n++
 		stored(t, h, s, "during")
 		return nil

@@ -73,7 +73,7 @@ func (ls lives) leaveMarker(ctx context.Context, l life, found oplog.Loaded) err
 		return ls.purge(ctx, l, found.Last) // nothing stands in it
 	}
 	mark := oplog.Mark{UpTo: found.Last, Purges: true, Ends: true, Base: base}
-	data := oplog.Kept.Append(nil, 0, oplog.Stored, 0, oplog.AppendMark(nil, mark))
+	data := oplog.Kept.Append(nil, oplog.NoRoom, oplog.Stored, 0, oplog.AppendMark(nil, mark))
 	seq, err := ls.history.AppendAfter(ctx, ls.subject(l), data, found.Last, markerLife)
 	if err != nil {
 		return err

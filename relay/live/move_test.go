@@ -76,7 +76,7 @@ func (n *node) moves(t *testing.T, to docid.Region) (Move, error) {
 func (v *visit) holds(text string) {
 	v.t.Helper()
 	eventually(v.t, "the room is stopped", func() bool { // the others are told first
-		return v.d.room.Stopped()
+		return v.d.room.Brief().Stopped
 	})
 	if _, err := v.seat.Apply(insert(text)); err != nil {
 		v.t.Error(err)
@@ -140,7 +140,7 @@ func (m *moves) stays(t *testing.T, n *node, held string, visits ...*visit) {
 	})
 	for _, v := range visits {
 		v.sees(held)
-		eventually(t, "the room goes on", func() bool { return !v.d.room.Stopped() })
+		eventually(t, "the room goes on", func() bool { return !v.d.room.Brief().Stopped })
 		v.types("goes on")
 	}
 }
@@ -184,7 +184,7 @@ func TestNobodyStopsForAMoveThatTheStoreKeepsFrom(t *testing.T) {
 		t.Fatal("it is stored: nothing is tested")
 	}
 	m.onSave(func(docid.Document) storagetest.Fault {
-		if v.d.room.Stopped() {
+		if v.d.room.Brief().Stopped {
 			t.Error("the document was stopped")
 		}
 		return storagetest.Down

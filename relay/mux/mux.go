@@ -138,10 +138,7 @@ func (x *Mux) Message(message []byte) (pause time.Duration) {
 		x.leave(p, conn.Closed{Code: 1000, Reason: "left the document"})
 	case p.open:
 		s := p.seat.Stream()
-		if !p.taking.TryLock() {
-			x.conn.Flush() // before it waits
-			p.taking.Lock()
-		}
+		p.taking.Lock() // which is free once a place is open, but for a moment
 		x.mu.Unlock()
 		defer p.taking.Unlock()
 		return s.Take(m, len(message))

@@ -114,6 +114,19 @@ func TestWhatAMarkHasPurgedIsNotWhole(t *testing.T) {
 	}
 }
 
+// Nor does it count as what a compaction would take away.
+func TestWhatAMarkHasPurgedIsNoBacklog(t *testing.T) {
+	b := Base{Store: "S", Version: "v1"}
+	update := Kept.Append(nil, 1, Updates, 1, insert(1, "one"))
+	purging := Kept.Append(nil, 1, Stored, 4, AppendMark(nil, Mark{UpTo: 3, Purges: true, Base: b}))
+	if loaded, _ := read(t, recorded{seed(b), update, update, purging, update}); loaded.Messages != 1 || loaded.Size != len(insert(1, "one")) {
+		t.Errorf("%d messages of %d bytes stand behind a mark that purges, expected one", loaded.Messages, loaded.Size)
+	}
+	if loaded, _ := read(t, recorded{seed(b), update, update, mark(3, b), update}); loaded.Messages != 3 {
+		t.Errorf("%d messages stand behind a mark that does not, expected 3", loaded.Messages)
+	}
+}
+
 // What stands before the first base, as a compaction leaves it, is read as the base says;
 // once deleted content is kept in a history, it stays so.
 func TestWhatIsReadIsKeptFromTheFirstBaseThatSaysSo(t *testing.T) {

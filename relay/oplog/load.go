@@ -17,7 +17,7 @@ type Loaded struct {
 	// Starts says where messages begin that lack parts and may still be completed.
 	// What is read is whole only before the first of them.
 	Starts         map[Key]uint64
-	Messages, Size int // behind the last snapshot; the size is in bytes
+	Messages, Size int // behind the last snapshot, or mark that purges; the size is in bytes
 
 	// Of a stored life.
 	Changed  uint64 // the last sequence of an update, a snapshot, or a part of one
@@ -247,8 +247,9 @@ func (r *replay) mark(seq uint64, m Message) (err error) {
 		r.loaded.Stored = max(r.loaded.Stored, mark.UpTo)
 	}
 	r.loaded.Ended = mark.Ends
-	if mark.Purges {
+	if mark.Purges { // as behind a snapshot; what came between the save and this is not much
 		r.loaded.purged = max(r.loaded.purged, min(mark.UpTo, seq-1))
+		r.loaded.Messages, r.loaded.Size = 0, 0
 	}
 	r.based(based{seq, mark.Base, mark.Purges})
 	return nil

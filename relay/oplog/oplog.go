@@ -57,6 +57,10 @@ const (
 // a room's counter never continues another's.
 type ID uint64
 
+// NoRoom stands for the room in what no room has written: the marker of a life that has
+// ended, which has no counter either, and the question who has a document open.
+const NoRoom ID = 0
+
 // Kind is what a message is.
 type Kind uint8
 

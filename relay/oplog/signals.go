@@ -14,7 +14,7 @@ func AppendTo(dst []byte, k Kind, from ID, to uint64) []byte {
 
 // Question is the question, on a document's signals, who has it open. ReadWho reads
 // the answer, which AppendWho makes.
-func Question() []byte { return AppendTo(nil, Who, 0, 0) }
+func Question() []byte { return AppendTo(nil, Who, NoRoom, 0) }
 
 // AppendWho answers Question with the epoch in which a room has the document open.
 func AppendWho(dst []byte, epoch string) []byte {

@@ -19,7 +19,9 @@ func (p *presence) renew(now time.Time) {
 		s := seats[session]
 		return s != nil && s.member.Silent() < aliveWithin
 	})
-	p.tell(renewed, nil)
+	if len(renewed) > 0 {
+		p.tell(renewed, nil)
+	}
 }
 
 // contestFor is how long a client whose presence another user claims may take to answer

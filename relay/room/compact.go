@@ -134,7 +134,7 @@ func (b *backlog) compactOnce(ctx context.Context) error {
 	return r.rooms.cfg.History.PurgeBelow(ctx, subject, covered+1)
 }
 
-// errRebased ends a compaction during which the room went over to another epoch.
+// errRebased ends a reading, or a compaction, during which the room went over to another epoch.
 var errRebased = errors.New("the document went over to another epoch")
 
 // find reads an epoch's history. That a fresh one holds nothing, the stream's leader
@@ -184,6 +184,9 @@ func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded,
 	found, now.reading, err = oplog.LoadOn(ctx, r.rooms.cfg.History, subject, former, func(k oplog.Kind, body []byte, keep bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if r.at.updates != subject {
+			return // its epoch was left: what it held the room has brought to the next one, or not at all
+		}
 		if keep {
 			r.content.keep()
 		}
@@ -197,6 +200,9 @@ func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.at.updates != subject {
+		return found, 0, errRebased
+	}
 	if now.reading == nil { // it ended inside a message in parts
 		now.reading = former
 	}

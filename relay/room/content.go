@@ -66,8 +66,8 @@ func (c *content) keep() {
 	c.keeps.Store(true)
 }
 
-// join makes one update of several. It needs no lock.
-func (c *content) join(updates [][]byte) ([]byte, error) {
+// merge makes one update of several. It needs no lock.
+func (c *content) merge(updates [][]byte) ([]byte, error) {
 	if c.keeps.Load() {
 		return ystore.MergeKeeping(updates)
 	}

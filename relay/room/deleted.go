@@ -6,8 +6,5 @@ package room
 // rooms on other pods follow when they read that. There is no way back but an operator's,
 // between two lives (docs.Drop).
 
-// KeepsDeleted reports whether the room keeps the content of what is deleted.
-func (r *Room) KeepsDeleted() bool { return r.content.keeps.Load() }
-
-// Join makes one update of several that the seat was sent.
-func (s *Seat) Join(updates [][]byte) ([]byte, error) { return s.room.content.join(updates) }
+// Merge makes one update of several that the seat was sent.
+func (s *Seat) Merge(updates [][]byte) ([]byte, error) { return s.room.content.merge(updates) }

@@ -44,10 +44,10 @@ func TestDeletedContentIsKeptByAllRoomsOfALife(t *testing.T) {
 	kept("a room that reads it compacted", c.Export())
 	d := draft(t, c)
 	kept("what is stored", d.Body)
-	if !d.Base.KeepDeleted || !c.KeepsDeleted() {
+	if !d.Base.KeepDeleted || !c.content.keeps.Load() {
 		t.Error("that it is kept is not said")
 	}
-	merged, err := a.content.join([][]byte{(&writer{client: 7}).insert("q"), (&writer{client: 7}).remove(0)})
+	merged, err := a.content.merge([][]byte{(&writer{client: 7}).insert("q"), (&writer{client: 7}).remove(0)})
 	if err != nil || !bytes.Contains(merged, []byte("q")) {
 		t.Errorf("joined for a slow client: %q, %v", merged, err)
 	}
@@ -59,7 +59,7 @@ func TestWithoutTheSettingNothingIsKept(t *testing.T) {
 	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}, Update: (&writer{client: 2}).insert("q1z")}, &changed)
 	_, seat := join(t, r)
 	apply(t, seat, (&writer{client: 2}).remove(1))
-	if update := r.Export(); bytes.Contains(update, []byte("1")) || r.KeepsDeleted() {
+	if update := r.Export(); bytes.Contains(update, []byte("1")) || r.content.keeps.Load() {
 		t.Errorf("kept: %q", update)
 	}
 }
@@ -88,11 +88,11 @@ func TestALifeThatMeetsKeptContentKeepsItFromThenOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newKeepingPod(t, url).mustKeep(t, Brought{}, &changed)
-	if !c.KeepsDeleted() || !bytes.Contains(c.Export(), []byte("q")) {
+	if !c.content.keeps.Load() || !bytes.Contains(c.Export(), []byte("q")) {
 		t.Errorf("who opens it then has %q", c.Export())
 	}
-	if _, _, err := b.Draft(t.Context()); err != nil || !b.KeepsDeleted() || !bytes.Contains(b.Export(), []byte("q")) {
-		t.Errorf("who had it open and reads its history has %q, kept %v: %v", b.Export(), b.KeepsDeleted(), err)
+	if _, _, err := b.Draft(t.Context()); err != nil || !b.content.keeps.Load() || !bytes.Contains(b.Export(), []byte("q")) {
+		t.Errorf("who had it open and reads its history has %q, kept %v: %v", b.Export(), b.content.keeps.Load(), err)
 	}
 	if b.Base().KeepDeleted != true {
 		t.Error("its snapshots do not say so")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
@@ -101,15 +102,7 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 	} else if _, has := found.Base(); !has && alone && len(known) <= maxCovers {
 		brought.Base.Covers = known
 	}
-	r.storing.standOn(brought.Base)
-	r.storing.bare = !found.Whole() && brought.Base.Version != "" && r.content.store.Stats().Bytes <= InlineBytes
-	if brought.Less {
-		r.storing.lessStored()
-	} else if !found.Clean() {
-		r.storing.change()
-	} else if r.log.water.life == 1 {
-		r.storing.stored = max(r.storing.stored, 1) // what it loaded
-	}
+	r.storing.begin(brought, found)
 	return nil
 }
 
@@ -125,9 +118,7 @@ func (r *Room) seed(ctx context.Context, subject string, found oplog.Loaded) err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if found.Clean() {
-		r.storing.cleanAt = seq
-	}
+	r.storing.seeded(seq, found)
 	return nil
 }
 
@@ -136,8 +127,7 @@ func (r *Room) seed(ctx context.Context, subject string, found oplog.Loaded) err
 func (r *Room) Lost() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.storing.base.Version, r.storing.base.Covers = "", nil
-	r.storing.lessStored()
+	r.storing.gone()
 }
 
 // Draft is what a store is to keep.
@@ -177,8 +167,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 		return Draft{}, false, errLost
 	}
 	if found.Clean() && !pending && !r.storing.lost {
-		r.storing.cleanAt = found.Last
-		r.storing.noteStored(d.changes)
+		r.storing.clean(found.Last, d.changes)
 		if found.Last > 0 { // else the history was lost
 			r.asks.hasStored(durable)
 		}
@@ -249,8 +238,7 @@ func (r *Room) takeStored(base oplog.Base, update []byte) error {
 		return fmt.Errorf("merge what the store holds: %w", err)
 	}
 	if changes != nil {
-		r.log.take(changes)
-		r.out.schedule(true)
+		r.log.take(changes, true)
 	}
 	r.storing.standOn(base)
 	if begins { // what the history holds so far, others read as it was: a snapshot says what is kept
@@ -289,7 +277,7 @@ func (r *Room) Stored(ctx context.Context, d Draft, version string) error {
 		if o.err != nil {
 			return fmt.Errorf("append to %s that it is stored: %w", r.doc, o.err)
 		}
-		r.marked(d, base, o.seq)
+		r.marked(d, base, o.seq, purges)
 	case <-ctx.Done():
 		return fmt.Errorf("append to %s that it is stored: %w", r.doc, ctx.Err())
 	}
@@ -299,19 +287,17 @@ func (r *Room) Stored(ctx context.Context, d Draft, version string) error {
 	return r.rooms.cfg.History.PurgeBelow(ctx, d.subject, d.upTo+1)
 }
 
-func (r *Room) marked(d Draft, base oplog.Base, seq uint64) {
+func (r *Room) marked(d Draft, base oplog.Base, seq uint64, purges bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.same(d) {
 		return
 	}
-	r.storing.standOn(base)
-	r.storing.lost = false
-	if seq == d.upTo+1 {
-		r.storing.cleanAt = seq
-	}
-	r.storing.noteStored(d.changes)
+	r.storing.marked(d, base, seq)
 	r.asks.hasStored(d.taken)
+	if purges {
+		r.backlog.contained = contained{} // what was read last is purged
+	}
 }
 
 // acknowledged waits until the history has everything that the room holds, whoever wrote
@@ -329,6 +315,9 @@ func (r *Room) acknowledged(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.asks.open = slices.DeleteFunc(r.asks.open, func(a ask) bool { return a.done == done })
 		return fmt.Errorf("what is to be stored of %s is not in the history: %w", r.doc, ctx.Err())
 	}
 }

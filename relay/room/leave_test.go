@@ -56,3 +56,35 @@ func TestALifeIsCleanWhenWhoTypedLeavesAtOnce(t *testing.T) {
 		t.Errorf("of the history the store has all up to %d: %+v", found.Stored, found)
 	}
 }
+
+// Who gives up waiting leaves nothing behind: neither for its edits, nor for those of others.
+func TestWhoWaitsNoMoreLeavesNoQuestion(t *testing.T) {
+	h := new(withheld)
+	p := newKeepingPod(t, natstest.Server(t).URL, withholding(h))
+	var changed atomic.Int64
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	_, seat := join(t, r)
+	h.set(true, false)
+	apply(t, seat, (&writer{client: 1}).insert("typed"))
+	d := draft(t, r)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		if err := r.Durable(gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("durable: %v", err)
+		}
+		if err := r.Stored(gone, d, "v1"); !errors.Is(err, context.Canceled) {
+			t.Errorf("stored: %v", err)
+		}
+	}
+	r.mu.Lock()
+	waiting, open := len(r.log.waiters), len(r.asks.open)
+	r.mu.Unlock()
+	if waiting != 0 || open != 0 {
+		t.Errorf("%d still wait, and %d questions are open", waiting, open)
+	}
+	eventually(t, "it is published", func() bool { held, _, _ := h.count(); return held > 0 })
+	h.set(false, false)
+	h.release(-1)
+	durable(t, r)
+}

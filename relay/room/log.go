@@ -110,11 +110,18 @@ func (l *log) release() {
 	})
 }
 
-// take numbers a change of the room's own clients, which leaves with the outbox. The
-// caller schedules that.
-func (l *log) take(change []byte) {
+// take numbers a change of the room's own, which leaves with the outbox: now, or a little
+// later.
+func (l *log) take(change []byte, now bool) {
 	l.room.out.add(change)
 	l.water.take()
+	l.room.out.schedule(now)
+}
+
+// takeEdit is take for what a client changed: the first brings the body.
+func (l *log) takeEdit(change []byte, now bool) {
+	l.room.storing.body()
+	l.take(change, now)
 }
 
 // heavyMerge is how many bytes are merged by turns with other heavy work: up to a
@@ -129,7 +136,7 @@ func (l *log) merge(updates [][]byte) []byte {
 	}
 	var merged []byte
 	var err error
-	merge := func() { merged, err = r.content.join(updates) }
+	merge := func() { merged, err = r.content.merge(updates) }
 	size := 0
 	for _, u := range updates {
 		size += len(u)

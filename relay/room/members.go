@@ -86,7 +86,7 @@ func (ms *members) sendGathered() {
 	if len(updates) == 0 {
 		return
 	}
-	if merged, err := ms.room.content.join(updates); err == nil {
+	if merged, err := ms.room.content.merge(updates); err == nil {
 		updates = [][]byte{merged}
 	} // else one by one; but each was applied, and merging them cannot fail
 	for _, u := range updates {

@@ -23,7 +23,7 @@ type presence struct {
 // tell is a change of clients of this room, by what a member's client sent; nil: by nothing
 // that one did.
 func (p *presence) tell(news []awareness.Entry, from *Seat) {
-	p.room.members.spreadAwareness(news, from)
+	p.spread(news, from)
 	if len(news) == 0 || p.room.peers.alone() {
 		return
 	}
@@ -34,6 +34,12 @@ func (p *presence) tell(news []awareness.Entry, from *Seat) {
 		p.unsent[e.Client] = struct{}{}
 	}
 	p.room.out.schedule(true)
+}
+
+// spread tells the members of a change, and charges the app for what it takes.
+func (p *presence) spread(news []awareness.Entry, from *Seat) {
+	p.room.content.count()
+	p.room.members.spreadAwareness(news, from)
 }
 
 // fromSession takes what a member's client says. It returns the tombstones that the member
@@ -50,7 +56,6 @@ func (p *presence) fromSession(s *Seat, entries []awareness.Entry, now time.Time
 	}
 	r.rooms.dropped(r.doc, p.set.Drops)
 	p.set.Drops = awareness.Drops{}
-	r.content.count()
 	p.tell(news, s)
 	return tombstones
 }
@@ -64,7 +69,7 @@ func (p *presence) leave(s *Seat, now time.Time) {
 // that it is to be sent.
 func (p *presence) fromRoom(id oplog.ID, entries []awareness.Entry, now time.Time) (tombstones []awareness.Entry) {
 	news, tombstones := p.set.ApplyRoom(uint64(id), entries, now)
-	p.room.members.spreadAwareness(news, nil)
+	p.spread(news, nil)
 	if len(tombstones) > 0 {
 		p.welcome()
 	}
@@ -77,7 +82,7 @@ func (p *presence) forget(now time.Time, ids ...oplog.ID) {
 	for _, id := range ids {
 		removed = append(removed, p.set.RemoveRoom(uint64(id), now)...)
 	}
-	p.room.members.spreadAwareness(removed, nil)
+	p.spread(removed, nil)
 }
 
 // depart is the outbox taking the states that other pods are to be sent.

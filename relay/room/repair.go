@@ -35,7 +35,7 @@ func (e *exchange) receiveLog(data []byte) {
 		r.rooms.refuse(err)
 		return
 	}
-	if m.Room == r.id {
+	if m.Room == r.id || m.Room == oplog.NoRoom {
 		return
 	}
 	r.mu.Lock()
@@ -165,18 +165,26 @@ func (e *exchange) receiveAddressed(k oplog.Kind, from oplog.ID, rd *oplog.Reade
 			r.rooms.refuse(rd.Err)
 			return
 		}
-		r.mu.Lock()
-		if p := r.peers.heard[from]; p != nil {
-			p.wantedAt, p.asked = time.Now(), 1 // it is on its way
-		}
-		whole := e.differences.Add(oplog.Key{Room: from, First: part.First}, part, rd.Rest)
-		r.mu.Unlock()
-		if whole != nil {
+		if whole := e.addPart(from, part, rd.Rest); whole != nil {
 			e.receiveDifference(from, whole)
 		}
 	default:
 		r.rooms.refuse(oplog.ErrMalformed)
 	}
+}
+
+// addPart takes a part of a difference, and returns the whole once it is complete. Of a room
+// that is not heard any more nothing is kept: should it come back, it is asked anew.
+func (e *exchange) addPart(from oplog.ID, part oplog.Part, body []byte) (whole []byte) {
+	r := e.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.peers.heard[from]
+	if p == nil {
+		return nil
+	}
+	p.wantedAt, p.asked = time.Now(), 1 // it is on its way
+	return e.differences.Add(oplog.Key{Room: from, First: part.First}, part, body)
 }
 
 // receiveDigest compares what another room knows with what this one does.

@@ -297,3 +297,36 @@ func TestAMessageThatIsNeverFinishedKeepsNoHistory(t *testing.T) {
 		t.Errorf("%d messages may still be finished, expected one", len(r.backlog.unfinished))
 	}
 }
+
+// The marker that an ended life leaves behind is no room's: a room that goes on in the life
+// would wait for its beacons, and leave the storing to it, since its id is the lowest.
+func TestTheMarkerOfALifeIsNoPeer(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	mark := oplog.AppendMark(nil, oplog.Mark{UpTo: 1, Purges: true, Ends: true})
+	r.exchange.Receive(r.at.now().updates, "", oplog.Kept.Append(nil, oplog.NoRoom, oplog.Stored, 0, mark))
+	if !r.Alone() || !r.First() {
+		t.Error("the marker is heard as a room")
+	}
+}
+
+// Of a room that was forgotten no part of a difference is kept: nobody waits for the rest.
+func TestOfARoomThatIsNotHeardNoPartsAreKept(t *testing.T) {
+	r := newPod(t, natstest.Server(t).URL).open(t, "e1")
+	m, _ := join(t, r)
+	update := (&writer{client: 7}).insert("difference")
+	var parts [][]byte
+	oplog.Split(update, (len(update)+1)/2, func(index, count int, piece []byte) {
+		parts = append(parts, oplog.AppendDifferencePart(nil, 99, r.id, 1, index, count, piece))
+	})
+	hears := func() { r.mu.Lock(); defer r.mu.Unlock(); r.exchange.hear(99) }
+	r.rooms.Receive("", "", parts[0]) // it is not heard any more
+	hears()
+	r.rooms.Receive("", "", parts[1])
+	if clockOf(t, m, 7) != 0 {
+		t.Error("a part was kept of a room that was not heard")
+	}
+	r.rooms.Receive("", "", parts[0])
+	if clockOf(t, m, 7) == 0 {
+		t.Error("the difference of a room that is heard is not taken")
+	}
+}

@@ -183,6 +183,7 @@ type Stat struct {
 	Rate         float64       // of edits from members, per second over the last seconds
 	Unsaved      time.Duration // since when the oldest edit is without an acknowledgement; 0: all have theirs
 	Durable      time.Duration // from publish to acknowledgement of the last append; 0: none yet
+	Stopped      bool          // the edits of members are held, while the document moves
 }
 
 // Stat describes the room as it is now.
@@ -210,6 +211,7 @@ func (r *Room) brief() Stat {
 	return Stat{
 		Document: r.doc, Epoch: r.at.epoch, Sessions: len(r.members.seats), Clients: r.presence.set.Len(), Peers: len(r.peers.heard),
 		Store: r.content.store.Stats(), Messages: r.backlog.messages, UnackedBytes: r.log.bytes(), Unsaved: unsaved, Edits: r.activity.edits, Rate: r.activity.rate, Durable: r.log.durable,
+		Stopped: r.holds.stopped,
 	}
 }
 

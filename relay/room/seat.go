@@ -222,9 +222,7 @@ func (s *Seat) apply(update []byte, t ystore.Terms) (fresh bool, err error) {
 	}
 	r.rooms.Counters.EditsIn.Add(1)
 	r.activity.edited()
-	r.log.take(changes)
-	r.storing.body()
-	r.out.schedule(!r.peers.alone())
+	r.log.takeEdit(changes, !r.peers.alone())
 	return true, nil
 }
 

@@ -72,9 +72,7 @@ func (hs *holds) applyLeft() {
 	hs.left = nil
 	for _, update := range left {
 		if changes, err := r.apply(update, nil, ystore.Terms{Limited: true}); err == nil && changes != nil {
-			r.log.take(changes)
-			r.storing.body()
-			r.out.schedule(true)
+			r.log.takeEdit(changes, true)
 		}
 	}
 }
@@ -114,11 +112,4 @@ func (h *held) ask(payload []byte) {
 		h.asks = slices.Delete(h.asks, 0, 1)
 	}
 	h.asks = append(h.asks, bytes.Clone(payload))
-}
-
-// Stopped reports whether the room holds the edits of its members.
-func (r *Room) Stopped() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.holds.stopped
 }

@@ -26,7 +26,7 @@ func (qs *questions) awaitStore() {
 // waited for it.
 func (qs *questions) hasStored(number uint64) {
 	st := &qs.room.storing
-	st.stored = max(st.stored, number)
+	st.has(number)
 	answered := 0
 	for _, a := range qs.unstored {
 		if a.number > st.stored {
@@ -54,18 +54,15 @@ func (r *Room) Reached(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.at.updates != subject || r.log.water.life != now.life || found.Last == 0 {
+	if r.closed || r.log.water.life != now.life || found.Last == 0 {
 		return nil // another history, or a lost one, says nothing of this one's numbers
 	}
-	now.seq = found.Changed
-	switch before := r.storing.noted; {
-	case found.Clean():
-		r.asks.hasStored(now.number)
-	case before.life == now.life && before.seq > found.Stored:
-		return nil // the note stays until the store has it: later ones would always be ahead of it
-	case before.life == now.life:
-		r.asks.hasStored(before.number)
+	if r.storing.lost {
+		return nil // nor does this one of a store that was set back since
 	}
-	r.storing.noted = now
+	now.seq = found.Changed
+	if number := r.storing.reached(now, found); number > 0 {
+		r.asks.hasStored(number)
+	}
 	return nil
 }

@@ -194,3 +194,26 @@ func TestWhatOthersHaveStoredIsTakenOverAllLimits(t *testing.T) {
 		t.Errorf("the member has it up to %d", got)
 	}
 }
+
+// Rule 15: a history that was clean before the store was set back says nothing of it since.
+func TestNobodyIsToldThatAStoreHasWhatItHasLost(t *testing.T) {
+	var changed atomic.Int64
+	r := newKeepingPod(t, natstest.Server(t).URL, ackStored).mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	m, seat := join(t, r)
+	apply(t, seat, (&writer{client: 1}).insert("one"))
+	seat.Ask([]byte("one"))
+	durable(t, r)
+	d := draft(t, r)
+	data := oplog.Kept.Append(nil, 99, oplog.Stored, 1, oplog.AppendMark(nil, oplog.Mark{UpTo: d.upTo, Base: oplog.Base{Store: "S", Version: "v1"}}))
+	if _, err := r.rooms.cfg.History.AppendAfter(t.Context(), r.at.now().updates, data, d.upTo, 0); err != nil {
+		t.Fatal(err)
+	}
+	r.Lost()
+	if err := r.Reached(t.Context()); err != nil || m.answers() != "" {
+		t.Errorf("answers %q: %v", m.answers(), err)
+	}
+	store(t, r, "v2")
+	if got := m.answers(); got != "one" {
+		t.Errorf("answers %q when it is stored again", got)
+	}
+}

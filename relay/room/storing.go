@@ -14,7 +14,7 @@ type storing struct {
 	base    oplog.Base
 	bare    bool // the history lacks what lay before it: the first edit brings it
 	changed bool
-	lost    bool   // the store has less than the history was told that it has
+	lost    bool   // the store has less than the history was told that it has, until this room has stored
 	changes uint64 // appended by any room, or about to be
 	cleanAt uint64 // a sequence at which the store had all of the history; 0: none is known
 	stored  uint64 // see watermark
@@ -37,6 +37,27 @@ func (st *storing) standOn(b oplog.Base) {
 	st.base = b
 }
 
+// begin takes what the store brought for a history.
+func (st *storing) begin(brought Brought, found oplog.Loaded) {
+	st.standOn(brought.Base)
+	st.bare = !found.Whole() && brought.Base.Version != "" && st.room.content.store.Stats().Bytes <= InlineBytes
+	switch {
+	case brought.Less:
+		st.lessStored()
+	case !found.Clean():
+		st.change()
+	case st.room.log.water.life == 1:
+		st.has(1) // what it loaded
+	}
+}
+
+// seeded notes that a history has its seed, at a sequence.
+func (st *storing) seeded(seq uint64, found oplog.Loaded) {
+	if found.Clean() {
+		st.cleanAt = seq
+	}
+}
+
 // change notes that the history gets what the store does not have.
 func (st *storing) change() {
 	st.changes++
@@ -53,12 +74,35 @@ func (st *storing) lessStored() {
 	st.change()
 }
 
-// elsewhere notes that the room of another pod has stored the whole.
+// elsewhere notes that the room of another pod has stored. What the store had lost it may
+// have stored before: this room finds out by a save of its own, which meets its own body if
+// the whole is there again.
 func (st *storing) elsewhere() {
-	st.lost = false
 	if kept := st.room.kept; st.room.asks.awaited && kept.Marked != nil {
 		kept.Marked()
 	}
+}
+
+// gone notes that the store has nothing of the document.
+func (st *storing) gone() {
+	st.base.Version, st.base.Covers = "", nil
+	st.lessStored()
+}
+
+// clean notes that the store had all of the history at a sequence, when so much had changed.
+func (st *storing) clean(at, changes uint64) {
+	st.cleanAt = at
+	st.noteStored(changes)
+}
+
+// marked notes that the history says at a sequence what the store has of it.
+func (st *storing) marked(d Draft, base oplog.Base, seq uint64) {
+	st.standOn(base)
+	st.lost = false
+	if seq == d.upTo+1 {
+		st.cleanAt = seq
+	}
+	st.noteStored(d.changes)
 }
 
 // noteStored notes that the store has everything, unless more has changed.
@@ -66,6 +110,26 @@ func (st *storing) noteStored(changes uint64) {
 	if st.changes == changes {
 		st.changed = false
 	}
+}
+
+// has notes that the store has every change up to a number.
+func (st *storing) has(number uint64) { st.stored = max(st.stored, number) }
+
+// reached takes what a history says that was read when all up to a number was durable, and
+// returns up to which the store has it; 0: no news.
+func (st *storing) reached(now noted, found oplog.Loaded) (stored uint64) {
+	before := st.noted
+	switch {
+	case found.Clean():
+		stored = now.number
+	case before.life != now.life:
+	case before.seq > found.Stored:
+		return 0 // the note stays until the store has it: later ones would always be ahead of it
+	default:
+		stored = before.number
+	}
+	st.noted = now
+	return stored
 }
 
 // body is the first edit of a document whose content is not in its history: it follows

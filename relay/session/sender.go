@@ -270,14 +270,14 @@ func (s *sender) encode(kind wire.Kind, payload []byte) wire.Frame {
 // client waits for a message.
 const maxMerged = 256 << 10
 
-// errUnseated: how updates are joined, the seat says.
+// errUnseated: how updates are merged, the seat says.
 var errUnseated = errors.New("the session has no seat yet")
 
-func (s *sender) join(updates [][]byte) ([]byte, error) {
+func (s *sender) mergeUpdates(updates [][]byte) ([]byte, error) {
 	if s.seat == nil {
 		return nil, errUnseated
 	}
-	return s.seat.Join(updates)
+	return s.seat.Merge(updates)
 }
 
 // merge makes one frame of neighbouring updates. Other frames keep their place.
@@ -290,7 +290,7 @@ func (s *sender) merge(queue []wire.Frame) []wire.Frame {
 		if len(run) == 1 {
 			merged = append(merged, first)
 		} else if len(run) > 1 {
-			if u, err := s.join(run); err == nil {
+			if u, err := s.mergeUpdates(run); err == nil {
 				merged = append(merged, s.encode(wire.Update, u))
 			} else { // each came out of a store: joining them cannot fail, once there is a seat
 				for _, u := range run {

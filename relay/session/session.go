@@ -26,8 +26,8 @@ type Seat interface {
 	Greet()
 	Newest(seen map[uint64]uint64) (update []byte)
 	Thaw()
-	// Join makes one update of several. It takes no lock.
-	Join(updates [][]byte) ([]byte, error)
+	// Merge makes one update of several. It takes no lock.
+	Merge(updates [][]byte) ([]byte, error)
 	// Worked returns what the messages since it was asked last cost beyond their bytes, as
 	// if it were bytes. It is called by the session's reader.
 	Worked() int

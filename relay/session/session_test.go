@@ -61,15 +61,15 @@ func (s *seat) Apply(update []byte) (bool, error) {
 
 func (s *seat) Answer(update []byte) (bool, error) { return s.Apply(update) }
 
-func (s *seat) Brings([]byte) (bool, error)           { return true, nil }
-func (s *seat) Join(updates [][]byte) ([]byte, error) { return ystore.Merge(updates) }
-func (s *seat) Awareness([]byte) error                { return nil }
-func (s *seat) QueryAwareness()                       {}
-func (s *seat) Acknowledge()                          { s.acknowledged.Add(1) }
-func (s *seat) Stateless([]byte, bool) bool           { return false }
-func (s *seat) Greet()                                { s.greeted.Add(1) }
-func (s *seat) Worked() int                           { return s.worked }
-func (s *seat) Ask(question []byte)                   { s.questions = append(s.questions, string(question)) }
+func (s *seat) Brings([]byte) (bool, error)            { return true, nil }
+func (s *seat) Merge(updates [][]byte) ([]byte, error) { return ystore.Merge(updates) }
+func (s *seat) Awareness([]byte) error                 { return nil }
+func (s *seat) QueryAwareness()                        {}
+func (s *seat) Acknowledge()                           { s.acknowledged.Add(1) }
+func (s *seat) Stateless([]byte, bool) bool            { return false }
+func (s *seat) Greet()                                 { s.greeted.Add(1) }
+func (s *seat) Worked() int                            { return s.worked }
+func (s *seat) Ask(question []byte)                    { s.questions = append(s.questions, string(question)) }
 func (s *seat) Newest(seen map[uint64]uint64) []byte {
 	s.mu.Lock()
 	s.newest = seen
