@@ -74,10 +74,10 @@ func Load(ctx context.Context, h History, subject string, take func(k Kind, body
 	return loaded, err
 }
 
-// LoadOn is Load that goes on where a former reading of the subject ended, nil for none. It finds what
-// Load finds, but take is handed only what is new; and everything once more if the
-// history is not the one that was read, or no longer holds where that ended. It
-// returns what the next reading goes on from, nil if that must begin anew.
+// LoadOn is Load that goes on where a former reading of the subject ended, nil for none. It
+// finds what Load finds, but take is handed only what is new; and everything once more if the
+// history is not the one that was read, or no longer holds where that ended. It returns what
+// the next reading goes on from, nil if that must begin anew.
 func LoadOn(ctx context.Context, h History, subject string, former *Reading, take func(k Kind, body []byte, keep bool), refuse func(error)) (Loaded, *Reading, error) {
 	if former != nil {
 		l := loading{replay: former.resume(), take: take, refuse: refuse, former: former}
@@ -93,22 +93,23 @@ func LoadOn(ctx context.Context, h History, subject string, former *Reading, tak
 
 // Reading is a history as far as it was read. It is immutable.
 //
-// It goes on behind a message that it knows again by its place and its head: rooms draw
-// their ids at random and count, so that no two are alike. A history only ever grows at
-// its end and is purged from its beginning, so what stands up to that message was read. A
-// history that was lost and begins anew has none, or another one in that place, and is read
-// from its beginning; so is one that was purged beyond it.
+// It goes on behind a message that it knows again by its place and its head, in which are
+// the id of a room, drawn at random, and its counter: no two are alike but markers of ended
+// lives (NoRoom), and those tell each other apart by what they cover and stand on. A history
+// only ever grows at its end and is purged from its beginning, so what stands up to that
+// message was read. A history that was lost and begins anew has none, or another one in that
+// place, and is read from its beginning; so is one that was purged beyond it.
 type Reading struct {
 	loaded Loaded // of which only the last base is needed
 	keep   bool
-	mark   string // of the last message that was read
+	head   string // of the last message that was read
 }
 
 // errElsewhere ends a reading that does not begin where the former one ended.
 var errElsewhere = errors.New("the history does not go on where it was read up to")
 
-// markOf tells a message from others. It holds no reference to it.
-func markOf(data []byte) string { return string(data[:min(len(data), MaxHead)]) }
+// headOf tells a message from others. It holds no reference to it.
+func headOf(data []byte) string { return string(data[:min(len(data), MaxHead)]) }
 
 func (r *Reading) resume() replay {
 	loaded := r.loaded
@@ -124,8 +125,8 @@ type loading struct {
 	refuse  func(error)
 	former  *Reading // whose last message comes first; nil once it came
 	early   []early
-	unbased bool // it has messages that wait for a base
-	mark    string
+	unbased bool   // it has messages that wait for a base
+	head    string // of the message that was read last; empty: the reading cannot go on behind it
 }
 
 // early is what stands before the first base.
@@ -136,13 +137,13 @@ type early struct {
 
 func (l *loading) next(seq uint64, data []byte) error {
 	if former := l.former; former != nil {
-		if seq != former.loaded.Last || markOf(data) != former.mark {
+		if seq != former.loaded.Last || headOf(data) != former.head {
 			return errElsewhere
 		}
-		l.former, l.mark = nil, former.mark
+		l.former, l.head = nil, former.head
 		return nil
 	}
-	l.mark = ""
+	l.head = ""
 	m, err := Read(data)
 	version, kind := (*VersionError)(nil), (*KindError)(nil)
 	if errors.As(err, &version) || errors.As(err, &kind) || err != nil && len(data) > 0 && data[0] == byte(Kept) {
@@ -152,7 +153,7 @@ func (l *loading) next(seq uint64, data []byte) error {
 		l.refuse(err)
 		return nil
 	}
-	l.mark = markOf(data)
+	l.head = headOf(data)
 	k, body, err := l.replay.next(seq, m)
 	if m.Format == Kept && len(l.loaded.bases) == 0 && err == nil {
 		l.unbased = true
@@ -178,10 +179,10 @@ func (l *loading) flush() {
 func (l *loading) end(last uint64, err error) (Loaded, *Reading, error) {
 	l.flush()
 	l.loaded.Last = last
-	if err != nil || l.mark == "" || len(l.groups) > 0 || l.unbased && len(l.loaded.bases) == 0 {
+	if err != nil || l.head == "" || len(l.groups) > 0 || l.unbased && len(l.loaded.bases) == 0 {
 		return l.loaded, nil, err
 	}
-	next := &Reading{loaded: l.loaded, keep: l.keep, mark: l.mark}
+	next := &Reading{loaded: l.loaded, keep: l.keep, head: l.head}
 	next.loaded.Starts = nil
 	next.loaded.bases = slices.Clone(l.loaded.bases[max(0, len(l.loaded.bases)-1):])
 	return l.loaded, next, nil

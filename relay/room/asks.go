@@ -79,7 +79,7 @@ func (s *Seat) Ask(payload []byte) {
 	s.question(payload)
 }
 
-// question takes a question behind everything that the room has taken. Callers hold mu.
+// question takes a question behind everything that the room has taken.
 func (s *Seat) question(payload []byte) {
 	r := s.room
 	if s.asks == maxAsks {
@@ -240,7 +240,7 @@ func (qs *questions) pursue(number uint64) {
 		r.log.owe()
 		r.out.schedule(true)
 	}
-	if r.peers.pursue(w, number) {
+	if r.peers.ask(w, number) {
 		r.out.signal()
 	}
 }

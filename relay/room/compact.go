@@ -13,10 +13,10 @@ import (
 // compactTimeout bounds one compaction; the next tick tries again.
 const compactTimeout = time.Minute
 
-// backlog is what stands in the history behind its last snapshot: at least what this room
-// has appended, heard or read of it, so that a snapshot replaces it in time. Of the rooms
-// that share a document one may know less than another, and none relies on it for more.
-// Guarded by Room.mu.
+// backlog is what stands in the history behind its last snapshot, as far as this room knows:
+// what it appended, heard from other pods, or read. It is counted so that a snapshot replaces
+// it in time, and for nothing else: the rooms that share a document may count differently.
+// Guarded by Room.mu, which methods with a context take: they wait for the history without it.
 type backlog struct {
 	room           *Room
 	messages, size int // appended behind the last snapshot, by all rooms
@@ -80,10 +80,9 @@ func (b *backlog) tick(now time.Time) {
 	}
 }
 
-// compact appends a snapshot and removes what it contains from the history. It
-// never blocks edits, and any number of pods may do it at once: each removes
-// only messages below the last that it has read from the history itself, and
-// its snapshot holds those.
+// compact appends a snapshot, and removes the messages from the history that the room had
+// read from it before: the snapshot contains those. Edits go on meanwhile. Any number of pods
+// may compact a history at once.
 func (b *backlog) compact(ctx context.Context) {
 	r := b.room
 	ctx, cancel := context.WithTimeout(ctx, compactTimeout)
@@ -137,8 +136,8 @@ func (b *backlog) compactOnce(ctx context.Context) error {
 // errRebased ends a reading, or a compaction, during which the room went over to another epoch.
 var errRebased = errors.New("the document went over to another epoch")
 
-// find reads an epoch's history. That a fresh one holds nothing, the stream's leader
-// says in one request.
+// find reads an epoch's history. If it is expected to be empty, the stream's leader is asked
+// for its last sequence first, which is one request.
 func (b *backlog) find(ctx context.Context, subject string, fresh bool) (oplog.Loaded, error) {
 	r, cfg := b.room, &b.room.rooms.cfg
 	if fresh {
@@ -155,7 +154,7 @@ func (b *backlog) find(ctx context.Context, subject string, fresh bool) (oplog.L
 	return found, err
 }
 
-// contained is how far a room has read a history that it contains since.
+// contained is how far a room has read a history: it contains all of that.
 type contained struct {
 	subject string
 	keeps   bool // the room kept what is deleted when it began to read
@@ -163,19 +162,19 @@ type contained struct {
 }
 
 // contains is what the next reading of a history goes on from: nil, if the room may lack
-// something of it. Callers hold mu.
+// something of what was read.
 func (b *backlog) contains(subject string) *oplog.Reading {
-	// A room that keeps what is deleted since then dropped what it had of that before.
+	// A room that has begun to keep what is deleted had dropped what it read of that before.
 	if b.contained.subject != subject || b.contained.keeps != b.room.content.store.Keeps() {
 		return nil
 	}
 	return b.contained.reading
 }
 
-// read applies to the store what the history on a subject holds behind what the room has
-// read of it before. It returns what it found in all of it, and
-// the sequence up to which the store contains it: the last one, or the one before the
-// first part of a message that may still be completed.
+// read reads the history on a subject from where the room has read it before, and applies it.
+// It returns what it found in all of it, and the sequence up to which the document contains
+// it: the last one, or the one before the first part of a message that may still be completed.
+// errRebased says that the room left the epoch meanwhile.
 func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded, covered uint64, err error) {
 	r := b.room
 	r.mu.Lock()
@@ -185,7 +184,7 @@ func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded,
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.at.updates != subject {
-			return // its epoch was left: what it held the room has brought to the next one, or not at all
+			return // it is of another life now
 		}
 		if keep {
 			r.content.keep()
@@ -209,21 +208,23 @@ func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded,
 	b.contained = now
 	b.messages, b.size = found.Messages, found.Size
 	covered = min(found.Last, b.beforeUnfinished(found.Starts))
-	// The room holds the body of a base that it has read past: of one that has purged the
-	// history only if it is its own. What the store has lost is no base any more.
+	// The document contains the body of a base behind which it has read: a mark says that
+	// what stood before it is that body. If the mark has purged that, the document may lack
+	// it. And what the store has lost is no base any more.
 	if base, purged, ok := found.BaseAt(covered); ok && !purged && !r.storing.lost {
 		r.storing.standOn(base)
 	}
 	return found, covered, nil
 }
 
-// unfinishedFor is how long a message in parts may take to be appended: much longer
-// than its room waits for acknowledgements. What takes longer lost its room.
+// unfinishedFor is how long the parts of a message may take to be appended: much longer than
+// a room waits for acknowledgements. After that the room which wrote it is taken for dead.
 const unfinishedFor = 2 * time.Minute
 
-// beforeUnfinished returns the sequence before the first of the messages that the
-// history holds the beginning of, given where each begins, and remembers since when
-// it is known. Those that will never be finished do not count.
+// beforeUnfinished returns the sequence before the first message that may still be completed.
+// starts are the messages of which the history holds only the first parts, and where each
+// begins; since when one is known is remembered, and those that will never be completed do not
+// count.
 func (b *backlog) beforeUnfinished(starts map[oplog.Key]uint64) uint64 {
 	before := uint64(math.MaxUint64)
 	known := b.unfinished

@@ -19,12 +19,12 @@ func (ps *peers) lowest(w *watermark, low uint64) uint64 {
 	return low
 }
 
-// pursue has the pods asked that published something up to a number and were not asked yet.
+// ask has the rooms asked that published something up to a number and were not asked yet.
 // It reports whether there are any.
-func (ps *peers) pursue(w *watermark, number uint64) (due bool) {
+func (ps *peers) ask(w *watermark, number uint64) (due bool) {
 	for _, p := range ps.heard {
-		if s := p.open.above(w.covered); s.low != 0 && s.low <= number && p.asking == 0 {
-			p.asking, p.askedAt, p.askDue, due = w.taken, clock(), true, true
+		if s := p.open.above(w.covered); s.low != 0 && s.low <= number && p.askedUpTo == 0 {
+			p.askedUpTo, p.askedAt, p.askDue, due = w.taken, clock(), true, true
 		}
 	}
 	return due
@@ -34,54 +34,55 @@ func (ps *peers) pursue(w *watermark, number uint64) (due bool) {
 // any more that it is durable.
 func (ps *peers) giveUp() (open span) {
 	for _, p := range ps.heard {
-		if p.asking != 0 && clock()-p.askedAt > int64(peerAnswers) {
+		if p.askedUpTo != 0 && clock()-p.askedAt > int64(peerAnswers) {
 			open = open.with(p.open)
-			p.asking, p.open = 0, span{}
+			p.askedUpTo, p.open = 0, span{}
 		}
 	}
 	return open
 }
 
-// confirm takes the answer of a room. It reports whether it was asked that.
-func (ps *peers) confirm(id oplog.ID, question uint64) bool {
+// answered takes the answer of a room. It reports whether that was its question.
+func (ps *peers) answered(id oplog.ID, question uint64) bool {
 	p := ps.heard[id]
-	if p == nil || p.asking != question {
+	if p == nil || p.askedUpTo != question {
 		return false
 	}
-	p.open, p.asking = p.open.above(question), 0
+	p.open, p.askedUpTo = p.open.above(question), 0
 	return true
 }
 
-// asks takes the question of a room, whose answer is due when everything up to need is
+// asked takes the question of a room, whose answer is due when everything up to a number is
 // durable. It takes the place of an earlier one.
-func (ps *peers) asks(p *peer, question, need uint64) {
-	if p.echo == 0 {
+func (ps *peers) asked(p *peer, question, need uint64) {
+	if p.question == 0 {
 		ps.askers++
 	}
-	p.echo, p.need = question, need
+	p.question, p.needs = question, need
 }
 
-// answer has the rooms answered whose answer is due. It reports whether there are any.
-func (ps *peers) answer(durable uint64) (due bool) {
+// answers has the rooms answered whose questions were up to a number. It reports whether
+// there are any.
+func (ps *peers) answers(durable uint64) (due bool) {
 	for _, p := range ps.heard {
-		if p.echo != 0 && p.need <= durable {
-			p.answer, p.echo, due = p.echo, 0, true
+		if p.question != 0 && p.needs <= durable {
+			p.answerDue, p.question, due = p.question, 0, true
 			ps.askers--
 		}
 	}
 	return due
 }
 
-// questions are the questions and answers that are due, of the room me on pod.
-func (ps *peers) questions(me oplog.ID, pod string) (due []addressed) {
+// due takes the questions and answers that have yet to be sent, of the room me on pod.
+func (ps *peers) due(me oplog.ID, pod string) (due []addressed) {
 	for id, p := range ps.heard {
 		if p.askDue && p.pod != "" {
-			due = append(due, addressed{p.pod, oplog.AppendAsk(nil, me, id, pod, p.asking)})
+			due = append(due, addressed{p.pod, oplog.AppendAsk(nil, me, id, pod, p.askedUpTo)})
 		}
-		if p.answer != 0 {
-			due = append(due, addressed{p.pod, oplog.AppendSaved(nil, me, id, p.answer)})
+		if p.answerDue != 0 {
+			due = append(due, addressed{p.pod, oplog.AppendSaved(nil, me, id, p.answerDue)})
 		}
-		p.askDue, p.answer = false, 0
+		p.askDue, p.answerDue = false, 0
 	}
 	return due
 }
@@ -90,7 +91,7 @@ func (ps *peers) questions(me oplog.ID, pod string) (due []addressed) {
 // clients wrote by now is durable.
 func (e *exchange) receiveAsk(from oplog.ID, rd *oplog.Reader) {
 	r := e.room
-	pod, echo := rd.String(), rd.Uvarint()
+	pod, question := rd.String(), rd.Uvarint()
 	if rd.Err != nil {
 		r.rooms.refuse(rd.Err)
 		return
@@ -99,14 +100,14 @@ func (e *exchange) receiveAsk(from oplog.ID, rd *oplog.Reader) {
 	defer r.mu.Unlock()
 	p, _ := e.hear(from)
 	p.pod = pod
-	r.peers.asks(p, echo, r.log.water.taken)
-	e.answer()
+	r.peers.asked(p, question, r.log.water.taken)
+	e.answerAskers()
 }
 
-// answer answers the pods that asked, as far as that can be done. Callers hold mu.
-func (e *exchange) answer() {
+// answerAskers answers the pods that asked, as far as that can be done. Callers hold mu.
+func (e *exchange) answerAskers() {
 	r := e.room
-	if r.peers.askers > 0 && !r.rooms.cfg.Relaxed && r.peers.answer(r.log.water.own()) {
+	if r.peers.askers > 0 && !r.rooms.cfg.Relaxed && r.peers.answers(r.log.water.own()) {
 		r.out.signal()
 	}
 }
@@ -114,14 +115,14 @@ func (e *exchange) answer() {
 // receiveSaved takes the answer to a question.
 func (e *exchange) receiveSaved(from oplog.ID, rd *oplog.Reader) {
 	r := e.room
-	echo := rd.Uvarint()
+	question := rd.Uvarint()
 	if rd.Err != nil {
 		r.rooms.refuse(rd.Err)
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.peers.confirm(from, echo) {
+	if r.peers.answered(from, question) {
 		r.asks.settle()
 	}
 }

@@ -23,11 +23,11 @@ const (
 	step1Gap  = time.Second // between two SyncStep1 for one session
 )
 
-// holds are the updates that wait before they are applied. Each waits in one place and in
-// the order in which it came: with the seat or the pod that it came from, or in left when
-// its member is gone; nothing is applied ahead of what is held of the same source. sources
-// counts the seats and pods with something, so that nobody looks for it while there is
-// none. Guarded by Room.mu.
+// holds are the updates that wait before they are applied. What a member sent waits with its
+// seat, what a pod sent in pods, and what a member sent who has left while the room was
+// stopped in left. Updates of one source are applied in the order in which they came. sources
+// is how many seats and pods have something that waits: while it is 0, which is nearly always,
+// nobody goes through them. Guarded by Room.mu.
 type holds struct {
 	room    *Room
 	sources int
@@ -69,7 +69,7 @@ func (h *held) add(update []byte) {
 
 func (h *held) due(now time.Time) bool { return len(h.updates) > 0 && now.Sub(h.since) >= holdMost }
 
-// take applies an update of the member, or holds it. Callers hold mu.
+// take applies an update of the member, or holds it.
 func (s *Seat) take(update []byte) (fresh bool, err error) {
 	if s.room.holds.stopped {
 		return s.holdStopped(update)
@@ -141,8 +141,9 @@ func (s *Seat) release() (err error) {
 	return err
 }
 
-// takeFrom applies an update of another pod. After messages of its were lost, one that
-// opens a gap, and what comes after it, is held until the difference has come.
+// takeFrom applies an update of another pod. If messages of that pod were lost (lossy), an
+// update that opens a gap is held until the difference has come, and so is what comes after
+// it.
 func (hs *holds) takeFrom(from oplog.ID, update []byte, lossy bool) {
 	r, h := hs.room, hs.pods[from]
 	if h == nil && lossy {

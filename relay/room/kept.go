@@ -146,8 +146,10 @@ type Draft struct {
 // errLost ends the storing of a document whose history was lost, or left, meanwhile.
 var errLost = errors.New("the document's history is another one than when it was read")
 
-// Draft reads the history on, from where the room has read it before, and makes of it, and of what the room holds, what a store is
-// to keep: a body on the version of the last base up to where that reading ended, which it contains. clean says that the store has everything; then there is no draft.
+// Draft reads the history on, from where the room has read it before, and makes of it, and of
+// what the room holds, what a store is to keep: a body on the version of the last base up to
+// where that reading ended, which it contains. clean says that the store has everything; then
+// there is no draft.
 func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 	r.mu.Lock()
 	r.holds.release()
@@ -182,6 +184,7 @@ func (r *Room) Draft(ctx context.Context) (d Draft, clean bool, err error) {
 // hold mu.
 func (r *Room) same(d Draft) bool { return r.at.updates == d.subject && r.log.water.life == d.life }
 
+// fill makes the body of a draft. Callers hold mu.
 func (r *Room) fill(d *Draft) {
 	d.Base, d.Body, d.covers, d.taken = r.storing.base, r.content.state(), nil, r.log.water.taken
 	if sv := r.content.store.StateVector(); len(sv) <= maxCovers {

@@ -19,11 +19,13 @@ const maxRoomUnacked = 4 << 20
 // log is what a room has to append to the history. Each change of its own clients is in one
 // place until the history has acknowledged it: in the outbox, in an append that is on its
 // way, in failed, or only in the snapshot that is owed; water says of each number in which.
-// Guarded by Room.mu.
+// Guarded by Room.mu, which merge, withdraw and those that append take.
 type log struct {
 	room *Room
 	// publishing is held while messages get their counters and go out, so that they leave
-	// in the order of their counters. It is locked before Room.mu.
+	// in the order of their counters. It is locked before Room.mu. A seed gets its counter
+	// without: it waits for the history's answer, and is not written at all if others were
+	// faster. Rooms that hear of the counter after it first ask for a difference.
 	publishing sync.Mutex
 	counter    uint64 // of the last message
 	water      watermark
@@ -166,9 +168,10 @@ func (l *log) appendOwed() {
 	r.log.append(oplog.Snapshot, state, flight, nil)
 }
 
-// append publishes a body to the room's log, in parts where it exceeds what NATS
-// takes at once. flight says which changes it carries. outcome, if not nil, is called once with the sequence of the
-// last part, or the first error. Without it, a failure is kept for another try.
+// append publishes a body to the room's log, in parts where it exceeds what NATS takes at
+// once. flight says which changes it carries. outcome, if not nil, is called once with the
+// sequence of the last part, or the first error. Without it, a failure is kept for another
+// try.
 func (l *log) append(k oplog.Kind, body []byte, flight flight, outcome func(seq uint64, err error)) {
 	r := l.room
 	l.publishing.Lock()
@@ -233,7 +236,7 @@ func (a *appending) done(seq uint64, err error) {
 	r.log.flyBytes -= len(a.body)
 	r.log.land(a)
 	r.log.release()
-	r.exchange.answer()
+	r.exchange.answerAskers()
 	r.asks.settle()
 	outcome, final := a.outcome, a.err
 	took := time.Since(a.sent)

@@ -67,7 +67,7 @@ func (r *Room) publish() {
 	reannounce := r.presence.reannounceDue(time.Now())
 	var questions []addressed
 	if signals {
-		questions = r.peers.questions(r.id, r.rooms.cfg.Bus.PodSubject())
+		questions = r.peers.due(r.id, r.rooms.cfg.Bus.PodSubject())
 	}
 	flight := r.log.water.depart()
 	r.mu.Unlock()

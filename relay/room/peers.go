@@ -24,19 +24,23 @@ type peer struct {
 	// room: what was only in flight then has arrived by the next one.
 	ahead []byte
 
-	open    span   // what it published, and has not said to be durable
-	asking  uint64 // the number that it is being asked about; 0: it is not
-	askedAt int64  // by clock
-	askDue  bool   // the question has yet to be sent
-	echo    uint64 // its own open question; 0: none
-	need    uint64 // the number that its question is about, of this room's
-	answer  uint64 // the question whose answer has yet to be sent; 0: none
+	open span // what it published, and has not said to be durable
+
+	// What it is asked.
+	askedUpTo uint64 // the number up to which it is to say that this is; 0: it is not asked
+	askedAt   int64  // by clock
+	askDue    bool   // the question has yet to be sent
+
+	// What it asks.
+	question  uint64 // as it names it; 0: it waits for no answer
+	needs     uint64 // the number up to which this room's own must be durable for the answer
+	answerDue uint64 // the question whose answer has yet to be sent; 0: none
 }
 
-// peers are the rooms of the document on other pods that are heard, and what is open with
-// each. All that concerns a room is in its entry and goes with it, so that who is forgotten
-// owes no answer and is owed none; askers counts the entries with an echo. Guarded by
-// Room.mu.
+// peers are the rooms of the document on other pods that are heard. All that is known of a
+// room, and all that is open between it and this one, is in its entry: when a room is
+// forgotten, its question is forgotten with it, and so is what it was asked. askers is how
+// many entries have a question. Guarded by Room.mu.
 type peers struct {
 	heard  map[oplog.ID]*peer
 	askers int
@@ -66,7 +70,7 @@ func (ps *peers) forget(id oplog.ID) (open span) {
 	if p == nil {
 		return span{}
 	}
-	if p.echo != 0 {
+	if p.question != 0 {
 		ps.askers--
 	}
 	delete(ps.heard, id)

@@ -16,18 +16,18 @@ func TestWhoIsForgottenOwesNoAnswerAndIsOwedNone(t *testing.T) {
 	}
 	p.pod = "pod"
 	p.open = w.hear()
-	if !ps.pursue(w, w.taken) || ps.pursue(w, w.taken) {
+	if !ps.ask(w, w.taken) || ps.ask(w, w.taken) {
 		t.Error("it is not asked once about what it published")
 	}
-	ps.asks(p, 3, w.taken)
-	ps.asks(p, 4, w.taken)
+	ps.asked(p, 3, w.taken)
+	ps.asked(p, 4, w.taken)
 	if ps.askers != 1 {
 		t.Errorf("%d rooms wait for an answer, of one that asked twice", ps.askers)
 	}
 	if open := ps.forget(7); open != p.open || ps.askers != 0 || !ps.alone() {
 		t.Errorf("forgotten with %+v open, %d ask", open, ps.askers)
 	}
-	if ps.confirm(7, w.taken) || ps.answer(w.taken) || len(ps.questions(1, "here")) > 0 {
+	if ps.answered(7, w.taken) || ps.answers(w.taken) || len(ps.due(1, "here")) > 0 {
 		t.Error("something is still open with it")
 	}
 }
@@ -40,15 +40,15 @@ func TestAnAnswerConfirmsWhatItsQuestionWasAbout(t *testing.T) {
 	p.pod = "pod"
 	p.open = w.hear()
 	asked := w.taken
-	ps.pursue(w, asked)
+	ps.ask(w, asked)
 	p.open = p.open.with(w.hear()) // behind the question
-	if ps.confirm(7, asked+1) {
+	if ps.answered(7, asked+1) {
 		t.Error("an answer to another question is taken")
 	}
-	if !ps.confirm(7, asked) || p.open.low != w.taken || ps.lowest(w, w.taken+1) != w.taken {
+	if !ps.answered(7, asked) || p.open.low != w.taken || ps.lowest(w, w.taken+1) != w.taken {
 		t.Errorf("%+v is open behind the answer", p.open)
 	}
-	ps.pursue(w, w.taken)
+	ps.ask(w, w.taken)
 	p.askedAt -= int64(peerAnswers) + 1
 	if open := ps.giveUp(); open.low != w.taken || ps.lowest(w, w.taken+1) != w.taken+1 {
 		t.Errorf("%+v is given up of what is not answered", open)

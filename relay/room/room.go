@@ -21,8 +21,9 @@ var ErrClosed = errors.New("room is closed")
 // Room is one live document on this node. It is made of parts, each of which owns its
 // fields and says what always holds of them; a part reaches the others by the room.
 //
-// Lock order: log.publishing, then mu, which guards all parts. Messages go to members under
-// mu, which is why a member's Send never blocks; nothing waits for the network under mu.
+// Lock order: log.publishing, then mu, which guards all parts. Callers of a part's methods
+// hold mu, where the comment of its type does not say that they take it. Messages go to members
+// under mu, which is why a member's Send never blocks; nothing waits for the network under mu.
 type Room struct {
 	// Static after Open.
 	rooms *Rooms
@@ -203,6 +204,7 @@ func (r *Room) Brief() Stat {
 	return r.brief()
 }
 
+// brief is Brief for callers who hold mu.
 func (r *Room) brief() Stat {
 	var unsaved time.Duration
 	if oldest := r.log.water.oldest(); oldest != 0 {

@@ -39,7 +39,8 @@ type Member interface {
 	Silent() time.Duration
 }
 
-// Seat is a member's place in a room.
+// Seat is a member's place in a room. Its exported methods take Room.mu; callers of the others
+// hold it.
 type Seat struct {
 	room   *Room
 	member Member

@@ -8,7 +8,7 @@ import (
 
 // takeSound takes of an update that was refused for content that Yjs does not have what
 // can be taken without it: its author is turned away for good, and what others may need
-// of it would be lost. It reports whether anything was new. Callers hold mu.
+// of it would be lost. It reports whether anything was new.
 func (s *Seat) takeSound(update []byte, refused error) (fresh bool) {
 	var e *ystore.UpdateError
 	if !errors.As(refused, &e) || !e.Partial() {

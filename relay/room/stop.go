@@ -88,7 +88,7 @@ func (s *Seat) leaveHeld() {
 	hs.end()
 }
 
-// holdStopped holds an update of a member while the room is stopped. Callers hold mu.
+// holdStopped holds an update of a member while the room is stopped.
 func (s *Seat) holdStopped(update []byte) (fresh bool, err error) {
 	if _, err := s.room.content.store.Growth(update); err != nil {
 		return false, err

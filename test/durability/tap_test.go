@@ -81,7 +81,7 @@ func (t *tap) hear(m *nats.Msg) {
 }
 
 // updateIn takes the Yjs update out of a message between pods: version, kind,
-// room (8 bytes), counter, update. See relay/room/wire.go.
+// room (8 bytes), counter, update. See relay/oplog.
 func updateIn(data []byte) []byte {
 	const kindUpdates, kindSnapshot = 1, 2
 	if len(data) < 11 || data[1] != kindUpdates && data[1] != kindSnapshot {
