@@ -53,9 +53,9 @@ func (s *stopwatch) p99() time.Duration {
 
 func TestStalledClientsCostTheOthersNothingAndCatchUp(t *testing.T) {
 	const queue = 128 << 10
-	clients, stalled, length := 40, 8, time.Second
+	clients, stalled, rounds, length := 16, 4, 1, time.Second
 	if soak() {
-		clients, stalled, length = 200, 20, 7*time.Second
+		clients, stalled, rounds, length = 200, 20, 3, 7*time.Second
 	}
 	i := natstest.Server(t)
 	p := startPod(t, i, "a", func(c *relay.Config) { c.Sessions.QueueBytes = queue })
@@ -101,8 +101,14 @@ func TestStalledClientsCostTheOthersNothingAndCatchUp(t *testing.T) {
 		}
 		return watch.p99()
 	}
-	// Other tests share the machine: the best of three rounds is its own.
-	best := func() time.Duration { return min(round(), round(), round()) }
+	// Where latency is judged, the best of several rounds is the machine's own.
+	best := func() (least time.Duration) {
+		least = round()
+		for range rounds - 1 {
+			least = min(least, round())
+		}
+		return least
+	}
 	before := best()
 
 	stall := time.Now()
