@@ -1,0 +1,90 @@
+package live
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
+)
+
+// The heart of it: the store fails just when the last one leaves. Whoever comes finds
+// everything, the pin keeps others away, and it is stored as soon as that can be.
+func TestWhatCannotBeStoredAtTheEndIsOwed(t *testing.T) {
+	for _, fault := range []storagetest.Fault{storagetest.Down, storagetest.Refusal, storagetest.Truncated, storagetest.LostReply} {
+		t.Run(string(fault), func(t *testing.T) {
+			r, s := storing(t)
+			n := r.node("a")
+			s.Set(fault)
+			v := n.visit2(t, s)
+			v.types("one")
+			v.leave()
+			n.settle(t)
+			if fault != storagetest.LostReply {
+				if pin, state := n.state(t); state != kvpin.Owed || len(pin.Holders) != 0 {
+					t.Fatalf("the pin is %s: %+v", state, pin)
+				}
+				again := n.visit(t) // the store is away, the history is not
+				again.reads("one")
+				again.leave()
+				n.settle(t)
+				if _, state := n.state(t); state != kvpin.Owed {
+					t.Fatalf("the pin is %s", state)
+				}
+				other := r
+				other.name = "us-east-1"
+				if _, err := other.node("b").tryVisit(t); err == nil {
+					t.Error("another region has opened it")
+				}
+			}
+			s.Set(storagetest.None)
+			n.free(t)
+			if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {
+				t.Errorf("the store holds %q", got.Body)
+			}
+		})
+	}
+}
+
+// Rule 8: the second to leave sees that the first has left.
+func TestTheLastTwoLeaveAtTheSameInstant(t *testing.T) {
+	r, s := storing(t)
+	a, b := r.node("a"), r.node("b")
+	for round := range 3 {
+		one, two := a.visit(t), b.visit(t)
+		one.types(fmt.Sprint("one ", round))
+		two.types(fmt.Sprint("two ", round))
+		go one.leave()
+		go two.leave()
+		a.eventuallyGone(t)
+		b.eventuallyGone(t)
+		a.free(t)
+		got := stored(t, s.Store)
+		for i := range round + 1 {
+			if !bytes.Contains(got.Body, []byte(fmt.Sprint("one ", i))) || !bytes.Contains(got.Body, []byte(fmt.Sprint("two ", i))) {
+				t.Fatalf("after round %d the store holds %q", round, got.Body)
+			}
+		}
+	}
+}
+
+// A node dies between the history's acknowledgement and the store.
+func TestWhatADeadNodeHadAcknowledgedIsStoredByItsRegion(t *testing.T) {
+	r, s := storing(t)
+	r.pins = func(c *kvpin.Config) {
+		c.LeaseTTL, c.SweepAfter, c.SweepEvery = 2*time.Second, 2*time.Second, time.Second
+	}
+	a, b := r.node("a"), r.node("b")
+	v := a.visit(t)
+	s.Set(storagetest.Down)
+	v.types("one")
+	a.kill()
+	eventually(t, "the region keeps the orphan", func() bool { _, state := b.state(t); return state == kvpin.Owed })
+	s.Set(storagetest.None)
+	b.free(t)
+	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {
+		t.Errorf("the store holds %q", got.Body)
+	}
+}
