@@ -71,8 +71,8 @@ func allowPages(h http.Header) {
 	h.Set("Access-Control-Expose-Headers", "Retry-After")
 }
 
-// Starting is a handler for the time before there is a Node.
-func Starting(w http.ResponseWriter, r *http.Request, version string) {
+// starting is a handler for the time before there is a Node.
+func starting(w http.ResponseWriter, r *http.Request, version string) {
 	allowPages(w.Header())
 	if r.URL.Path == "/" || r.URL.Path == "/health" {
 		writeHealth(w, version, "degraded", http.StatusServiceUnavailable)

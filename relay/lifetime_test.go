@@ -74,7 +74,7 @@ func TestTheEndWaitsForWhatIsDoneForOthers(t *testing.T) {
 		close(over)
 	}
 	working.Wait()
-	o := operator{life: &l, drain: func(context.Context, time.Duration, time.Duration) error {
+	o := operator{storeOperator: storeOperator{life: &l}, drain: func(context.Context, time.Duration, time.Duration) error {
 		t.Error("a node that has ended is drained")
 		return nil
 	}}

@@ -180,10 +180,10 @@ func (n *Node) openObservers(started time.Time) {
 	}
 	n.api = &api{cfg: cfg, log: n.log, gate: n.gate, homes: n.homes, docs: n.docs, recent: &n.recent, health: n.health}
 	n.operator = &operator{
-		cfg: cfg, log: n.log, started: started, life: &n.life, health: n.health, rooms: n.rooms, docs: n.docs, gate: n.gate, homes: n.homes,
+		storeOperator: newStoreOperator(cfg, &n.life, n.docs, n.homes.keepsDeleted, n.whyUnused),
+		log:           n.log, started: started, health: n.health, rooms: n.rooms, gate: n.gate, homes: n.homes,
 		clients: &n.clients, recent: &n.recent, drain: n.Drain,
 	}
-	n.operator.storeOperator.init(cfg, n.docs, n.homes.keepsDeleted, n.whyUnnamed)
 	n.watch.init(cfg)
 }
 

@@ -24,13 +24,10 @@ import (
 // than its rows take. What it ends or changes goes the way of the node's own.
 type operator struct {
 	storeOperator
-	cfg     *Config
 	log     *slog.Logger
 	started time.Time
-	life    *lifetime
 	health  *health
 	rooms   *room.Rooms
-	docs    *live.Documents
 	gate    *gate
 	homes   *homes
 	clients *clients

@@ -28,18 +28,18 @@ const defaultStoreBytes = 256 << 20
 // before the answer; a store that holds something becomes this installation's by their word
 // alone.
 type storeOperator struct {
-	cfg     *Config
-	docs    *live.Documents
-	stored  *docs.Docs
-	unnamed func(docid.LicenseRegion) error // why a store is not used yet; nil: nobody knows
+	cfg       *Config
+	life      *lifetime
+	docs      *live.Documents
+	stored    *docs.Docs
+	whyUnused func(docid.LicenseRegion) error // why a store is not used yet; nil: it is, or nobody knows
 }
 
-func (o *storeOperator) init(cfg *Config, d *live.Documents, keepsDeleted func(docid.Document) bool, unnamed func(docid.LicenseRegion) error) {
-	o.cfg, o.docs, o.unnamed = cfg, d, unnamed
-	o.stored = docs.New(docs.Config{
+func newStoreOperator(cfg *Config, life *lifetime, d *live.Documents, keepsDeleted func(docid.Document) bool, whyUnused func(docid.LicenseRegion) error) storeOperator {
+	return storeOperator{cfg, life, d, docs.New(docs.Config{
 		Region: cfg.Region, Store: cfg.stores.of, Pins: cfg.Registry, KeepsDeleted: keepsDeleted,
 		Budget: storage.NewBudget(cmp.Or(cfg.StoreBytes, defaultStoreBytes) / operatorShare),
-	})
+	}), whyUnused}
 }
 
 // Stores says which stores the node has. With check it tries each out, once for all
@@ -74,7 +74,7 @@ func (o *storeOperator) storeState(ctx context.Context, license docid.LicenseReg
 	switch {
 	case s.ID == "" && (err == nil || errors.Is(err, storage.ErrUnmarked)):
 		s.State, s.Detail = control.StoreUnnamed, "no registry names it yet"
-		if why := o.unnamed(license); why != nil {
+		if why := o.whyUnused(license); why != nil {
 			s.Detail = why.Error()
 		}
 	case isWrongStore(err):
@@ -250,7 +250,11 @@ func (o *storeOperator) StoreErase(ctx context.Context, d control.Document) (con
 
 // StoreAccept goes on with what there is of a document that has lost something.
 func (o *storeOperator) StoreAccept(ctx context.Context, r control.StoreAcceptRequest) (control.StoreAccepted, error) {
-	lost, err := o.docs.Accept(ctx, r.Document.Docname(), r.DryRun)
+	var lost error
+	err := o.life.during(ctx, func(ctx context.Context) (err error) { // it may open a room
+		lost, err = o.docs.Accept(ctx, r.Document.Docname(), r.DryRun)
+		return err
+	})
 	a := control.StoreAccepted{Region: o.cfg.Region}
 	if lost != nil {
 		a.Lost = lost.Error()

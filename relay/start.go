@@ -102,7 +102,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.node.Load().ServeHTTP(w, r)
 		return
 	}
-	Starting(w, r, f.version)
+	starting(w, r, f.version)
 }
 
 // whenUp tells the node, once there is one.
@@ -265,8 +265,8 @@ func (n *Node) Ended() error {
 	return errors.Join(n.links.bus.Ended(), n.links.registry.Ended())
 }
 
-// whyUnnamed says why a store is not used yet; nil: nobody knows.
-func (n *Node) whyUnnamed(license docid.LicenseRegion) error {
+// whyUnused says why a store is not used yet; nil: it is, or nobody knows.
+func (n *Node) whyUnused(license docid.LicenseRegion) error {
 	if n.links == nil || n.links.stores == nil {
 		return nil
 	}

@@ -136,7 +136,7 @@ type storeRegistry interface {
 	Unused(context.Context, docid.LicenseRegion) (bool, error)
 }
 
-// settling finds out whether the stores are those that the registries name, and names
+// identifying finds out whether the stores are those that the registries name, and names
 // new ones.
 type identifying struct {
 	stores   stores
@@ -157,7 +157,7 @@ func newIdentifying(s stores, registry storeRegistry, log *slog.Logger) *identif
 	return p
 }
 
-// run settles all stores, and looks after those that fail, until ctx ends.
+// run identifies all stores, and looks after those that fail, until ctx ends.
 func (p *identifying) run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	for license, g := range p.stores {
@@ -172,7 +172,7 @@ func (p *identifying) run(ctx context.Context) {
 
 const (
 	identifyEvery = 500 * time.Millisecond
-	// settleStoreTimeout bounds one attempt: a store that hangs must not keep a node
+	// identifyTimeout bounds one attempt: a store that hangs must not keep a node
 	// from starting for long.
 	identifyTimeout = 10 * time.Second
 )
@@ -225,7 +225,7 @@ func isWrongStore(err error) bool {
 	return errors.Is(err, storage.ErrOtherStore) || errors.Is(err, storage.ErrUnmarked) || errors.Is(err, storage.ErrUnconditional)
 }
 
-// identify is one attempt. A store that does not answer is settled if the registry
+// identify is one attempt. A store that does not answer is identified if the registry
 // names one: nothing is believed before its marker was seen.
 func (p *identifying) identify(ctx context.Context, license docid.LicenseRegion, g *storage.Guard) error {
 	named, err := p.registry.StoreID(ctx, license)
@@ -346,7 +346,7 @@ func initStore(ctx context.Context, keeps docid.LicenseRegion, g *storage.Guard,
 	return is.ID, err
 }
 
-// wait returns when all stores are settled but those whose registry does not answer,
+// wait returns when all stores are identified but those whose registry does not answer,
 // and an error if one is not what was meant.
 func (p *identifying) wait(ctx context.Context, failed <-chan error) error {
 	reminder := time.NewTicker(natsconn.RemindEvery)

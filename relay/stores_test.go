@@ -66,8 +66,8 @@ func holding(t *testing.T, s storage.Store) storage.Store {
 	return s
 }
 
-// settled runs a settling until it waits no more, or for a minute.
-func settled(t *testing.T, r *naming, s storage.Store) (stores, error) {
+// identified has a store identified until that waits no more, or for a minute.
+func identified(t *testing.T, r *naming, s storage.Store) (stores, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -119,7 +119,7 @@ func TestOnlyTheStoreThatTheRegistryNamesIsUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &naming{named: c.named, used: c.used}
-				of, err := settled(t, r, c.store(t))
+				of, err := identified(t, r, c.store(t))
 				if c.expected == starts && err != nil || c.expected != starts && (err == nil || !strings.Contains(err.Error(), c.expected)) {
 					t.Errorf("%v, expected %q", err, c.expected)
 				}
@@ -154,7 +154,7 @@ func TestNodesThatStartAtOnceNameOneStore(t *testing.T) {
 		var nodes sync.WaitGroup
 		for i := range ids {
 			nodes.Go(func() {
-				of, err := settled(t, r, s)
+				of, err := identified(t, r, s)
 				if err != nil {
 					t.Error(err)
 				}
@@ -176,7 +176,7 @@ func TestNodesThatStartAtOnceNameOneStore(t *testing.T) {
 func TestARegistryThatIsAwayKeepsItsStoreOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &naming{named: "A", away: kvpin.ErrUnavailable}
-		of, err := settled(t, r, marked(t, storagetest.NewMemory(), "A", license))
+		of, err := identified(t, r, marked(t, storagetest.NewMemory(), "A", license))
 		if err != nil {
 			t.Fatal(err)
 		}

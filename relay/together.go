@@ -22,10 +22,10 @@ func about(b *bus.Bus) kvpin.About {
 	return kvpin.About{Cluster: b.Cluster(), Protocol: oplog.Version, Can: []string{kvpin.CanStore, kvpin.CanKeep, kvpin.CanMove}}
 }
 
-// ErrApart is wrapped by what Apart returns.
-var ErrApart = errors.New("this node does not belong together with others of its region")
+// errApart is wrapped by what Apart returns.
+var errApart = errors.New("this node does not belong together with others of its region")
 
-// apartPatience is how long a running node stands it that others of its region seem not
+// apartMost is how long a running node stands it that others of its region seem not
 // to belong together with it: when NATS servers are restarted, one tells so before the
 // other. A node that has just started stands it for no time.
 const apartMost = 15 * time.Second
@@ -61,7 +61,7 @@ func (s *strangers) apart() error {
 	if len(why) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", ErrApart, strings.Join(why, "; "))
+	return fmt.Errorf("%w: %s", errApart, strings.Join(why, "; "))
 }
 
 // strangersEvery is how often a node looks for others that do not belong together with

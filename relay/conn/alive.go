@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// EndDead pings connections, and ends the ones of which nothing has come within a time: their clients are gone, and hold places that
-// others wait for. It returns when all have answered, the time is over, or ctx ends.
+// EndDead pings connections, and ends the ones of which nothing has come within a time: their
+// clients are gone, and hold places that others wait for. It returns when all have answered,
+// the time is over, or ctx ends.
 // Connections whose socket is behind are left alone: what they have to read comes first.
 func EndDead(ctx context.Context, conns []*Conn, within time.Duration) (ended int) {
 	type pinged struct {
@@ -20,7 +21,7 @@ func EndDead(ctx context.Context, conns []*Conn, within time.Duration) (ended in
 		}
 		heard := c.socket.lastIn.Load()
 		asked = append(asked, pinged{c, heard})
-		c.ping()
+		c.Ping()
 	}
 	gone := func() (silent []pinged) {
 		for _, c := range asked {

@@ -67,8 +67,9 @@ func (c *Conn) begin() *transfer {
 // account counts what the message being read takes, and reports whether the node can
 // bear that and what is announced of it beyond: each may become as large as a document, and
 // whoever sends it may stop half way. What is only announced is not counted, but who finds
-// no room is told before sending it. An app gets its share only, so that others can still send large messages; what is
-// of ordinary size is taken from everybody whose app has not used its share up.
+// no room is told before sending it. An app gets its share only, so that others can still
+// send large messages; what is of ordinary size is taken from everybody whose app has not
+// used its share up.
 func (c *Conn) account(t *transfer, size int, announced int64) bool {
 	if size <= uncounted {
 		return true

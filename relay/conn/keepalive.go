@@ -111,7 +111,7 @@ func (c *Conn) beat(now time.Time) {
 	}
 	if due := int32((clock(now) - c.since) / int64(pingEvery)); due > c.pings {
 		c.pings = due // beats that came late are not made up for
-		c.ping()
+		c.Ping()
 	}
 }
 
@@ -126,11 +126,9 @@ func (c *Conn) letRest() {
 // ping is an empty WebSocket ping.
 var ping = []byte{0x80 | byte(ws.OpPing), 0}
 
-// Ping asks for a sign of life before it is due. It does not block.
-func (c *Conn) Ping() { c.ping() }
-
-// ping asks for a sign of life. While bytes are on their way already it need not.
-func (c *Conn) ping() {
+// Ping asks for a sign of life, due or not. While bytes are on their way already it need not.
+// It does not block.
+func (c *Conn) Ping() {
 	if !c.socket.behind() {
 		c.Write(ping)
 	}

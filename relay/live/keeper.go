@@ -22,6 +22,7 @@ var (
 	// errOtherLife: and another document has its name by now.
 	errOtherLife = fmt.Errorf("%w, and lives anew", ErrDeleted)
 
+	errGivenUp    = errors.New("the document is being given up")
 	errNoStore    = errors.New("the document is kept in a store, and this node has none for it")
 	errOtherStore = errors.New("the document is kept in another store than this node's")
 	errMixed      = errors.New("the document is in this node's store, and not all nodes of the region have that")
@@ -56,11 +57,11 @@ type keeper struct {
 	room     *room.Room      // set by opened, under saves.mu
 	ctx      context.Context // ends with the keeper
 	stop     func()
-	reserved func() // gives back the memory of what was loaded; owned by who opens
-	turn     chan struct{}
-	owes     atomic.Bool // the life ends with a pin that is owed
-	paying   bool        // there are no users, and former lives are not looked for
-	alone    bool        // the room opened from its history, without the store; owned by who opens
+	reserved func()        // gives back the memory of what was loaded; owned by who opens
+	turn     chan struct{} // holds a token while the store is asked for the document, and from the end on
+	owes     atomic.Bool   // the life ends with a pin that is owed
+	paying   bool          // there are no users, and former lives are not looked for
+	alone    bool          // the room opened from its history, without the store; owned by who opens
 
 	// Guarded by saves.mu.
 	ended   bool
@@ -204,14 +205,27 @@ func (k *keeper) baseOf(i storage.Info) oplog.Base {
 	return oplog.Base{Store: k.id, Generation: uint64(i.Generation), Version: string(i.Version), KeepDeleted: i.KeepDeleted}
 }
 
-// save has the store keep what the document is now. It does nothing if the store has it.
-func (k *keeper) save(ctx context.Context) (err error) {
+// takeTurn waits until nobody else asks the store for the document. Once the keeper has ended
+// it is errGivenUp: that is nobody's turn any more.
+func (k *keeper) takeTurn(ctx context.Context) error {
 	select {
 	case k.turn <- struct{}{}:
-		defer func() { <-k.turn }()
+		return nil
+	case <-k.ctx.Done():
+		return errGivenUp
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (k *keeper) endTurn() { <-k.turn }
+
+// save has the store keep what the document is now. It does nothing if the store has it.
+func (k *keeper) save(ctx context.Context) (err error) {
+	if err := k.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer k.endTurn()
 	began := time.Now()
 	size := int64(k.room.Brief().Store.Bytes)
 	release, err := k.ds.saves.budget.Take(ctx, size)

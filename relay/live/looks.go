@@ -61,12 +61,10 @@ func (s *saves) workLook(ctx context.Context, k *keeper) {
 // look compares what the room stands on with what the store holds, and merges what
 // others have stored. ErrDeleted says that the document has another life there, or none.
 func (k *keeper) look(ctx context.Context) error {
-	select {
-	case k.turn <- struct{}{}:
-		defer func() { <-k.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := k.takeTurn(ctx); err != nil {
+		return err
 	}
+	defer k.endTurn()
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	defer context.AfterFunc(k.ctx, cancel)()

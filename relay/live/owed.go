@@ -13,6 +13,7 @@ import (
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/storage"
 )
 
 const (
@@ -23,6 +24,9 @@ const (
 	renewOwed = 30 * time.Minute
 	// payMost is the longest time between two attempts to pay while the store is away.
 	payMost = time.Minute
+	// stuckAgain is the longest time between two attempts to store a life that waits for an
+	// operator: there may be many of them, and each is tried however the others fare.
+	stuckAgain = 10 * time.Minute
 )
 
 // errAgain has an owed life looked at again.
@@ -42,10 +46,11 @@ type payments struct {
 	backoff backoff
 	renewed map[life]time.Time // pins that are owed: when their expiry was
 	since   map[life]time.Time // lives that are not stored: since when that is known
+	stuck   map[life]struct{}  // of these, those of which an operator was told
 }
 
 func (p *payments) init(ds *Documents) {
-	p.docs, p.renewed, p.since = ds, map[life]time.Time{}, map[life]time.Time{}
+	p.docs, p.renewed, p.since, p.stuck = ds, map[life]time.Time{}, map[life]time.Time{}, map[life]struct{}{}
 }
 
 // backoff keeps a node that owes thousands of documents from asking a store that is away
@@ -100,6 +105,25 @@ func (p *payments) paid(err error) time.Duration {
 	return wait
 }
 
+// isItsOwn reports whether a life is not stored for what it is, or what the store has of its
+// document. The store is not away then.
+func isItsOwn(err error) bool {
+	return isLoss(err) || errors.Is(err, errOtherStore) || errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrTooLarge)
+}
+
+// notPaid notes an attempt that failed for the life's own sake, which is said once, and
+// returns when to look again. Others are not kept from the store by it.
+func (p *payments) notPaid(l life, err error) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, told := p.stuck[l]; !told {
+		p.stuck[l] = struct{}{}
+		p.docs.o.Log.Error("what an ended life holds cannot be stored until an operator has looked; its history keeps it",
+			"document", l.doc.String(), "epoch", l.epoch, "err", err)
+	}
+	return stuckAgain/2 + rand.N(stuckAgain/2)
+}
+
 // notStored notes since when it is known that a life is not stored.
 func (p *payments) notStored(l life) {
 	p.mu.Lock()
@@ -114,6 +138,7 @@ func (p *payments) stored(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.since, l)
+	delete(p.stuck, l)
 }
 
 // hasRenewed notes when the expiry of a life's pin was.
@@ -129,6 +154,7 @@ func (p *payments) forget(l life) {
 	defer p.mu.Unlock()
 	delete(p.renewed, l)
 	delete(p.since, l)
+	delete(p.stuck, l)
 }
 
 // owing counts the lives that are not stored, and returns since when the oldest is known.
@@ -262,13 +288,17 @@ func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned b
 		return wait, nil
 	}
 	err = p.alone(ctx, l, found)
-	if errors.Is(err, errTaken) {
+	if errors.Is(err, errTaken) || errors.Is(err, errAgain) {
 		return 0, errAgain
 	}
 	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
 		err = ds.lives.leaveMarker(ctx, l, found)
 	}
-	next = p.paid(err)
+	if isItsOwn(err) {
+		next = p.notPaid(l, err)
+	} else {
+		next = p.paid(err)
+	}
 	if err != nil {
 		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", l.doc.String(), "epoch", l.epoch, "err", err)
 	}

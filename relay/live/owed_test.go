@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
 )
 
@@ -86,5 +87,30 @@ func TestWhatADeadNodeHadAcknowledgedIsStoredByItsRegion(t *testing.T) {
 	b.free(t)
 	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {
 		t.Errorf("the store holds %q", got.Body)
+	}
+}
+
+// A life that cannot be stored for its own sake is no sign that the store is away.
+func TestALifeThatIsStuckKeepsNoOtherFromItsStore(t *testing.T) {
+	r, s := storing(t)
+	if _, err := s.Store.Save(t.Context(), todo, storage.Absent, storage.Meta{}, insert("lost")); err != nil {
+		t.Fatal(err)
+	}
+	n := r.node("a")
+	v := n.visit(t)
+	setBack(s, nil)
+	v.types("more")
+	l := life{todo, v.d.Room().Epoch()}
+	v.leave()
+	n.settle(t)
+	n.purges.at(l, time.Now())
+	eventually(t, "an operator is told", func() bool { return n.log.says("until an operator has looked") })
+	n.payments.mu.Lock()
+	defer n.payments.mu.Unlock()
+	if b := n.payments.backoff; b != (backoff{}) {
+		t.Errorf("other lives wait for %s", b.wait)
+	}
+	if _, owed := n.payments.since[l]; !owed {
+		t.Error("it is not owed any more")
 	}
 }

@@ -27,7 +27,7 @@ func (f *follower) Told(ctx context.Context, doc docid.Document, epoch kvpin.Epo
 		var wait <-chan struct{} = d.opened // one that is being opened may have read what it opens with before
 		if d.IsOpen() {
 			err := f.look(ctx, d)
-			if !errors.Is(err, ErrDeleted) {
+			if !errors.Is(err, ErrDeleted) && !errors.Is(err, errGivenUp) {
 				return err
 			}
 			wait = gone

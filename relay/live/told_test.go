@@ -2,6 +2,8 @@ package live
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -237,5 +239,33 @@ func TestWhatNoStoreKeepsIsPurgedWithItsDeletionWhoeverHasItOpen(t *testing.T) {
 	}
 	if last, err := b.lives.last(t.Context(), life{todo, epoch}); err != nil || last != 0 {
 		t.Errorf("it is told, and the history ends at %d, %v", last, err)
+	}
+}
+
+// A store is not asked for a document any more that is being given up, and whoever tells of a
+// deletion meanwhile waits for its end and no longer.
+func TestADeletionWaitsForADocumentThatIsBeingGivenUp(t *testing.T) {
+	r, _ := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n.saves.end(ctx, v.d.keeper) // as it begins to close
+	told := make(chan error, 1)
+	go func() { told <- n.follower.Told(ctx, todo, kvpin.Epoch(v.d.room.Epoch())) }()
+	eventually(t, "its end is waited for", func() bool {
+		n.table.mu.Lock()
+		defer n.table.mu.Unlock()
+		return v.d.gone != nil
+	})
+	if err := n.Save(ctx, v.d); !errors.Is(err, errGivenUp) {
+		t.Errorf("it is stored: %v", err)
+	}
+	v.seat.Leave()
+	_, err := v.d.hold.Release(ctx, time.Now())
+	v.d.room.Close()
+	n.table.remove(v.d) // as it has closed
+	if err = errors.Join(err, <-told); err != nil {
+		t.Error(err)
 	}
 }

@@ -122,7 +122,7 @@ func (w way) ask(ctx context.Context) (said mark.Answer, err error) {
 	case err != nil && response == nil:
 		return said, err
 	case err != nil:
-		return w.judge(response, err)
+		return w.judge(response)
 	}
 	defer func() { _ = c.CloseNow() }()
 	_, _, err = c.Read(ctx)
@@ -142,7 +142,7 @@ func (w way) ask(ctx context.Context) (said mark.Answer, err error) {
 }
 
 // judge reads an answer that opens no connection.
-func (w way) judge(response *http.Response, err error) (said mark.Answer, _ error) {
+func (w way) judge(response *http.Response) (said mark.Answer, _ error) {
 	switch response.StatusCode {
 	case http.StatusMisdirectedRequest:
 		return said, &refusedError{"it leads to another region", fmt.Sprintf("wsctl regions set %s URL", w.to), false}
