@@ -59,7 +59,7 @@ func TestADocumentMovesOnceWhoOpensItHasStopped(t *testing.T) {
 		}
 		two.obeys()
 		two.holds("goes along")
-		if !one.d.room.Stopped() {
+		if !one.d.room.Brief().Stopped {
 			t.Error("it is stored, to be moved, while somebody edits it")
 		}
 	})
@@ -103,8 +103,8 @@ func TestWhoHasNoRoomOfADocumentHasStopped(t *testing.T) {
 	}
 	v := n.visit(t)
 	v.types("one")
-	if err := stop("s-former"); err != nil || v.d.room.Stopped() {
-		t.Errorf("for the move of another life it stopped: %t, %v", v.d.room.Stopped(), err)
+	if err := stop("s-former"); err != nil || v.d.room.Brief().Stopped {
+		t.Errorf("for the move of another life it stopped: %t, %v", v.d.room.Brief().Stopped, err)
 	}
 	epoch, r := v.d.Room().Epoch(), v.d.room
 	v.leave()
@@ -113,7 +113,7 @@ func TestWhoHasNoRoomOfADocumentHasStopped(t *testing.T) {
 		t.Errorf("of a document that was closed: %v", err)
 	}
 	r.Stop() // who has found the room just before it closed
-	if r.Stopped() {
+	if r.Brief().Stopped {
 		t.Error("a room is stopped that is closed")
 	}
 	if err := r.Durable(t.Context()); err != nil {
