@@ -47,12 +47,13 @@ func (b *backlog) replaced(messages, size, snapshot int) {
 	b.snapshotSize, b.snapshotAt = snapshot, time.Now()
 }
 
-// due reports whether a snapshot should replace the history now. Of
-// the rooms that share a document the one with the lowest id goes first; the
-// others step in only when it does not.
+// due reports whether a snapshot should replace the history now. Of the rooms that share a
+// document the one with the lowest id goes first; the others step in only when it does not. A
+// room whose members have left is about to close: what it appended behind the last save would
+// have the life stored once more.
 func (b *backlog) due(now time.Time) bool {
 	r, cfg := b.room, &b.room.rooms.cfg
-	if b.compacting || r.closed {
+	if b.compacting || b.idle() {
 		return false
 	}
 	if cfg.SnapshotEvery > 0 && now.Sub(b.snapshotAt) > cfg.SnapshotEvery {
@@ -67,6 +68,9 @@ func (b *backlog) due(now time.Time) bool {
 	}
 	return b.messages >= times*cfg.CompactMessages || b.size >= times*max(cfg.CompactBytes, 2*b.snapshotSize) && b.messages > 1
 }
+
+// idle reports whether the room is closed, or nobody is left in it.
+func (b *backlog) idle() bool { return b.room.closed || len(b.room.members.seats) == 0 }
 
 // tick has the history compacted when that is due, by Rooms.compactLoop.
 func (b *backlog) tick(now time.Time) {
@@ -87,6 +91,15 @@ func (b *backlog) compact(ctx context.Context) {
 	r := b.room
 	ctx, cancel := context.WithTimeout(ctx, compactTimeout)
 	defer cancel()
+	r.mu.Lock()
+	idle := b.idle() // meanwhile
+	if idle {
+		b.compacting = false
+	}
+	r.mu.Unlock()
+	if idle {
+		return
+	}
 	err := b.compactOnce(ctx)
 	r.mu.Lock()
 	b.compacting = false

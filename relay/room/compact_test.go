@@ -52,3 +52,38 @@ func TestAReadingOfALifeThatWasLeftIsNotTaken(t *testing.T) {
 		t.Errorf("the room goes on reading at %s, and lives at %s", at, r.at.updates)
 	}
 }
+
+// Rule 3: a snapshot that came behind the last save of a life would have it stored again.
+func TestWhereNobodyIsLeftNothingIsCompacted(t *testing.T) {
+	p := newKeepingPod(t, natstest.Server(t).URL, func(c *Config) { c.CompactMessages = 3 })
+	var changed atomic.Int64
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	r.mu.Lock()
+	r.backlog.compacting = true // so that the clock begins none
+	r.mu.Unlock()
+	due := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		defer func() { r.backlog.compacting = true }()
+		r.backlog.compacting = false
+		return r.backlog.due(now())
+	}
+	_, seat := join(t, r)
+	w := &writer{client: 1}
+	for range 4 {
+		apply(t, seat, w.insert("x"))
+		durable(t, r)
+	}
+	if !due() {
+		t.Fatal("no compaction is due: nothing is tested")
+	}
+	seat.Leave()
+	if due() {
+		t.Error("a compaction is due of a document that everybody left")
+	}
+	before, _ := p.loaded(t)
+	r.backlog.compact(t.Context()) // it was waiting for its turn when they left
+	if after, _ := p.loaded(t); after.Last != before.Last || p.Counters.Compactions.Load() != 0 {
+		t.Errorf("a snapshot was appended at %d", after.Last)
+	}
+}

@@ -9,8 +9,8 @@ import (
 )
 
 // Leftovers reads a history without a room, which would write into it, and returns what
-// it holds as one update, with what is deleted if that is kept. A message that makes no sense is an error: what is returned may
-// be all that stays.
+// it holds as one update, with what is deleted if that is kept. A message that makes no sense
+// is an error: what is returned may be all that stays.
 func Leftovers(ctx context.Context, h oplog.History, subject string, keep bool) (update []byte, found oplog.Loaded, err error) {
 	left := ystore.New(ystore.Limits{})
 	if keep {
