@@ -220,6 +220,42 @@ func TestSubjectsAreListed(t *testing.T) {
 	}
 }
 
+// The subjects of other shards are there although one has lost its stream: a sweep goes on.
+func TestSubjectsAreListedBesideAStreamThatIsMissing(t *testing.T) {
+	servers := natstest.Server(t)
+	h := open(t, servers, history.Config{Shards: 3})
+	for shard := range 3 {
+		stored(t, h, fmt.Sprintf("wsn.u.%d.aws-eu-west-1.t.a.d.e", shard), "x")
+	}
+	js, err := jetstream.New(natstest.Connect(t, servers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(within(t, time.Minute), history.StreamName(1)); err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	missing := 0
+	for s, err := range h.Subjects(within(t, time.Minute), "") {
+		if errors.Is(err, history.ErrStreamMissing) {
+			missing++
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed = append(listed, s.Name)
+	}
+	if missing != 1 || fmt.Sprint(listed) != "[wsn.u.0.aws-eu-west-1.t.a.d.e wsn.u.2.aws-eu-west-1.t.a.d.e]" {
+		t.Errorf("listed %v beside %d that are missing", listed, missing)
+	}
+	for filter, missing := range map[string]bool{"wsn.u.0.*.*.*.*.*": false, "wsn.u.1.*.*.*.*.*": true, "wsn.u.*.*.*.*.*.*": true} {
+		if _, err := list(t, h, filter); errors.Is(err, history.ErrStreamMissing) != missing {
+			t.Errorf("of %s it says %v", filter, err)
+		}
+	}
+}
+
 // list collects what Subjects yields.
 func list(t *testing.T, h *history.History, filter string) (map[string]uint64, error) {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,33 +110,58 @@ type Subject struct {
 	Messages uint64
 }
 
-// Subjects lists the subjects of all shards whose names match the NATS filter, ""
-// for all, for the sweep of what crashes left. It asks for 100,000 at a time and
-// ends with the first error. Subjects that come or go meanwhile may be missed; a
-// later sweep finds them.
+// Subjects lists the subjects whose names match the NATS filter, "" for all, for the sweep
+// of what crashes left. A filter that names a shard asks that one's stream alone. It asks for
+// 100,000 at a time and ends with the first error, but for ErrStreamMissing: the caller may
+// go on with the shards behind the one whose stream is missing. Subjects that come or go
+// meanwhile may be missed; a later sweep finds them.
 func (h *History) Subjects(ctx context.Context, filter string) iter.Seq2[Subject, error] {
 	return func(yield func(Subject, error) bool) {
-		for shard := range h.shards {
-			if filter != "" && !strings.HasPrefix(filter, h.config.prefix()) {
-				yield(Subject{}, fmt.Errorf("%q is not a subject of this history", filter))
+		from, to, err := h.shardsOf(filter)
+		if err != nil {
+			yield(Subject{}, err)
+			return
+		}
+		for shard := from; shard < to; shard++ {
+			if !h.subjectsOf(ctx, shard, filter, yield) {
 				return
-			}
-			for offset, more := 0, true; more; {
-				page, total, err := h.subjectsPage(ctx, shard, filter, offset)
-				if err != nil {
-					yield(Subject{}, fmt.Errorf("list subjects of %s: %w", h.streamName(shard), err))
-					return
-				}
-				for _, name := range slices.Sorted(maps.Keys(page)) {
-					if !yield(Subject{name, page[name]}, nil) {
-						return
-					}
-				}
-				offset += len(page)
-				more = len(page) > 0 && offset < total
 			}
 		}
 	}
+}
+
+// shardsOf are those shards of which subjects may match a filter, up to but without to.
+func (h *History) shardsOf(filter string) (from, to int, err error) {
+	if filter == "" {
+		return 0, h.shards, nil
+	}
+	rest, ours := strings.CutPrefix(filter, h.config.prefix())
+	if !ours {
+		return 0, 0, fmt.Errorf("%q is not a subject of this history", filter)
+	}
+	token, _, _ := strings.Cut(rest, ".")
+	if shard, err := strconv.Atoi(token); err == nil && shard >= 0 && shard < h.shards {
+		return shard, shard + 1, nil
+	}
+	return 0, h.shards, nil
+}
+
+// subjectsOf yields those of a shard, and reports whether the listing goes on.
+func (h *History) subjectsOf(ctx context.Context, shard int, filter string, yield func(Subject, error) bool) (goesOn bool) {
+	for offset, more := 0, true; more; {
+		page, total, err := h.subjectsPage(ctx, shard, filter, offset)
+		if err != nil {
+			return yield(Subject{}, fmt.Errorf("list subjects of %s: %w", h.streamName(shard), err)) && errors.Is(err, ErrStreamMissing)
+		}
+		for _, name := range slices.Sorted(maps.Keys(page)) {
+			if !yield(Subject{name, page[name]}, nil) {
+				return false
+			}
+		}
+		offset += len(page)
+		more = len(page) > 0 && offset < total
+	}
+	return true
 }
 
 func (h *History) subjectsPage(ctx context.Context, shard int, filter string, offset int) (page map[string]uint64, total int, err error) {

@@ -58,7 +58,7 @@ type History interface {
 	Last(ctx context.Context, subject string) (seq uint64, err error)
 	PurgeBelow(ctx context.Context, subject string, seq uint64) error
 	Subjects(ctx context.Context, filter string) iter.Seq2[history.Subject, error]
-	// StoredSubjects is Subjects of stored lives.
+	// StoredSubjects is Subjects of stored lives. Both may go on behind history.ErrStreamMissing.
 	StoredSubjects(ctx context.Context, filter string) iter.Seq2[history.Subject, error]
 }
 

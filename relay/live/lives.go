@@ -86,7 +86,7 @@ func (ls lives) leaveMarker(ctx context.Context, l life, found oplog.Loaded) err
 func (ls lives) unstored(ctx context.Context) iter.Seq2[docid.Document, error] {
 	return func(yield func(docid.Document, error) bool) {
 		for subject, err := range ls.history.StoredSubjects(ctx, "") {
-			if err != nil { // a shard whose stream is missing ends the listing of those behind it, too
+			if err != nil { // of a stream that is missing nobody knows what it held
 				yield(docid.Document{}, err)
 				return
 			}

@@ -99,7 +99,7 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 	ds := s.docs
 	for subject, err := range all {
 		if errors.Is(err, history.ErrStreamMissing) {
-			return found, nil
+			continue // there is nothing in it; others have theirs
 		}
 		if err != nil {
 			return found, err
