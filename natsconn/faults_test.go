@@ -17,6 +17,7 @@ import (
 
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/test/natstest"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // refusals is how many refusals a connection must outlive: nats.go alone gives up
@@ -45,7 +46,7 @@ func refused(t *testing.T, c *natsconn.Conn, failures <-chan error, with error) 
 // again waits until the connection is there again, and the very same one.
 func again(t *testing.T, c *natsconn.Conn, before *nats.Conn) {
 	t.Helper()
-	await(t, "connected again", func() bool { return c.NATS().IsConnected() })
+	wait.Until(t, "connected again", func() bool { return c.NATS().IsConnected() })
 	if c.NATS() != before {
 		t.Error("nats.go gave the connection up meanwhile")
 	}
@@ -183,7 +184,7 @@ func TestAWrongCAThatIsMendedNeedsNoRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	await(t, "a refusal", func() bool { return errors.Is(c.NATS().LastError(), nats.ErrTLS) })
+	wait.Until(t, "a refusal", func() bool { return errors.Is(c.NATS().LastError(), nats.ErrTLS) })
 	before := c.NATS()
 	if err := os.WriteFile(file, right.PEM, 0o600); err != nil {
 		t.Fatal(err)
@@ -201,7 +202,7 @@ func TestALameDuckIsLeft(t *testing.T) {
 		t.Fatalf("connected to %s first", lame)
 	}
 	s.NATS(0).LameDuckShutdown()
-	await(t, "another server", func() bool { return c.NATS().IsConnected() && c.NATS().ConnectedServerName() != lame })
+	wait.Until(t, "another server", func() bool { return c.NATS().IsConnected() && c.NATS().ConnectedServerName() != lame })
 	again(t, c, before)
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wsnode/wsnode/natsconn"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 func TestMain(m *testing.M) {
@@ -29,15 +30,6 @@ var quick = []nats.Option{nats.ReconnectWait(10 * time.Millisecond), nats.Reconn
 // patience is for machines that do much else.
 const patience = 30 * time.Second
 
-func await(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
-}
-
 // connection opens a connection and waits until it is there.
 func connection(t *testing.T, url string, options ...nats.Option) (c *natsconn.Conn, failures <-chan error) {
 	t.Helper()
@@ -52,7 +44,7 @@ func connection(t *testing.T, url string, options ...nats.Option) (c *natsconn.C
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	await(t, "the first connection", func() bool { return c.NATS().IsConnected() })
+	wait.Until(t, "the first connection", func() bool { return c.NATS().IsConnected() })
 	return c, failed
 }
 
@@ -112,11 +104,11 @@ func TestAConnectionThatAServerEndsForGoodIsOpenedAnew(t *testing.T) {
 	for round := range 2 {
 		before, incarnation := c.NATS(), c.Incarnation()
 		say <- "Something That No Client Knows"
-		await(t, "the end is told", func() bool { return c.Ended() != nil || c.NATS() != before })
+		wait.Until(t, "the end is told", func() bool { return c.Ended() != nil || c.NATS() != before })
 		if err := c.Ended(); err != nil && (!errors.Is(err, natsconn.ErrEnded) || !strings.Contains(err.Error(), "Something That No Client Knows")) {
 			t.Errorf("the end is told as %v", err)
 		}
-		await(t, "another connection", func() bool { return c.NATS() != before && c.NATS().IsConnected() && c.Ended() == nil })
+		wait.Until(t, "another connection", func() bool { return c.NATS() != before && c.NATS().IsConnected() && c.Ended() == nil })
 		if !before.IsClosed() {
 			t.Error("nats.go did not end the connection: nothing was tested")
 		}

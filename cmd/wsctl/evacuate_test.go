@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"regexp"
@@ -26,6 +27,7 @@ import (
 	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
 	typists "github.com/wsnode/wsnode/test/e2e/crowd"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 const (
@@ -79,7 +81,7 @@ func (r *twoRegions) awaitStores(nodes int) {
 		r.t.Fatal(err)
 	}
 	defer i.Close()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	wait.For(r.t, "the nodes know of each other's stores", func() error {
 		leases, err := i.Leases(r.t.Context(), license)
 		with := 0
 		for _, l := range leases {
@@ -87,13 +89,11 @@ func (r *twoRegions) awaitStores(nodes int) {
 				with++
 			}
 		}
-		if with == nodes {
-			return
+		if with != nodes {
+			return fmt.Errorf("%d of %d have one: %v", with, nodes, err)
 		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("%d of %d nodes have a store: %v", with, nodes, err)
-		}
-	}
+		return nil
+	})
 }
 
 // ctl runs wsctl, pointed at both regions.
@@ -248,11 +248,7 @@ func TestAMoveOutlivesWhoAskedForIt(t *testing.T) {
 	cancel()
 	t.Log(<-asked)
 	close(saves)
-	for deadline := time.Now().Add(time.Minute); r.documents(usRegion) == 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not move")
-		}
-	}
+	wait.Until(t, "it moves", func() bool { return r.documents(usRegion) > 0 })
 	if _, code, _ := r.opens(eu, "todo"); code != 4009 {
 		t.Errorf("where it was clients are told %d", code)
 	}
@@ -328,11 +324,12 @@ func TestARegionIsEvacuatedUnderTypingClients(t *testing.T) {
 	people[load.YWebsocket].Wait(time.Second)
 	r.evacuates(euRegion, "--to", "us-east-1")
 	people[load.YWebsocket].Wait(time.Second)
-	for deadline := time.Now().Add(time.Minute); r.documents(usRegion) != docs || r.documents(euRegion) != 0; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d documents live in us-east-1, expected %d", r.documents(usRegion), docs)
+	wait.For(t, "all documents live in us-east-1", func() error {
+		if us, eu := r.documents(usRegion), r.documents(euRegion); us != docs || eu != 0 {
+			return fmt.Errorf("%d there and %d here, expected %d and none", us, eu, docs)
 		}
-	}
+		return nil
+	})
 	result := people[load.YWebsocket].Finish()
 	if longest := typists.Value(result, "offline max"); os.Getenv("WSNODE_SOAK") != "" && longest > 3*time.Second {
 		t.Errorf("a client was offline for %v, 3 s are allowed", longest)
@@ -352,13 +349,10 @@ func TestARegionIsEvacuatedUnderTypingClients(t *testing.T) {
 		t.Errorf("the mark is not shown: %s", listed)
 	}
 	r.must("regions", "evacuate", "eu-central-1", "--undo", "--yes")
-	var last websocket.StatusCode
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if _, last, _ = r.opens(eu, "newer"); last == 0 {
-			break
+	wait.For(t, "a document begins where the mark was taken away", func() error {
+		if _, code, _ := r.opens(eu, "newer"); code != 0 {
+			return fmt.Errorf("closed with %d", code)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after the mark was taken away a document does not begin there: %d", last)
-		}
-	}
+		return nil
+	})
 }

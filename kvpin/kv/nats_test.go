@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/wsnode/wsnode/test/natstest"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 const testBucket = "wsnode-aws-eu-west-1"
@@ -20,7 +21,7 @@ func realStore(t *testing.T, url string, replicas int) *NATSStore {
 	s := connectedStore(t, source)
 	// Who asks for a bucket right after its creation may ask a server that has not
 	// heard of it; a node asks again.
-	eventually(t, time.Minute, "the bucket is there", func() bool {
+	wait.Until(t, "the bucket is there", func() bool {
 		_, err := s.Ensure(t.Context(), source)
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			t.Fatal(err)
@@ -92,7 +93,7 @@ func TestDeniedRequestNamesThePermissionThatIsMissing(t *testing.T) {
 		"$JS.API.STREAM.MSG.GET.": func(ctx context.Context) error { _, err := s.Get(ctx, "a"); return err },
 		"$JS.API.STREAM.CREATE.":  func(ctx context.Context) error { _, err := s.Ensure(ctx, source); return err },
 	} {
-		eventually(t, time.Minute, "the error names "+subject, func() bool {
+		wait.Until(t, "the error names "+subject, func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			err := ask(ctx)
@@ -106,18 +107,8 @@ func TestWriteThatWasNeverSentIsNotUnsettled(t *testing.T) {
 	proxy := natstest.NewProxy(t, natstest.Server(t).URL)
 	s := realStore(t, proxy.URL, 1)
 	proxy.Refuse()
-	eventually(t, time.Minute, "the connection is lost", func() bool { return !s.Conn().IsConnected() })
+	wait.Until(t, "the connection is lost", func() bool { return !s.Conn().IsConnected() })
 	if _, err := s.Put(t.Context(), "a", nil, 0, 0); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnsettled) || !strings.Contains(err.Error(), "not connected: ") {
 		t.Fatalf("a write that was never sent: %v", err)
-	}
-}
-
-// eventually waits until the condition holds.
-func eventually(t testing.TB, within time.Duration, what string, condition func() bool) {
-	t.Helper()
-	for start := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > within {
-			t.Fatalf("not within %s: %s", within, what)
-		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/wsnode/wsnode/test/natstest"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // watching is a watch of a filter, until the test ends.
@@ -122,7 +123,7 @@ func TestScansGoOnBehindAPage(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	eventually(t, time.Minute, "all keys", func() bool {
+	wait.Until(t, "all keys", func() bool {
 		clear(seen)
 		if err := s.Scan(t.Context(), "p.>", func(e Entry) error { seen[e.Key] = true; return nil }); err != nil {
 			t.Fatal(err)

@@ -13,16 +13,8 @@ import (
 	"github.com/wsnode/wsnode/natsconn"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/test/natstest"
+	"github.com/wsnode/wsnode/test/wait"
 )
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not within a minute: " + what)
-		}
-	}
-}
 
 func TestABusMovesToAnotherConnectionWhenItsOwnEndsForGood(t *testing.T) {
 	servers := natstest.Server(t)
@@ -45,7 +37,7 @@ func TestABusMovesToAnotherConnectionWhenItsOwnEndsForGood(t *testing.T) {
 	for range 2 {
 		before := b.Conn()
 		proxy.Say("-ERR 'Something That No Client Knows'\r\n")
-		eventually(t, "the end is told", func() bool { return b.Ended() != nil || b.Conn() != before })
+		wait.Until(t, "the end is told", func() bool { return b.Ended() != nil || b.Conn() != before })
 		if err := b.Ended(); err != nil && !errors.Is(err, natsconn.ErrEnded) {
 			t.Errorf("told as %v", err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // A node that may open few files is asked for more connections than that: it says so
@@ -37,7 +38,7 @@ func TestANodeWithoutDescriptorsAnswersItsProbesAndSaysSo(t *testing.T) {
 		must(t, err)
 		held = append(held, c)
 	}
-	waitUntil(t, "the node says why it closes connections", func() bool {
+	wait.Within(t, patience, "the node says why it closes connections", func() bool {
 		return strings.Contains(node.Output(), "level=WARN") && strings.Contains(node.Output(), "closed at once")
 	})
 	if open := openFiles(t, node); open > files {
@@ -52,7 +53,7 @@ func TestANodeWithoutDescriptorsAnswersItsProbesAndSaysSo(t *testing.T) {
 		}
 	}
 	release()
-	waitUntil(t, "the node serves again", func() bool {
+	wait.Within(t, patience, "the node serves again", func() bool {
 		response, err := http.Get(node.HTTP() + "/health")
 		if err != nil {
 			return false

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // fairnessVariable, when not empty, has TestAbuseOfOneTenantHurtsNoOther measure: each
@@ -94,7 +95,7 @@ func (u *unfair) begin(t *testing.T, a abuse) (end func()) {
 	s := layTo(u.Addr, u.Good)
 	t.Cleanup(s.end)
 	kept := s.keep(a.name, a.clients, func(conn net.Conn) error { return a.assault(s, conn) })
-	waitUntil(t, "the abuse has begun", func() bool { return kept.begun.Load() >= int64(a.clients) })
+	wait.Within(t, patience, "the abuse has begun", func() bool { return kept.begun.Load() >= int64(a.clients) })
 	return s.end
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // TestUnfinishedDocumentsDoNotFillTheMemory is about clients with good tokens that send
@@ -41,7 +42,7 @@ func TestUnfinishedDocumentsDoNotFillTheMemory(t *testing.T) {
 		<-s.ctx.Done()
 		return nil
 	})
-	waitUntil(t, "all hoarders have stopped half way or been refused", func() bool { return stopped.Load() >= 1 && stopped.Load()+refused.Load() >= hoarders })
+	wait.Within(t, patience, "all hoarders have stopped half way or been refused", func() bool { return stopped.Load() >= 1 && stopped.Load()+refused.Load() >= hoarders })
 	entered := enter(t, node, token)
 	good.Wait(time.Second)
 	result := good.Finish()
@@ -58,7 +59,7 @@ func TestUnfinishedDocumentsDoNotFillTheMemory(t *testing.T) {
 	}
 
 	s.end()
-	waitUntil(t, "there is room for a large message again", func() bool {
+	wait.Within(t, patience, "there is room for a large message again", func() bool {
 		return uploads(t, node, token, strings.Repeat("x", 8<<20)+"the end")
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 const (
@@ -47,7 +48,7 @@ func TestGoodClientsAreUnaffectedByHostileSockets(t *testing.T) {
 	s.keep("sessions that ask and do not read", 20, s.deaf)
 	s.keep("messages without end", 5, s.endless)
 	s.keep("compressed frames", 5, s.squeezed)
-	waitUntil(t, "all connections that say nothing are open", func() bool { return idle.begun.Load() >= int64(idleCount(t)) })
+	wait.Within(t, patience, "all connections that say nothing are open", func() bool { return idle.begun.Load() >= int64(idleCount(t)) })
 
 	for _, c := range []struct {
 		name  string
@@ -90,7 +91,7 @@ func TestGoodClientsAreUnaffectedByHostileSockets(t *testing.T) {
 			t.Errorf("%s: the node ended %d of %d, and bore one for %v; want all to end after about %v", a.name, a.cut.Load(), a.begun.Load(), longest, headerTimeout)
 		}
 	}
-	waitUntil(t, "the node has closed what the attackers left", func() bool { return openFiles(t, node) <= files+20 })
+	wait.Within(t, patience, "the node has closed what the attackers left", func() bool { return openFiles(t, node) <= files+20 })
 }
 
 // tolerable is what half of the edits may take while the attackers share the machine's

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 )
@@ -41,16 +40,4 @@ func openFiles(t *testing.T, node *cluster.Node) int {
 	}
 	must(t, err)
 	return len(files)
-}
-
-// waitUntil waits for what the outside offers no event for.
-func waitUntil(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !done(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
 }

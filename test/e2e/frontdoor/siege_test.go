@@ -41,7 +41,7 @@ func newSiege(t *testing.T, node *cluster.Node, token string) *siege {
 	return s
 }
 
-// layTo makes a siege of the node at an address, which the caller ends.
+// layTo makes the attackers of the node at an address; the caller ends the siege.
 func layTo(addr, token string) *siege {
 	s := &siege{addr: addr, token: token}
 	s.ctx, s.stop = context.WithCancel(context.Background())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // TestAClientThatNeverEndsItsRequestSpoilsNoStop: the node gives its lease back, which
@@ -35,7 +36,7 @@ func TestAClientThatNeverEndsItsRequestSpoilsNoStop(t *testing.T) {
 		t.Errorf("the node ended with %d:\n%s", code, stops.Output())
 	}
 	t.Logf("it ended %v after SIGTERM", time.Since(began).Round(time.Millisecond))
-	waitUntil(t, "the lease is given back", func() bool {
+	wait.Within(t, patience, "the lease is given back", func() bool {
 		a := cluster.Get(t, stays.HTTP()+"/regions", "")
 		return strings.Contains(string(a.Body), `"us-east-1","url":"ws://us-east-1.example","status":"down"`)
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/crowd"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // tokenServer hands out a token of its own to everybody who asks.
@@ -90,8 +91,8 @@ func oneCore(t *testing.T) []string {
 	return append(one, "taskset", "-c", "0")
 }
 
-// quickly is when a good client should be synced, on a machine that the knockers and
-// other tests keep busy.
+// quickly is when a good client should be synced, on a machine that clients with
+// bad tokens and other tests keep busy.
 const quickly = 2 * time.Second
 
 // knock tries a bad token, and fails if it is good enough.
@@ -152,7 +153,7 @@ func TestGoodClientsGetInWhileOthersKnockWithBadTokens(t *testing.T) {
 					}
 				})
 			}
-			waitUntil(t, "they knock", func() bool { return knocks.Load() > 200 })
+			wait.Within(t, patience, "they knock", func() bool { return knocks.Load() > 200 })
 			start, before := time.Now(), knocks.Load()
 			var slowest, sum time.Duration
 			const newcomers = 20

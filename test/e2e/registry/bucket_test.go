@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
 	"github.com/wsnode/wsnode/test/natstest"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 func TestPinsAreBackAfterTheBucketWasDeletedUnderLiveDocuments(t *testing.T) {
@@ -42,7 +43,7 @@ func TestPinsAreBackAfterTheBucketWasDeletedUnderLiveDocuments(t *testing.T) {
 	if h, took := w.knock(w.eu.nodes[0], "new"); h.Code != 1013 || took > bound(2*time.Second) {
 		t.Errorf("a new document without a registry: close code %d after %v, expected 1013 within 2 s", h.Code, took)
 	}
-	eventually(t, 30*time.Second, "all pins are back", func() bool {
+	wait.Within(t, 30*time.Second, "all pins are back", func() bool {
 		if _, err := js.Stream(t.Context(), "KV_wsnode-"+license); err != nil {
 			return false // wsctl would find nothing to look at
 		}
@@ -84,7 +85,7 @@ func TestNobodyIsSplitForGoodAfterTheBucketWasRestoredFromAnOldCopy(t *testing.T
 		do()
 		w.registry.Start()
 		w.registry.WaitHealthy()
-		eventually(t, 20*time.Second, "the nodes are back", func() bool { return w.settled(3) })
+		wait.Within(t, 20*time.Second, "the nodes are back", func() bool { return w.settled(3) })
 	}
 	backup := t.TempDir() + "/copy"
 	restart(func() { must(t, os.CopyFS(backup, os.DirFS(w.registry.Store))) })
@@ -121,7 +122,7 @@ func TestNobodyIsSplitForGoodAfterTheBucketWasRestoredFromAnOldCopy(t *testing.T
 		}
 	}
 	w.mustBeUndisturbed(slices.Concat(groups["kept"], groups["young"], groups["reborn"])...)
-	eventually(t, 2*time.Minute-time.Since(restored), "what had ended is unpinned", func() bool {
+	wait.Within(t, 2*time.Minute-time.Since(restored), "what had ended is unpinned", func() bool {
 		_, pinned := w.pins()["ended"]
 		return !pinned
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
 	"github.com/wsnode/wsnode/test/natstest"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // cutLength is how long a registry is away: longer than a lease, and than another
@@ -70,7 +71,7 @@ func cutOff(t *testing.T, cut func(*natstest.Proxy)) {
 	w.eu.link.Heal()
 	healed := time.Now()
 	left.Connect()
-	consistent := eventually(t, bound(10*time.Second), "consistent after healing", func() bool { return w.consistent(before) })
+	consistent := wait.Within(t, bound(10*time.Second), "consistent after healing", func() bool { return w.consistent(before) })
 	t.Logf("consistent %v after healing", consistent)
 	left.WaitSynced()
 	for _, c := range moving {

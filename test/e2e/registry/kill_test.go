@@ -4,10 +4,12 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/wsnode/wsnode/test/wait"
 )
 
-// The times of a killed node are those of production, but for the grace period of
-// what nobody wants.
+// The times are those of production, except for the grace period of documents that
+// nobody opens again.
 func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnpinned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, 1, "--grace", "2s")
@@ -46,7 +48,7 @@ func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnp
 		t.Errorf("another region begins with %q, expected nothing", text)
 	}
 
-	eventually(t, bound(2*time.Second), "the dead node's lease is gone", func() bool { return w.settled(2) })
+	wait.Within(t, bound(2*time.Second), "the dead node's lease is gone", func() bool { return w.settled(2) })
 	var findings []struct{ Check, Detail string }
 	w.wsctl(&findings, "check")
 	if !slices.Contains(findings, struct{ Check, Detail string }{"leases", "2 nodes"}) {
@@ -57,7 +59,7 @@ func TestDocumentsOfAKilledNodeAreTakenUpAtOnceFreeWithinTwelveSecondsAndElseUnp
 			t.Errorf("%s is said to be held by the dead node: %+v", name, p)
 		}
 	}
-	eventually(t, 2*time.Minute-time.Since(killed), "what nobody wants is unpinned", func() bool {
+	wait.Within(t, 2*time.Minute-time.Since(killed), "what nobody wants is unpinned", func() bool {
 		_, pinned := w.pins()["unwanted"]
 		return !pinned
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // Clients of the other region knock all the time. One region is back earlier, so
@@ -41,7 +42,7 @@ func TestNoDocumentMovesWhenAllNodesLoseTheirLeasesAtOnce(t *testing.T) {
 	w.eu.link.Refuse()
 	w.registry.Start()
 	w.registry.WaitHealthy()
-	eventually(t, settle, "one region is back", func() bool {
+	wait.Within(t, settle, "one region is back", func() bool {
 		id := w.leases()[us+"-0"]
 		return id != "" && id != leases[us+"-0"]
 	})
@@ -59,14 +60,14 @@ func TestNoDocumentMovesWhenAllNodesLoseTheirLeasesAtOnce(t *testing.T) {
 		t.Error("the region that was back first redirected nobody")
 	}
 	w.eu.link.Heal()
-	took := eventually(t, bound(10*time.Second), "all leases are back", func() bool { return w.settled(3) })
+	took := wait.Within(t, bound(10*time.Second), "all leases are back", func() bool { return w.settled(3) })
 	t.Logf("all leases are back after %v", took)
 	for node, id := range w.leases() {
 		if leases[node] == id {
 			t.Errorf("%s has not lost its lease", node)
 		}
 	}
-	time.Sleep(2 * lease) // from one lease time on, a stranger may take what looks abandoned
+	time.Sleep(2 * lease) // after one lease time, another region may take documents whose holders look dead
 	after := w.pins()
 	for document, before := range pins {
 		if p := after[document]; p.State != "live" || p.Region != before.Region || p.Epoch != before.Epoch || !slices.Equal(p.Nodes, before.Nodes) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // What an operator is told by wsctl.
@@ -69,7 +70,7 @@ func (w *world) nodeLines() (list []nodeLine) {
 func (w *world) waitDurable(rooms int) {
 	w.t.Helper()
 	looks := 0
-	eventually(w.t, settle, "all edits are durable", func() bool {
+	wait.Within(w.t, settle, "all edits are durable", func() bool {
 		var list []struct {
 			Unacked int `json:"unackedBytes"`
 			Structs int `json:"structs"`

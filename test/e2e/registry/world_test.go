@@ -117,8 +117,8 @@ func (w *world) staying(n *cluster.Node, document string) yjs.Options {
 	return o
 }
 
-// knock makes one handshake, and returns what came of it and after how long. No
-// code means that the client was let in.
+// knock makes one handshake, and returns its outcome and how long it took. Without a
+// code, the client was let in.
 func (w *world) knock(n *cluster.Node, document string) (h cluster.Handshake, took time.Duration) {
 	w.t.Helper()
 	start := time.Now()
@@ -135,18 +135,4 @@ func (w *world) mustBeUndisturbed(clients ...*yjs.Client) {
 			w.t.Errorf("a client of a live document was disturbed: %d connects, closes %v, errors %v", s.Connects, s.Closes, s.Errors)
 		}
 	}
-}
-
-// eventually waits for what no event tells, since it is a look at other processes,
-// and returns how long that took.
-func eventually(t *testing.T, within time.Duration, what string, holds func() bool) time.Duration {
-	t.Helper()
-	start := time.Now()
-	for !holds() {
-		if time.Since(start) > within {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return time.Since(start)
 }

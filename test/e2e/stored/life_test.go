@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // start runs two regions of one node each, whose documents are kept in a store.
@@ -59,20 +60,6 @@ func outlives(t *testing.T, d *cluster.Dev) {
 	}
 	third := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: document, Token: token})
 	third.WaitText("typed in Europe, and in America")
-}
-
-// eventually looks until something that no event tells of holds.
-func eventually(t *testing.T, what string, holds func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		err := holds()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s: %v", what, err)
-		}
-	}
 }
 
 func TestADocumentOutlivesItsUsersInAFolder(t *testing.T) {
@@ -125,7 +112,7 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	second.WaitSynced()
 	second.Destroy()
 	owed := func() string { return cluster.Wsctl(t, "store", "debts", "--nats-url", d.NATS) }
-	eventually(t, "it is owed", func() error {
+	wait.For(t, "it is owed", func() error {
 		if listed := owed(); !strings.Contains(listed, "aws-eu-west-1/dev/demo/todo") {
 			return errors.New(listed)
 		}
@@ -213,9 +200,9 @@ func TestOperatorsHaveALiveDocumentStored(t *testing.T) {
 		}
 	}
 	c.Insert(-1, "first")
-	eventually(t, "the first edit is stored by itself", says(", clean"))
+	wait.For(t, "the first edit is stored by itself", says(", clean"))
 	c.Insert(-1, ", second") // it would wait for an hour
-	eventually(t, "the second one is not", says("not stored yet"))
+	wait.For(t, "the second one is not", says("not stored yet"))
 	cluster.Wsctl(t, "docs", "store", "--yes", "aws-eu-west-1/dev/demo/todo", "--nats-url", d.NATS)
 	if text := clients.Read(body(t, d, "todo")); text != "first, second" {
 		t.Errorf("Yjs reads %q from the store", text)

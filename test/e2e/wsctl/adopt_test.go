@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // A copy, with an id of its own, lacks a document and has another one as it was before.
@@ -42,7 +43,7 @@ func TestACopyTakesThePlaceOfALostStore(t *testing.T) {
 	if err := os.Rename(lost, lost+".lost"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the store is lost", func() bool { return strings.Contains(w.ctl("store", "check").out, "wrong") })
+	wait.Until(t, "the store is lost", func() bool { return strings.Contains(w.ctl("store", "check").out, "wrong") })
 	compared := w.ctl("store", "adopt", "aws-eu-west-1", "file://"+copied, "--compare", filepath.Join(w.dir, "all"), "--dry-run").must()
 	compared.says(of+"missing", "missing", of+"older", "differs", of+"gone", "not deleted", "1 document the same, 3 missing or different")
 	w.ctlWith("n\n", "store", "adopt", "aws-eu-west-1", "file://"+copied).exits(5)
@@ -50,7 +51,7 @@ func TestACopyTakesThePlaceOfALostStore(t *testing.T) {
 	if err := os.Rename(copied, lost); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nodes have the copy", func() bool { return w.ctl("store", "check").code == 0 })
+	wait.Until(t, "nodes have the copy", func() bool { return w.ctl("store", "check").code == 0 })
 
 	// What the copy lacks comes out of the export, and clients find what was there.
 	w.ctl("store", "import", "--from", "dir", "all", "--yes").must()

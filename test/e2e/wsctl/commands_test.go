@@ -14,6 +14,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 const todo = "aws-eu-west-1/acme/notes/todo"
@@ -64,7 +65,7 @@ func TestPinsAreListedWatchedAndReleased(t *testing.T) {
 	w.ctl("pins", "release", "acme/notes/nothing", "--yes").exits(3)
 	last := w.join(w.eu1, "last", "")
 	last.Destroy()
-	eventually(t, "the grace period of last runs", func() bool {
+	wait.Until(t, "the grace period of last runs", func() bool {
 		return strings.Contains(w.ctl("pins", "list", "--state", "grace").out, "notes/last")
 	})
 	w.ctlWith("n\n", "pins", "release", "acme/notes/last").exits(5).says("[y/N]", "nothing was changed")
@@ -73,7 +74,7 @@ func TestPinsAreListedWatchedAndReleased(t *testing.T) {
 
 	// The nodes are told and pin the document again; nobody loses anything.
 	w.ctl("pins", "release", "acme/notes/todo", "--force", "--yes").must()
-	eventually(t, "the document is pinned again", func() bool { return w.ctl("pins", "get", "acme/notes/todo").code == 0 })
+	wait.Until(t, "the document is pinned again", func() bool { return w.ctl("pins", "get", "acme/notes/todo").code == 0 })
 	w.join(w.eu2, "todo", "").WaitText("milk")
 }
 
@@ -102,7 +103,7 @@ func TestDocumentsAreShownAndExported(t *testing.T) {
 		Sessions, Peers, Edits, Held int
 	}
 	var stats []stat
-	eventually(t, "the nodes agree on the document", func() bool {
+	wait.Until(t, "the nodes agree on the document", func() bool {
 		stats = nil
 		w.ctl("docs", "stat", "acme/notes/todo", "-o", "json").json(&stats)
 		return len(stats) == 2 && len(stats[0].StateVector) == len(stats[1].StateVector) && stats[0].Structs == stats[1].Structs

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // shellBlock is a block of commands, also within a list.
@@ -31,7 +32,7 @@ func TestTheCommandsInOperationsWork(t *testing.T) {
 		w.join(w.eu1, document, "").Destroy()
 	}
 	cluster.Shake(t, w.eu2.Addr, "/todo", nil)
-	eventually(t, "nobody has old and orphan open any more", func() bool {
+	wait.Until(t, "nobody has old and orphan open any more", func() bool {
 		return strings.Count(w.ctl("pins", "list", "--state", "grace").out, "notes/o") == 2
 	})
 

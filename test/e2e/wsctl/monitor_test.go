@@ -14,6 +14,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 func TestConnectsAreTracedByACollector(t *testing.T) {
@@ -70,7 +71,7 @@ func TestTheAdminListenerShowsTheNodesFigures(t *testing.T) {
 		`wsnode_nats_up{node="eu-1",region="eu-central-1"} 1`,
 		`wsnode_history_up{node="eu-1",region="eu-central-1"} 1`,
 	} {
-		eventually(t, "the line "+line, func() bool { return strings.Contains(read(), line+"\n") })
+		wait.Until(t, "the line "+line, func() bool { return strings.Contains(read(), line+"\n") })
 	}
 	metrics := read()
 	// What dashboards and alerts ask for: a misspelt outcome would never fire.
@@ -98,7 +99,7 @@ func TestTheAdminListenerShowsTheNodesFigures(t *testing.T) {
 		"wsnode_durable_seconds_count", "wsnode_fanout_local_seconds_count", "wsnode_fanout_remote_seconds_count", "wsnode_edits_received_total", "wsnode_appends_total",
 	} {
 		counted := regexp.MustCompile(`(?m)^` + name + `\{node="eu-1",region="eu-central-1"\} [1-9]`)
-		eventually(t, name+" counts something", func() bool { return counted.MatchString(read()) })
+		wait.Until(t, name+" counts something", func() bool { return counted.MatchString(read()) })
 	}
 	if a := cluster.Get(t, w.admin["eu-1"]+"/debug/pprof/goroutine?debug=1", ""); a.Status != http.StatusOK {
 		t.Errorf("profiles: %d", a.Status)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 func TestNodesAreShownAndDrained(t *testing.T) {
@@ -63,7 +64,7 @@ func TestALostNodeAndALostRegistryAreSeen(t *testing.T) {
 	w := newWorld(t)
 	w.join(w.us1, "todo", "")
 	w.us1.Kill()
-	eventually(t, "the pin of a node that was killed is an orphan", func() bool {
+	wait.Until(t, "the pin of a node that was killed is an orphan", func() bool {
 		return strings.Contains(w.ctl("pins", "list", "--state", "orphaned").out, "notes/todo")
 	})
 	w.ctl("pins", "release", "acme/notes/todo", "--yes").must()
@@ -97,7 +98,7 @@ func TestRegionsAreListedAndSet(t *testing.T) {
 	w.ctl("regions", "set", "us-east-1", "wss://us.example").exits(5)
 	w.ctl("regions", "set", "us-east-1", "wss://us.example/", "--yes").must()
 	w.ctl("regions", "list").must().says("wss://us.example")
-	eventually(t, "nodes send clients to the new URL", func() bool {
+	wait.Until(t, "nodes send clients to the new URL", func() bool {
 		return strings.Contains(w.ctl("discover", "far", "--token-file", "token.jwt", "--url", w.eu1.HTTP()).out, "wss://us.example/far")
 	})
 	c.MustStay(time.Second)

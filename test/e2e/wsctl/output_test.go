@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/clients/load"
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // figure is a number with its unit beside it: in tables and JSON the unit stands
@@ -63,7 +64,7 @@ func TestListingsAreRepeatedWhenWatched(t *testing.T) {
 	cluster.Shake(t, w.eu1.Addr, "/todo", nil)
 	for _, noun := range []string{"pins", "sessions", "docs", "nodes", "regions", "refusals"} {
 		p := w.watch(noun, "list", "--watch", "--interval", "100ms", "-o", "json")
-		eventually(t, noun+" are listed three times", func() bool { return strings.Count(p.Output(), "\n]\n") >= 3 })
+		wait.Until(t, noun+" are listed three times", func() bool { return strings.Count(p.Output(), "\n]\n") >= 3 })
 		w.ctl(noun, "list", "-w", "--interval", "1ms").exits(2).says("--interval")
 	}
 }

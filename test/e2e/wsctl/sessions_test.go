@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 type session struct {
@@ -68,7 +69,7 @@ func TestSessionsAreListedWatchedAndEnded(t *testing.T) {
 	w.ctl("sessions", "kick", "--document", "todo", "--permanent", "--yes").must().says("ended 2 sessions")
 	ann.WaitClosed(4403)
 	bob.WaitClosed(4403)
-	eventually(t, "both stay away", func() bool { return len(w.sessions("--document", "todo")) == 0 })
+	wait.Until(t, "both stay away", func() bool { return len(w.sessions("--document", "todo")) == 0 })
 	far.MustStay(time.Second)
 	if got := len(w.sessions()); got != 1 {
 		t.Errorf("%d sessions are left", got)
@@ -134,7 +135,7 @@ func TestATraceTakesTheWayOfAConnect(t *testing.T) {
 	w.ctl("trace", "aws-us-west-2/acme/notes/new").exits(1).says("4003 Forbidden: license region")
 
 	limited := w.mint("--max-connections", "1")
-	eventually(t, "the limit shows", func() bool {
+	wait.Until(t, "the limit shows", func() bool {
 		r := w.ctl("trace", "todo", "--token", limited, "--node", "eu-1")
 		return r.code == 1 && strings.Contains(r.out, "4004 Connection limit exceeded: 1")
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // Two Yjs updates, by two clients who typed "a" and "b" into the text "text".
@@ -96,7 +97,7 @@ func TestWhatAStoreHasLostIsAccepted(t *testing.T) {
 	const doc = "aws-eu-west-1/dev/demo/live"
 	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 1), Document: "live", Token: d.Token("tenant", "dev", "app", "demo")})
 	client.Insert(-1, "typed")
-	eventually(t, "it is stored", func() bool { return w.ctl("docs", "store", doc, "--yes").code == 0 })
+	wait.Until(t, "it is stored", func() bool { return w.ctl("docs", "store", doc, "--yes").code == 0 })
 	w.ctl("store", "accept", doc).must().says("nothing is lost")
 	if err := os.Remove(filepath.Join(dir, doc+".yjs")); err != nil {
 		t.Fatal(err)
@@ -253,7 +254,7 @@ func TestTheCommandsForStoresInOperationsWork(t *testing.T) {
 		w.typeLine(strings.TrimSpace(line))
 		if strings.Contains(line, "docs store") { // a live one is left alone by what follows
 			client.Destroy()
-			eventually(t, "nobody has the document any more", func() bool { return !strings.Contains(w.ctl("pins", "list").out, "todo") })
+			wait.Until(t, "nobody has the document any more", func() bool { return !strings.Contains(w.ctl("pins", "list").out, "todo") })
 		}
 	}
 }
