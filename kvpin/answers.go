@@ -15,10 +15,10 @@ type answers struct {
 	mu      sync.Mutex
 	last    time.Time // when the last request was sent that was answered
 	silence time.Time // when the last request was sent that ran out of time
-	until   time.Time // how long the silence is believed
+	until   time.Time // until when no other request is tried
 }
 
-// silenceLife is how long a silence is believed without another attempt.
+// silenceLife is how long a registry that did not answer is not asked again.
 const silenceLife = time.Second
 
 // heard notes the outcome of a request, and reports whether the registry has just

@@ -17,9 +17,9 @@ import (
 )
 
 // carrySecretKey holds what the nodes of all regions sign with when one carries a client
-// to another. It is made by the first that does. Whoever deletes it has all nodes go over
-// to another within secretLife; until then some marks are not believed, which costs no
-// client more than being counted for the address of the node that carries it.
+// to another. It is made by the first that does. If it is deleted, all nodes use a new one
+// within secretLife; until then some marks are ignored, and their clients are counted for
+// the address of the node that carries them.
 const carrySecretKey = carryPrefix + "secret"
 
 const (

@@ -35,7 +35,7 @@ func TestNodesOfAllRegionsSignWithOneSecret(t *testing.T) {
 		if _, err := b.Keys(testLicense).Update(ctx, carrySecretKey, []byte("mine"), 0, 0); err == nil {
 			w.t.Error("others may write where the secret is")
 		}
-		// One that is old is replaced by who signs next, and still believed.
+		// The next node that signs replaces an old one, which is still accepted.
 		requests := b.buckets[testLicense].requests
 		e, err := requests.get(ctx, carrySecretKey)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 type documents struct {
 	cfg   *Config // static
 	fence *fence
-	kick  chan struct{} // wakes whoever works off what is owed
+	kick  chan struct{} // wakes the goroutine that writes what is owed
 
 	mu         sync.Mutex
 	docs       map[docid.Document]*document

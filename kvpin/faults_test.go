@@ -187,7 +187,7 @@ func TestOutageOfTheRegistryMovesNoLiveDocument(t *testing.T) {
 		if time.Since(start) > 4*time.Second {
 			w.t.Fatalf("the lookup took %s", time.Since(start))
 		}
-		b.link.Heal() // the stranger comes back first
+		b.link.Heal() // the other region reconnects first
 		thief := b
 		deadline := time.Now().Add(worldLeaseTTL - 500*time.Millisecond)
 		for i := 0; time.Now().Before(deadline); i++ {

@@ -189,8 +189,8 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 		return p.with(me), !p.has(me) || d.mayLand(e.Revision), nil
 	}
 	// Only a node that has seen a whole lease time may say that others' leases are
-	// gone: after an outage of the registry everybody's are, and the first stranger
-	// must not take documents whose holders are just coming back.
+	// gone: after an outage of the registry all of them are, and another region must not
+	// take documents whose holders are about to renew theirs.
 	if p, state, err := ps.judge(ctx, e); err != nil {
 		return Pin{}, false, err
 	} else if state != Orphaned && state != Owed || time.Since(lease.since) < ps.cfg.LeaseTTL {

@@ -10,9 +10,9 @@ import (
 )
 
 // leases is what a node knows about the leases of others. Those of its own region
-// it watches; others it asks for, and believes for a second. Either may be behind:
-// they can say that a lease is current, but that one is gone is read from the
-// leader.
+// it watches; others it asks for, and remembers for a second. Either may be out of
+// date: they are enough to tell that a lease is current, but whether one is gone is
+// read from the leader.
 type leases struct {
 	cfg      *Config // static
 	license  docid.LicenseRegion
@@ -35,7 +35,7 @@ type seenLease struct {
 	seen time.Time
 }
 
-// askedLife is how long an answer about another region's lease is believed. It
+// askedLife is how long an answer about another region's lease is remembered. It
 // lengthens the time until a dead node's documents are free by as much.
 const askedLife = time.Second
 
@@ -93,8 +93,8 @@ func (p *leases) smallest(n docid.NodeID, ttl time.Duration) bool {
 	return true
 }
 
-// notice takes a change of a lease of this region. One that ends without a
-// farewell may leave orphans.
+// notice takes a change of a lease of this region. One that ends without a record that
+// its holder has left may leave orphaned pins.
 func (p *leases) notice(node docid.NodeID, e kv.Entry) {
 	if node == p.cfg.Node && e.Present {
 		p.clock.set(e.Written)

@@ -9,7 +9,8 @@ import (
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
-// Drain has the lease renewed at once; that renewal must not cross the farewell.
+// Drain has the lease renewed at once; that renewal must not overwrite the record that the
+// node has left.
 func TestNodeThatDrainsAndLeavesGivesItsLeaseBack(t *testing.T) {
 	t.Parallel()
 	server := natstest.Server(t)

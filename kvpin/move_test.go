@@ -87,7 +87,7 @@ func TestADocumentMovesOnceAllOthersHaveStopped(t *testing.T) {
 	})
 }
 
-// What was moved and nobody wants ends by itself.
+// A document that was moved, and that nobody opens, ends by itself.
 func TestADocumentThatWasMovedWaitsForItsFirstUserAndNotForEver(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		a, _, c := w.movers()

@@ -156,7 +156,7 @@ func TestRegistryThatIsDownForLongerThanALeaseMovesNothing(t *testing.T) {
 	for k := range server.Len() {
 		server.Start(k)
 	}
-	// The first stranger comes while the holders are still on their way back.
+	// A node of the other region asks while the holders are still reconnecting.
 	deadline := time.Now().Add(10 * time.Second)
 	for i := 0; time.Now().Before(deadline); i++ {
 		var pinned *PinnedError

@@ -344,8 +344,8 @@ func TestLeasesOfLaterVersionsAreRead(t *testing.T) {
 }
 
 // With the default times another region may take a dead node's document when its
-// lease has run out, at the latest a second later: what was found alive just before
-// is believed for so long.
+// lease has run out, at the latest a second later: a lease that was
+// found current is taken for current for so long.
 func TestDeadNodesDocumentIsFreeWithinElevenAndAHalfSeconds(t *testing.T) {
 	inVirtualTime(t, func(w *world) {
 		w.change = append(w.change, func(c *Config) {

@@ -28,8 +28,8 @@ const (
 	// with the smallest id, since the others have it, or one smaller still, to
 	// watch.
 	unwatched
-	// this node saw a lease of the region end without a farewell; by the first of
-	// those that saw it.
+	// this node saw a lease of the region end without a record that its holder has
+	// left; the first node that sees it sweeps.
 	leaseLost
 )
 

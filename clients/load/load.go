@@ -2,7 +2,7 @@
 //
 // It is made to be cheaper than what it measures: one goroutine drives all
 // connections over epoll, updates are built and read without a Yjs document, and
-// WebSocket frames carry a zero mask. It is also made to be believed: every edit is a
+// WebSocket frames carry a zero mask. Its results are checked: every edit is a
 // character with a known client id and clock, and is looked for at every receiver,
 // whether it comes alone or merged with others; at the end the text is fetched anew
 // from every node and compared with the one that the edits make.

@@ -67,7 +67,7 @@ func (d *dev) endpoints(n *devcluster.Node) http.Handler {
 }
 
 // admit keeps pages of the internet out: a browser can be made to send requests
-// to localhost, but not to lie about Host and Origin.
+// to localhost, but not with a false Host or Origin.
 func (d *dev) admit(w http.ResponseWriter, r *http.Request) bool {
 	if !d.ownHost(r.Host) {
 		writeProblem(w, http.StatusForbidden, "forbidden", "This host name is not one of this process; see --host")

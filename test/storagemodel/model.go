@@ -109,7 +109,7 @@ type room struct {
 	epoch               int
 	content             edits
 	version, generation int
-	life                int      // of the document, as this room believes
+	life                int      // of the document, as far as this room knows
 	saving              *halfway // a save between its read and its write
 	leaving             bool     // leave1 was done
 	stopped             bool     // it takes no edits, since the document moves

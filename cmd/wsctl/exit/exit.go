@@ -45,8 +45,8 @@ func WrongFlag(flag, format string, args ...any) error {
 	return With(Usage, "--%s: %s", flag, fmt.Sprintf(format, args...))
 }
 
-// Code is what the process exits with after an error. One that says that somebody does not
-// answer needs no code of its own.
+// Code is what the process exits with after an error. Errors of As and With carry their
+// code; of others, those that say that somebody does not answer are known.
 func Code(err error) int {
 	var own coded
 	switch {
@@ -71,8 +71,8 @@ func IsUnavailable(err error) bool {
 	return false
 }
 
-// Text says each thing once: nodes and registries are often on the same NATS,
-// and both miss one that is lost.
+// Text is the error's text without repeated lines: nodes and registries are often on
+// the same NATS, and if it is lost, both say so.
 func Text(err error) string {
 	var lines []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {

@@ -72,8 +72,9 @@ running, without clients, until it is stopped; there is no way back but a start.
 	return cmd
 }
 
-// waitDrained waits until the nodes are empty. A node that was stopped meanwhile
-// is too: NATS says that nobody is there. One that is merely silent may be not.
+// waitDrained waits until the nodes have no clients and no documents. That holds for a
+// node that was stopped meanwhile: NATS says that nobody listens. A node that only does
+// not answer may still have some.
 func waitDrained(ctx context.Context, c *command.Env, nodes []reach.NodeClient) error {
 	for {
 		infos, err := reach.Gather(nodes, func(n reach.NodeClient) (control.Info, error) {

@@ -82,9 +82,8 @@ func (r nodeRow) leases() string {
 	return fmt.Sprintf("%d/%d", current, len(r.Registries))
 }
 
-// nodeRows joins what the nodes say and what the registries know of them. What
-// keeps either from saying so is not in the way of the other: it comes as the error
-// beside the rows.
+// nodeRows joins what the nodes say and what the registries know of them. If one of
+// the two cannot be reached, the rows have what the other says, and the error says why.
 func nodeRows(ctx context.Context, c *command.Env, fl *reach.Fleet, region string) ([]nodeRow, error) {
 	nodes, lost := fl.Nodes(ctx)
 	infos, err := reach.Gather(nodes, func(n reach.NodeClient) (control.Info, error) { return n.Info(ctx, n.Node) })

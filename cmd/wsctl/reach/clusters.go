@@ -107,8 +107,8 @@ func (c *Clusters) Targets() (targets []Target, err error) {
 	return targets, nil
 }
 
-// urlTarget is the cluster that a flag names, by URL or by a file that holds one. Its
-// answers come to what a permission can name.
+// urlTarget is the cluster that a flag names, by URL or by a file that holds one.
+// Answers come to a subject that permissions can name.
 func (c *Clusters) urlTarget(flag, servers string) (Target, error) {
 	options, err := c.options()
 	if err != nil {
@@ -251,5 +251,5 @@ func (c *Clusters) Find(ctx context.Context, t Target) (found []docid.LicenseReg
 	return found, nil
 }
 
-// Explain adds to an error that somebody does not answer what NATS denied.
+// Explain adds what NATS denied to an error that somebody does not answer.
 func (c *Clusters) Explain(err error) error { return c.denied.explain(err) }

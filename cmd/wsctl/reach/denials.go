@@ -9,8 +9,8 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/exit"
 )
 
-// denials remembers what NATS denied last. It tells the connection and leaves the
-// request without an answer.
+// denials remembers what NATS denied last. NATS tells the connection, and does not
+// answer the request.
 type denials struct {
 	mu   sync.Mutex
 	last string // such as: Publish to "wsn.c.change.drain.eu-1"
@@ -27,8 +27,8 @@ func (d *denials) note(err error) {
 	}
 }
 
-// explain adds to an error that somebody does not answer that nobody was asked. What
-// was denied is forgotten then: a later silence may have another reason.
+// explain adds what was denied to an error that somebody does not answer: nobody was
+// asked. It is forgotten then, since a later request may fail for another reason.
 func (d *denials) explain(err error) error {
 	if exit.Code(err) != exit.Unavailable {
 		return err

@@ -21,7 +21,7 @@ type Fleet struct {
 	URLs    []string
 	clients []*control.Client
 	conns   []*nats.Conn
-	lost    error // says which NATS are not reached: they hide no other
+	lost    error // says which NATS are not reached
 }
 
 // NodeClient is one node and the way to it.
@@ -69,7 +69,7 @@ func (fl *Fleet) close() {
 }
 
 // Nodes finds the nodes that answer, sorted by region and node. There may be none.
-// The error says what may hide others.
+// The error says which NATS are not reached, where there may be more.
 func (fl *Fleet) Nodes(ctx context.Context) (all []NodeClient, err error) {
 	found := make([][]control.Identity, len(fl.clients))
 	errs := make([]error, len(fl.clients))
@@ -92,7 +92,8 @@ func (fl *Fleet) Nodes(ctx context.Context) (all []NodeClient, err error) {
 }
 
 // Some are the nodes of those names, or all; it is an error if there are none. If
-// all are asked for, there may be nodes and an error that says what hides others.
+// all are asked for, there may be nodes and an error that says which NATS are not
+// reached.
 func (fl *Fleet) Some(ctx context.Context, names []string) ([]NodeClient, error) {
 	all, err := fl.Nodes(ctx)
 	if len(all) == 0 && err == nil {

@@ -117,21 +117,21 @@ var removedColumns = []console.Column[removedRow]{
 	console.Shown("DETAIL", func(r removedRow) string { return r.Detail }),
 }
 
-// doomed is a document that is to be deleted.
-type doomed struct {
+// deletion is a document that is to be deleted, and the way to it.
+type deletion struct {
 	node     storeNode
 	document control.Document
 	deleted  bool // it is; what may be left are nodes that have not closed it yet, and versions
 }
 
-// doomedOf lists what the stores have of a tenant, and what is live of it.
-func doomedOf(ctx context.Context, c *command.Env, fl *reach.Fleet, f *deleteFlags) ([]doomed, error) {
+// toDelete lists what the stores have of a tenant, and what is live of it.
+func toDelete(ctx context.Context, c *command.Env, fl *reach.Fleet, f *deleteFlags) ([]deletion, error) {
 	nodes, err := storeNodes(ctx, fl, &f.store, docid.LicenseRegion(f.store.license))
 	if err != nil {
 		return nil, err
 	}
 	s := selectFlags{tenant: f.tenant, app: f.app}
-	var all []doomed
+	var all []deletion
 	seen := map[docid.Document]bool{}
 	listing := c.Progress("listed", "documents")
 	defer listing.End()
@@ -140,7 +140,7 @@ func doomedOf(ctx context.Context, c *command.Env, fl *reach.Fleet, f *deleteFla
 			return nil, err
 		}
 		seen[e.Document.Docname()] = true
-		all = append(all, doomed{e.storeNode, e.Document, e.Deleted})
+		all = append(all, deletion{e.storeNode, e.Document, e.Deleted})
 		listing.Count(len(all), 0)
 	}
 	live, err := livePins(ctx, c.Clusters, nodes, &s)
@@ -150,7 +150,7 @@ func doomedOf(ctx context.Context, c *command.Env, fl *reach.Fleet, f *deleteFla
 	for d := range live {
 		at := slices.IndexFunc(nodes, func(n storeNode) bool { return n.license == d.License })
 		if !seen[d] && at >= 0 {
-			all = append(all, doomed{nodes[at], control.NewDocument(d), false})
+			all = append(all, deletion{nodes[at], control.NewDocument(d), false})
 		}
 	}
 	return all, nil
@@ -161,11 +161,11 @@ const deletedAtOnce = 8
 
 // deleteTenant deletes all documents of a tenant, or of one of its apps.
 func deleteTenant(ctx context.Context, c *command.Env, fl *reach.Fleet, f *deleteFlags) error {
-	all, err := doomedOf(ctx, c, fl, f)
+	all, err := toDelete(ctx, c, fl, f)
 	if err != nil {
 		return err
 	}
-	there := len(slices.DeleteFunc(slices.Clone(all), func(d doomed) bool { return d.deleted }))
+	there := len(slices.DeleteFunc(slices.Clone(all), func(d deletion) bool { return d.deleted }))
 	of := f.tenant
 	if f.app != "" {
 		of += "/" + f.app
@@ -216,7 +216,7 @@ func (s *removedSum) add(r removedRow) {
 
 // removeAll deletes documents, a few at a time, and tells of each. It ends early with
 // ctx; its reader reads to the end.
-func removeAll(ctx context.Context, c *command.Env, all []doomed, erase bool) <-chan removedRow {
+func removeAll(ctx context.Context, c *command.Env, all []deletion, erase bool) <-chan removedRow {
 	rows := make(chan removedRow)
 	go func() {
 		defer close(rows)
@@ -241,7 +241,7 @@ func removeAll(ctx context.Context, c *command.Env, all []doomed, erase bool) <-
 }
 
 // removeOne deletes one document.
-func removeOne(ctx context.Context, d doomed, erase bool) removedRow {
+func removeOne(ctx context.Context, d deletion, erase bool) removedRow {
 	r := removedRow{Document: d.document.String(), Outcome: "unchanged"}
 	// Also where a tombstone is: the deletion may have ended before every node had
 	// closed the document.

@@ -25,8 +25,8 @@ type importFlags struct {
 	parallel    int
 }
 
-// source is where the documents are, and what reads them there. sure says that nobody need
-// be asked.
+// source is where the documents are, and what reads them there. sure says that nothing is
+// to be confirmed.
 func (f *importFlags) source(path string, sure bool) (string, foreign.Reader, error) {
 	if scheme, _, isURL := strings.Cut(f.from, "://"); isURL && path == "" {
 		path, f.from = f.from, strings.Replace(scheme, "postgresql", "postgres", 1)

@@ -71,9 +71,10 @@ the client.`,
 	return cmd
 }
 
-// nameToTrace is the name by which the token's client asks for a document. The token
-// may come from the environment, unthought of: who gives a whole document means that
-// one. A name may look like one, though; what it is taken for is said then.
+// nameToTrace is the name by which the token's client asks for a document. The token may
+// come from the environment, where it is easily forgotten: a whole document of another
+// app is then an error. Names may look like whole documents; what one is taken for is
+// told.
 func nameToTrace(c *command.Env, arg, given string) (name string, err error) {
 	doc, err := reach.ParseDocument(arg)
 	if err != nil {

@@ -36,7 +36,7 @@ func (a *Authorities) Roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Client is an HTTP client that believes them.
+// Client is an HTTP client that trusts them.
 func (a *Authorities) Client() (*http.Client, error) {
 	roots, err := a.Roots()
 	if err != nil || roots == nil {
