@@ -8,6 +8,7 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // deletion deletes the six letters that an insert wrote.
@@ -101,6 +102,91 @@ func TestWhatAnotherRegionKeepsIsMergedWithItsContent(t *testing.T) {
 	if got := stored(t, s.Store); !got.KeepDeleted || !bytes.Contains(got.Body, []byte("secret")) || !bytes.Contains(got.Body, []byte("more")) {
 		t.Errorf("stored: %q, kept %v", got.Body, got.KeepDeleted)
 	}
+}
+
+// Rule 13: nor does a region that opens the document with what the other one has stored,
+// although its own history says nothing of keeping. All its rooms and nodes keep it from then on.
+func TestWhoOpensWhatAnotherRegionKeepsKeepsIt(t *testing.T) {
+	r, s := storing(t)
+	theirs, typed := insert("one"), insert("secret")
+	deletes := deletion(typed)
+	whole := append(bytes.Clone(typed[:len(typed)-1]), deletes[1:]...)
+	first, err := s.Store.Save(t.Context(), todo, storage.Absent, storage.Meta{}, theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := r.node("a"), r.node("b")
+	one := a.visit(t) // an unedited document: its history is a reference to the store
+	defer one.leave()
+	if one.d.Room().Base().KeepDeleted {
+		t.Fatal("it is kept: nothing is tested")
+	}
+	if _, err := s.Store.Save(t.Context(), todo, first, storage.Meta{KeepDeleted: true}, merged(t, theirs, whole)); err != nil {
+		t.Fatal(err)
+	}
+	two := b.visit(t)
+	defer two.leave()
+	if two.reads("secret"); !two.d.Room().Base().KeepDeleted {
+		t.Error("who opens it does not keep it")
+	}
+	two.types("more")
+	eventually(t, "the other room of the life keeps it too", func() bool {
+		return one.d.Room().Base().KeepDeleted && bytes.Contains(one.d.Room().Export(), []byte("secret"))
+	})
+	eventually(t, "the store has it all", func() bool {
+		got := stored(t, s.Store)
+		return got.KeepDeleted && bytes.Contains(got.Body, []byte("secret")) && bytes.Contains(got.Body, []byte("more"))
+	})
+}
+
+// Rule 13: what is kept stays so where a store has lost what says so, and an operator accepts
+// that.
+func TestWhatIsKeptStaysSoWhereTheStoreHasLostIt(t *testing.T) {
+	for name, body := range map[string][]byte{"nothing is left": nil, "a former state is": insert("former")} {
+		t.Run(name, func(t *testing.T) {
+			r, s := storing(t)
+			if _, err := s.Store.Save(t.Context(), todo, storage.Absent, storage.Meta{KeepDeleted: true}, insert("lost")); err != nil {
+				t.Fatal(err)
+			}
+			n := r.node("a")
+			v := n.visit(t) // an unedited document: its history is a reference to the store
+			v.leave()
+			eventually(t, "it is closed", func() bool { return n.Len() == 0 })
+			setBack(s, nil)
+			if body != nil {
+				if _, err := s.Store.Save(t.Context(), todo, storage.Absent, storage.Meta{}, body); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if lost, err := n.Accept(t.Context(), todo, false); err != nil || lost == nil {
+				t.Fatalf("lost %v, %v", lost, err)
+			}
+			v = n.visit(t)
+			if !v.d.Room().Base().KeepDeleted {
+				t.Error("it keeps nothing any more")
+			}
+			v.types("on")
+			v.leave()
+			n.settle(t)
+			n.free(t)
+			if !stored(t, s.Store).KeepDeleted {
+				t.Error("the store does not say that it is kept")
+			}
+		})
+	}
+}
+
+// merged is one update of several.
+func merged(t *testing.T, updates ...[]byte) []byte {
+	t.Helper()
+	all := ystore.New(ystore.Limits{})
+	all.Keep()
+	for _, u := range updates {
+		if _, _, err := all.ApplyShared(u, ystore.Terms{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all.Encode()
 }
 
 func (n *node) savesNow(t *testing.T, v *visit) {

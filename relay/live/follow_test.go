@@ -40,7 +40,7 @@ func TestWhatIsSaidOfAFormerLifeDeletesNoOther(t *testing.T) {
 	}
 	_ = n.follow(former, ErrDeleted)
 	n.saves.came(former.keeper, ErrDeleted)
-	if again.d.fate.deleted() {
+	if again.d.fate.deleted() || n.dismissed.Load() != 0 {
 		t.Error("the document that was opened again is deleted")
 	}
 }

@@ -1,11 +1,15 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -35,4 +39,31 @@ func TestAnEpochIsOverOnlyIfNobodyInTheRegionHasIt(t *testing.T) {
 	if gone, err := n.purges.gone(t.Context(), l); err != nil || gone {
 		t.Errorf("it is live: %v, %v", gone, err)
 	}
+	n.o.Registry = inGrace{n.o.Registry, l}
+	n.o.Bus = deserted{n.o.Bus}
+	if gone, err := n.purges.gone(t.Context(), life{d.doc, "an-epoch"}); err != nil || !gone {
+		t.Errorf("another epoch is pinned: %v, %v", gone, err)
+	}
+	other := todo
+	other.Name = "of no room"
+	if gone, err := n.purges.gone(t.Context(), life{other, l.epoch}); err != nil || gone {
+		t.Errorf("it is in its grace period: %v, %v", gone, err)
+	}
+}
+
+// inGrace is a registry in which each document's pin is of one epoch, and nobody holds it.
+type inGrace struct {
+	Registry
+	l life
+}
+
+func (g inGrace) Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error) {
+	return kvpin.Pin{Epoch: kvpin.Epoch(g.l.epoch)}, kvpin.Grace, nil
+}
+
+// deserted is a region in which nobody answers.
+type deserted struct{ Bus }
+
+func (deserted) Request(context.Context, string, []byte) ([]byte, error) {
+	return nil, bus.ErrNobody
 }

@@ -14,6 +14,7 @@ import (
 func TestADeletedDocumentIsNotRevived(t *testing.T) {
 	for name, finds := range map[string]func(n *node, v *visit){
 		"by an edit": func(_ *node, v *visit) { v.types("late") },
+		"by a look":  func(n *node, v *visit) { n.saves.look(v.d.keeper) },
 		"when its pin is restored": func(n *node, _ *visit) {
 			pin, _ := n.state(t)
 			if err := n.follower.Restored(t.Context(), todo, pin); err != nil {
@@ -72,6 +73,7 @@ func TestADeletedDocumentIsNotRevived(t *testing.T) {
 func TestAFormerGenerationIsNotMergedIntoThePresentOne(t *testing.T) {
 	for name, finds := range map[string]func(n *node, v *visit){
 		"by an edit": func(_ *node, v *visit) { v.types("late") },
+		"by a look":  func(n *node, v *visit) { n.saves.look(v.d.keeper) },
 		"when its pin is restored": func(n *node, _ *visit) {
 			pin, _ := n.state(t)
 			l := life{todo, string(pin.Epoch)}

@@ -206,6 +206,9 @@ func TestAHistoryHasOneSeedWhoeverWritesIt(t *testing.T) {
 	if _, ok := found.Base(); !ok || found.Clean() {
 		t.Error("there is no seed, or what was left counts as stored")
 	}
+	if clean, err := r.Clean(t.Context()); err != nil || clean {
+		t.Errorf("its life ends before that is stored: clean is %v, %v", clean, err)
+	}
 }
 
 func TestADocumentWhoseBaseIsNotToBeHadDoesNotOpen(t *testing.T) {
