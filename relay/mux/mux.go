@@ -66,7 +66,7 @@ type Seat interface {
 
 // Mux is the documents of one connection. It is the connection's Handler.
 //
-// Lock order: Room.mu, mu, Session.mu.
+// Lock order: a place's taking, Room.mu, mu, and those of streams.
 type Mux struct {
 	conn  *conn.Conn
 	host  Host

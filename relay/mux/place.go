@@ -27,7 +27,8 @@ type place struct {
 	channel session.Channel
 
 	// taking is held while a message is given to the session: by begin until the place is
-	// open, then by the reader. They take it with Mux.mu, awaitDelivery without.
+	// open, then by the reader. They take it under Mux.mu, when nobody else gives any: only
+	// awaitDelivery, which takes it without, may have it for a moment.
 	taking sync.Mutex
 
 	// Guarded by Mux.mu. One that is not in Mux.places any more has ended.
