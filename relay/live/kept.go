@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/wsnode/wsnode/docid"
 )
@@ -46,4 +47,50 @@ func (ds *Documents) keepsStill(doc docid.Document, kept bool) bool {
 		}
 	}
 	return kept || wanted
+}
+
+// Storing is what a node has to do with stores.
+type Storing struct {
+	Dirty  int           // documents with edits that the store does not have
+	Oldest time.Duration // the age of the oldest of these edits, or of the oldest owed life
+	Owed   int           // lives that ended before they were stored, and that this node stores
+	// Waiting are loads and saves that wait for memory: Options.StoreBytes.
+	Waiting int
+}
+
+// Storing says what is yet to be stored.
+func (ds *Documents) Storing() (found Storing) {
+	oldest := ds.payments.owing(&found)
+	if edited := ds.saves.dirty(&found); oldest.IsZero() || !edited.IsZero() && edited.Before(oldest) {
+		oldest = edited
+	}
+	if !oldest.IsZero() {
+		found.Oldest = time.Since(oldest)
+	}
+	return found
+}
+
+// dirty counts the documents that are planned to be stored, and returns since when the
+// oldest waits for that.
+func (s *saves) dirty(found *Storing) (oldest time.Time) {
+	found.Waiting = s.budget.Waiting()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.due {
+		if k.since.IsZero() {
+			continue
+		}
+		found.Dirty++
+		if oldest.IsZero() || k.since.Before(oldest) {
+			oldest = k.since
+		}
+	}
+	return oldest
+}
+
+// kept is what is known of a document.
+func (s *saves) kept(k *keeper) Kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return k.stored
 }

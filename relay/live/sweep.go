@@ -17,7 +17,8 @@ import (
 // document was gone twice, some time apart.
 //
 // The nodes of a region take turns: who has swept says so, and the others put
-// their own sweeps off. Nothing depends on it, since a sweep may be repeated.
+// their own sweeps off. Nothing depends on it, since a sweep may be repeated. Who
+// could not sweep to the end says nothing, so that another node tries.
 type sweep struct {
 	docs  *Documents
 	every time.Duration
@@ -51,8 +52,12 @@ func (s *sweep) run(ctx context.Context) {
 		case <-s.swept:
 			timer.Reset(s.every + jitter(s.every))
 		case <-timer.C:
-			if err := s.look(ctx); err != nil && ctx.Err() == nil {
-				s.docs.o.Log.Warn("the sweep of the history was broken off; the next goes on", "err", err)
+			if err := s.look(ctx); err != nil {
+				if ctx.Err() == nil {
+					s.docs.o.Log.Warn("the sweep of the history was broken off; the next goes on", "err", err)
+				}
+				timer.Reset(s.every + jitter(s.every)) // another node may be able to
+				continue
 			}
 			_ = s.docs.o.Bus.Publish(sweptSubject, nil) // else the others sweep too
 			timer.Reset(s.every + jitter(s.every/10))

@@ -1,0 +1,244 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/history"
+	"github.com/wsnode/wsnode/relay/oplog"
+)
+
+// payTries bounds how often a life is stored when its merges make it change.
+const payTries = 3
+
+// errAgain has an owed life looked at again.
+var errAgain = errors.New("not yet")
+
+// endLife brings a stored life to its end that nobody has open: what it holds is stored,
+// then its pin goes, then its history, up to a marker. It returns when to come again; 0:
+// all is done.
+func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err error) {
+	ds := p.docs
+	if wait := p.rest(l, time.Now()); wait > 0 {
+		return wait, nil
+	}
+	pin, other, lives, err := p.pinOf(ctx, l)
+	if err != nil || lives {
+		return 0, err
+	}
+	found, err := ds.lives.found(ctx, l)
+	if errors.Is(err, history.ErrStreamMissing) {
+		found, err = oplog.Loaded{}, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !found.Clean() {
+		p.notStored(l)
+		return p.pay(ctx, l, found, pin != nil)
+	}
+	p.stored(l)
+	if next, ours := p.ours(l, found); !ours {
+		return next, nil
+	}
+	if pin != nil {
+		if pin.Owed {
+			err = ds.o.Registry.Paid(ctx, l.doc, kvpin.Epoch(l.epoch))
+		}
+		return max(ds.o.Grace-time.Since(pin.Left), time.Second) + afterExpiry, err
+	}
+	if found.Last == 0 || found.Ended {
+		return 0, nil
+	}
+	if other != nil {
+		if err := p.notifyOther(ctx, l, *other); err != nil {
+			return lookAgain, err
+		}
+	}
+	return 0, ds.lives.leaveMarker(ctx, l, found)
+}
+
+// ours reports whether this node may end a life of which the store has everything: only one
+// that has that very store may, by rule 10 of docs/storage.md. Another one purges nothing,
+// and comes again, since it may have yet to find out which store it has; next is 0 if it has
+// none.
+func (p *payments) ours(l life, found oplog.Loaded) (next time.Duration, ours bool) {
+	store, id := p.docs.storeOf(l.doc.License)
+	base, based := found.Base()
+	switch {
+	case store == nil:
+		return 0, false // those that have it find the life as well
+	case based && !found.Ended && base.Store != id:
+		return payMost, false
+	}
+	return 0, true
+}
+
+// notifyOther has the holders of the life that is pinned look at what another life has
+// stored beside it: two regions may both have had the document. Until they have, the
+// other life's history is not purged, so that this is not forgotten.
+func (p *payments) notifyOther(ctx context.Context, l life, pin kvpin.Pin) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	_, err := p.docs.o.Registry.StoreChanged(ctx, l.doc, pin, false)
+	return err
+}
+
+// pinOf returns the pin of a life, nil if it is not pinned any more; other is then the
+// pin of another life, if there is one. lives says that somebody has it open, or will take
+// it up: then nothing is owed here.
+func (p *payments) pinOf(ctx context.Context, l life) (_, other *kvpin.Pin, lives bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	ds := p.docs
+	pin, state, err := ds.o.Registry.Lookup(ctx, l.doc)
+	if err != nil {
+		if errors.Is(err, kvpin.ErrNotServed) {
+			return nil, nil, true, nil
+		}
+		return nil, nil, false, err
+	}
+	mine := state != kvpin.Free && string(pin.Epoch) == l.epoch
+	if mine && len(pin.Holders) > 0 { // of an orphan the registry's sweep tells
+		return nil, nil, true, nil
+	}
+	epoch, ok, err := ds.Who(ctx, l.doc)
+	switch {
+	case errors.Is(err, bus.ErrNobody):
+	case err != nil:
+		return nil, nil, false, fmt.Errorf("%w: %w", errNoWord, err)
+	case ok && epoch == l.epoch:
+		return nil, nil, false, errAgain // perhaps it is being opened, or paid by another node
+	}
+	switch {
+	case mine:
+		return &pin, nil, false, nil
+	case state != kvpin.Free:
+		return nil, &pin, false, nil
+	}
+	return nil, nil, false, nil
+}
+
+// pay stores what a life holds, and returns when to look at it again.
+func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned bool) (next time.Duration, err error) {
+	ds := p.docs
+	if pinned {
+		if err := ds.o.Registry.StillOwed(ctx, l.doc, kvpin.Epoch(l.epoch)); err != nil {
+			return 0, err
+		}
+		p.hasRenewed(l)
+	}
+	if wait := p.mayPay(time.Now()); wait > 0 {
+		return wait, nil
+	}
+	err = p.alone(ctx, l, found)
+	if errors.Is(err, errTaken) || errors.Is(err, errAgain) {
+		return 0, errAgain
+	}
+	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
+		err = ds.lives.leaveMarker(ctx, l, found)
+	}
+	if isItsOwn(err) {
+		next = p.notPaid(l, err)
+	} else {
+		next = p.paid(err)
+	}
+	if err != nil {
+		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", l.doc.String(), "epoch", l.epoch, "err", err)
+	}
+	return next, err
+}
+
+// errTaken ends a payment: somebody opens the document here, or has it open.
+var errTaken = errors.New("the document is taken up here")
+
+// payment is an owed life that is being stored.
+type payment struct {
+	giveWay context.CancelCauseFunc
+	done    chan struct{} // closed when its room is
+}
+
+// alone stores an owed life, unless this node has a room of the life: it never has two of
+// them, since a node does not hear itself. Whoever wants to open the document has the
+// payment give way.
+func (p *payments) alone(ctx context.Context, l life, found oplog.Loaded) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	entry := &payment{cancel, make(chan struct{})}
+	if !p.docs.table.beginPayment(l, entry) {
+		return errTaken
+	}
+	defer p.docs.table.endPayment(l, entry)
+	err := p.once(ctx, l, found)
+	if err != nil && errors.Is(context.Cause(ctx), errTaken) {
+		return errTaken
+	}
+	return err
+}
+
+// once opens a room without users and stores it.
+func (p *payments) once(ctx context.Context, l life, found oplog.Loaded) error {
+	ds := p.docs
+	ctx, cancel := context.WithTimeout(ctx, 2*storeTime)
+	defer cancel()
+	if _, based := found.Base(); !based {
+		return p.setAside(ctx, l)
+	}
+	k, err := ds.keep(ctx, l.doc, l.epoch)
+	if err != nil {
+		return err
+	}
+	k.paying = true
+	r, err := ds.o.Rooms.Open(ctx, l.doc, l.epoch, false, k.kept())
+	k.opened(r)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	defer ds.saves.end(ctx, k)
+	for range payTries {
+		if err := k.save(ctx); err != nil {
+			return err
+		}
+		if err := r.Durable(ctx); err != nil { // what was merged
+			return err
+		}
+		if clean, err := r.Clean(ctx); err != nil || clean {
+			return err
+		}
+	}
+	return errAgain
+}
+
+// former pays what former lives of a document owe, before another one begins on what
+// the store holds.
+func (p *payments) former(ctx context.Context, doc docid.Document, epoch string) error {
+	ds := p.docs
+	lives, err := ds.lives.of(ctx, doc)
+	if err != nil {
+		return err
+	}
+	for _, l := range lives {
+		if l.epoch == epoch {
+			continue
+		}
+		found, err := ds.lives.found(ctx, l)
+		if err != nil {
+			return err
+		}
+		if !found.Clean() {
+			if err := p.once(ctx, l, found); err != nil && !errors.Is(err, ErrDeleted) {
+				return fmt.Errorf("store what a former life holds: %w", err)
+			}
+		}
+		if !found.Ended {
+			ds.purges.suspect(l, time.Now().Add(afterExpiry))
+		}
+	}
+	return nil
+}

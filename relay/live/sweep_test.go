@@ -1,0 +1,69 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wsnode/wsnode/relay/bus"
+	"github.com/wsnode/wsnode/relay/history"
+)
+
+// unlisted is a history that cannot be listed while it fails, and holds nothing.
+type unlisted struct {
+	History
+	fails atomic.Bool
+}
+
+func (u *unlisted) Subjects(context.Context, string) iter.Seq2[history.Subject, error] {
+	return func(yield func(history.Subject, error) bool) {
+		if u.fails.Load() {
+			yield(history.Subject{}, history.ErrUnavailable)
+		}
+	}
+}
+
+func (u *unlisted) StoredSubjects(ctx context.Context, filter string) iter.Seq2[history.Subject, error] {
+	return u.Subjects(ctx, filter)
+}
+
+// alone is a bus on which nobody is heard.
+type alone struct {
+	Bus
+	said atomic.Int64
+}
+
+func (*alone) Subscribe(string, bus.Handler) (*bus.Subscription, error) {
+	return nil, errors.New("nobody is heard")
+}
+
+func (a *alone) Publish(string, []byte) error {
+	a.said.Add(1)
+	return nil
+}
+
+// Others put their sweeps off for one that they hear of: it must have been one.
+func TestASweepThatFailsLeavesTheNextToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, b := new(unlisted), new(alone)
+		s := &sweep{docs: &Documents{o: Options{History: h, Bus: b, Log: slog.New(slog.DiscardHandler)}}, every: time.Minute, swept: make(chan struct{}, 1)}
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		h.fails.Store(true)
+		go s.run(ctx)
+		time.Sleep(time.Hour)
+		if said := b.said.Load(); said > 0 {
+			t.Errorf("a node that cannot sweep has said %d times that it did", said)
+		}
+		h.fails.Store(false)
+		time.Sleep(time.Hour)
+		if b.said.Load() == 0 {
+			t.Error("a node that sweeps does not say so")
+		}
+	})
+}
