@@ -69,3 +69,87 @@ func TestNoLifeBeginsBesideOneThatCannotBeStored(t *testing.T) {
 		t.Errorf("the store holds %q", body)
 	}
 }
+
+// What is due of a document when it is compared with its store is stored all the same.
+func TestALookDoesNotTakeTheTurnOfAStore(t *testing.T) {
+	r, _ := storing(t)
+	n := r.unplanned().node("a")
+	v := n.visit(t)
+	defer v.leave()
+	v.types("one")
+	n.saves.look(v.d.keeper)
+	eventually(t, "it is planned to be stored, behind the look", func() bool {
+		n.saves.mu.Lock()
+		defer n.saves.mu.Unlock()
+		_, due := n.saves.due[v.d.keeper]
+		return due && !v.d.keeper.looks
+	})
+}
+
+// Of a document that was given up nothing is planned, whoever is late: nobody would store it.
+func TestNothingIsPlannedOfADocumentThatWasGivenUp(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	v.types("one")
+	k := v.d.keeper
+	s.Set(storagetest.Down)
+	v.leave()
+	n.settle(t)
+	for what, late := range map[string]func(){
+		"an edit":    func() { n.saves.changed(k) },
+		"a failure":  func() { n.saves.failed(k, storagetest.ErrFault) },
+		"a question": func() { n.saves.awaits(k, true) },
+		"a mark":     func() { n.saves.marked(k) },
+		"a look":     func() { n.saves.look(k) },
+	} {
+		late()
+		n.saves.mu.Lock()
+		if len(n.saves.due) > 0 || n.saves.failing > 0 {
+			t.Errorf("after %s %d stores are planned, and %d fail", what, len(n.saves.due), n.saves.failing)
+		}
+		n.saves.mu.Unlock()
+	}
+	s.Set(storagetest.None)
+}
+
+// A save whose answer was lost is found by its own body: nobody is taken for another.
+func TestASaveWhoseAnswerWasLostMeetsItself(t *testing.T) {
+	r, s := storing(t)
+	n := r.unplanned().node("a")
+	v := n.visit(t)
+	defer v.leave()
+	v.types("one")
+	s.Set(storagetest.LostReply)
+	if err := n.Save(t.Context(), v.d); err == nil {
+		t.Fatal("it is stored: nothing is tested")
+	}
+	s.Set(storagetest.None)
+	was := stored(t, s.Store).Version
+	n.savesNow(t, v)
+	if now := stored(t, s.Store).Version; now != was || n.saves.conflicts.Load() != 0 {
+		t.Errorf("it is stored as %s, before %s, with %d conflicts", now, was, n.saves.conflicts.Load())
+	}
+}
+
+// Rule 7: what somebody appends to a life while it ends is not purged.
+func TestAnEndDoesNotPurgeWhatCameSinceItWasRead(t *testing.T) {
+	r, _ := storing(t)
+	n := r.node("a")
+	l := life{todo, docid.NewStoredEpoch("former")}
+	seed := oplog.Kept.Append(nil, 7, oplog.Seed, 1, oplog.AppendBase(nil, oplog.Base{Store: r.storeID}))
+	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(l), seed, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	found, err := n.lives.found(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.leaves(t, l, "late")
+	if err := n.lives.leaveMarker(t.Context(), l, found); err == nil {
+		t.Error("it ends")
+	}
+	if left := n.holds(t, l); left.Messages != 2 {
+		t.Errorf("of its history is left: %+v", left)
+	}
+}

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -107,5 +108,60 @@ func TestOnlyANodeWithTheStoreOfALifeEndsIt(t *testing.T) {
 				return state == kvpin.Free && len(last.leftOf(t, todo)) == 0
 			})
 		})
+	}
+}
+
+// Nor does such a node purge what is left of a history without a base, which it cannot store,
+// or what it is told was deleted.
+func TestANodeWithoutAStoreLeavesAloneWhatItCannotStore(t *testing.T) {
+	r, s := storing(t)
+	n := r.withStore(nil, "").node("b")
+	l := life{todo, docid.NewStoredEpoch("former")}
+	n.leaves(t, l, "left over")
+	if _, err := n.payments.endLife(t.Context(), l); !errors.Is(err, errNoStore) {
+		t.Errorf("%v, expected %v", err, errNoStore)
+	}
+	if _, err := s.Store.Delete(t.Context(), todo, storage.Absent, storage.Meta{Generation: storage.NewGeneration()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.follower.Told(t.Context(), todo, kvpin.Epoch(l.epoch)); err != nil {
+		t.Errorf("of a deletion it is told again: %v", err)
+	}
+	if left := n.holds(t, l); left.Messages != 1 {
+		t.Errorf("of its history is left: %+v", left)
+	}
+}
+
+// Rules 5 and 10: a life that began without the store has no part in what the store says of
+// its document: not while nobody has it open, when a deletion is all that is left there, nor
+// when it is deleted while it is open.
+func TestALifeWithoutTheStoreIsDeletedByTheStore(t *testing.T) {
+	r, s := storing(t)
+	without := r
+	without.store, without.storeID = nil, ""
+	without.node("old")
+	n := r.node("a")
+	v := n.visit(t)
+	v.obeys()
+	epoch := v.d.Room().Epoch()
+	if docid.StoredEpoch(epoch) {
+		t.Fatalf("a store keeps %s: nothing is tested", epoch)
+	}
+	v.types("old")
+	meta := storage.Meta{Generation: storage.NewGeneration(), Epoch: epoch}
+	if _, err := s.Store.Delete(t.Context(), todo, storage.Absent, meta); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.follower.Told(t.Context(), todo, kvpin.Epoch(epoch)); err != nil {
+		t.Fatal(err)
+	}
+	if why := n.reason(todo); !errors.Is(why, ErrDeleted) {
+		t.Errorf("its sessions are ended for %v", why)
+	}
+	if last, err := n.lives.last(t.Context(), life{todo, epoch}); err != nil || last != 0 {
+		t.Errorf("its history ends at %d, %v", last, err)
+	}
+	if _, err := n.tryVisit(t); !errors.Is(err, errMixed) {
+		t.Errorf("what was deleted begins without the store: %v", err)
 	}
 }

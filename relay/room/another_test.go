@@ -231,3 +231,24 @@ func TestANumberOfALostHistoryIsNotReachedInTheNext(t *testing.T) {
 	h.set(false, false)
 	h.release(-1)
 }
+
+// What a room brings along to another life is not what the store has of that.
+func TestWhatARoomBringsAlongIsNotStoredInTheNextLife(t *testing.T) {
+	p := newKeepingPod(t, natstest.Server(t).URL, ackStored)
+	p.append(t, oplog.Updates, (&writer{client: 8}).insert("owed"))
+	var changed atomic.Int64
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	m, seat := join(t, r)
+	m.askedOnce(t, seat, "saved?")
+	eventually(t, "it waits for the store", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.asks.awaited })
+	if err := r.Rebase(t.Context(), docid.NewStoredEpoch("e2")); err != nil {
+		t.Fatal(err)
+	}
+	seat.Ask([]byte("and now?"))
+	durable(t, r)
+	if got := m.answers(); got != "" {
+		t.Errorf("answers %q before anybody has stored", got)
+	}
+	store(t, r, "v1")
+	eventually(t, "it is told", func() bool { return m.answers() == "saved? and now?" })
+}
