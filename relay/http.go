@@ -14,7 +14,6 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/live"
-	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // api answers plain requests. None takes anything up: no document is opened or pinned for
@@ -46,10 +45,10 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	allowPages(h)
 	path, _, _ := strings.Cut(r.RequestURI, "?")
-	endpoint := a.endpoint(path)
+	answers := a.endpoint(path)
 	address := a.gate.address(r)
 	switch {
-	case endpoint == nil:
+	case answers == nil:
 		writeError(w, http.StatusNotFound, "not_found", "No such endpoint; documents are opened by WebSocket")
 	case r.Method == http.MethodOptions:
 		h.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
@@ -60,9 +59,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("Allow", "GET, OPTIONS")
 		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Only GET is allowed here")
 	case !a.gate.allowed(path, address):
-		a.tooManyRequests(w, r, "too many requests of this kind from this address")
+		a.tooManyRequests(w, r, address, "too many requests of this kind from this address")
 	default:
-		endpoint(w, r)
+		answers(w, r, address)
 	}
 }
 
@@ -82,7 +81,10 @@ func starting(w http.ResponseWriter, r *http.Request, version string) {
 	writeError(w, http.StatusServiceUnavailable, "unavailable", "Starting")
 }
 
-func (a *api) endpoint(path string) http.HandlerFunc {
+// endpoint answers a request of a client at the address, which limits count by.
+type endpoint func(w http.ResponseWriter, r *http.Request, address netip.Addr)
+
+func (a *api) endpoint(path string) endpoint {
 	switch path {
 	case "/", "/health":
 		return a.balancers
@@ -102,17 +104,16 @@ func isUpgrade(r *http.Request) bool {
 
 // discovery says where a document lives, or where it had best be opened. It
 // creates no pin.
-func (a *api) discovery(w http.ResponseWriter, r *http.Request) {
+func (a *api) discovery(w http.ResponseWriter, r *http.Request, address netip.Addr) {
 	query := docid.ParseQuery(r.URL.RawQuery)
 	credentials := authn.FromRequest(r, query, !a.cfg.NoQueryToken)
-	address := ratelimit.ClientIP(r, a.gate.limits.TrustedProxies)
 	met := a.gate.standing(address, credentials.Token)
 	switch {
 	case met == blocked:
-		a.tooManyRequests(w, r, blockedDetail)
+		a.tooManyRequests(w, r, address, blockedDetail)
 		return
 	case !a.gate.admits(address):
-		a.tooManyRequests(w, r, fullDetail)
+		a.tooManyRequests(w, r, address, fullDetail)
 		return
 	}
 	grant, err := a.gate.verify(r.Context(), credentials.Token, a.gate.caller(address, nil))
@@ -154,17 +155,17 @@ func (a *api) discovery(w http.ResponseWriter, r *http.Request) {
 // doing.
 func (a *api) refuseDiscovery(w http.ResponseWriter, r *http.Request, address netip.Addr, token string, met standing, err error) {
 	if a.gate.blames(address, token, err) && met == suspect {
-		a.tooManyRequests(w, r, blockedDetail)
+		a.tooManyRequests(w, r, address, blockedDetail)
 		return
 	}
-	a.writeRefusal(w, r, err)
+	a.writeRefusal(w, r, address, err)
 }
 
 // regions lists the regions that are known, as data.
-func (a *api) regions(w http.ResponseWriter, r *http.Request) {
+func (a *api) regions(w http.ResponseWriter, r *http.Request, address netip.Addr) {
 	known, err := a.cfg.Registry.Regions(r.Context())
 	if err != nil {
-		a.writeRefusal(w, r, err)
+		a.writeRefusal(w, r, address, err)
 		return
 	}
 	type region struct {
@@ -183,7 +184,7 @@ func (a *api) regions(w http.ResponseWriter, r *http.Request) {
 }
 
 // balancers tells them whether to send clients here.
-func (a *api) balancers(w http.ResponseWriter, _ *http.Request) {
+func (a *api) balancers(w http.ResponseWriter, _ *http.Request, _ netip.Addr) {
 	status, code := a.health.forBalancers()
 	writeHealth(w, a.cfg.Version, status, code)
 }
@@ -205,24 +206,19 @@ func setRetryAfter(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(4)))
 }
 
-func (a *api) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
+func (a *api) writeRefusal(w http.ResponseWriter, r *http.Request, address netip.Addr, err error) {
 	said := answer(err)
 	if said.status == http.StatusServiceUnavailable {
 		setRetryAfter(w)
 	}
-	a.remember(r, said.status, said.reason, err.Error())
+	a.recent.request(r, remote(r, address), said.status, said.reason, err.Error())
 	writeError(w, said.status, said.kind, said.reason)
 }
 
 // tooManyRequests refuses a client that comes too often.
-func (a *api) tooManyRequests(w http.ResponseWriter, r *http.Request, why string) {
-	a.remember(r, http.StatusTooManyRequests, tooOften, why)
+func (a *api) tooManyRequests(w http.ResponseWriter, r *http.Request, address netip.Addr, why string) {
+	a.recent.request(r, remote(r, address), http.StatusTooManyRequests, tooOften, why)
 	tooMany(w)
-}
-
-// remember notes a refusal for operators.
-func (a *api) remember(r *http.Request, status int, reason, detail string) {
-	a.recent.request(r, remote(r, ratelimit.ClientIP(r, a.gate.limits.TrustedProxies)), status, reason, detail)
 }
 
 func writeError(w http.ResponseWriter, status int, kind, message string) {

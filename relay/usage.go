@@ -2,24 +2,24 @@ package relay
 
 import (
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
-	"github.com/wsnode/wsnode/relay/ratelimit"
 )
 
 // usage tells an app what it uses of its plan, over all nodes and regions.
-func (a *api) usage(w http.ResponseWriter, r *http.Request) {
+func (a *api) usage(w http.ResponseWriter, r *http.Request, address netip.Addr) {
 	credentials := authn.FromRequest(r, docid.ParseQuery(r.URL.RawQuery), !a.cfg.NoQueryToken)
-	grant, err := a.gate.verify(r.Context(), credentials.Token, a.gate.caller(ratelimit.ClientIP(r, a.gate.limits.TrustedProxies), nil))
+	grant, err := a.gate.verify(r.Context(), credentials.Token, a.gate.caller(address, nil))
 	if err != nil {
-		a.writeRefusal(w, r, err)
+		a.writeRefusal(w, r, address, err)
 		return
 	}
 	counts, err := a.gate.usage.Of(r.Context(), grant.AppID())
 	if err != nil {
-		a.writeRefusal(w, r, err)
+		a.writeRefusal(w, r, address, err)
 		return
 	}
 	most := plan(grant).Within(a.gate.limits.Ceilings)
