@@ -163,6 +163,7 @@ func (k *keeper) reserve(ctx context.Context, bytes int64) (err error) {
 
 // base brings what the store holds: room.Kept.Base.
 func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, error) {
+	k.giveBack() // of an earlier try: what follows needs memory of its own
 	base, has := found.Base()
 	if has && base.Store != k.id {
 		return room.Brought{}, fmt.Errorf("%w: %s, expected %s", errOtherStore, base.Store, k.id)
@@ -177,7 +178,6 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 		}
 	}
 	less := has && k.ds.losses.accepts(k.doc)
-	k.giveBack()
 	stored, err := k.store.Load(ctx, k.doc, k.reserve)
 	switch {
 	case errors.Is(err, storage.ErrDeleted):

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -155,5 +156,33 @@ func TestALifeOpensOnlyWhereItsStoreIs(t *testing.T) {
 	}
 	if now := stored(t, s.Store); now.Version != before.Version {
 		t.Errorf("it was stored: %+v", now.Info)
+	}
+}
+
+// A room loads what the store holds again if others append before its seed: what it loaded
+// before holds no memory that former lives need to be stored.
+func TestWhoLoadsAgainHoldsNoMemoryMeanwhile(t *testing.T) {
+	r, s := storing(t)
+	r.options = func(o *Options) { o.StoreBytes = 1 } // one body at a time
+	if _, err := s.Store.Save(t.Context(), todo, storage.Absent, storage.Meta{}, insert("one")); err != nil {
+		t.Fatal(err)
+	}
+	n := r.node("a")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	k, err := n.keep(ctx, todo, docid.NewStoredEpoch("present"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.opened(nil)
+	if _, err := k.base(ctx, oplog.Loaded{}); err != nil || k.reserved == nil {
+		t.Fatalf("it was not loaded: %v", err)
+	}
+	former := n.lives.subject(life{todo, docid.NewStoredEpoch("former")})
+	if _, err := n.stored.AppendAfter(ctx, former, oplog.Kept.Append(nil, 7, oplog.Updates, 1, insert("owed")), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.base(ctx, oplog.Loaded{}); err != nil {
+		t.Errorf("it is not loaded again: %v", err)
 	}
 }
