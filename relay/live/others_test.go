@@ -33,9 +33,9 @@ func TestANodeStoresWhatTheOneWhoseTurnItIsCannot(t *testing.T) {
 	stores[first].Set(storagetest.Down)
 	visits[first].types("typed")
 	eventually(t, "it is stored", func() bool { return bytes.Contains(stored(t, s.Store).Body, []byte("typed")) })
-	if at := nodes[other].saves.kept(visits[other].d.keeper).At; at.IsZero() {
-		t.Error("the other node has not stored it")
-	}
+	eventually(t, "the other node knows that it has stored it", func() bool {
+		return !nodes[other].saves.kept(visits[other].d.keeper).At.IsZero()
+	})
 	stores[first].Set(storagetest.None)
 }
 
