@@ -106,12 +106,12 @@ func (f *follower) Rebased(ctx context.Context, doc docid.Document, pin kvpin.Pi
 }
 
 // Stop implements kvpin.Rooms.
-func (f *follower) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epoch, life time.Duration) error {
+func (f *follower) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epoch, within time.Duration) error {
 	return f.followPin(doc, func(d *Document) error {
 		if d.room.Epoch() != string(epoch) {
 			return nil
 		}
-		f.stops.add(d, time.Now().Add(life))
+		f.stops.add(d, time.Now().Add(within))
 		d.room.Stop()
 		return d.room.Durable(ctx)
 	})

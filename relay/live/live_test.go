@@ -100,7 +100,7 @@ func (r region) node(id docid.NodeID) *node {
 	must(err)
 	n.registry = registry
 	var done sync.WaitGroup
-	life, end := context.WithCancel(context.Background())
+	running, end := context.WithCancel(context.Background())
 	o := Options{
 		Registry: registry, Rooms: rooms, History: histories, Bus: b, Region: name, Log: slog.New(slog.NewTextHandler(&n.log, nil)),
 		Node: id, Started: time.Now(), Grace: time.Second, SweepEvery: time.Hour,
@@ -117,10 +117,10 @@ func (r region) node(id docid.NodeID) *node {
 	if r.opens != nil {
 		o.Rooms = r.opens(rooms)
 	}
-	n.Documents = New(life, life, o)
+	n.Documents = New(running, running, o)
 	n.started.Store(true)
 	registry.Attach(n.Follower())
-	done.Go(func() { n.Run(life) })
+	done.Go(func() { n.Run(running) })
 	n.end = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()

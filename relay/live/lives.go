@@ -61,9 +61,9 @@ func (ls lives) purge(ctx context.Context, l life, last uint64) error {
 	return ls.history.PurgeBelow(ctx, ls.subject(l), last+1)
 }
 
-// markerLife is how long an ended life leaves a marker in its history: a node that was
+// markerTTL is how long an ended life leaves a marker in its history: a node that was
 // frozen, and goes on in it, loads what it stands on first.
-const markerLife = time.Hour
+const markerTTL = time.Hour
 
 // leaveMarker purges the history of a life that has ended, up to a marker with the base
 // that it stood on. Should somebody append meanwhile, nothing is purged.
@@ -74,7 +74,7 @@ func (ls lives) leaveMarker(ctx context.Context, l life, found oplog.Loaded) err
 	}
 	mark := oplog.Mark{UpTo: found.Last, Purges: true, Ends: true, Base: base}
 	data := oplog.Kept.Append(nil, oplog.NoRoom, oplog.Stored, 0, oplog.AppendMark(nil, mark))
-	seq, err := ls.history.AppendAfter(ctx, ls.subject(l), data, found.Last, markerLife)
+	seq, err := ls.history.AppendAfter(ctx, ls.subject(l), data, found.Last, markerTTL)
 	if err != nil {
 		return err
 	}

@@ -26,9 +26,9 @@ import (
 // nothing depends on whoever asked for the move.
 
 const (
-	// moveLife is how long a move may take from its mark, for documents that are stored
+	// moveTime is how long a move may take from its mark, for documents that are stored
 	// quickly; for others as often as moveStores the time of a store is added, up to moveMost.
-	moveLife   = 5 * time.Second
+	moveTime   = 5 * time.Second
 	moveStores = 3
 	moveMost   = time.Minute
 	// slowStored is how long a store may take at most without more ado. What takes longer, or
@@ -134,13 +134,13 @@ func (m *Moves) end(d *Document) {
 // meanwhile.
 func (m *Moves) once(ctx context.Context, d *Document, to docid.Region) (stopped time.Duration, err error) {
 	ds := m.docs
-	life, err := m.storeBefore(ctx, d)
+	within, err := m.storeBefore(ctx, d)
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, life)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	marked, err := d.hold.Mark(ctx, to, life)
+	marked, err := d.hold.Mark(ctx, to, within)
 	if err != nil {
 		if errors.Is(err, kvpin.ErrUnsettled) {
 			d.goOn(ds.ctx, ds.o.Log) // the mark may be there
@@ -184,7 +184,7 @@ func (m *Moves) whereTo(d *Document, to docid.Region) error {
 
 // storeBefore stores a document beforehand whose store takes long, and returns how long its
 // move may take.
-func (m *Moves) storeBefore(ctx context.Context, d *Document) (life time.Duration, err error) {
+func (m *Moves) storeBefore(ctx context.Context, d *Document) (within time.Duration, err error) {
 	ds := m.docs
 	took, known := ds.saves.took(d.keeper)
 	large := d.room.Brief().Store.Bytes > largeBody
@@ -195,7 +195,7 @@ func (m *Moves) storeBefore(ctx context.Context, d *Document) (life time.Duratio
 		}
 		took = time.Since(began)
 	}
-	return min(moveLife+moveStores*took, moveMost), nil
+	return min(moveTime+moveStores*took, moveMost), nil
 }
 
 // took is how long the last store of a document took; known is false if this node has not

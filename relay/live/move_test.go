@@ -36,7 +36,7 @@ func newMoves(t *testing.T) *moves {
 	m.eu.brief()
 	m.us = m.eu.apart(east)
 	m.eu.options = func(o *Options) { o.StoreFirst, o.StoreInterval = time.Hour, time.Hour } // moves alone store
-	m.store.Delay = moveLife + time.Second
+	m.store.Delay = moveTime + time.Second
 	m.store.Choose = func(operation string, d docid.Document) storagetest.Fault {
 		m.mu.Lock()
 		save := m.save

@@ -19,8 +19,8 @@ type toldToStop struct {
 	answers chan error
 }
 
-func (s *toldToStop) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epoch, life time.Duration) error {
-	err := s.Rooms.Stop(ctx, doc, epoch, life)
+func (s *toldToStop) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epoch, within time.Duration) error {
+	err := s.Rooms.Stop(ctx, doc, epoch, within)
 	select {
 	case s.answers <- err:
 	default:
