@@ -125,3 +125,35 @@ func TestWhoHasNoRoomOfADocumentHasStopped(t *testing.T) {
 		t.Errorf("%d documents are to come back that are not there", len(n.follower.stops.until))
 	}
 }
+
+// goneTo is a registry that says where all documents are.
+type goneTo struct {
+	Registry
+	pin   kvpin.Pin
+	state kvpin.State
+	err   error
+}
+
+func (g goneTo) Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error) {
+	return g.pin, g.state, g.err
+}
+
+// A mover whose last write was not answered is told where the document has gone: it has
+// moved it only if that is where it was to go, or if it has ended there since.
+func TestAMoverFindsOutWhereADocumentHasGone(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		found goneTo
+		want  error
+	}{
+		"where it was to go":       {goneTo{pin: kvpin.Pin{Region: east}, state: kvpin.Live}, nil},
+		"nowhere any more":         {goneTo{state: kvpin.Free}, nil},
+		"elsewhere":                {goneTo{pin: kvpin.Pin{Region: "ap-south-1"}, state: kvpin.Live}, kvpin.ErrImmovable},
+		"the registry is not back": {goneTo{err: away}, away},
+	} {
+		ds := &Documents{ctx: t.Context(), o: Options{Registry: c.found}}
+		if err := (&Moves{docs: ds}).whereTo(&Document{doc: todo}, east); !errors.Is(err, c.want) || c.want == nil && err != nil {
+			t.Errorf("%s: %v, expected %v", name, err, c.want)
+		}
+	}
+}
