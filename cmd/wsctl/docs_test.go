@@ -60,10 +60,12 @@ func TestTracesInOperationsNeedNoLiveDocument(t *testing.T) {
 func TestEveryVerbSaysWhetherItChangesSomething(t *testing.T) {
 	changing := map[string]bool{}
 	for _, noun := range rootCommand(&command.Env{Console: &console.Console{}, Clusters: &reach.Clusters{}}).Commands() {
+		filled := map[string]bool{}
 		for _, verb := range noun.Commands() {
-			if noun.Name() == "completion" {
+			if noun.Name() == "completion" || verb.Hidden {
 				continue
 			}
+			filled[verb.GroupID] = true
 			if verb.GroupID != command.GroupRead && verb.GroupID != command.GroupChange {
 				t.Errorf("%s is in no group", verb.CommandPath())
 			}
@@ -72,6 +74,11 @@ func TestEveryVerbSaysWhetherItChangesSomething(t *testing.T) {
 				t.Errorf("%s: asks before %v, in group %s", verb.CommandPath(), asks, verb.GroupID)
 			}
 			changing[verb.CommandPath()] = asks
+		}
+		for _, group := range noun.Groups() {
+			if !filled[group.ID] {
+				t.Errorf("help of %s shows the group %s, which has no verb", noun.CommandPath(), group.ID)
+			}
 		}
 	}
 	for _, path := range []string{"wsctl pins release", "wsctl sessions kick", "wsctl nodes drain", "wsctl regions set", "wsctl pins move", "wsctl regions evacuate", "wsctl registry init", "wsctl history init"} {

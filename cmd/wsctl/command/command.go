@@ -26,16 +26,18 @@ const (
 	GroupChange = "change"
 )
 
-// Noun makes a command that only holds verbs, those that change something apart.
+// Noun makes a command that only holds verbs, those that change something apart. A hidden
+// verb is in no group, so that help shows no group without verbs.
 func Noun(use, short string, read, change []*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	add := func(group, title string, verbs []*cobra.Command) {
-		if len(verbs) == 0 {
-			return
-		}
-		cmd.AddGroup(&cobra.Group{ID: group, Title: title})
 		for _, v := range verbs {
-			v.GroupID = group
+			if !v.Hidden {
+				v.GroupID = group
+			}
+			if !v.Hidden && !cmd.ContainsGroup(group) {
+				cmd.AddGroup(&cobra.Group{ID: group, Title: title})
+			}
 			cmd.AddCommand(v)
 		}
 	}

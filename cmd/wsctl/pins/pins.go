@@ -208,9 +208,10 @@ func releasePinCommand(c *command.Env) *cobra.Command {
 		Use:   "release DOCUMENT",
 		Short: "Delete a pin that is stuck; a live one only with --force",
 		Long: `Delete a pin that is stuck: an orphan that no region takes up, a grace period that
-need not be awaited, or one that cannot be read. The document's content is gone
-with it, unless clients bring it back. A live pin is refused without --force: the
-nodes that hold it are told and pin the document again within seconds.`,
+need not be awaited, or one that cannot be read. Without a store the document's
+content is gone with it, unless clients bring it back; with one, what is stored
+stays. A live pin is refused without --force: the nodes that hold it are told and
+pin the document again within seconds.`,
 		Args:              command.Exactly("DOCUMENT"),
 		ValidArgsFunction: command.CompleteDocuments(c.Clusters),
 		RunE: func(cmd *cobra.Command, args []string) error {

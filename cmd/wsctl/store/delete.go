@@ -62,7 +62,7 @@ repeated until nothing is left.`,
 			})
 		},
 	}
-	f.store.register(c, cmd)
+	f.store.registerAll(c, cmd, "license region (dbCode): of a document that is given without, or with --tenant only this one")
 	f.sure.Register(cmd)
 	cmd.Flags().BoolVar(&f.erase, "erase", false, "remove former versions, too")
 	cmd.Flags().StringVar(&f.tenant, "tenant", "", "all documents of this tenant")

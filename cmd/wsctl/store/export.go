@@ -64,7 +64,7 @@ folder it can be interrupted and repeated: what has not changed is not read agai
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "folder, FILE.tar, or - for a tar archive on standard output")
-	f.register(c, cmd)
+	f.registerAll(c, cmd, "only this license region (dbCode)")
 	s.register(cmd)
 	return cmd
 }

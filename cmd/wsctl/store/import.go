@@ -102,7 +102,7 @@ and writes nothing.`,
 	fl.StringVar(&f.tenant, "tenant", "", "tenant of documents that name none")
 	fl.StringVar(&f.app, "app", "", "app of documents that name none")
 	fl.IntVar(&f.parallel, "parallel", 8, "documents that are sent at the same time")
-	f.store.register(c, cmd)
+	f.store.registerAll(c, cmd, "license region (dbCode) that the documents get, also if they name another (default: theirs, or the only one that has a store)")
 	f.put.register(cmd)
 	sure.Register(cmd)
 	return cmd

@@ -82,7 +82,7 @@ func listStoreCommand(c *command.Env) *cobra.Command {
 			})
 		},
 	}
-	f.register(c, cmd)
+	f.registerAll(c, cmd, "only this license region (dbCode)")
 	s.register(cmd)
 	return cmd
 }

@@ -32,9 +32,17 @@ type storeFlags struct {
 	node, license string
 }
 
+// register adds the flags to a verb about one document.
 func (f *storeFlags) register(c *command.Env, cmd *cobra.Command) {
+	f.registerAll(c, cmd, "license region (dbCode), if the document is given without")
+}
+
+// registerAll adds the flags to a verb about several documents. license is the help of
+// --license.
+func (f *storeFlags) registerAll(c *command.Env, cmd *cobra.Command, license string) {
 	cmd.Flags().StringVar(&f.node, "node", "", "node to go through (default: the first one that has the store)")
-	command.LicenseFlag(c.Clusters, cmd, &f.license)
+	cmd.Flags().StringVar(&f.license, "license", "", license)
+	command.CompleteFlags(c.Clusters, cmd)
 }
 
 // storeNode is a node and the license region whose store it has.

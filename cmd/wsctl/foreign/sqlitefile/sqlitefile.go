@@ -19,8 +19,8 @@ import (
 // is not what was committed.
 var ErrBusy = errors.New("the database is in use, or its program did not close it: end the program, and have sqlite3 open it once")
 
-// MaxValue bounds a value: a size in a damaged file could say anything.
-const MaxValue = 1 << 30
+// maxValue bounds a value: a size in a damaged file could say anything.
+const maxValue = 1 << 30
 
 // DB is a database in a file. Its methods must not be called concurrently.
 type DB struct {

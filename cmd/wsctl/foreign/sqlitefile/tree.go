@@ -62,7 +62,7 @@ func (w *walk) table(n int64, depth int, each func(record []byte) error) error {
 // record collects a record, whose end may be in other pages.
 func (w *walk) record(cell []byte, each func(record []byte) error) error {
 	length, n := varint(cell)
-	if n == 0 || length > MaxValue {
+	if n == 0 || length > maxValue {
 		return errDamaged
 	}
 	_, m := varint(cell[n:]) // the rowid
