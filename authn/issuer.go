@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -43,16 +44,23 @@ func NewIssuer(key crypto.Signer, name string) (*Issuer, error) {
 	return &Issuer{key: signing, name: name}, nil
 }
 
-// ParseSigningKey reads a private key from PEM (PKCS #8, PKCS #1 or SEC 1) or from
-// a JSON Web Key. Its errors hold nothing of the key.
+// ParseSigningKey reads a private key from PEM (PKCS #8, PKCS #1 or SEC 1), in which other
+// blocks may stand before it, or from a JSON Web Key. Its errors hold nothing of the key.
 func ParseSigningKey(data []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(data)
+	block, rest := pem.Decode(data)
 	if block == nil {
 		key, err := parseJWK(data)
 		if err != nil {
 			return nil, errors.New("signing key: expected PEM or a JSON Web Key with its private part")
 		}
 		return key, nil
+	}
+	for !strings.HasSuffix(block.Type, "PRIVATE KEY") { // openssl writes a curve's parameters first
+		next, behind := pem.Decode(rest)
+		if next == nil {
+			return nil, fmt.Errorf("signing key: a PEM block %q is no private key", block.Type)
+		}
+		block, rest = next, behind
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
 		return key, nil

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,7 @@ func TestSigningKeysAreReadFromPEMAndJWK(t *testing.T) {
 	}
 	sec1, err := x509.MarshalECPrivateKey(ec)
 	files := map[string][]byte{"SEC 1": block("EC PRIVATE KEY", sec1, err)}
+	files["SEC 1 behind its curve"] = slices.Concat(block("EC PARAMETERS", []byte{6, 5, 0x2b, 0x81, 4, 0, 0x22}, nil), files["SEC 1"]) // openssl ecparam -genkey
 	files["PKCS #1"] = block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKeys()[0]), nil)
 	for name, key := range map[string]any{"EC": ec, "Ed25519": ed, "RSA": rsaKeys()[0]} {
 		der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -124,7 +126,7 @@ func TestSigningKeysAreReadFromPEMAndJWK(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
-	for _, bad := range []string{"", "secret words", `{"kty":"oct","k":"c2VjcmV0"}`, "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"} {
+	for _, bad := range []string{"", "secret words", `{"kty":"oct","k":"c2VjcmV0"}`, "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n", "-----BEGIN SECRET-----\nc2VjcmV0\n-----END SECRET-----\n"} {
 		_, err := authn.ParseSigningKey([]byte(bad))
 		if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "c2Vj") {
 			t.Errorf("%q: %v", bad, err)

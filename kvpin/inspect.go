@@ -80,11 +80,6 @@ func OpenInspector(ctx context.Context, registries map[docid.LicenseRegion]Sourc
 // Close closes the connections.
 func (i *Inspector) Close() { i.links.Close() }
 
-// LicenseRegions returns the license regions that are looked at, sorted.
-func (i *Inspector) LicenseRegions() []docid.LicenseRegion {
-	return slices.Sorted(maps.Keys(i.stores))
-}
-
 func (i *Inspector) store(license docid.LicenseRegion) (kv.Store, error) {
 	if s := i.stores[license]; s != nil {
 		return s, nil

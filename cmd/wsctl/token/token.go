@@ -4,10 +4,6 @@ package token
 import (
 	"cmp"
 	"context"
-	"crypto"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -77,7 +73,7 @@ func mintCommand(c *command.Env, use, short string) *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.devURL, "dev-url", defaultDevURL, "URL of a node of wsnode dev that issues the token")
-	fl.StringVar(&f.key, "key", "", "sign with this private key (PEM: RSA, P-256, P-384, P-521, Ed25519) instead; token jwks publishes it")
+	fl.StringVar(&f.key, "key", "", "sign with this private key (PEM or JWK: RSA, P-256, P-384, P-521, Ed25519) instead; token jwks publishes it")
 	fl.StringVar(&f.issuer, "issuer", "", "issuer, with --key")
 	fl.StringVar(&f.audience, "audience", authn.DefaultAudience, "audience, with --key")
 	fl.StringVar(&f.scope, "scope", authn.DefaultAudience, "scope, with --key")
@@ -165,7 +161,7 @@ func openIssuer(file, name string) (*authn.Issuer, error) {
 	if err != nil {
 		return nil, exit.WrongFlag("key", "%v", err)
 	}
-	key, err := parseKey(text)
+	key, err := authn.ParseSigningKey(text)
 	if err != nil {
 		return nil, exit.WrongFlag("key", "%s: %v", file, err)
 	}
@@ -176,32 +172,6 @@ func openIssuer(file, name string) (*authn.Issuer, error) {
 	return issuer, nil
 }
 
-// parseKey reads the first private key of a PEM file, in any of the three
-// wrappings that openssl writes.
-func parseKey(text []byte) (crypto.Signer, error) {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		var key any
-		var err error
-		switch block.Type {
-		case "PRIVATE KEY":
-			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		case "EC PRIVATE KEY":
-			key, err = x509.ParseECPrivateKey(block.Bytes)
-		case "RSA PRIVATE KEY":
-			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		default:
-			continue // openssl writes parameters before the key
-		}
-		if err != nil {
-			return nil, err
-		}
-		if signer, ok := key.(crypto.Signer); ok {
-			return signer, nil
-		}
-	}
-	return nil, errors.New("expected a private key in PEM")
-}
-
 func keySetCommand(c *command.Env) *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
@@ -210,7 +180,7 @@ func keySetCommand(c *command.Env) *cobra.Command {
 		Args:  command.Exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			if key == "" {
-				return exit.WrongFlag("key", "expected a file with a private key in PEM")
+				return exit.WrongFlag("key", "expected a file with a private key")
 			}
 			issuer, err := openIssuer(key, "")
 			if err == nil {
@@ -219,6 +189,6 @@ func keySetCommand(c *command.Env) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&key, "key", "", "private key in PEM")
+	cmd.Flags().StringVar(&key, "key", "", "private key, in PEM or as a JWK")
 	return cmd
 }
