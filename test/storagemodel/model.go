@@ -327,9 +327,6 @@ func (m *Model) Settle() {
 	}
 }
 
-// Violations are what went wrong so far.
-func (m *Model) Violations() []string { return m.violations }
-
 // String describes the state, for whoever reads a schedule.
 func (m *Model) String() string {
 	return fmt.Sprintf("store %+v, pin %+v, rooms %+v, histories %+v", m.store, m.pin, m.rooms, m.history)

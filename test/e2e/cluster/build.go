@@ -17,9 +17,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// RaceVariable is the environment variable that, when not empty, has wsnode and
+// raceVariable is the environment variable that, when not empty, has wsnode and
 // wsctl built with the race detector.
-const RaceVariable = "WSNODE_E2E_RACE"
+const raceVariable = "WSNODE_E2E_RACE"
 
 // binariesVariable names a folder with what the task binaries has built, for the
 // packages that test one after the other. Without it each test process builds what
@@ -54,11 +54,11 @@ func Main(m *testing.M) int {
 
 // WithoutRace has a test that measures run wsnode without the race detector, which
 // takes many times the memory and the time.
-func WithoutRace(t *testing.T) { t.Setenv(RaceVariable, "") }
+func WithoutRace(t *testing.T) { t.Setenv(raceVariable, "") }
 
 // Race reports whether wsnode runs with the race detector, which makes it several
 // times slower.
-func Race() bool { return os.Getenv(RaceVariable) != "" }
+func Race() bool { return os.Getenv(raceVariable) != "" }
 
 // Binary returns the path of a command, which is built once per test process unless
 // it has been before.

@@ -172,10 +172,6 @@ const operations = {
     const found = () => c.closes.find(close => close.code === code)
     return until([c], timeout, found, () => `expected close code ${code}: ${show(c)}`).then(found)
   },
-  failed ({ client: id, timeout }) {
-    const c = client(id)
-    return until([c], timeout, () => c.errors.length > 0, () => `expected a failed handshake: ${show(c)}`).then(() => c.errors[0])
-  },
   // same waits until every client holds every edit that any of them typed, and
   // all their documents are identical.
   same ({ clients: ids, timeout }) {

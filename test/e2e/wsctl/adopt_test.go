@@ -17,13 +17,7 @@ import (
 func TestACopyTakesThePlaceOfALostStore(t *testing.T) {
 	t.Parallel()
 	lost, copied := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "copy")
-	start := func(dir string) (*world, *cluster.Dev) {
-		d := cluster.DevConfig{Regions: []string{"eu-central-1"}, Nodes: 1, Flags: []string{"--grace", "1s", "--store", "file://" + dir}}.Start(t)
-		w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
-		w.write("a.yjs", []byte(typedA))
-		w.write("b.yjs", []byte(typedB))
-		return w, d
-	}
+	start := func(dir string) (*world, *cluster.Dev) { return inDev(t, 1, "--store", "file://"+dir) }
 	const of = "aws-eu-west-1/acme/notes/"
 	w, d := start(lost)
 	for _, name := range []string{"same", "missing", "older", "gone"} {

@@ -24,10 +24,10 @@ func update(client, letter byte) string {
 	return string([]byte{1, 1, client, 0, 4, 1, 4}) + "text" + string([]byte{1, letter, 0})
 }
 
-// inDev is a world of one wsnode dev.
-func inDev(t *testing.T) (*world, *cluster.Dev) {
+// inDev is a world of one wsnode dev, with a region of so many nodes.
+func inDev(t *testing.T, nodes int, flags ...string) (*world, *cluster.Dev) {
 	t.Helper()
-	d := cluster.DevConfig{Regions: []string{"eu-central-1"}, Nodes: 1, Flags: []string{"--grace", "1s"}}.Start(t)
+	d := cluster.DevConfig{Regions: []string{"eu-central-1"}, Nodes: nodes, Flags: append([]string{"--grace", "1s"}, flags...)}.Start(t)
 	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
 	w.write("a.yjs", []byte(typedA))
 	w.write("b.yjs", []byte(typedB))
@@ -36,7 +36,7 @@ func inDev(t *testing.T) (*world, *cluster.Dev) {
 
 func TestStoredDocumentsArePutTakenOutAndDeleted(t *testing.T) {
 	t.Parallel()
-	w, d := inDev(t)
+	w, d := inDev(t, 1)
 	const doc = "aws-eu-west-1/dev/demo/lists/today"
 	w.ctl("store", "check").must().says("ok")
 	w.ctl("store", "get", doc).exits(3)
@@ -92,8 +92,7 @@ func TestStoredDocumentsArePutTakenOutAndDeleted(t *testing.T) {
 func TestWhatAStoreHasLostIsAccepted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	d := cluster.DevConfig{Regions: []string{"eu-central-1"}, Nodes: 2, Flags: []string{"--grace", "1s", "--store", "file://" + dir}}.Start(t)
-	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
+	w, d := inDev(t, 2, "--store", "file://"+dir)
 	const doc = "aws-eu-west-1/dev/demo/live"
 	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 1), Document: "live", Token: d.Token("tenant", "dev", "app", "demo")})
 	client.Insert(-1, "typed")
@@ -115,11 +114,7 @@ func TestWhatAStoreHasLostIsAccepted(t *testing.T) {
 func TestFormerVersionsAreListedReadAndErased(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	d := cluster.DevConfig{
-		Regions: []string{"eu-central-1"}, Nodes: 1, Flags: []string{"--grace", "1s", "--store", "file://" + dir + "?versions=30d"},
-	}.Start(t)
-	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
-	w.write("b.yjs", []byte(typedB))
+	w, _ := inDev(t, 1, "--store", "file://"+dir+"?versions=30d")
 	const doc = "aws-eu-west-1/acme/notes/todo"
 	// A body that was stored two days ago.
 	path, was := filepath.Join(dir, doc+".yjs"), time.Now().Add(-48*time.Hour)
@@ -172,10 +167,7 @@ func TestFormerVersionsAreListedReadAndErased(t *testing.T) {
 func TestATenantIsErased(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	d := cluster.DevConfig{
-		Regions: []string{"eu-central-1"}, Nodes: 1, Flags: []string{"--grace", "1s", "--store", "file://" + dir + "?versions=30d"},
-	}.Start(t)
-	w := &world{t: t, dir: t.TempDir(), euNATS: d.NATS}
+	w, d := inDev(t, 1, "--store", "file://"+dir+"?versions=30d")
 	plant := func(doc string, content string, ago time.Duration) {
 		path, was := filepath.Join(dir, "aws-eu-west-1", doc+".yjs"), time.Now().Add(-ago)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644), os.Chtimes(path, was, was)); err != nil {
@@ -243,7 +235,7 @@ func TestTheCommandsForStoresInOperationsWork(t *testing.T) {
 	if block == nil {
 		t.Fatal("there are no commands for stores")
 	}
-	w, d := inDev(t)
+	w, d := inDev(t, 1)
 	client := yjs.Start(t).Join(yjs.Options{URL: d.WS(0, 0), Document: "todo", Token: d.Token("tenant", "acme", "app", "notes")})
 	client.Insert(-1, "milk")
 	for line := range strings.Lines(string(block[1])) {
@@ -261,7 +253,7 @@ func TestTheCommandsForStoresInOperationsWork(t *testing.T) {
 
 func TestWhatIsExportedComesBackAfterALoss(t *testing.T) {
 	t.Parallel()
-	w, _ := inDev(t)
+	w, _ := inDev(t, 1)
 	names := []string{"todo", "a b/ü", "Todo", strings.Repeat("long/", 50) + "name"}
 	for _, name := range names {
 		w.ctl("store", "put", "aws-eu-west-1/acme/notes/"+name, "a.yjs", "--yes").must()
@@ -288,7 +280,7 @@ func TestWhatIsExportedComesBackAfterALoss(t *testing.T) {
 		},
 	} {
 		t.Run(from, func(t *testing.T) {
-			n, _ := inDev(t)
+			n, _ := inDev(t, 1)
 			n.t = t
 			n.ctl("store", "put", "aws-eu-west-1/acme/notes/todo", "b.yjs", "--yes").must() // newer
 			n.ctl("store", "put", "aws-eu-west-1/acme/notes/gone", "b.yjs", "--yes").must()
@@ -314,7 +306,7 @@ func TestWhatIsExportedComesBackAfterALoss(t *testing.T) {
 
 func TestForeignNamesThatNodesWouldTakeForOthersAreNotImported(t *testing.T) {
 	t.Parallel()
-	w, _ := inDev(t)
+	w, _ := inDev(t, 1)
 	for file, content := range map[string]string{
 		"acme/notes/good.yjs": typedA, "acme/notes/x=2Fx.yjs": typedA, "acme/notes/a=3Fb.yjs": typedA, "acme/notes/broken.yjs": "hello",
 		"good.yjs": typedA, "acme/notes/readme.txt": "no document",

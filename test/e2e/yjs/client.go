@@ -203,14 +203,6 @@ func (c *Client) WaitClosed(code int) (found Close) {
 	return found
 }
 
-// WaitFailed waits until a handshake failed before there was a WebSocket, and
-// returns how.
-func (c *Client) WaitFailed() (how string) {
-	c.node.tb.Helper()
-	c.do("failed", object{"timeout": Patience.Milliseconds()}, &how)
-	return how
-}
-
 // MustStay fails the test if the connection ends, or is not there, within d. It
 // takes d.
 func (c *Client) MustStay(d time.Duration) {
