@@ -122,3 +122,38 @@ func TestAStoreThatIsSetBackIsWrittenAgain(t *testing.T) {
 		t.Errorf("it is written again and again: %s, then %s", was, now)
 	}
 }
+
+// A store that cannot be asked has lost nothing: nobody accepts an outage.
+func TestAnOutageIsNoLoss(t *testing.T) {
+	r, s := storing(t)
+	n := r.unplanned().node("a")
+	v := n.visit(t)
+	defer v.leave()
+	v.types("all")
+	n.savesNow(t, v)
+	version := v.d.Room().Base().Version
+	s.Set(storagetest.Down)
+	if lost, err := n.Accept(t.Context(), todo, false); err == nil || lost != nil {
+		t.Errorf("lost is %v, %v", lost, err)
+	}
+	if now := v.d.Room().Base().Version; now != version {
+		t.Errorf("it stands on %q, before on %q", now, version)
+	}
+	s.Set(storagetest.None)
+}
+
+// What an operator accepts holds for one document, as long as it is worked on.
+func TestALossIsAcceptedOfOneDocument(t *testing.T) {
+	ds := New(t.Context(), t.Context(), Options{})
+	other := todo
+	other.Name = "another"
+	err := ds.losses.accepting(todo, func() error {
+		if !ds.losses.accepts(todo) || ds.losses.accepts(other) {
+			t.Error("it is accepted of another document, or not of this one")
+		}
+		return ds.losses.accepting(todo, func() error { return nil })
+	})
+	if err != nil || ds.losses.accepts(todo) || len(ds.losses.accepted) > 0 {
+		t.Errorf("it is accepted for ever: %v, %v", ds.losses.accepted, err)
+	}
+}

@@ -56,3 +56,30 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 		return err == nil && last == 0
 	})
 }
+
+// Somebody may open a life while it is found to have no base: it is not left over then. What
+// an attempt before has stored beside the document is not stored once more.
+func TestOnlyWhatIsLeftOverIsSetAside(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	l := life{todo, docid.NewStoredEpoch("former")}
+	seed := oplog.Kept.Append(nil, 7, oplog.Seed, 1, oplog.AppendBase(nil, oplog.Base{Store: r.storeID}))
+	if _, err := n.stored.AppendAfter(t.Context(), n.lives.subject(l), seed, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	n.leaves(t, l, "of a room")
+	if err := n.payments.setAside(t.Context(), l); !errors.Is(err, errAgain) {
+		t.Errorf("%v, expected %v", err, errAgain)
+	}
+	if left := n.holds(t, l); left.Messages != 2 {
+		t.Errorf("of its history is left: %+v", left)
+	}
+	body := insert("left over")
+	first, err := n.payments.saveBeside(t.Context(), s.Store, l, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := n.payments.saveBeside(t.Context(), s.Store, l, body); err != nil || again != first {
+		t.Errorf("it is at %s and at %s: %v", first, again, err)
+	}
+}

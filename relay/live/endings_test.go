@@ -123,6 +123,9 @@ func TestALifeThatSomebodyMayHaveOpenDoesNotEnd(t *testing.T) {
 	if _, err := n.payments.endLife(t.Context(), l); !errors.Is(err, errNoWord) {
 		t.Errorf("while a room is silent: %v, expected %v", err, errNoWord)
 	}
+	if _, err := n.Accept(t.Context(), todo, false); err == nil {
+		t.Error("while a room is silent an operator accepts what it may still have")
+	}
 	if left := n.holds(t, l); left.Messages != 1 {
 		t.Errorf("of its history is left: %+v", left)
 	}

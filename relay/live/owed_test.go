@@ -114,3 +114,22 @@ func TestALifeThatIsStuckKeepsNoOtherFromItsStore(t *testing.T) {
 		t.Error("it is not owed any more")
 	}
 }
+
+// While the store is away, lives that are owed rest, but for the renewals of their pins; and
+// what nobody has looked at yet is looked at.
+func TestWhatIsOwedRestsBetweenTheRenewalsOfItsPin(t *testing.T) {
+	var p payments
+	p.init(nil)
+	l, now := life{todo, "s-1"}, time.Now()
+	p.backoff = backoff{until: now.Add(2 * renewOwed), wait: payMost}
+	if wait := p.rest(l, now); wait > 0 {
+		t.Errorf("it is looked at in %s, and its pin was never renewed", wait)
+	}
+	p.hasRenewed(l)
+	if wait := p.rest(l, now); wait != 2*renewOwed {
+		t.Errorf("it rests for %s, expected %s", wait, 2*renewOwed)
+	}
+	if wait := p.rest(l, now.Add(renewOwed+time.Minute)); wait > 0 {
+		t.Errorf("it rests for %s more, and its pin expires", wait)
+	}
+}

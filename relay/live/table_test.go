@@ -32,8 +32,12 @@ func TestNobodyComesInWhileADocumentCloses(t *testing.T) {
 	if documents.abandoned(d, left, true) {
 		t.Fatal("it closes although somebody has come")
 	}
-	if left, last = documents.leave(d); !last || !documents.abandoned(d, left, true) {
-		t.Fatal("it does not close")
+	early := left.Add(-time.Second)
+	if left, last = documents.leave(d); !last || documents.abandoned(d, early, true) || !documents.abandoned(d, left, true) {
+		t.Fatal("it does not close, or does for somebody who left before others did")
+	}
+	if documents.beginPayment(life{todo, "another"}, &payment{}) {
+		t.Error("a document is paid for while it closes")
 	}
 	came, _, wait := documents.take(todo)
 	if came != nil || wait == nil {

@@ -252,3 +252,27 @@ func TestWhatARoomBringsAlongIsNotStoredInTheNextLife(t *testing.T) {
 	store(t, r, "v1")
 	eventually(t, "it is told", func() bool { return m.answers() == "saved? and now?" })
 }
+
+// Rule 2: who gives up waiting until the history has what a body holds does not say there that
+// it is stored.
+func TestNothingIsCalledStoredWhereTheHistoryDoesNotAnswer(t *testing.T) {
+	h := new(withheld)
+	p := newKeepingPod(t, natstest.Server(t).URL, withholding(h))
+	var changed atomic.Int64
+	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	_, seat := join(t, r)
+	h.set(true, false)
+	apply(t, seat, (&writer{client: 7}).insert("one"))
+	d := draft(t, r)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Stored(over, d, "v1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, expected %v", err, context.Canceled)
+	}
+	h.set(false, false)
+	h.release(-1)
+	durable(t, r)
+	if found, _ := p.loaded(t); found.Stored != 0 || !r.Changed() {
+		t.Errorf("it is called stored: %+v, changed %t", found, r.Changed())
+	}
+}
