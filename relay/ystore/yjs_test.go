@@ -45,7 +45,7 @@ func TestAnswersToTheOpenCasesPassTheChecker(t *testing.T) {
 // WSNODE_SOAK names the number of random histories, 20000 for a soak;
 // WSNODE_SEED the first of them.
 func TestRealClientsConvergeAroundTheStore(t *testing.T) {
-	r := histories(t, "histories.mjs", 500, false)
+	r := histories(t, "histories.mjs", 300, false)
 	t.Logf("%d bytes, Yjs %d", r.Bytes, r.YjsBytes)
 }
 
@@ -58,7 +58,7 @@ func TestYjs14ClientsWithSuggestionsConvergeAroundTheStore(t *testing.T) {
 }
 
 func TestClientsRestoreEverySnapshotFromAStoreThatKeeps(t *testing.T) {
-	r := histories(t, "kept.mjs", 80, true)
+	r := histories(t, "kept.mjs", 50, true)
 	t.Logf("%d snapshots; %d bytes, Yjs with gc %d", r.Open, r.Bytes, r.YjsBytes)
 	if r.Open < r.Histories {
 		t.Error("hardly any snapshot: the histories show nothing")
