@@ -2,7 +2,6 @@ package ystore
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -56,8 +55,8 @@ func (s *Store) ApplyShared(update []byte, t Terms) (fresh, deliver []byte, err 
 }
 
 func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
-	sum, err := s.check(update, t.Limited)
-	switch {
+	sum := new(summary)
+	switch err = s.check(update, t.Limited, sum); {
 	case err != nil:
 		return nil, err
 	case sum.opens && t.Gapless:
@@ -72,13 +71,11 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 	}
 	x := s.scratch
 	s.work += runWork * len(x.newcomers)
-	x.fresh, x.gone, x.settled = x.fresh[:0], x.gone[:0], x.settled[:0]
-	x.restored = false
-	x.doomed, x.apart, x.toPart, x.deep = x.doomed[:0], x.apart[:0], 0, x.deep[:0]
+	x.begin()
 	before := s.unsettled()
-	x.later, x.placed = sum.waits || before, false
+	x.later, x.placed = before || sum.waits && !(sum.plain && s.types.plain), false
 	digest := s.digest
-	s.applyStructs(update)
+	s.applyStructs(update, sum)
 	s.applyDeletes(update, sum)
 	if len(x.fresh) == 0 && len(x.gone) == 0 {
 		return nil, nil
@@ -112,8 +109,8 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 func (s *Store) Brings(update []byte) (brings bool, err error) {
 	s.acquire()
 	defer s.release()
-	sum, err := s.check(update, true)
-	if err != nil {
+	sum := new(summary)
+	if err := s.check(update, true, sum); err != nil {
 		return false, err
 	}
 	if sum.restores && s.restored(update) != nil {
@@ -176,24 +173,32 @@ type summary struct {
 	ranges    uint64
 	newIDs    uint64 // length of all structs
 	deletes   uint64 // length of all delete ranges
-	canonical bool   // structs are in the form in which we would write them
+	canonical bool   // structs are in the order in which we would write them
+	tight     bool   // and each as we would
 	sorted    bool   // delete ranges are
 	opens     bool   // a struct lies behind all that is known of its client, and a gap
 	waits     bool   // a struct hangs on what was not there before
+	plain     bool   // all lies in the list of a root if the rest does, although something waits: see allPlain
 	circle    bool   // structs hang on each other in a circle
 	restores  bool   // it has content of what is kept without
 	types     int    // new ones
 	hanging   int    // see types; at most
 }
 
-// check reads an update whole and, if it is to be limited, holds it against the caps.
-func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
+// check reads an update whole and, if it is to be limited, holds it against the caps. What it
+// learns is put into an empty summary.
+func (s *Store) check(update []byte, limited bool, sum *summary) error {
 	c := checker{b: update, nesting: s.limits.MaxNesting}
 	sum.canonical, sum.sorted = true, true
-	s.scratch.newcomers, s.scratch.blocks, s.scratch.waits = s.scratch.newcomers[:0], s.scratch.blocks[:0], s.scratch.waits[:0]
+	x := s.scratch
+	x.newcomers = x.newcomers[:0]
+	x.blocks = x.blocks[:0]
+	x.clocks = x.clocks[:0]
+	x.waits = x.waits[:0]
 	pending := s.totals.pending
 	above := uint64(maxClock + 1)
-	for blocks := c.uvarint(); blocks > 0 && c.err == nil; blocks-- {
+	blocks := c.uvarint()
+	for many := blocks > 1; blocks > 0 && c.err == nil; blocks-- {
 		at := c.p
 		n := c.uvarint()
 		client := c.uvarint()
@@ -202,29 +207,39 @@ func (s *Store) check(update []byte, limited bool) (sum summary, err error) {
 			sum.canonical = false
 		}
 		above = client
-		s.scratch.blocks = append(s.scratch.blocks, id{client, uint64(at)})
-		pending += s.checkBlock(&c, &sum, n, client, clock)
+		x.blocks = append(x.blocks, id{client, uint64(at)})
+		waiting, next := s.checkBlock(&c, sum, n, client, clock)
+		pending += waiting
+		if many {
+			x.clocks = append(x.clocks, id{client, next})
+		}
 	}
 	if !sum.canonical {
-		checkBlocks(&c, s.scratch.blocks)
+		checkBlocks(&c, x.blocks)
 	}
+	sum.tight = !c.loose
 	sum.deletesAt = c.p
-	s.checkDeletes(&c, &sum)
+	s.checkDeletes(&c, sum)
 	sum.end = c.p
 	sum.waits = sum.waits || pending > s.totals.pending
-	s.checkCircle(&c, &sum, limited)
-	s.checkDepth(&c, &sum, limited)
-	if c.err != nil || !limited {
-		return sum, c.err
+	if sum.waits {
+		s.checkCircle(&c, sum, limited)
+		sum.plain = pending == 0 && x.allPlain(&c, sum)
 	}
-	return sum, s.checkCaps(update, sum, pending)
+	if sum.waits || sum.types > 0 {
+		s.checkDepth(&c, sum, limited)
+	}
+	if c.err != nil || !limited {
+		return c.err
+	}
+	return s.checkCaps(update, sum, pending)
 }
 
 // checkBlock reads one client's structs and returns how many of them would be
-// pending.
-func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (pending int) {
+// pending, and what would be missing of the client next.
+func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (pending int, next uint64) {
 	r := s.run(client)
-	next, reach := uint64(0), uint64(0)
+	reach := uint64(0)
 	if r != nil {
 		next, reach = r.next, r.tail
 	}
@@ -263,7 +278,7 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 	if r == nil && fresh {
 		s.scratch.newcomers = append(s.scratch.newcomers, client)
 	}
-	return pending
+	return pending, next
 }
 
 // noteWaits notes what the struct that was read last waits for.
@@ -335,86 +350,6 @@ func (s *Store) checkDeletes(c *checker, sum *summary) {
 	}
 }
 
-func (s *Store) checkCaps(update []byte, sum summary, pending int) error {
-	l := s.limits
-	if l.MaxDeleteRanges > 0 && sum.ranges > uint64(l.MaxDeleteRanges) {
-		if n := s.newRanges(update, sum); n > l.MaxDeleteRanges {
-			return fmt.Errorf("%w: %d new ones in one update, at most %d", ErrTooManyDeleteRanges, n, l.MaxDeleteRanges)
-		}
-	}
-	if l.MaxPendingStructs > 0 && pending > l.MaxPendingStructs && pending > s.totals.pending {
-		return fmt.Errorf("%w: %d, at most %d", ErrTooManyPending, pending, l.MaxPendingStructs)
-	}
-	if n := len(s.list) + len(s.scratch.newcomers); l.MaxClients > 0 && n > l.MaxClients && len(s.scratch.newcomers) > 0 {
-		slices.Sort(s.scratch.newcomers)
-		if n = len(s.list) + len(slices.Compact(s.scratch.newcomers)); n > l.MaxClients {
-			return fmt.Errorf("%w: %d, at most %d", ErrTooManyClients, n, l.MaxClients)
-		}
-	}
-	if l.MaxBytes > 0 && s.size()+sum.end+cutBytes*int(sum.ranges) > l.MaxBytes {
-		if n := s.newBytes(update, sum); n > 0 && s.size()+n > l.MaxBytes {
-			return fmt.Errorf("%w: %d bytes, at most %d", ErrDocumentTooLarge, s.size()+n, l.MaxBytes)
-		}
-	}
-	if err := s.checkHeld(update, sum); err != nil {
-		return err
-	}
-	if l.MaxDeleteRanges > 0 && s.totals.ahead+int(sum.ranges) > l.MaxDeleteRanges {
-		if n := s.aheadRanges(update, sum); n > 0 && s.totals.ahead+n > l.MaxDeleteRanges {
-			return fmt.Errorf("%w: %d ahead of their content, at most %d", ErrTooManyDeleteRanges, s.totals.ahead+n, l.MaxDeleteRanges)
-		}
-	}
-	return nil
-}
-
-// newRanges counts the delete ranges of an update that delete something.
-func (s *Store) newRanges(update []byte, sum summary) (n int) {
-	s.eachRange(update, sum, func(d span) bool {
-		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
-			n++
-		}
-		return true
-	})
-	return n
-}
-
-// newBytes estimates how much an update would add to the document.
-func (s *Store) newBytes(update []byte, sum summary) (n int) {
-	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, _, size int) bool {
-		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || s.restores(r, it.kind, it.clock, it.end())) {
-			n += size
-		}
-		return true
-	})
-	s.eachRange(update, sum, func(d span) bool {
-		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
-			n += cutBytes
-		}
-		return true
-	})
-	return n
-}
-
-// aheadRanges counts the delete ranges of an update that reach beyond what is
-// known with it.
-func (s *Store) aheadRanges(update []byte, sum summary) (n int) {
-	it := &s.scratch.it
-	reach := make(map[uint64]uint64)
-	s.eachStruct(update, func(client uint64, _, _ int) bool {
-		reach[client] = it.end()
-		return true
-	})
-	s.eachRange(update, sum, func(d span) bool {
-		r := s.run(d.client)
-		if d.to > reach[d.client] && (r == nil || !r.holds(d.from, d.to) && !r.lacks(d.from, d.to)) {
-			n++
-		}
-		return true
-	})
-	return n
-}
-
 // eachStruct decodes the structs of a checked update into the scratch item, one
 // after the other, until f returns false. at and size are those on the wire.
 func (s *Store) eachStruct(update []byte, f func(client uint64, at, size int) bool) {
@@ -438,7 +373,7 @@ func (s *Store) eachStruct(update []byte, f func(client uint64, at, size int) bo
 
 // eachRange calls f for the delete ranges of a checked update, sorted and apart,
 // until it returns false.
-func (s *Store) eachRange(update []byte, sum summary, f func(span) bool) {
+func (s *Store) eachRange(update []byte, sum *summary, f func(span) bool) {
 	if sum.ranges == 0 {
 		return
 	}

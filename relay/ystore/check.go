@@ -32,6 +32,9 @@ type checker struct {
 	lenient bool
 	noted   *UpdateError
 
+	loose  bool // something was not written as we would: it has more bytes than it needs, or bits without meaning
+	nested bool // a struct was read that may lie elsewhere than in the list of a root
+
 	// What the struct that was read last hangs on of other clients.
 	causes  [2]id
 	ncauses int
@@ -62,22 +65,34 @@ func (c *checker) byte() byte {
 }
 
 func (c *checker) uvarint() uint64 {
-	if c.p < len(c.b) && c.b[c.p] < 0x80 {
-		c.p++
-		return uint64(c.b[c.p-1])
+	// Most take a byte, clocks two, ids of clients five. Seven bytes cannot exceed 2^53-1.
+	p := c.p
+	if p < len(c.b) && c.b[p] < 0x80 {
+		c.p = p + 1
+		return uint64(c.b[p])
 	}
-	// Seven bytes cannot exceed 2^53-1; client ids take five.
-	if len(c.b)-c.p >= 7 {
-		var v uint64
-		for i, x := range c.b[c.p : c.p+7] {
-			v |= uint64(x&0x7f) << (7 * i)
-			if x < 0x80 {
-				c.p += i + 1
+	if p+1 < len(c.b) && c.b[p+1] < 0x80 {
+		c.p = p + 2
+		if c.b[p+1] == 0 {
+			c.loose = true
+		}
+		return uint64(c.b[p]&0x7f) | uint64(c.b[p+1])<<7
+	}
+	if len(c.b)-p >= 7 {
+		b := c.b[p : p+7 : p+7]
+		v := uint64(b[0]&0x7f) | uint64(b[1]&0x7f)<<7
+		for i, shift := 2, 14; i < len(b); i, shift = i+1, shift+7 {
+			v |= uint64(b[i]&0x7f) << (shift & 63) // it is less: this spares the test whether it is
+			if b[i] < 0x80 {
+				c.p = p + i + 1
+				if b[i] == 0 {
+					c.loose = true
+				}
 				return v
 			}
 		}
 	}
-	return c.uvarintFrom(c.p, 0, 0)
+	return c.uvarintFrom(p, 0, 0)
 }
 
 // uvarintFrom reads on in an integer that began at start, of which v is known.
@@ -91,6 +106,7 @@ func (c *checker) uvarintFrom(start int, v uint64, shift int) uint64 {
 		v |= x << min(shift, 63)
 		c.p++
 		if c.b[c.p-1] < 0x80 {
+			c.loose = c.loose || x == 0
 			return v
 		}
 	}
@@ -116,6 +132,16 @@ func (c *checker) string() []byte {
 		return nil
 	}
 	return b
+}
+
+// text is string that returns its UTF-16 units.
+func (c *checker) text() uint64 {
+	b := c.bytes()
+	n, ok := validUTF16Len(b)
+	if !ok {
+		c.fail(c.p-len(b), "invalid UTF-8")
+	}
+	return n
 }
 
 func (c *checker) id() id {
@@ -144,6 +170,7 @@ func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
 		c.fail(at, "unknown kind of struct")
 		return
 	case kind == kindGC:
+		c.nested, c.loose = true, c.loose || info != kindGC
 		n = c.uvarint()
 	case kind == kindSkip:
 		// Yjs's mergeUpdates takes a Skip with flags for an item and throws.
@@ -152,6 +179,7 @@ func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
 		}
 		n = c.uvarint()
 	default:
+		c.nested = c.nested || kind == kindType || info&hasSub != 0
 		c.place(at, info, client, clock)
 		n = c.content(kind)
 	}
@@ -181,9 +209,10 @@ func (c *checker) place(at int, info byte, client, clock uint64) {
 	if info&(hasOrigin|hasRight) != 0 {
 		return
 	}
-	if c.uvarint() == 1 {
+	if named := c.uvarint(); named == 1 {
 		c.string()
 	} else {
+		c.nested, c.loose = true, c.loose || named != 0
 		past(c.id(), "parent is not in the past")
 	}
 	if info&hasSub != 0 {
@@ -207,7 +236,7 @@ func (c *checker) content(kind byte) (n uint64) {
 		}
 		return n
 	case kindString:
-		return utf16Len(c.string())
+		return c.text()
 	case kindJSON:
 		n = c.uvarint()
 		for i := uint64(0); i < n && c.err == nil; i++ {

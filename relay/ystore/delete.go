@@ -4,7 +4,10 @@ package ystore
 const maxCuts = 512
 
 // applyDeletes merges the delete set of a checked update.
-func (s *Store) applyDeletes(update []byte, sum summary) {
+func (s *Store) applyDeletes(update []byte, sum *summary) {
+	if sum.ranges == 0 {
+		return
+	}
 	cuts := s.scratch.cuts[:0]
 	s.eachRange(update, sum, func(d span) bool {
 		if n := len(cuts); n == maxCuts || n > 0 && cuts[0].client != d.client {

@@ -232,7 +232,7 @@ func (s *Store) appendGone(b []byte) []byte {
 }
 
 // allNew reports whether an update brought all that it holds.
-func (s *Store) allNew(sum summary) bool {
+func (s *Store) allNew(sum *summary) bool {
 	return length(s.scratch.fresh) == sum.newIDs && length(s.scratch.gone) >= sum.deletes
 }
 

@@ -41,17 +41,17 @@ func (s *Store) held() int {
 func (s *Store) Growth(update []byte) (int, error) {
 	s.acquire()
 	defer s.release()
-	sum, err := s.check(update, true)
-	if err != nil {
+	sum := new(summary)
+	if err := s.check(update, true, sum); err != nil {
 		return 0, err
 	}
 	return s.newHeld(update, sum), nil
 }
 
 // checkHeld holds the memory that the document would take against the limit.
-func (s *Store) checkHeld(update []byte, sum summary) error {
+func (s *Store) checkHeld(update []byte, sum *summary) error {
 	most := heldTimes*s.limits.MaxBytes + heldFree
-	if s.limits.MaxBytes <= 0 || s.held()+MostHeld*sum.end <= most {
+	if s.held()+MostHeld*sum.end <= most {
 		return nil
 	}
 	if n := s.newHeld(update, sum); n > 0 && s.held()+n > most {
@@ -61,7 +61,7 @@ func (s *Store) checkHeld(update []byte, sum summary) error {
 }
 
 // newHeld estimates how much more memory the document would take with a checked update.
-func (s *Store) newHeld(update []byte, sum summary) (n int) {
+func (s *Store) newHeld(update []byte, sum *summary) (n int) {
 	it := &s.scratch.it
 	s.eachStruct(update, func(client uint64, _, size int) bool {
 		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || s.restores(r, it.kind, it.clock, it.end())) {

@@ -7,7 +7,7 @@ import (
 
 // applyStructs merges the structs of a checked update. What is known already
 // stays as it is.
-func (s *Store) applyStructs(update []byte) {
+func (s *Store) applyStructs(update []byte, sum *summary) {
 	it := &s.scratch.it
 	blocks, p := uvarint(update, 0)
 	for ; blocks > 0; blocks-- {
@@ -16,12 +16,17 @@ func (s *Store) applyStructs(update []byte) {
 		client, p = uvarint(update, p)
 		clock, p = uvarint(update, p)
 		var r *run
-		count := n
+		count, raw := n, sum.tight && n > 1 // one alone mostly joins what is there
+		it.raw = nil
 		for ; n > 0; n-- {
+			at := p
 			p = it.decode(update, p, clock)
 			clock += it.len
 			if it.kind == kindSkip || it.len == 0 {
 				continue
+			}
+			if raw {
+				it.raw = update[at:p]
 			}
 			if r == nil {
 				r = s.runFor(client)

@@ -30,6 +30,10 @@ type item struct {
 	root          []byte // form parentRoot
 	sub           []byte // with hasSub, when there is no origin
 
+	// raw is the struct in the update that it comes with, set by applyStructs where that is how
+	// we would write it; nil once the item was changed.
+	raw []byte
+
 	// content of a String is its UTF-8, of Any and JSON the elements without
 	// their count, of GC, Deleted and gaps nothing, of others the wire's bytes.
 	content []byte
@@ -47,11 +51,12 @@ func (it *item) size() int { return len(it.content) + len(it.root) + len(it.sub)
 // position behind it.
 func (it *item) decode(b []byte, p int, clock uint64) int {
 	p = it.decodeHead(b, p)
-	it.clock, it.len, it.content, it.kept, it.continues, it.lineage, it.keyed = clock, 1, nil, false, false, unresolved, false
+	it.clock, it.len, it.kept, it.continues, it.lineage, it.keyed = clock, 1, false, false, unresolved, false
 	var n uint64
 	switch start := p; it.kind {
 	case kindGC, kindSkip, kindDeleted:
 		it.len, p = uvarint(b, p)
+		it.content = nil
 	case kindString:
 		n, p = uvarint(b, p)
 		it.content = b[p : p+int(n)]
@@ -185,6 +190,9 @@ func skipContent(kind byte, b []byte, p int) int {
 // append appends the struct's canonical wire form. Gaps have none: they are
 // written where their length is known, between structs.
 func (it *item) append(b []byte) []byte {
+	if it.raw != nil {
+		return append(b, it.raw...)
+	}
 	switch it.kind {
 	case kindSkip, kindGone:
 		return b
@@ -233,6 +241,7 @@ var replacement = []byte("\uFFFD")
 // as Yjs does when it splits an item. A surrogate pair that is cut leaves
 // U+FFFD on both sides, also as in Yjs.
 func (it *item) trimFront(client, n uint64) {
+	it.raw = nil
 	it.content = it.contentFrom(n)
 	it.clock += n
 	it.len -= n
@@ -267,7 +276,7 @@ func (it *item) contentFrom(n uint64) []byte {
 
 // trimEnd keeps the first n ids.
 func (it *item) trimEnd(n uint64) {
-	it.len = n
+	it.raw, it.len = nil, n
 	switch it.kind {
 	case kindString:
 		off, inPair := utf16Offset(it.content, n)
@@ -295,6 +304,10 @@ func (it *item) strip(dead bool) {
 	switch it.kind {
 	case kindGC, kindGone:
 		return
+	case kindDeleted:
+		if !dead {
+			return
+		}
 	case kindSkip:
 		it.kind = kindGone
 		return
@@ -305,5 +318,5 @@ func (it *item) strip(dead bool) {
 		it.kind = kindDeleted
 		it.info = it.info&^kindBits | kindDeleted
 	}
-	it.content = nil
+	it.content, it.raw = nil, nil
 }

@@ -168,6 +168,33 @@ func (s *Store) placeMissing() {
 	s.types.missing, s.types.looked = left, len(left) > 0
 }
 
+// allPlain reports whether nothing that the update brings waits once it is there as a whole,
+// and none of it is of a sort that lies elsewhere than in the list of a root. Nothing waited
+// before, and there is no gap.
+//
+// Whatever a struct of it hangs on leads to one that names a root, so where it lies need not
+// be looked for, if nothing in the store is of such a sort either.
+func (x *scratch) allPlain(c *checker, sum *summary) bool {
+	clocks := x.clocks
+	if c.nested || len(clocks) == 0 || !sum.canonical || sum.circle || c.err != nil {
+		return false
+	}
+	i := 0
+	for _, w := range x.waits {
+		if clocks[i].client != w.on.client {
+			at, ok := slices.BinarySearchFunc(clocks, id{client: w.on.client}, descending)
+			if !ok {
+				return false
+			}
+			i = at
+		}
+		if w.on.clock >= clocks[i].clock {
+			return false
+		}
+	}
+	return true
+}
+
 // giveBack takes the memory of ranges back, and returns what takes their place.
 func (x *scratch) giveBack(lent, instead []span) []span {
 	x.missing, x.lent = lent[:0], false
@@ -330,6 +357,9 @@ const maxApart = 1 << 14
 // bury deletes what was doomed and takes apart what has to be, and reports whether
 // anything was another way before.
 func (s *Store) bury() bool {
+	if len(s.scratch.apart)+len(s.scratch.doomed)+len(s.scratch.deep) == 0 {
+		return false
+	}
 	digest := s.digest
 	for _, d := range s.scratch.apart {
 		s.takeApart(s.run(d.client), d.from, d.to)

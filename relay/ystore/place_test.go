@@ -205,3 +205,45 @@ func TestTypesThatComeToLieTooDeepAreDeleted(t *testing.T) {
 	must(t, client, deliver)
 	same(t, "what clients hear", s, client)
 }
+
+// Where the structs of an update lie is not looked for one by one if all of them must lie in
+// the lists of roots. Which they need not when one lies elsewhere, or hangs on what is missing:
+// must looks for that of each.
+func TestWhereStructsLieIsKnownWhateverIsTakenForGranted(t *testing.T) {
+	follows := block(3, 0, after(2, 0, "c"), after(1, 1, "d"))
+	named := []byte{kindAny | hasSub, 1, 1, 'm', 1, 'k', 1, 125, 1}
+	for name, c := range map[string]struct {
+		known   []byte
+		update  []byte
+		waits   bool
+		settled lineage // of what follows
+	}{
+		"all in roots":           {nil, update(nil, follows, block(2, 0, after(1, 0, "b")), block(1, 0, text("aa"))), false, inRoot},
+		"some are there":         {update(nil, block(1, 0, text("aa"))), update(nil, follows, block(2, 0, after(1, 0, "b"))), false, inRoot},
+		"one is missing":         {nil, update(nil, follows, block(2, 0, after(1, 0, "b"))), true, 0},
+		"the last is missing":    {nil, update(nil, follows, block(2, 0, after(1, 0, "b")), block(1, 0, text("a"))), true, inRoot},
+		"behind a gap":           {nil, update(nil, follows, block(2, 0, after(1, 0, "b")), block(1, 1, text("a"))), true, 0},
+		"in a type":              {nil, update(nil, follows, block(2, 0, []byte{kindString, 0, 1, 0, 1, 'b'}), block(1, 0, []byte{kindType, 1, 1, 't', 0}, text("a"))), false, firstType},
+		"under a key":            {nil, update(nil, follows, block(2, 0, named), block(1, 0, text("aa"))), false, inRoot},
+		"beside GC":              {nil, update(nil, follows, block(2, 0, []byte{kindGC, 1}), block(1, 0, text("aa"))), false, collected},
+		"in a type that was":     {update(nil, block(2, 0, []byte{kindType, 1, 1, 't', 0}, []byte{kindString, 0, 2, 0, 2, 'x', 'y'})), update(nil, block(4, 0, after(3, 0, "d")), block(3, 0, after(2, 2, "c"))), false, firstType},
+		"two blocks of a client": {nil, update(nil, follows, block(2, 0, after(1, 0, "b")), block(1, 0, text("a")), block(1, 1, after(1, 0, "a"))), false, inRoot},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := New(Limits{})
+			if c.known != nil {
+				must(t, s, c.known)
+			}
+			must(t, s, c.update)
+			if s.unsettled() != c.waits {
+				t.Errorf("something waits: %v", s.unsettled())
+			}
+			if c.settled == 0 {
+				return
+			}
+			if got := s.entryAt(id{3, 0}).lineage; got != c.settled {
+				t.Errorf("lies in %d, expected %d", got, c.settled)
+			}
+		})
+	}
+}

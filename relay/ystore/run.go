@@ -149,6 +149,7 @@ func (s *Store) pushLast(r *run, it *item) {
 // divide calls push with pieces of it that are small enough for one entry.
 func (s *Store) divide(r *run, it *item, push func(*item)) {
 	for len(it.content) > maxPiece && it.len > 1 && divisible(it.kind) {
+		it.raw = nil
 		n, size := it.piece()
 		head := *it
 		head.len, head.content = n, it.content[:size]

@@ -72,6 +72,7 @@ type scratch struct {
 	edit      edit
 	newcomers []uint64 // clients without a run that an update names
 	blocks    []id     // its client blocks: client and offset
+	clocks    []id     // the clock of each client behind its block, if it has no gap
 	waits     []wait   // its structs that hang on what is not there before it
 	later     bool     // something waits: where structs lie is found when all are stored
 	placed    bool     // where some of its structs lie was known when they were stored
@@ -92,12 +93,23 @@ type scratch struct {
 	lent      bool   // types.missing is in it
 }
 
+// begin forgets what the update before has brought and deleted.
+func (x *scratch) begin() {
+	x.fresh = x.fresh[:0]
+	x.gone = x.gone[:0]
+	x.settled = x.settled[:0]
+	x.doomed = x.doomed[:0]
+	x.apart = x.apart[:0]
+	x.deep = x.deep[:0]
+	x.restored, x.toPart = false, 0
+}
+
 // span is a range of one client's ids.
 type span struct{ client, from, to uint64 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// maxScratch bounds what goes back into the pool, in elements of each slice.
+// maxScratch is above what goes back into the pool, in elements of each slice.
 const maxScratch = 1 << 12
 
 func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
@@ -108,9 +120,10 @@ func (s *Store) release() {
 		s.types.missing = s.scratch.giveBack(s.types.missing, slices.Clone(s.types.missing))
 	}
 	s.scratch = nil
-	if cap(x.newcomers) > maxScratch || cap(x.blocks) > maxScratch || cap(x.spans) > maxScratch || cap(x.waits) > maxScratch ||
-		cap(x.fresh) > maxScratch || cap(x.gone) > maxScratch || cap(x.doomed) > maxScratch || cap(x.chain) > maxScratch || cap(x.apart) > maxScratch || cap(x.deep) > maxScratch ||
-		cap(x.settled) > maxScratch || len(x.order.made) > maxScratch || len(x.order.lanes) > maxScratch || cap(x.missing) > maxScratch || cap(x.queue) > maxScratch || cap(x.edit.out.buf) > 8*maxScratch {
+	// The bits of all of them together: maxScratch is a power of two.
+	if cap(x.newcomers)|cap(x.blocks)|cap(x.clocks)|cap(x.spans)|cap(x.waits)|cap(x.fresh)|cap(x.gone)|cap(x.doomed)|
+		cap(x.chain)|cap(x.apart)|cap(x.deep)|cap(x.settled)|cap(x.missing)|cap(x.queue)|
+		len(x.order.made)|len(x.order.lanes)|cap(x.edit.out.buf)/8 >= maxScratch {
 		return
 	}
 	x.it = item{}

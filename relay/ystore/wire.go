@@ -3,6 +3,7 @@ package ystore
 import (
 	"encoding/binary"
 	"math/bits"
+	"unicode/utf8"
 )
 
 // maxClock is the largest integer that the wire can carry: what JavaScript
@@ -68,7 +69,7 @@ func uvarint(b []byte, p int) (uint64, int) {
 	for shift := 7; ; shift += 7 {
 		c = b[p]
 		p++
-		v |= uint64(c&0x7f) << shift
+		v |= uint64(c&0x7f) << (shift & 63) // it is less: this spares the test whether it is
 		if c < 0x80 {
 			return v, p
 		}
@@ -102,6 +103,32 @@ func utf16Units(w uint64) uint64 {
 	continuations := w &^ (w << 1) & high
 	pairs := w & (w << 1) & (w << 2) & (w << 3) & high
 	return uint64(8 - bits.OnesCount64(continuations) + bits.OnesCount64(pairs))
+}
+
+// validUTF16Len is utf16Len of bytes that need not be valid UTF-8: it reports whether they are.
+func validUTF16Len(b []byte) (n uint64, ok bool) {
+	for i := 0; i < len(b); {
+		if len(b)-i >= 8 {
+			plain := bits.TrailingZeros64(binary.LittleEndian.Uint64(b[i:])&0x8080808080808080) / 8
+			i, n = i+plain, n+uint64(plain)
+			if plain == 8 {
+				continue
+			}
+		}
+		switch c := b[i]; {
+		case c < 0x80:
+			i, n = i+1, n+1
+		case c >= 0xc2 && c < 0xe0 && i+1 < len(b) && b[i+1]&0xc0 == 0x80:
+			i, n = i+2, n+1
+		default:
+			r, size := utf8.DecodeRune(b[i:])
+			if r == utf8.RuneError && size == 1 {
+				return 0, false
+			}
+			i, n = i+size, n+1+uint64(size/4)
+		}
+	}
+	return n, true
 }
 
 // utf16Len counts the UTF-16 units of valid UTF-8: Yjs clocks count those.
