@@ -2,6 +2,7 @@ package natsconn
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,19 @@ func InboxPrefix(nc *nats.Conn) string {
 // others of this process: nats.NewInbox counts them, and who knows the next one
 // can answer in the place of whoever is asked.
 func NewInbox(nc *nats.Conn) string { return InboxPrefix(nc) + "." + rand.Text() }
+
+// NewInboxes makes what many subjects for answers begin with, of which each ends with a
+// token of AppendToken. It is told from others by 65 random bits, but it is no secret, and
+// as short as that allows: each byte of a subject is read several times on its way.
+func NewInboxes(nc *nats.Conn) string { return InboxPrefix(nc) + "." + rand.Text()[:13] + "." }
+
+// AppendToken appends the last token of a subject, which nobody can guess: 128 random
+// bits in 22 bytes.
+func AppendToken(b []byte) []byte {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return base64.RawURLEncoding.AppendEncode(b, random[:])
+}
 
 // IsInbox reports whether a subject is one for answers: an inbox, or what a NATS
 // server puts in its place between accounts. A node answers to nothing else. It

@@ -68,3 +68,18 @@ func TestNoInboxIsLikeAnother(t *testing.T) {
 		seen[token[:10]] = true
 	}
 }
+
+func TestSubjectsForAnswersAreTokensThatNobodyGuesses(t *testing.T) {
+	nc := natstest.Connect(t, natstest.Server(t), nats.CustomInboxPrefix("_INBOX.pod"))
+	seen := map[string]bool{}
+	for range 1000 {
+		inboxes, token := natsconn.NewInboxes(nc), string(natsconn.AppendToken(nil))
+		if !natsconn.ValidInboxes(inboxes+token) || !strings.HasPrefix(inboxes, "_INBOX.pod.") || !strings.HasSuffix(inboxes, ".") {
+			t.Fatalf("%q and %q", inboxes, token)
+		}
+		if len(token) < 22 || seen[inboxes] || seen[token[:11]] || seen[token[11:]] {
+			t.Fatalf("%q and %q", inboxes, token)
+		}
+		seen[inboxes], seen[token[:11]], seen[token[11:]] = true, true, true
+	}
+}

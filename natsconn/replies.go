@@ -1,8 +1,6 @@
 package natsconn
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -24,7 +22,7 @@ type Replies struct {
 // NewReplies subscribes on the connection. What may be under way is bounded by those who
 // ask.
 func NewReplies(nc *nats.Conn) (*Replies, error) {
-	r := &Replies{prefix: NewInbox(nc) + ".", pending: make(map[string]Receiver)}
+	r := &Replies{prefix: NewInboxes(nc), pending: make(map[string]Receiver)}
 	return r, r.Move(nc)
 }
 
@@ -63,10 +61,8 @@ func (f ReceiverFunc) Receive(m *nats.Msg) { f(m) }
 // Expect returns a subject for the answers of one request, which come to the receiver until
 // Forget is called; once that has returned, none does.
 func (r *Replies) Expect(receiver Receiver) (reply string) {
-	var random [tokenBytes]byte
-	_, _ = rand.Read(random[:]) // never fails
 	spelled := make([]byte, 0, 128)
-	reply = string(hex.AppendEncode(append(spelled, r.prefix...), random[:]))
+	reply = string(AppendToken(append(spelled, r.prefix...)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pending[reply[len(r.prefix):]] = receiver
@@ -79,9 +75,6 @@ func (r *Replies) Forget(reply string) {
 	defer r.mu.Unlock()
 	delete(r.pending, reply[len(r.prefix):])
 }
-
-// tokenBytes is how much of a subject is random: nobody guesses 128 bits.
-const tokenBytes = 16
 
 func (r *Replies) receive(m *nats.Msg) {
 	r.mu.Lock()

@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,7 +96,7 @@ const none = -1
 func newAcks(h *History) (*acks, error) {
 	a := &acks{
 		h:      h,
-		prefix: natsconn.NewInbox(h.nc) + ".",
+		prefix: natsconn.NewInboxes(h.nc),
 		// Answers that come too late find room beside those that are awaited.
 		came:   make(chan *nats.Msg, h.config.MaxInFlight+1024),
 		anew:   make(chan struct{}, 1),
@@ -159,7 +158,8 @@ func (a *acks) reserve(shard int, done func(uint64, error)) (index int32, reply 
 	}
 	p := &a.places[index]
 	if p.reply == "" {
-		p.reply = a.prefix + strconv.Itoa(int(index)) + "-" + rand.Text()
+		reply := strconv.AppendInt([]byte(a.prefix), int64(index), 10)
+		p.reply = string(natsconn.AppendToken(append(reply, '-')))
 	}
 	p.done, p.sent, p.shard = done, time.Now(), int32(shard)
 	p.prev, p.next = a.newest, none
