@@ -72,16 +72,9 @@ func adopt(ctx context.Context, c *command.Env, license docid.LicenseRegion, add
 		return exit.With(exit.Declined, "%s keeps the documents of %s, not of %s", storage.Redact(address), id.License, license)
 	}
 	return c.Clusters.WithRegistries(ctx, func(r *reach.Registries) error {
-		i, err := r.Inspector(license)
+		i, named, err := namedStore(ctx, r, license)
 		if err != nil {
 			return err
-		}
-		named, err := i.StoreID(ctx, license)
-		if err != nil {
-			return err
-		}
-		if named == "" {
-			return exit.With(exit.NotFound, "the registry of %s names no store: wsctl store init names the one that nodes have", license)
 		}
 		sum, err := compareCopy(ctx, c, license, copied, f.compare, i)
 		if err != nil || f.dryRun {

@@ -12,6 +12,7 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/exit"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
@@ -89,16 +90,9 @@ is lost, or whose marker is: see the runbook.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, license := cmd.Context(), docid.LicenseRegion(args[0])
 			return c.Clusters.WithRegistries(ctx, func(r *reach.Registries) error {
-				i, err := r.Inspector(license)
+				i, id, err := namedStore(ctx, r, license)
 				if err != nil {
 					return err
-				}
-				id, err := i.StoreID(ctx, license)
-				if err != nil {
-					return err
-				}
-				if id == "" {
-					return exit.With(exit.NotFound, "the registry of %s names no store", license)
 				}
 				if err := c.Confirm(&sure, "Have the registry of %s forget store %s?", license, id); err != nil {
 					return err
@@ -113,4 +107,15 @@ is lost, or whose marker is: see the runbook.`,
 	}
 	sure.Register(cmd)
 	return cmd
+}
+
+// namedStore is the way to a registry, and the id of the store that it names.
+func namedStore(ctx context.Context, r *reach.Registries, license docid.LicenseRegion) (i *kvpin.Inspector, id string, err error) {
+	if i, err = r.Inspector(license); err != nil {
+		return nil, "", err
+	}
+	if id, err = i.StoreID(ctx, license); err == nil && id == "" {
+		err = exit.With(exit.NotFound, "the registry of %s names no store: wsctl store init names the one that nodes have", license)
+	}
+	return i, id, err
 }
