@@ -146,8 +146,19 @@ func (h *History) shardsOf(filter string) (from, to int, err error) {
 	return 0, h.shards, nil
 }
 
-// subjectsOf yields those of a shard, and reports whether the listing goes on.
+// subjectsOf yields those of a shard, and reports whether the listing goes on. A filter is
+// mostly one of a document of which there is nothing: the leader is asked for any message of
+// it first, since its answer without one takes a fraction of what a list takes.
 func (h *History) subjectsOf(ctx context.Context, shard int, filter string, yield func(Subject, error) bool) (goesOn bool) {
+	if filter != "" {
+		found, err := h.any(ctx, shard, filter)
+		if err != nil {
+			return yield(Subject{}, fmt.Errorf("look for subjects of %s: %w", h.streamName(shard), err)) && errors.Is(err, ErrStreamMissing)
+		}
+		if !found {
+			return true
+		}
+	}
 	for offset, more := 0, true; more; {
 		page, total, err := h.subjectsPage(ctx, shard, filter, offset)
 		if err != nil {
@@ -162,6 +173,16 @@ func (h *History) subjectsOf(ctx context.Context, shard int, filter string, yiel
 		more = len(page) > 0 && offset < total
 	}
 	return true
+}
+
+// any reports whether the leader of a shard has a message whose subject matches the filter.
+func (h *History) any(ctx context.Context, shard int, filter string) (found bool, err error) {
+	err = h.retry(ctx, func() error {
+		seq, _, err := h.next(ctx, h.streamName(shard), filter, 1, attemptTime)
+		found = seq > 0
+		return err
+	})
+	return found, err
 }
 
 func (h *History) subjectsPage(ctx context.Context, shard int, filter string, offset int) (page map[string]uint64, total int, err error) {

@@ -5,11 +5,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -89,6 +92,57 @@ func TestWhatAStoreIsAsked(t *testing.T) {
 	}
 	for i := range open {
 		is(numbered("idle", i), "an opening, an edit, and rest", map[string]int{"load": 1, "save": 1})
+	}
+}
+
+// To open a stored document of which the region has no history asks for that once, for this
+// life and former ones together.
+func TestWhatAHistoryIsAsked(t *testing.T) {
+	r, _ := storing(t)
+	n, d := r.node("a"), numbered("asked", 1)
+	nc, err := nats.Connect(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	asked := make(chan *nats.Msg, 1000)
+	if _, err := nc.ChanSubscribe("$JS.API.>", asked); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := n.tryVisitOf(t, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.leave()
+	if err := nc.Flush(); err != nil { // what was asked has come by then
+		t.Fatal(err)
+	}
+	var got []string
+	for len(asked) > 0 {
+		if m := <-asked; bytes.Contains(m.Data, []byte("wsn.u.s")) && bytes.Contains(m.Data, []byte(d.Name)) {
+			got = append(got, m.Subject)
+		}
+	}
+	if !slices.Equal(got, []string{"$JS.API.STREAM.MSG.GET.wsnode-stored-0"}) {
+		t.Errorf("an opening asks %q", got)
+	}
+}
+
+// A life of which there is a history is found, whatever stands in it.
+func TestFormerLivesAreFound(t *testing.T) {
+	r, _ := storing(t)
+	n := r.node("a")
+	l := life{numbered("former", 1), "s-former"}
+	if _, err := n.lives.history.AppendAfter(t.Context(), n.lives.subject(l), []byte("x"), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for doc, expected := range map[docid.Document][]life{l.doc: {l}, numbered("former", 2): nil} {
+		if lives, err := n.lives.of(t.Context(), doc); err != nil || !slices.Equal(lives, expected) {
+			t.Errorf("%s: found %v, %v, expected %v", doc, lives, err, expected)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,8 @@ type keeper struct {
 	owes     atomic.Bool   // the life ends with a pin that is owed
 	paying   bool          // there are no users, and former lives are not looked for
 	alone    bool          // the room opened from its history, without the store; owned by who opens
+	listed   []life        // of which there was a history; owned by who opens
+	isListed bool          // begun has listed them, and base not asked since; owned by who opens
 
 	// Guarded by saves.mu.
 	ended   bool
@@ -125,6 +128,7 @@ func (k *keeper) kept() *room.Kept {
 	}
 	s := &k.ds.saves
 	return &room.Kept{
+		Begun:   k.begun,
 		Base:    k.base,
 		Changed: func() { s.changed(k) },
 		Awaited: func(waits bool) { s.awaits(k, waits) },
@@ -161,9 +165,32 @@ func (k *keeper) reserve(ctx context.Context, bytes int64) (err error) {
 	return err
 }
 
+// begun is room.Kept.Begun: one question tells of this life and of former ones, which base
+// asks for next.
+func (k *keeper) begun(ctx context.Context) (bool, error) {
+	var err error
+	k.listed, err = k.ds.lives.of(ctx, k.doc)
+	k.isListed = err == nil
+	return slices.Contains(k.listed, life{k.doc, k.epoch}), err
+}
+
+// former pays what former lives owe. listed says that begun has just found of which lives
+// there is a history.
+func (k *keeper) former(ctx context.Context, listed bool) error {
+	if !listed {
+		var err error
+		if k.listed, err = k.ds.lives.of(ctx, k.doc); err != nil {
+			return err
+		}
+	}
+	return k.ds.payments.former(ctx, k.listed, k.epoch)
+}
+
 // base brings what the store holds: room.Kept.Base.
 func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, error) {
 	k.giveBack() // of an earlier try: what follows needs memory of its own
+	listed := k.isListed
+	k.isListed = false // for the next time
 	base, has := found.Base()
 	if has && base.Store != k.id {
 		return room.Brought{}, fmt.Errorf("%w: %s, expected %s", errOtherStore, base.Store, k.id)
@@ -173,7 +200,7 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 		return room.Brought{Base: base}, nil // the history stands alone
 	}
 	if !has && !k.paying {
-		if err := k.ds.payments.former(ctx, k.doc, k.epoch); err != nil {
+		if err := k.former(ctx, listed); err != nil {
 			return room.Brought{}, err
 		}
 	}

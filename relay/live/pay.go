@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
@@ -216,13 +215,9 @@ func (p *payments) once(ctx context.Context, l life, found oplog.Loaded) error {
 }
 
 // former pays what former lives of a document owe, before another one begins on what
-// the store holds.
-func (p *payments) former(ctx context.Context, doc docid.Document, epoch string) error {
+// the store holds. lives are those of which there is a history.
+func (p *payments) former(ctx context.Context, lives []life, epoch string) error {
 	ds := p.docs
-	lives, err := ds.lives.of(ctx, doc)
-	if err != nil {
-		return err
-	}
 	for _, l := range lives {
 		if l.epoch == epoch {
 			continue

@@ -150,11 +150,11 @@ func (b *backlog) compactOnce(ctx context.Context) error {
 var errRebased = errors.New("the document went over to another epoch")
 
 // find reads an epoch's history. If it is expected to be empty, the stream's leader is asked
-// for its last sequence first, which is one request.
+// first whether it is, which is one request.
 func (b *backlog) find(ctx context.Context, subject string, fresh bool) (oplog.Loaded, error) {
 	r, cfg := b.room, &b.room.rooms.cfg
 	if fresh {
-		if last, err := cfg.History.Last(ctx, subject); err == nil && last == 0 {
+		if begun, err := b.begun(ctx, subject); err == nil && !begun {
 			return oplog.Loaded{}, nil
 		}
 	}
@@ -165,6 +165,15 @@ func (b *backlog) find(ctx context.Context, subject string, fresh bool) (oplog.L
 		b.snapshotAt = time.Now().Add(rand.N(every/12) - every) // how old it is, nobody says
 	}
 	return found, err
+}
+
+// begun reports whether the history on a subject holds anything.
+func (b *backlog) begun(ctx context.Context, subject string) (bool, error) {
+	if kept := b.room.kept; kept != nil && kept.Begun != nil && b.room.at.now().format() == oplog.Kept {
+		return kept.Begun(ctx)
+	}
+	last, err := b.room.rooms.cfg.History.Last(ctx, subject)
+	return last > 0, err
 }
 
 // contained is how far a room has read a history: it contains all of that.

@@ -16,6 +16,10 @@ import (
 // knows no store, but what is in it: which base its history stands on, and what has
 // changed since.
 type Kept struct {
+	// Begun reports whether the history of the epoch that is opened holds anything, as
+	// History.Last does; it is asked only when an epoch has only just been created, before
+	// Base. Nil: Last is asked.
+	Begun func(ctx context.Context) (bool, error)
 	// Base brings what the document held before its history began. It is told what the
 	// history holds, and it alone decides what an empty one means. An error fails the
 	// opening. It may be called again, and by a room that goes over to another epoch.
