@@ -126,6 +126,7 @@ func TestWhatAHistoryIsAsked(t *testing.T) {
 			got = append(got, m.Subject)
 		}
 	}
+	got = slices.Compact(got) // a slow server is asked again
 	if !slices.Equal(got, []string{"$JS.API.STREAM.MSG.GET.wsnode-stored-0"}) {
 		t.Errorf("an opening asks %q", got)
 	}
