@@ -8,7 +8,25 @@ import (
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/storage/storagetest"
 )
+
+// deletedBehind is a document that a user has open and the store had, in which it was deleted
+// since without its node being told.
+func deletedBehind(t *testing.T) (n *node, s *storagetest.Faulty, v *visit, tombstone storage.Version, meta storage.Meta) {
+	t.Helper()
+	r, s := storing(t)
+	n = r.node("a")
+	v = n.visit(t)
+	v.types("one")
+	eventually(t, "it is stored", func() bool { k := n.saves.kept(v.d.keeper); return k.Clean && !k.At.IsZero() })
+	meta = storage.Meta{Generation: storage.NewGeneration()}
+	tombstone, err := s.Store.Delete(t.Context(), todo, stored(t, s.Store).Version, meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, s, v, tombstone, meta
+}
 
 // Rules 5 and 6: nothing of a document that was deleted comes back, whoever holds it.
 func TestADeletedDocumentIsNotRevived(t *testing.T) {
@@ -30,15 +48,7 @@ func TestADeletedDocumentIsNotRevived(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, s := storing(t)
-			n := r.node("a")
-			v := n.visit(t)
-			v.types("one")
-			eventually(t, "it is stored", func() bool { k := n.saves.kept(v.d.keeper); return k.Clean && !k.At.IsZero() })
-			deleted := storage.Meta{Generation: storage.NewGeneration()}
-			if _, err := s.Store.Delete(t.Context(), todo, stored(t, s.Store).Version, deleted); err != nil {
-				t.Fatal(err)
-			}
+			n, s, v, _, _ := deletedBehind(t)
 			finds(n, v)
 			eventually(t, "its sessions are ended", func() bool { return n.dismissed.Load() == 1 })
 			if err := v.d.StillHere(); !errors.Is(err, ErrDeleted) {
@@ -87,16 +97,7 @@ func TestAFormerGenerationIsNotMergedIntoThePresentOne(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, s := storing(t)
-			n := r.node("a")
-			v := n.visit(t)
-			v.types("one")
-			eventually(t, "it is stored", func() bool { k := n.saves.kept(v.d.keeper); return k.Clean && !k.At.IsZero() })
-			meta := storage.Meta{Generation: storage.NewGeneration()}
-			tombstone, err := s.Store.Delete(t.Context(), todo, stored(t, s.Store).Version, meta)
-			if err != nil {
-				t.Fatal(err)
-			}
+			n, s, v, tombstone, meta := deletedBehind(t)
 			anew := insert("anew")
 			if _, err := s.Store.Save(t.Context(), todo, tombstone, meta, anew); err != nil {
 				t.Fatal(err)

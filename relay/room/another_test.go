@@ -173,11 +173,7 @@ func TestWhatWasReadOfALostHistoryDoesNotCountInTheNext(t *testing.T) {
 
 // A mark may be acknowledged by a history that is lost before the room hears of it.
 func TestAMarkInALostHistorySaysNothing(t *testing.T) {
-	h := new(withheld)
-	p := newKeepingPod(t, natstest.Server(t).URL, ackStored, withholding(h))
-	var changed atomic.Int64
-	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	m, seat := join(t, r)
+	h, p, r, m, seat := withholds(t, ackStored)
 	apply(t, seat, (&writer{client: 7}).insert("one"))
 	m.askedOnce(t, seat, "saved?")
 	if err := r.acknowledged(t.Context()); err != nil {
@@ -202,11 +198,7 @@ func TestAMarkInALostHistorySaysNothing(t *testing.T) {
 // Up to which number everything stood in a history that was lost, the next one does not say,
 // although its sequences go on where those of the former ended.
 func TestANumberOfALostHistoryIsNotReachedInTheNext(t *testing.T) {
-	h := new(withheld)
-	p := newKeepingPod(t, natstest.Server(t).URL, ackStored, withholding(h))
-	var changed atomic.Int64
-	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	m, seat := join(t, r)
+	h, p, r, m, seat := withholds(t, ackStored)
 	apply(t, seat, (&writer{client: 7}).insert("one"))
 	m.askedOnce(t, seat, "saved?")
 	eventually(t, "it waits for the store", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.asks.awaited })
@@ -256,11 +248,7 @@ func TestWhatARoomBringsAlongIsNotStoredInTheNextLife(t *testing.T) {
 // Rule 2: who gives up waiting until the history has what a body holds does not say there that
 // it is stored.
 func TestNothingIsCalledStoredWhereTheHistoryDoesNotAnswer(t *testing.T) {
-	h := new(withheld)
-	p := newKeepingPod(t, natstest.Server(t).URL, withholding(h))
-	var changed atomic.Int64
-	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	_, seat := join(t, r)
+	h, p, r, _, seat := withholds(t)
 	h.set(true, false)
 	apply(t, seat, (&writer{client: 7}).insert("one"))
 	d := draft(t, r)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
@@ -81,6 +83,17 @@ func withholding(h *withheld) func(*Config) {
 		h.History = c.History
 		c.History = h
 	}
+}
+
+// withholds is a room of a stored life with a member, and the history that withholds what it
+// appends once it is set.
+func withholds(t testing.TB, configure ...func(*Config)) (h *withheld, p *pod, r *Room, m *member, seat *Seat) {
+	t.Helper()
+	h = new(withheld)
+	p = newKeepingPod(t, natstest.Server(t).URL, append(configure, withholding(h))...)
+	r = p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, new(atomic.Int64))
+	m, seat = join(t, r)
+	return h, p, r, m, seat
 }
 
 func (m *member) answers() string {

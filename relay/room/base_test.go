@@ -346,12 +346,7 @@ func TestASaveDoesNotExpectAVersionAboveAnUnfinishedMessage(t *testing.T) {
 // What a body holds is in the history before anybody may take its version for one whose
 // body he has.
 func TestNothingIsCalledStoredBeforeTheHistoryHasIt(t *testing.T) {
-	url := natstest.Server(t).URL
-	h := new(withheld)
-	p := newKeepingPod(t, url, func(c *Config) { h.History = c.History; c.History = h })
-	var changed atomic.Int64
-	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	_, seat := join(t, r)
+	h, p, r, _, seat := withholds(t)
 	h.set(true, false)
 	apply(t, seat, (&writer{client: 1}).insert("one"))
 	eventually(t, "the edit is on its way", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.open) == 1 })
@@ -417,11 +412,7 @@ func TestAnEditBehindAGapIsToBeStored(t *testing.T) {
 
 // Rule 4: nor does the history show what it has refused, or has yet to acknowledge.
 func TestWhatTheHistoryHasNotAcknowledgedIsToBeStored(t *testing.T) {
-	h := new(withheld)
-	p := newKeepingPod(t, natstest.Server(t).URL, withholding(h))
-	var changed atomic.Int64
-	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	_, seat := join(t, r)
+	h, _, r, _, seat := withholds(t)
 	h.set(false, true)
 	apply(t, seat, (&writer{client: 1}).insert("one"))
 	eventually(t, "it is refused", func() bool { _, _, refused := h.count(); return refused > 0 })
@@ -452,52 +443,5 @@ func TestCompactionKeepsTheBase(t *testing.T) {
 	found, updates := p.loaded(t)
 	if base, ok := found.Base(); !ok || updates != 1 || base.Generation != 5 || base.Version != "v1" || !base.KeepDeleted || !found.Whole() {
 		t.Errorf("after a compaction: %d updates on %+v", updates, base)
-	}
-}
-
-// A store that was set back is written again by one of the rooms that find that out. The
-// others, which hear only that it has stored, and not whether that was before, come with the
-// same body: they find their own in the store.
-func TestWhatAnotherRoomHasWrittenAgainIsStored(t *testing.T) {
-	url := natstest.Server(t).URL
-	p, q := newKeepingPod(t, url), newKeepingPod(t, url)
-	var changed atomic.Int64
-	a := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	b := q.mustKeep(t, Brought{}, &changed)
-	_, seat := join(t, a)
-	apply(t, seat, (&writer{client: 1}).insert("one"))
-	durable(t, a)
-	if err := a.Stored(t.Context(), draft(t, a), "v1"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "both have it", func() bool { return bytes.Contains(b.Export(), []byte("one")) })
-	former := (&writer{client: 1}).insert("o")
-	for _, r := range []*Room{a, b} {
-		if err := r.Take(oplog.Base{Store: "S", Version: "v0"}, former); err != nil {
-			t.Fatal(err)
-		}
-		if clean, err := r.Clean(t.Context()); err != nil || clean {
-			t.Errorf("clean is %v, %v, although the store was set back", clean, err)
-		}
-	}
-	r := b
-	marks := func() uint64 { r.mu.Lock(); defer r.mu.Unlock(); return r.peers.heard[a.id].counter }
-	heard, theirs := marks(), draft(t, a)
-	if err := a.Stored(t.Context(), theirs, "v2"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the other room hears that it is stored", func() bool { return marks() > heard })
-	if clean, err := b.Clean(t.Context()); err != nil || clean {
-		t.Errorf("clean is %v, %v, although nobody knows when it was stored", clean, err)
-	}
-	own := draft(t, b)
-	if !bytes.Equal(own.Body, theirs.Body) || own.Base.Version != "v0" {
-		t.Errorf("it would store %q on %q, and the other stored %q", own.Body, own.Base.Version, theirs.Body)
-	}
-	if err := b.Stored(t.Context(), own, "v2"); err != nil {
-		t.Fatal(err)
-	}
-	for name, r := range map[string]*Room{"its": a, "the other": b} {
-		eventually(t, name+" room is clean", func() bool { clean, err := r.Clean(t.Context()); return err == nil && clean })
 	}
 }

@@ -59,11 +59,7 @@ func TestALifeIsCleanWhenWhoTypedLeavesAtOnce(t *testing.T) {
 
 // Who gives up waiting leaves nothing behind: neither for its edits, nor for those of others.
 func TestWhoWaitsNoMoreLeavesNoQuestion(t *testing.T) {
-	h := new(withheld)
-	p := newKeepingPod(t, natstest.Server(t).URL, withholding(h))
-	var changed atomic.Int64
-	r := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	_, seat := join(t, r)
+	h, _, r, _, seat := withholds(t)
 	h.set(true, false)
 	apply(t, seat, (&writer{client: 1}).insert("typed"))
 	d := draft(t, r)

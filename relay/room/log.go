@@ -88,8 +88,9 @@ func (l *log) retryDue(now time.Time) bool {
 	return true
 }
 
-// landed is the number up to which no change has yet to be appended, alone or in a snapshot:
-// what is taken no more is followed by nothing more in the history. 0: a snapshot has yet to be.
+// landed is the number up to which no change has yet to be appended, alone or in a snapshot; 0:
+// a snapshot has yet to be. Once everything has landed, a room that takes nothing more appends
+// nothing more.
 func (l *log) landed() uint64 {
 	if l.owed || l.water.snapshots > 0 {
 		return 0

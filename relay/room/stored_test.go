@@ -1,6 +1,7 @@
 package room
 
 import (
+	"bytes"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -215,5 +216,52 @@ func TestNobodyIsToldThatAStoreHasWhatItHasLost(t *testing.T) {
 	store(t, r, "v2")
 	if got := m.answers(); got != "one" {
 		t.Errorf("answers %q when it is stored again", got)
+	}
+}
+
+// A store that was set back is written again by one of the rooms that find that out. The
+// others, which hear only that it has stored, and not whether that was before, come with the
+// same body: they find their own in the store.
+func TestWhatAnotherRoomHasWrittenAgainIsStored(t *testing.T) {
+	url := natstest.Server(t).URL
+	p, q := newKeepingPod(t, url), newKeepingPod(t, url)
+	var changed atomic.Int64
+	a := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	b := q.mustKeep(t, Brought{}, &changed)
+	_, seat := join(t, a)
+	apply(t, seat, (&writer{client: 1}).insert("one"))
+	durable(t, a)
+	if err := a.Stored(t.Context(), draft(t, a), "v1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both have it", func() bool { return bytes.Contains(b.Export(), []byte("one")) })
+	former := (&writer{client: 1}).insert("o")
+	for _, r := range []*Room{a, b} {
+		if err := r.Take(oplog.Base{Store: "S", Version: "v0"}, former); err != nil {
+			t.Fatal(err)
+		}
+		if clean, err := r.Clean(t.Context()); err != nil || clean {
+			t.Errorf("clean is %v, %v, although the store was set back", clean, err)
+		}
+	}
+	r := b
+	marks := func() uint64 { r.mu.Lock(); defer r.mu.Unlock(); return r.peers.heard[a.id].counter }
+	heard, theirs := marks(), draft(t, a)
+	if err := a.Stored(t.Context(), theirs, "v2"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other room hears that it is stored", func() bool { return marks() > heard })
+	if clean, err := b.Clean(t.Context()); err != nil || clean {
+		t.Errorf("clean is %v, %v, although nobody knows when it was stored", clean, err)
+	}
+	own := draft(t, b)
+	if !bytes.Equal(own.Body, theirs.Body) || own.Base.Version != "v0" {
+		t.Errorf("it would store %q on %q, and the other stored %q", own.Body, own.Base.Version, theirs.Body)
+	}
+	if err := b.Stored(t.Context(), own, "v2"); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*Room{"its": a, "the other": b} {
+		eventually(t, name+" room is clean", func() bool { clean, err := r.Clean(t.Context()); return err == nil && clean })
 	}
 }
