@@ -167,6 +167,24 @@ func TestAnIdleConnectionIsNoLargerThanItHasToBe(t *testing.T) {
 	}
 }
 
+// Prefetch reads one word of a Conn, and two of a socket: what a write needs must be close to
+// them, in bytes.
+func TestWhatAWriteNeedsStandsTogether(t *testing.T) {
+	var c Conn
+	if end := unsafe.Offsetof(c.tls) + unsafe.Sizeof(c.tls); end > 64 {
+		t.Errorf("of a Conn it is the first %d bytes", end)
+	}
+	var s socket
+	for name, at := range map[string]uintptr{
+		"raw": unsafe.Offsetof(s.raw), "fd": unsafe.Offsetof(s.fd), "mu": unsafe.Offsetof(s.mu), "closing": unsafe.Offsetof(s.closing),
+		"writing": unsafe.Offsetof(s.writing), "closed": unsafe.Offsetof(s.closed), "err": unsafe.Offsetof(s.err), "rest": unsafe.Offsetof(s.rest),
+	} {
+		if out, in := unsafe.Offsetof(s.out), unsafe.Offsetof(s.in); at+64 < out || at > in || in-out > 2*64 {
+			t.Errorf("%s at %d is not between %d and %d", name, at, out, in)
+		}
+	}
+}
+
 // What others write to the same sockets meanwhile is neither lost nor changed.
 func TestManyGatherForOneSocket(t *testing.T) {
 	c, peer := other(t)

@@ -18,9 +18,29 @@ import (
 // concurrently.
 type socket struct {
 	net.Conn
-	raw     syscall.RawConn // static; nil: not a socket, always queue
-	lastIn  atomic.Int64    // when bytes last came from the client, by clock
-	in, out atomic.Int64    // bytes, for operators
+	raw syscall.RawConn // static; nil: not a socket, always queue
+
+	// From here to in is what Conn.Prefetch has fetched for a write.
+	out atomic.Int64 // bytes, for operators
+	fd  int          // of raw, to be written to under mu while the socket is not closed
+
+	mu       sync.Mutex
+	nonblock bool
+	closing  bool // the close frame has been handed over: nothing may follow it
+	writing  bool // a goroutine drains rest and the session's queue
+	again    bool // it must ask the session once more before it ends
+	closed   bool
+	err      error    // sticky
+	rest     [][]byte // what the socket did not take yet, or, while writing is not set, what a Batch holds
+
+	in     atomic.Int64 // bytes, for operators
+	lastIn atomic.Int64 // when bytes last came from the client, by clock
+
+	// Guarded by mu.
+	parking *parking // where its session is parked, or was
+	ticket  uint64
+	owner   *Conn // whose handler is told when the socket has taken everything; nil: no handler is
+	timeout time.Duration
 
 	// owned by the reader
 	attemptRead func(fd uintptr) bool // made once: a closure per read would allocate
@@ -32,21 +52,6 @@ type socket struct {
 
 	kicking sync.Mutex
 	kicked  bool // the reader's deadline is only to make it look up; guarded by kicking
-
-	mu       sync.Mutex
-	nonblock bool
-	rest     [][]byte // what the socket did not take yet, or, while writing is not set, what a Batch holds
-	err      error    // sticky
-	closing  bool     // the close frame has been handed over: nothing may follow it
-	writing  bool     // a goroutine drains rest and the session's queue
-	again    bool     // it must ask the session once more before it ends
-	closed   bool
-	parking  *parking // where its session is parked, or was
-	ticket   uint64
-	owner    *Conn // whose handler is told when the socket has taken everything; nil: no handler is
-	timeout  time.Duration
-
-	fd int // of raw, to be written to under mu while the socket is not closed
 }
 
 // Listener makes sockets of the connections that it accepts.

@@ -81,6 +81,7 @@ func storing(t testing.TB) (region, *storagetest.Faulty) {
 // client is a member that takes nothing but what it is asked for.
 type client struct{}
 
+func (client) Prefetch()                                      {}
 func (client) Send(*wire.Message) bool                        { return true }
 func (client) SendAnswers([][]byte, *wire.Message) bool       { return true }
 func (client) Await()                                         {}

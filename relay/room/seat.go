@@ -14,6 +14,8 @@ import (
 // Member is a client connection as its room sees it. The room calls it under its
 // lock: no method may block or call back into the room.
 type Member interface {
+	// Prefetch reads what Send will need from memory, and does nothing.
+	Prefetch()
 	// Send hands a message over, of which the member may keep frames but not the
 	// message. false: the member's queue is full with it, nothing more may be sent
 	// until the member calls Seat.Thaw.
@@ -44,23 +46,24 @@ type Member interface {
 type Seat struct {
 	room   *Room
 	member Member
-	worked int // see Worked; owned by who calls Apply, Answer, Brings and Awareness
 
-	stateless bool // the app wants stateless messages; static after Join
-
-	// Guarded by room.mu.
-	index       int // in members.seats; -1 once left
+	// Guarded by room.mu. What each message to the members touches stands first, as in
+	// conn.Conn.
+	behind      *behind  // nil: the member is sent everything at once
+	due         *answers // that have not been sent; nil: none are
+	index       int      // in members.seats; -1 once left
 	aware       awareness.Session
 	contestedAt *time.Time // when another user claimed a client of this session's; nil: none does
-	behind      *behind    // nil: the member is sent everything at once
 	held        *held      // of the member's updates; nil: nothing is
 	step1At     int64      // when the last SyncStep1 but the first was sent, by clock
-	due         *answers   // that have not been sent; nil: none are
 	asks        int32      // questions whether all is saved, unless their answers were sent
 	counts      bool       // questions stand for acknowledgements; see Counts
 	stored      bool       // answers wait for the store, too; see stored.go
 	awaited     bool       // a SyncStep1 was sent, and the answer has not come
 	step1Due    bool       // another is to be sent
+
+	stateless bool // the app wants stateless messages; static after Join
+	worked    int  // see Worked; owned by who calls Apply, Answer, Brings and Awareness
 }
 
 // behind is what a member is owed whose socket does not keep up, or that gets a difference

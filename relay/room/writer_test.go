@@ -97,6 +97,8 @@ func (m *member) Send(msg *wire.Message) bool {
 	return !m.full
 }
 
+func (m *member) Prefetch() {}
+
 func (m *member) SendAnswers(payloads [][]byte, msg *wire.Message) bool {
 	m.mu.Lock()
 	for _, p := range payloads {

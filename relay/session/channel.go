@@ -34,7 +34,11 @@ var _ Stream = (*Session)(nil)
 // Channel is a session's part of a connection that it shares with others: the wire is
 // Hocuspocus'. It outlives the session, if the client goes on in another without knowing.
 type Channel struct {
-	Encoding wire.Encoding
+	// What each message to the client touches stands together, as in conn.Conn.
+	Encoding       wire.Encoding // static
+	out, bytesOut  atomic.Int64  // messages to the client
+	unacknowledged atomic.Int64  // messages that the client expects an acknowledgement of, those it was refused among them
+
 	// End ends the stream as Session.Close would, soon. It may be called under the room's
 	// lock, and must not block.
 	End func(s Stream, code int, reason string, why error)
@@ -45,10 +49,7 @@ type Channel struct {
 	exchanges int           // SyncStep1 of the client of which the answer to ours has not come
 	owed      int           // acknowledgements of what was sent in a former session
 
-	unacknowledged atomic.Int64 // messages that the client expects an acknowledgement of, those it was refused among them
-	in, out        atomic.Int64 // messages
-	bytesIn        atomic.Int64
-	bytesOut       atomic.Int64
+	in, bytesIn atomic.Int64 // messages of the client
 }
 
 // NewShared makes a session that has a channel of a connection. Its messages are given to

@@ -88,6 +88,14 @@ func New(c *conn.Conn, cfg *Config, guard Guard, readOnly bool) *Session {
 	return &Session{sender: sender{cfg: cfg, conn: c}, guard: guard, readOnly: readOnly}
 }
 
+// Prefetch is for room.Member. Nothing that it reads is ever waited for.
+func (s *Session) Prefetch() {
+	if s.via != nil {
+		_ = s.via.out.Load()
+	}
+	s.conn.Prefetch()
+}
+
 // Send writes a message, or queues it while the socket is behind. false: the queue
 // is full with this message; nothing more may be sent until the session calls
 // Seat.Thaw. It never blocks. Who does not read what it alone asked for, when its app has
