@@ -29,7 +29,7 @@ type check struct {
 	running  sync.WaitGroup
 
 	highest []uint64 // by shard, owned by the goroutine of the acknowledgements
-	failing bool     // owned by run
+	failing uint64   // the shards that cannot be used; owned by run
 }
 
 func newCheck(h *History) *check {
@@ -92,17 +92,10 @@ func (c *check) look(ctx context.Context, shards uint64) {
 		if ctx.Err() != nil {
 			return
 		}
+		c.note(shard, err)
 		if err != nil {
-			if !c.failing {
-				c.h.config.Log.Warn("history stream cannot be used", "stream", c.h.streamName(shard), "error", err)
-			}
-			c.failing = true
 			c.suspect(shard)
 			continue
-		}
-		if c.failing {
-			c.failing = false
-			c.h.config.Log.Info("history stream can be used again", "stream", c.h.streamName(shard))
 		}
 		if renewed {
 			c.h.config.Log.Warn("history stream is a new one, live documents write their content again", "stream", c.h.streamName(shard))
@@ -110,5 +103,18 @@ func (c *check) look(ctx context.Context, shards uint64) {
 				c.h.config.Emptied(shard)
 			}
 		}
+	}
+}
+
+// note says once of each stream that it cannot be used, and once that it can be again.
+func (c *check) note(shard int, err error) {
+	set := uint64(1) << shard
+	switch failing := c.failing&set != 0; {
+	case err != nil && !failing:
+		c.failing |= set
+		c.h.config.Log.Warn("history stream cannot be used", "stream", c.h.streamName(shard), "error", err)
+	case err == nil && failing:
+		c.failing &^= set
+		c.h.config.Log.Info("history stream can be used again", "stream", c.h.streamName(shard))
 	}
 }

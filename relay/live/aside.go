@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -35,7 +34,7 @@ func (p *payments) setAside(ctx context.Context, l life) error {
 	defer release()
 	beside, err := p.saveBeside(ctx, store, l, body)
 	if err != nil {
-		return fmt.Errorf("store beside the document: %w", err)
+		return &storeError{"store beside the document", err}
 	}
 	ds.o.Log.Error("a history says on nothing what it stands: what was left of it is stored beside the document",
 		"document", l.doc.String(), "epoch", l.epoch, "stored", beside.String())

@@ -34,7 +34,7 @@ func TestLeftoversWithoutABaseAreStoredBesideTheDocument(t *testing.T) {
 	eventually(t, "storing it has failed", func() bool {
 		n.payments.mu.Lock()
 		defer n.payments.mu.Unlock()
-		return n.payments.backoff.wait > time.Second // more than once
+		return n.payments.storeLocked(license).wait > time.Second // more than once
 	})
 	s.Set(storagetest.None)
 	holds := func(d docid.Document, text string) bool {

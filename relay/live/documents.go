@@ -216,12 +216,10 @@ func (ds *Documents) storeLast(d *Document) {
 	}
 	ctx, cancel := context.WithTimeout(ds.shutdown, lastStore)
 	defer cancel()
-	select {
-	case ds.saves.slots <- struct{}{}:
-		defer func() { <-ds.saves.slots }()
-	case <-ctx.Done():
+	if !ds.saves.slots.take(ctx, d.doc.License) {
 		return
 	}
+	defer ds.saves.giveSlot(d.keeper)
 	ds.saves.came(d.keeper, d.keeper.save(ctx))
 }
 

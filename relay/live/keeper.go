@@ -28,7 +28,24 @@ var (
 	errOtherStore = errors.New("the document is kept in another store than this node's")
 	errMixed      = errors.New("the document is in this node's store, and not all nodes of the region have that")
 	errVanished   = errors.New("the document was in its store, and is not any more")
+	errUnnamed    = errors.New("this node has yet to find out which store it has")
 )
+
+// storeError is a failure of a store, as opposed to what it says of a document, or to what
+// fails besides.
+type storeError struct {
+	what string // was tried
+	err  error
+}
+
+func (e *storeError) Error() string { return e.what + ": " + e.err.Error() }
+func (e *storeError) Unwrap() error { return e.err }
+
+// isStores reports whether it is a store that fails.
+func isStores(err error) bool {
+	e := (*storeError)(nil)
+	return errors.As(err, &e)
+}
 
 const (
 	defaultInterval   = time.Minute
@@ -101,6 +118,8 @@ func (ds *Documents) keep(ctx context.Context, doc docid.Document, epoch string)
 		return nil, errNoStore
 	case s == nil:
 		return nil, nil
+	case stored && id == "":
+		return nil, &storeError{"open", errUnnamed}
 	case !stored:
 		// It began while nodes of the region had no store, so its content is nowhere but
 		// in its history; a document that is in the store must not begin so.
@@ -215,7 +234,7 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 		base = oplog.Base{Store: k.id, Generation: base.Generation, KeepDeleted: base.KeepDeleted || k.ds.keepsDeleted(k.doc)}
 		return room.Brought{Base: base, Less: less}, nil
 	case err != nil:
-		return room.Brought{}, fmt.Errorf("load: %w", err)
+		return room.Brought{}, &storeError{"load", err}
 	case has && uint64(stored.Generation) != base.Generation:
 		return room.Brought{}, errOtherLife // the history is of a former one
 	}
@@ -292,7 +311,7 @@ func (k *keeper) put(ctx context.Context, d room.Draft, release *func()) (versio
 		case errors.Is(err, storage.ErrDeleted):
 			return "", d, ErrDeleted
 		case !errors.As(err, &conflict):
-			return "", d, fmt.Errorf("save: %w", err)
+			return "", d, &storeError{"save", err}
 		}
 		now := conflict.Current
 		switch {
@@ -342,7 +361,7 @@ func (k *keeper) loadOthers(ctx context.Context, version string, generation uint
 	case errors.Is(err, storage.ErrAbsent):
 		err = fmt.Errorf("%w: version %s", errVanished, version)
 	case err != nil:
-		err = fmt.Errorf("load what others stored: %w", err)
+		err = &storeError{"load what others stored", err}
 	}
 	return stored, release, err
 }

@@ -234,3 +234,10 @@ func TestNewsOfAPinWaitForADocumentThatIsBeingOpened(t *testing.T) {
 		t.Error("the document's history was restored by nobody")
 	}
 }
+
+// unstarted is a node of which nothing runs.
+func (r region) unstarted() *node {
+	n := &node{}
+	n.Documents = New(r.t.Context(), r.t.Context(), Options{Log: slog.New(slog.NewTextHandler(&n.log, nil))})
+	return n
+}

@@ -6,7 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/storage"
+	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 const (
@@ -25,27 +28,51 @@ const (
 // holders that is marked so: nothing else has to survive. Any node of the region pays, by
 // opening a room without users: it merges, stores and goes.
 //
-// A life's pin and its history go only when the store has what they hold. While the store
+// A life's pin and its history go only when the store has what they hold. While a store
 // is away it is asked for one life at a time, and ever more rarely, however many are owed.
+// Each license region has its own store, and none waits for that of another; nor does
+// what fails for the sake of one life keep others waiting.
 type payments struct {
 	docs *Documents
 
-	mu      sync.Mutex
-	backoff backoff
-	renewed map[life]time.Time // pins that are owed: when their expiry was
-	since   map[life]time.Time // lives that are not stored: since when that is known
-	stuck   map[life]struct{}  // of these, those of which an operator was told
+	mu        sync.Mutex
+	stores    map[docid.LicenseRegion]*backoff
+	renewed   map[life]time.Time               // pins that are owed: when their expiry was
+	since     map[life]time.Time               // lives that are not stored: since when that is known
+	refused   map[life]refused                 // of these, those that the store did not take last time
+	stuck     map[life]struct{}                // of these, those of which an operator was told
+	storeless map[docid.LicenseRegion]struct{} // license regions of which an operator was told that they have no store here
 }
 
 func (p *payments) init(ds *Documents) {
-	p.docs, p.renewed, p.since, p.stuck = ds, map[life]time.Time{}, map[life]time.Time{}, map[life]struct{}{}
+	p.docs = ds
+	p.stores, p.storeless = map[docid.LicenseRegion]*backoff{}, map[docid.LicenseRegion]struct{}{}
+	p.renewed, p.since = map[life]time.Time{}, map[life]time.Time{}
+	p.refused, p.stuck = map[life]refused{}, map[life]struct{}{}
 }
 
 // backoff keeps a node that owes thousands of documents from asking a store that is away
 // for each of them. Guarded by payments.mu.
 type backoff struct {
-	until time.Time
-	wait  time.Duration
+	until  time.Time
+	wait   time.Duration
+	worked time.Time // when the store took a life last
+}
+
+// refused is a life that its store did not take: when, and how long it waited for that.
+type refused struct {
+	at   time.Time
+	wait time.Duration
+}
+
+// storeLocked is the backoff of the store of a license region. Callers hold mu.
+func (p *payments) storeLocked(license docid.LicenseRegion) *backoff {
+	b := p.stores[license]
+	if b == nil {
+		b = new(backoff)
+		p.stores[license] = b
+	}
+	return b
 }
 
 // rest returns how long an owed life waits for the store without being looked at: thousands that
@@ -56,60 +83,85 @@ func (p *payments) rest(l life, now time.Time) time.Duration {
 	if renewed, owed := p.renewed[l]; !owed || now.Sub(renewed) > renewOwed {
 		return 0
 	}
-	return p.backoff.until.Sub(now)
+	return p.storeLocked(l.doc.License).until.Sub(now)
 }
 
-// mayPay returns how long to wait until the store is worth asking. While it is away, it is
-// asked for one life at a time.
-func (p *payments) mayPay(now time.Time) (wait time.Duration) {
+// mayPay returns how long to wait until the store of a license region is worth asking. While
+// it is away, it is asked for one life at a time.
+func (p *payments) mayPay(license docid.LicenseRegion, now time.Time) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if wait = p.backoff.until.Sub(now); wait > 0 {
+	b := p.storeLocked(license)
+	if wait = b.until.Sub(now); wait > 0 {
 		return wait + time.Millisecond
 	}
-	if p.backoff.wait > 0 {
-		p.backoff.until = now.Add(p.backoff.wait)
+	if b.wait > 0 {
+		b.until = now.Add(b.wait)
 	}
 	return 0
 }
 
-// paid notes what came of an attempt, and returns when to look again.
-func (p *payments) paid(err error) time.Duration {
+// came notes what came of an attempt to have a life stored, and returns when to look again.
+func (p *payments) came(l life, err error) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err == nil {
-		if p.backoff.wait > 0 {
-			p.docs.o.Log.Info("what ended lives hold is stored again")
+	now, b := time.Now(), p.storeLocked(l.doc.License)
+	switch {
+	case err == nil:
+		if b.wait > 0 {
+			p.docs.o.Log.Info("what ended lives hold is stored again", "license", l.doc.License)
 		}
-		p.backoff = backoff{}
+		*b = backoff{worked: now}
+		delete(p.refused, l)
 		return time.Millisecond
+	case isItsOwn(err):
+		return p.stuckLocked(l, err)
+	case !isStores(err):
+		return lookAgain // the history, say, which others may not need
 	}
-	if p.backoff.wait == 0 {
-		p.docs.o.Log.Error("what ended lives hold cannot be stored; their histories keep it, and this is tried again", "err", err)
+	last, again := p.refused[l]
+	own := again && !b.worked.Before(last.at) // it has taken others since
+	p.refused[l] = refused{now, min(max(2*last.wait, time.Second), payMost)}
+	if own {
+		return jittered(p.refused[l].wait)
 	}
-	p.backoff.wait = min(max(2*p.backoff.wait, time.Second), payMost)
-	wait := p.backoff.wait/2 + rand.N(p.backoff.wait/2)
-	p.backoff.until = time.Now().Add(wait)
+	if b.wait == 0 {
+		p.docs.o.Log.Error("what ended lives hold cannot be stored; their histories keep it, and this is tried again",
+			"license", l.doc.License, "err", err)
+	}
+	b.wait = min(max(2*b.wait, time.Second), payMost)
+	wait := jittered(b.wait)
+	b.until = now.Add(wait)
 	return wait
 }
 
+// jittered is half of a time to the whole.
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+
 // isItsOwn reports whether a life is not stored for what it is, or what the store has of its
-// document. The store is not away then.
+// document, or for want of a store for it here: time alone does not mend that. No other life
+// waits for it.
 func isItsOwn(err error) bool {
-	return isLoss(err) || errors.Is(err, errOtherStore) || errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrTooLarge)
+	version, kind, update := (*oplog.VersionError)(nil), (*oplog.KindError)(nil), (*ystore.UpdateError)(nil)
+	return isLoss(err) || errors.Is(err, errOtherStore) || errors.Is(err, errNoStore) ||
+		errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrTooLarge) ||
+		errors.Is(err, oplog.ErrMalformed) || errors.As(err, &version) || errors.As(err, &kind) || errors.As(err, &update)
 }
 
-// notPaid notes an attempt that failed for the life's own sake, which is said once, and
-// returns when to look again. Others are not kept from the store by it.
-func (p *payments) notPaid(l life, err error) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, told := p.stuck[l]; !told {
-		p.stuck[l] = struct{}{}
-		p.docs.o.Log.Error("what an ended life holds cannot be stored until an operator has looked; its history keeps it",
-			"document", l.doc.String(), "epoch", l.epoch, "err", err)
+// stuckLocked notes an attempt that failed for the life's own sake, which is said once, and
+// returns when to look again. Callers hold mu.
+func (p *payments) stuckLocked(l life, err error) time.Duration {
+	_, told := p.stuck[l]
+	p.stuck[l] = struct{}{}
+	log := p.docs.o.Log.With("document", l.doc.String(), "epoch", l.epoch, "err", err)
+	switch _, known := p.storeless[l.doc.License]; {
+	case !errors.Is(err, errNoStore) && !told:
+		log.Error("what an ended life holds cannot be stored until an operator has looked; its history keeps it")
+	case errors.Is(err, errNoStore) && !known:
+		p.storeless[l.doc.License] = struct{}{}
+		log.Warn("ended lives of a license region can be stored only by nodes that have its store", "license", l.doc.License)
 	}
-	return stuckAgain/2 + rand.N(stuckAgain/2)
+	return jittered(stuckAgain)
 }
 
 // notStored notes since when it is known that a life is not stored.
@@ -125,8 +177,13 @@ func (p *payments) notStored(l life) {
 func (p *payments) stored(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.forgetLocked(l)
+}
+
+func (p *payments) forgetLocked(l life) {
 	delete(p.since, l)
 	delete(p.stuck, l)
+	delete(p.refused, l)
 }
 
 // hasRenewed notes when the expiry of a life's pin was.
@@ -141,8 +198,7 @@ func (p *payments) forget(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.renewed, l)
-	delete(p.since, l)
-	delete(p.stuck, l)
+	p.forgetLocked(l)
 }
 
 // owing counts the lives that are not stored, and returns since when the oldest is known.

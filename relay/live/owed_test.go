@@ -107,7 +107,7 @@ func TestALifeThatIsStuckKeepsNoOtherFromItsStore(t *testing.T) {
 	eventually(t, "an operator is told", func() bool { return n.log.says("until an operator has looked") })
 	n.payments.mu.Lock()
 	defer n.payments.mu.Unlock()
-	if b := n.payments.backoff; b != (backoff{}) {
+	if b := n.payments.storeLocked(license); b.wait != 0 {
 		t.Errorf("other lives wait for %s", b.wait)
 	}
 	if _, owed := n.payments.since[l]; !owed {
@@ -121,7 +121,7 @@ func TestWhatIsOwedRestsBetweenTheRenewalsOfItsPin(t *testing.T) {
 	var p payments
 	p.init(nil)
 	l, now := life{todo, "s-1"}, time.Now()
-	p.backoff = backoff{until: now.Add(2 * renewOwed), wait: payMost}
+	*p.storeLocked(license) = backoff{until: now.Add(2 * renewOwed), wait: payMost}
 	if wait := p.rest(l, now); wait > 0 {
 		t.Errorf("it is looked at in %s, and its pin was never renewed", wait)
 	}

@@ -132,7 +132,7 @@ func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned b
 		}
 		p.hasRenewed(l)
 	}
-	if wait := p.mayPay(time.Now()); wait > 0 {
+	if wait := p.mayPay(l.doc.License, time.Now()); wait > 0 {
 		return wait, nil
 	}
 	err = p.alone(ctx, l, found)
@@ -142,11 +142,7 @@ func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned b
 	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
 		err = ds.lives.leaveMarker(ctx, l, found)
 	}
-	if isItsOwn(err) {
-		next = p.notPaid(l, err)
-	} else {
-		next = p.paid(err)
-	}
+	next = p.came(l, err)
 	if err != nil {
 		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", l.doc.String(), "epoch", l.epoch, "err", err)
 	}

@@ -20,8 +20,16 @@ type purges struct {
 	docs *Documents
 	wake chan struct{}
 
-	mu   sync.Mutex
-	owed map[life]time.Time // when to look
+	mu    sync.Mutex
+	owed  map[life]time.Time // when to look
+	lanes map[docid.LicenseRegion]*lane
+}
+
+// lane has the lives of one license region ended, of whose registry and store those of
+// others are not to wait. Guarded by purges.mu.
+type lane struct {
+	due      []life
+	cleaners int
 }
 
 const (
@@ -30,13 +38,14 @@ const (
 	afterExpiry = 1500 * time.Millisecond
 	// lookAgain is how long to wait when the registry or the region cannot say.
 	lookAgain = 10 * time.Second
-	// cleaners is how many lives are ended at once: each waits for a registry that
-	// may be on another continent, and a busy node owes a dozen a second.
+	// cleaners is how many lives of a license region are ended at once: each waits for a
+	// registry that may be on another continent, and a busy node owes a dozen a second.
 	cleaners = 16
 )
 
 func (p *purges) init(ds *Documents) {
-	p.docs, p.wake, p.owed = ds, make(chan struct{}, 1), map[life]time.Time{}
+	p.docs, p.wake = ds, make(chan struct{}, 1)
+	p.owed, p.lanes = map[life]time.Time{}, map[docid.LicenseRegion]*lane{}
 }
 
 // owe has the history of an epoch removed once its pin has expired.
@@ -67,17 +76,14 @@ func (p *purges) signal() {
 func (p *purges) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	slots := make(chan struct{}, cleaners)
 	var working sync.WaitGroup
 	defer working.Wait()
 	for {
 		due, next := p.due(time.Now())
 		for _, l := range due {
-			slots <- struct{}{}
-			working.Go(func() {
-				p.work(ctx, l)
-				<-slots
-			})
+			if lane := p.line(l); lane != nil {
+				working.Go(func() { p.clean(ctx, lane) })
+			}
 		}
 		timer.Reset(next)
 		select {
@@ -106,6 +112,39 @@ func (p *purges) due(now time.Time) (due []life, next time.Duration) {
 		next = 0
 	}
 	return due, max(next, time.Millisecond)
+}
+
+// line puts a life into its lane, and returns that if it is to have another cleaner.
+func (p *purges) line(l life) *lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := p.lanes[l.doc.License]
+	if found == nil {
+		found = new(lane)
+		p.lanes[l.doc.License] = found
+	}
+	found.due = append(found.due, l)
+	if found.cleaners == cleaners {
+		return nil
+	}
+	found.cleaners++
+	return found
+}
+
+// clean works a lane off, with others, until nothing is left in it or ctx ends.
+func (p *purges) clean(ctx context.Context, of *lane) {
+	for {
+		p.mu.Lock()
+		if len(of.due) == 0 || ctx.Err() != nil {
+			of.cleaners--
+			p.mu.Unlock()
+			return
+		}
+		l := of.due[0]
+		of.due = of.due[1:]
+		p.mu.Unlock()
+		p.work(ctx, l)
+	}
 }
 
 // work does what is owed to one life, or keeps it.

@@ -20,7 +20,7 @@ type saves struct {
 	docs   *Documents
 	budget *storage.Budget
 	wake   chan struct{}
-	slots  chan struct{} // of stores under way
+	slots  slots // of stores under way
 
 	conflicts atomic.Int64 // merged
 
@@ -31,7 +31,7 @@ type saves struct {
 }
 
 const (
-	// savesAtOnce is how many documents a node stores at the same time.
+	// savesAtOnce is how many documents of a license region a node stores at the same time.
 	savesAtOnce = 32
 	// slowStore is how many times as long as its last store took a document rests: a
 	// large one, or all of them with a slow store.
@@ -48,7 +48,6 @@ const (
 
 func (s *saves) init(ds *Documents) {
 	s.docs, s.wake, s.due = ds, make(chan struct{}, 1), map[*keeper]time.Time{}
-	s.slots = make(chan struct{}, savesAtOnce)
 	o := &ds.o
 	if o.StoreInterval == 0 {
 		o.StoreInterval = defaultInterval
@@ -153,10 +152,7 @@ func (s *saves) at(k *keeper, at time.Time) {
 	s.due[k] = at
 	if s.next.IsZero() || at.Before(s.next) {
 		s.next = at
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		s.signal()
 	}
 }
 
@@ -238,13 +234,8 @@ func (s *saves) run(ctx context.Context) {
 	for {
 		due, wait := s.take(time.Now())
 		for _, k := range due {
-			select {
-			case s.slots <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
 			working.Go(func() {
-				defer func() { <-s.slots }()
+				defer s.giveSlot(k)
 				s.work(ctx, k)
 			})
 		}
@@ -258,7 +249,8 @@ func (s *saves) run(ctx context.Context) {
 	}
 }
 
-// take returns the documents that are due, and how long until the next one is.
+// take returns the documents that are due and for which there is a slot, which they have
+// then, and how long until the next one is. A slot that is given back has the rest looked at.
 func (s *saves) take(now time.Time) (due []*keeper, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,10 +262,27 @@ func (s *saves) take(now time.Time) (due []*keeper, wait time.Duration) {
 			}
 			continue
 		}
+		if !s.slots.try(k.doc.License) {
+			continue
+		}
 		due = append(due, k)
 		delete(s.due, k)
 	}
 	return due, max(s.next.Sub(now), 10*time.Millisecond) // many that are due together are one look
+}
+
+// giveSlot gives back what a document took to be stored.
+func (s *saves) giveSlot(k *keeper) {
+	if s.slots.give(k.doc.License) {
+		s.signal()
+	}
+}
+
+func (s *saves) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (s *saves) work(ctx context.Context, k *keeper) {

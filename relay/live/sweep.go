@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"time"
@@ -86,40 +87,38 @@ func (s *sweep) look(ctx context.Context) error {
 		}
 		return gone, err
 	})
-	if err != nil {
-		return err
-	}
-	if err := s.lookAtStored(ctx); err != nil {
-		return err
-	}
 	if found > 0 {
 		ds.o.Log.Info("found histories that nobody removed", "documents", found)
 	}
-	return nil
+	return errors.Join(err, s.lookAtStored(ctx))
 }
 
 // suspects goes through histories of which no room of the region is heard, and has those
-// looked at again later that left says somebody may have left behind.
+// looked at again later that left says somebody may have left behind. Of a license region
+// for which left fails no more are looked at, and of others all: each has its own registry.
 func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, error], left func(life, history.Subject) (bool, error)) (found int, err error) {
 	ds := s.docs
-	for subject, err := range all {
-		if errors.Is(err, history.ErrStreamMissing) {
+	failed := map[docid.LicenseRegion]error{}
+	for subject, listed := range all {
+		if errors.Is(listed, history.ErrStreamMissing) {
 			continue // there is nothing in it; others have theirs
 		}
-		if err != nil {
-			return found, err
+		if listed != nil {
+			return found, errors.Join(err, listed)
 		}
-		doc, epoch, err := docid.ParseUpdatesSubject(subject.Name)
-		if err != nil || !ds.o.Registry.Serves(doc.License) {
+		doc, epoch, unknown := docid.ParseUpdatesSubject(subject.Name)
+		if unknown != nil || failed[doc.License] != nil || !ds.o.Registry.Serves(doc.License) {
 			continue
 		}
 		if live, ok, _ := ds.Who(ctx, doc); ok && live == epoch {
 			continue
 		}
 		l := life{doc, epoch}
-		suspect, err := left(l, subject)
-		if err != nil {
-			return found, err
+		suspect, why := left(l, subject)
+		if why != nil {
+			failed[doc.License] = why
+			err = errors.Join(err, fmt.Errorf("%s: %w", doc.License, why))
+			continue
 		}
 		if !suspect || !ds.purges.suspect(l, time.Now().Add(s.confirmAfter())) {
 			continue
@@ -128,7 +127,7 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 			break
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 // lookAtStored goes through the histories of stored lives: a crash may have left some
