@@ -223,7 +223,8 @@ var faults = []struct {
 			return s.Load(ctx, d, nil)
 		}}
 	}},
-	{name: "keeps the caller's bytes", fails: []string{"nothing is kept"}, wrap: keepsBytes},
+	{name: "keeps the caller's bytes", fails: []string{"nothing is kept"}, wrap: sharesBytes(true)},
+	{name: "loads the same bytes for all", fails: []string{"nothing is kept"}, wrap: sharesBytes(false)},
 	{name: "saves nothing as a document", fails: []string{"no body is no document"}, wrap: func(s storage.Store) storage.Store {
 		return &broken{Store: s, save: func(ctx context.Context, d docid.Document, v storage.Version, m storage.Meta, body []byte) (storage.Version, error) {
 			if len(body) == 0 {
@@ -353,20 +354,28 @@ func staleAbsence(s storage.Store) storage.Store {
 	}
 }
 
-// checksFirst looks at the version, and then writes whatever is there: another
-// writer fits in between, and one is given the time to.
+// checksFirst looks at the version, and then writes whatever is there: another writer fits
+// in between. Of those who create at the same time, the first waits for a second.
 func checksFirst(s storage.Store) storage.Store {
-	meet := make(chan struct{})
+	var mu sync.Mutex
+	checked := map[docid.Document]int{}
+	second := map[docid.Document]chan struct{}{}
 	return &broken{Store: s, save: func(ctx context.Context, d docid.Document, v storage.Version, m storage.Meta, body []byte) (storage.Version, error) {
 		if current(ctx, s, d) != v || !strings.HasPrefix(d.Name, "creators") {
 			return s.Save(ctx, d, v, m, body)
 		}
-		timer := time.NewTimer(20 * time.Millisecond)
-		defer timer.Stop()
+		mu.Lock()
+		if second[d] == nil {
+			second[d] = make(chan struct{})
+		}
+		if checked[d]++; checked[d] == 2 {
+			close(second[d])
+		}
+		met := second[d]
+		mu.Unlock()
 		select {
-		case meet <- struct{}{}:
-		case <-meet:
-		case <-timer.C: // nobody else writes
+		case <-met:
+		case <-ctx.Done():
 		}
 		return overwrite(ctx, s, d, m, body)
 	}}
@@ -409,29 +418,42 @@ func hashVersions(s storage.Store) storage.Store {
 	}
 }
 
-// keepsBytes loads the very slice that was saved.
-func keepsBytes(s storage.Store) storage.Store {
-	var mu sync.Mutex
-	saved := map[docid.Document][]byte{}
-	return &broken{
-		Store: s,
-		save: func(ctx context.Context, d docid.Document, v storage.Version, m storage.Meta, body []byte) (storage.Version, error) {
-			got, err := s.Save(ctx, d, v, m, body)
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				saved[d] = body
-			}
-			return got, err
-		},
-		load: func(ctx context.Context, d docid.Document, r storage.Reserve) (storage.Stored, error) {
-			got, err := s.Load(ctx, d, r)
-			mu.Lock()
-			defer mu.Unlock()
-			if body, ok := saved[d]; ok && err == nil {
-				got.Body = body
-			}
-			return got, err
-		},
+// sharesBytes loads one slice every time: the very slice that was saved, or the first that
+// was loaded of a version. It has no room at its end: whoever appends to it, as writers at
+// the same time do, gets a copy, and only who writes into it meets another one's bytes.
+func sharesBytes(ofSaves bool) func(storage.Store) storage.Store {
+	type version struct {
+		docid.Document
+		storage.Version
+	}
+	return func(s storage.Store) storage.Store {
+		var mu sync.Mutex
+		shared := map[version][]byte{}
+		return &broken{
+			Store: s,
+			save: func(ctx context.Context, d docid.Document, v storage.Version, m storage.Meta, body []byte) (storage.Version, error) {
+				got, err := s.Save(ctx, d, v, m, body)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil && ofSaves {
+					shared[version{d, got}] = slices.Clip(body)
+				}
+				return got, err
+			},
+			load: func(ctx context.Context, d docid.Document, r storage.Reserve) (storage.Stored, error) {
+				got, err := s.Load(ctx, d, r)
+				if err != nil {
+					return got, err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				v := version{d, got.Version}
+				if _, ok := shared[v]; !ok {
+					shared[v] = slices.Clip(got.Body)
+				}
+				got.Body = shared[v]
+				return got, nil
+			},
+		}
 	}
 }
