@@ -17,15 +17,17 @@ import (
 )
 
 // carrySecretKey holds what the nodes of all regions sign with when one carries a client
-// to another. It is made by the first that does. If it is deleted, all nodes use a new one
-// within secretLife; until then some marks are ignored, and their clients are counted for
-// the address of the node that carries them.
+// to another. It is made by the first that does, and replaced when it is old: nobody signs
+// with the new one before all nodes have had the time to read it. If it is deleted, all nodes
+// use a new one within secretLife; until then some marks are ignored, and their clients are
+// counted for the address of the node that carries them.
 const carrySecretKey = carryPrefix + "secret"
 
 const (
 	secretRenewAge = 30 * 24 * time.Hour // older ones are replaced by who signs next
 	secretLife     = 10 * time.Minute    // for which one that was read is used without another look
-	secretRetry    = 5 * time.Second     // between two looks for one that is not there
+	secretNew      = 2 * secretLife      // until which the one before is signed with: clocks differ, too
+	secretRetry    = 2 * time.Second     // between two looks, whatever came of the first
 	secretAttempts = 5
 )
 
@@ -43,6 +45,14 @@ type secrets struct {
 	Previous *Secret `json:"previous,omitempty"`
 }
 
+// toSign is the secret that every node knows which has read them within secretLife.
+func (s *secrets) toSign() Secret {
+	if s.Previous != nil && time.Since(s.Current.Made) < secretNew {
+		return *s.Previous
+	}
+	return s.Current
+}
+
 func (s *secrets) find(id string) (Secret, bool) {
 	switch {
 	case s == nil:
@@ -54,14 +64,19 @@ func (s *secrets) find(id string) (Secret, bool) {
 	return Secret{}, false
 }
 
-// carrySecrets are a node's view of them.
+// carrySecrets are a node's view of them. Anybody may mark a handshake with an id that he made
+// up, before anything is known of him. So no more than one look for all is under way, the next
+// begins secretRetry after its end at the earliest, and who comes in between is answered from
+// what is known: at most he waits for the timeout of one request.
 type carrySecrets struct {
 	requests *requests
-	reading  singleflight.Group // whoever marks handshakes with ids of their own costs one read
+	reading  singleflight.Group
 
-	mu    sync.Mutex
-	known *secrets // nil: not read yet
-	at    time.Time
+	mu     sync.Mutex
+	known  *secrets // nil: not read yet, or there are none
+	at     time.Time
+	looked time.Time // when the last look ended
+	failed error     // how it failed; nil: it was answered
 }
 
 // CarrySecret returns the secret to sign with, and makes one if there is none, or if the
@@ -72,21 +87,24 @@ func (r *Registry) CarrySecret(ctx context.Context, license docid.LicenseRegion)
 		return Secret{}, err
 	}
 	cs := &b.carrySecrets
-	if known, at := cs.get(); known != nil && time.Since(at) < secretLife {
-		return known.Current, nil
+	known, at := cs.get()
+	if known != nil && time.Since(at) < secretLife {
+		return known.toSign(), nil
 	}
-	for range secretAttempts {
-		var made *secrets
-		if made, err = cs.make(ctx); err == nil {
-			cs.set(made)
-			return made.Current, nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			break
+	looked, err := cs.look(ctx)
+	if err == nil && (looked == nil || time.Since(looked.Current.Made) >= secretRenewAge) {
+		for range secretAttempts {
+			if looked, err = cs.make(ctx); !errors.Is(err, ErrConflict) {
+				break
+			}
 		}
 	}
-	if known, _ := cs.get(); known != nil { // of no use to others than the nodes
-		return known.Current, nil
+	switch {
+	case err == nil:
+		cs.set(looked)
+		return looked.toSign(), nil
+	case known != nil: // of no use to others than the nodes
+		return known.toSign(), nil
 	}
 	return Secret{}, fmt.Errorf("secret of %s: %w", license, err)
 }
@@ -104,7 +122,7 @@ func (i *Inspector) CarrySecret(ctx context.Context, license docid.LicenseRegion
 	case found == nil:
 		err = ErrNotFound
 	default:
-		return found.Current, nil
+		return found.toSign(), nil
 	}
 	return Secret{}, fmt.Errorf("secret of %s: %w", license, err)
 }
@@ -120,18 +138,9 @@ func (r *Registry) CarrySecretOf(ctx context.Context, license docid.LicenseRegio
 	if s, ok := known.find(id); ok && time.Since(at) < secretLife {
 		return s, nil
 	}
-	if time.Since(at) > secretRetry { // whoever asks for what is not there
-		var read any
-		read, err, _ = cs.reading.Do("", func() (any, error) {
-			read, _, err := cs.read(context.WithoutCancel(ctx)) // others wait for it as well
-			if err == nil {
-				cs.set(read)
-			}
-			return read, err
-		})
-		if err == nil {
-			known = read.(*secrets)
-		}
+	looked, err := cs.look(ctx)
+	if err == nil {
+		known = looked
 	}
 	if s, ok := known.find(id); ok {
 		return s, nil
@@ -140,6 +149,32 @@ func (r *Registry) CarrySecretOf(ctx context.Context, license docid.LicenseRegio
 		err = ErrNotFound
 	}
 	return Secret{}, fmt.Errorf("secret %q of %s: %w", id, license, err)
+}
+
+// look returns what the registry has, or what the last look came to if it was just now.
+func (cs *carrySecrets) look(ctx context.Context) (*secrets, error) {
+	if known, just, err := cs.justLooked(); just {
+		return known, err
+	}
+	read, err, _ := cs.reading.Do("", func() (any, error) {
+		if known, just, err := cs.justLooked(); just { // it ended when this caller was about to ask
+			return known, err
+		}
+		read, _, err := cs.read(context.WithoutCancel(ctx)) // others wait for it as well
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		if cs.looked, cs.failed = time.Now(), err; err == nil {
+			cs.known, cs.at = read, cs.looked
+		}
+		return read, err
+	})
+	return read.(*secrets), err
+}
+
+func (cs *carrySecrets) justLooked() (known *secrets, just bool, failed error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.known, !cs.looked.IsZero() && time.Since(cs.looked) < secretRetry, cs.failed
 }
 
 func (cs *carrySecrets) get() (*secrets, time.Time) {
