@@ -94,19 +94,24 @@ func binaryIn(dir, pkg string) string {
 	switch {
 	case pkg == natsServer:
 		return filepath.Join(dir, "nats-server")
-	case Race():
+	case raced(pkg):
 		return filepath.Join(dir, "race", filepath.Base(pkg)) // by its own name, for shells
 	}
 	return filepath.Join(dir, filepath.Base(pkg))
 }
 
+// raced reports whether a command is built with the race detector: what examples and
+// tests bring is not what is tested.
+func raced(pkg string) bool { return Race() && (pkg == wsnode || pkg == wsctl) }
+
 func build(path, pkg string) error {
 	args := []string{"build", "-o", path}
-	if Race() && pkg != natsServer {
-		args = append(args, "-race")
+	env := os.Environ()
+	if raced(pkg) {
+		args, env = append(args, "-race"), append(env, "CGO_ENABLED=1") // the detector needs it
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
-	cmd.Dir = Root()
+	cmd.Dir, cmd.Env = Root(), env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}

@@ -3,7 +3,7 @@
 // development endpoints and by $WSCTL, over $NATS.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Partner, Socket, first, second, elsewhere, patience, steer, tokenFor, until, versions, wsctl } from './lib.mjs'
+import { ask, Partner, Socket, first, second, elsewhere, patience, steer, tokenFor, until, versions, wsctl } from './lib.mjs'
 
 const soak = process.env.SOAK === '1'
 const names = Object.keys(versions)
@@ -287,7 +287,7 @@ test('nodes restart in turn under typing providers: nothing is lost', { timeout:
   await until('all are in', () => authors.every(({ d }) => d.saved()))
   const typing = setInterval(() => { for (const a of authors) a.d.doc.getArray('log').push([`${a.name}:${a.typed++}`]) }, soak ? 3000 : 200) // each edit is read by all of a document, in this one process
   t.after(() => clearInterval(typing))
-  const topology = await (await fetch(first.replace('ws', 'http') + '/dev/topology')).json()
+  const topology = await (await ask(first, '/dev/topology')).json()
   for (const how of ['drain', 'kill']) {
     for (const { name, url } of topology.regions[0].nodes) {
       const mine = authors.filter(({ d }) => d.socket.provider.configuration.url === url)

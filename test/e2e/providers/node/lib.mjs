@@ -20,18 +20,23 @@ export const until = async (what, holds) => {
   }
 }
 
-const http = (url) => url.replace('ws', 'http')
+/**
+ * Asks a node over HTTP. Each time over a connection of its own: this process may be too
+ * busy to see that the node closed one that was kept.
+ */
+export const ask = (node, path, { headers, ...options } = {}) =>
+  fetch(node.replace('ws', 'http') + path, { ...options, headers: { ...headers, connection: 'close' } })
 
 /** A token of the development issuer; parameters as in docs/dev-endpoints.md. */
 export const tokenFor = async (parameters = {}) => {
-  const answer = await fetch(`${http(first)}/dev/token?${new URLSearchParams(parameters)}`)
+  const answer = await ask(first, '/dev/token?' + new URLSearchParams(parameters))
   if (!answer.ok) throw new Error(await answer.text())
   return answer.text()
 }
 
 /** Steers the cluster: nodes/NAME/stop?how=drain, regions/NAME/cut … */
 export const steer = async (what) => {
-  const answer = await fetch(`${http(elsewhere)}/dev/${what}`, { method: 'POST' })
+  const answer = await ask(elsewhere, '/dev/' + what, { method: 'POST' })
   if (!answer.ok) throw new Error(`${what}: ${await answer.text()}`)
 }
 

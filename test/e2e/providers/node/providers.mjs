@@ -14,7 +14,7 @@ import * as Y from 'yjs'
 // Its sources import no Yjs, so that each provider here has its own.
 import { connectWith } from '../../../../clients/js/src/connect.js'
 import { followRedirects } from '../../../../clients/js/src/follow.js'
-import { elsewhere, first, patience, second, until } from './lib.mjs'
+import { ask, elsewhere, first, patience, second, until } from './lib.mjs'
 
 const token = process.env.TOKEN
 
@@ -32,7 +32,7 @@ const yWebsocket = (Provider, options) => (url, name, doc) => {
 }
 
 const discovered = async (name) => {
-  const answer = await fetch(`${elsewhere.replace('ws', 'http')}/discovery?documentName=${name}`, { headers: { Authorization: 'Bearer ' + token } })
+  const answer = await ask(elsewhere, '/discovery?documentName=' + name, { headers: { Authorization: 'Bearer ' + token } })
   return (await answer.json()).url
 }
 
