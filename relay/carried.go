@@ -190,6 +190,7 @@ type carried struct {
 	admission
 	home  docid.Region
 	link  *carry.Link
+	share *conn.Share
 	since time.Time
 	id    uint64 // in the roster; set by clients
 }
@@ -206,9 +207,8 @@ func (n *Node) carry(ctx context.Context, h *handshake, to *redirectError, on se
 	}
 	n.gate.admits(h.address)
 	n.life.add()
-	n.gate.enter(h.grant.AppID())
 	n.recent.count(carriedAway)
-	c := &carried{admission: h.admission, home: to.region, link: link, since: time.Now()}
+	c := &carried{admission: h.admission, home: to.region, link: link, share: n.gate.enter(h.grant.AppID()), since: time.Now()}
 	n.clients.addCarried(c)
 	on.granted(h.readOnly)
 	link.Start(n.life.Go)
@@ -220,6 +220,7 @@ func (n *Node) carry(ctx context.Context, h *handshake, to *redirectError, on se
 
 func (c *carried) Stream() session.Stream { return c.link }
 func (c *carried) ReadOnly() bool         { return c.readOnly }
+func (c *carried) Share() *conn.Share     { return c.share }
 
 // end ends the client's stay, soon.
 func (c *carried) end(code int, reason string) { c.link.End(code, reason) }

@@ -47,20 +47,22 @@ type gate struct {
 	registry *kvpin.Registry
 	limits   Limits
 
-	rates  *ratelimit.Rates // nil: off
-	gauge  *overload.Gauge
-	places *quota.Places
-	usage  *quota.Usage
-	ask    *quota.NATSExchange
-	ops    *quota.Ops
-	claims *ratelimit.Window[docid.AppID] // nil: off
-	slots  slots                          // of handshakes
-	loads  slots                          // of those whose document is not open here, which may take long
-	shares shares                         // of apps, in what all clients of the node share
-	keys   *ratelimit.Crowd[netip.Addr]   // those who wait for an issuer's keys
-	firsts *ratelimit.Crowd[netip.Addr]   // those whose first message says what they are
-	turns  *ratelimit.Turns               // of sessions above their rates
-	gossip *bus.Subscription
+	rates   *ratelimit.Rates // nil: off
+	gauge   *overload.Gauge
+	places  *quota.Places
+	usage   *quota.Usage
+	ask     *quota.NATSExchange
+	ops     *quota.Ops
+	claims  *ratelimit.Window[docid.AppID] // nil: off
+	slots   slots                          // of handshakes
+	loads   slots                          // of those whose document is not open here, which may take long
+	shares  shares                         // of apps, in what all clients of the node share
+	nobodys conn.Share                     // in the same, of messages for documents that their senders are not in
+	keys    *ratelimit.Crowd[netip.Addr]   // those who wait for an issuer's keys
+	firsts  *ratelimit.Crowd[netip.Addr]   // those whose first message says what they are
+	idle    *ratelimit.Crowd[netip.Addr]   // those of several documents that are in none
+	turns   *ratelimit.Turns               // of sessions above their rates
+	gossip  *bus.Subscription
 
 	awaiting atomic.Int64 // connections whose handshake led nowhere, until their first message
 	unheeded atomic.Int64 // requests whose X-Forwarded-For was not believed
@@ -89,6 +91,7 @@ func openGate(cfg *Config) (*gate, error) {
 		loads:  make(slots, l.Handshakes),
 		keys:   ratelimit.NewCrowd[netip.Addr](maxAwaitKeys),
 		firsts: ratelimit.NewCrowd[netip.Addr](maxAwaitOf),
+		idle:   ratelimit.NewCrowd[netip.Addr](maxOutsideOf),
 		turns:  ratelimit.NewTurns(runtime.GOMAXPROCS(0)),
 	}
 	if l.Rates != (ratelimit.RateConfig{}) {
@@ -127,6 +130,14 @@ func (g *gate) awaitFirst(address netip.Addr, await func() ([]byte, error)) ([]b
 		return nil, errOverloaded
 	}
 	return await()
+}
+
+// outside counts a connection that is in no document, until inside is called.
+func (g *gate) outside(address netip.Addr) (inside func(), ok bool) {
+	if !g.idle.Enter(address) {
+		return nil, false
+	}
+	return func() { g.idle.Leave(address) }, true
 }
 
 // maxAwaitKeys is how many clients of one address may wait for issuers' keys.

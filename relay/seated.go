@@ -26,6 +26,7 @@ type seated struct {
 
 func (s *seated) Stream() session.Stream      { return s.session }
 func (s *seated) ReadOnly() bool              { return s.readOnly }
+func (s *seated) Share() *conn.Share          { return s.session.Share() }
 func (s *seated) end(code int, reason string) { s.session.Close(code, reason) }
 func (s *seated) cut()                        { s.session.End() }
 

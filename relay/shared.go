@@ -27,6 +27,7 @@ const (
 	firstBytes      = 64 << 10
 	maxAwaitFirst   = 4096 // connections of the node; more are refused at once
 	maxAwaitOf      = 256  // of one address, so that it does not take the places of all
+	maxOutsideOf    = 1024 // connections of one address that are in no document: no limit of an app counts them
 )
 
 // mayBeShared reports whether a handshake that was refused may be one of a connection
@@ -111,6 +112,13 @@ func (a *alone) Limit(head []byte) int {
 	return a.session.Limit(head)
 }
 
+func (a *alone) ShareOf(head []byte) *conn.Share {
+	if f := a.first.Load(); f != nil && f.documents != nil {
+		return f.documents.ShareOf(head)
+	}
+	return nil
+}
+
 func (a *alone) Drained() bool {
 	if f := a.first.Load(); f != nil && f.documents != nil {
 		return f.documents.Drained()
@@ -140,7 +148,7 @@ func (n *Node) share(c *conn.Conn, s *shared, first []byte) {
 	guard := n.gate.connGuard()
 	s.conn = c
 	documents := mux.New(c, s, guard, n.life.Go)
-	c.Attach(&n.cfg.Conns, n.keepalive, documents, guard, new(conn.Share))
+	c.Attach(&n.cfg.Conns, n.keepalive, documents, guard, &n.gate.nobodys)
 	documents.Message(first)
 	n.life.add()
 	stop := context.AfterFunc(n.life.ctx, c.End)
@@ -241,6 +249,9 @@ func (s *shared) Answer(err error) (code int, reason string) {
 	told := answer(err)
 	return told.code, told.reason
 }
+
+// Outside counts a connection without a document, until inside is called.
+func (s *shared) Outside() (inside func(), ok bool) { return s.node.gate.outside(s.address) }
 
 // Draining reports whether the node takes no clients any more.
 func (s *shared) Draining() bool { return s.node.life.draining() }

@@ -144,3 +144,41 @@ func TestSocketsThatAreNotLetInHarmNoOther(t *testing.T) {
 	}
 	eventually(t, "nothing is left of them", func() bool { return len(n.clients.seated()) == 1 && n.docs.Len() == 1 })
 }
+
+// Of what all clients share in memory for messages that have not come whole, an app has its
+// part, however many sockets they come by.
+func TestUnfinishedMessagesOnSharedSocketsAreTheirApps(t *testing.T) {
+	w := newWorld(t)
+	n := w.node("eu-central-1", "a", func(c *Config) {
+		c.Sessions.MaxDocumentBytes, c.Conns.MaxIncomingBytes = 1<<20, 16<<20 // of which an app has 4 MiB
+	})
+	token := w.token(authn.Subject{})
+	refused := make(chan int, 8)
+	part := addressed("minutes", 0, 1, make([]byte, 1<<20))[:1<<20-1000]
+	for range cap(refused) {
+		p := connectProvider(t, n, "/")
+		p.open("minutes", token)
+		p.until("it is let in", func() bool { return p.doc("minutes").taken == 1 })
+		message, err := p.conn.Writer(t.Context(), websocket.MessageBinary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = message.Write(part) // the node may hang up before
+			for {
+				if _, _, err := p.conn.Read(t.Context()); err != nil {
+					refused <- int(websocket.CloseStatus(err))
+					return
+				}
+			}
+		}()
+	}
+	select {
+	case code := <-refused:
+		if code != 1013 {
+			t.Errorf("one that finds no room is closed with %d", code)
+		}
+	case <-time.After(time.Minute):
+		t.Error("all have room")
+	}
+}

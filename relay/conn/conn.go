@@ -40,7 +40,7 @@ type Conn struct {
 	// Owned by the reader.
 	in     frames
 	guard  Guard
-	share  *Share // of unfinished messages; nil: none
+	share  *Share // of unfinished messages, but for what a Sharer says; nil: none
 	readTo int64  // of the bytes of the client, once nobody wants any more; 0: not yet
 
 	batch    atomic.Pointer[Batch]    // open while more of the client's messages are buffered; set by the reader
@@ -89,6 +89,12 @@ type Handler interface {
 	// KeepAlive is called when no message has been sent for 20 s, to send one: clients
 	// take a connection for dead on which none arrives, whatever the pings do.
 	KeepAlive()
+}
+
+// Sharer is a Handler whose messages are not all of one app.
+type Sharer interface {
+	// ShareOf returns the share of the app whose message begins so; nil: that of Attach.
+	ShareOf(head []byte) *Share
 }
 
 // Guard judges what a client does besides sending messages. It is called by the reader,

@@ -29,8 +29,9 @@ const (
 
 // transfer is a message that has not come whole.
 type transfer struct {
-	held int64        // bytes accounted for; owned by the reader
-	got  atomic.Int64 // bytes that have come; allCame at the end
+	held  int64        // bytes accounted for; owned by the reader
+	share *Share       // for which; nil: none. Owned by the reader
+	got   atomic.Int64 // bytes that have come; allCame at the end
 
 	// Owned by the keepalive: a stretch of time, and what had come when it began.
 	beats int
@@ -57,9 +58,14 @@ func (t *transfer) late() bool {
 	return slow
 }
 
-// begin notes that the message being read has not come whole.
-func (c *Conn) begin() *transfer {
-	t := new(transfer)
+// begin notes that the message being read has not come whole, which begins so.
+func (c *Conn) begin(head []byte) *transfer {
+	t := &transfer{share: c.share}
+	if s, ok := c.handler.(Sharer); ok {
+		if share := s.ShareOf(head); share != nil {
+			t.share = share
+		}
+	}
 	c.transfer.Store(t)
 	return t
 }
@@ -80,8 +86,8 @@ func (c *Conn) account(t *transfer, size int, announced int64) bool {
 	}
 	t.held += more
 	total, ofApp := c.cfg.incoming.Add(more), int64(0)
-	if c.share != nil {
-		ofApp = c.share.incoming.Add(more)
+	if t.share != nil {
+		ofApp = t.share.incoming.Add(more)
 	}
 	if c.cfg.MaxIncomingBytes < 0 {
 		return true
@@ -105,8 +111,8 @@ func (c *Conn) forget() {
 	c.transfer.Store(nil)
 	if t.held > 0 {
 		c.cfg.incoming.Add(-t.held)
-		if c.share != nil {
-			c.share.incoming.Add(-t.held)
+		if t.share != nil {
+			t.share.incoming.Add(-t.held)
 		}
 		t.held = 0
 	}

@@ -99,7 +99,7 @@ func TestAnAppHasAShareOfUnfinishedMessages(t *testing.T) {
 	greedy, other := new(Share), new(Share)
 	begin := func(of *Share, size int) (*Conn, bool) {
 		s := &Conn{cfg: &cfg, share: of}
-		return s, s.account(s.begin(), size, 0)
+		return s, s.account(s.begin(nil), size, 0)
 	}
 	var sessions []*Conn
 	for sum := 0; ; sum += 1 << 20 {
@@ -131,14 +131,14 @@ func TestWhenTheNodeIsFullOrdinaryMessagesAreTakenStill(t *testing.T) {
 	cfg.SetDefaults()
 	for range 4 {
 		s := &Conn{cfg: &cfg, share: new(Share)}
-		s.account(s.begin(), int(cfg.appIncoming()), 0)
+		s.account(s.begin(nil), int(cfg.appIncoming()), 0)
 	}
 	s := &Conn{cfg: &cfg, share: new(Share)}
-	if s.account(s.begin(), maxKeptBuffer+1, 0) {
+	if s.account(s.begin(nil), maxKeptBuffer+1, 0) {
 		t.Error("a large one is taken")
 	}
 	s = &Conn{cfg: &cfg, share: new(Share)}
-	if !s.account(s.begin(), maxKeptBuffer, 0) {
+	if !s.account(s.begin(nil), maxKeptBuffer, 0) {
 		t.Error("an ordinary one is refused")
 	}
 }
@@ -149,7 +149,7 @@ func TestWhoFindsNoRoomForAMessageIsToldBeforeSendingIt(t *testing.T) {
 	app, other := new(Share), new(Share)
 	take := func(of *Share, size int, announced int64) bool {
 		s := &Conn{cfg: &cfg, share: of}
-		return s.account(s.begin(), size, announced)
+		return s.account(s.begin(nil), size, announced)
 	}
 	most := cfg.appIncoming()
 	if !take(app, int(most)/2, most/2) || app.incoming.Load() != most/2 {

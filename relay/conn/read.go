@@ -143,7 +143,7 @@ func (c *Conn) readMessage(r *frames, buf []byte) ([]byte, error) {
 			buf = grow(buf, r.announced())
 		}
 		if t == nil && len(buf) >= readBuffer && !r.whole() {
-			t = c.begin()
+			t = c.begin(buf)
 		}
 		if t != nil && !c.account(t, cap(buf), max(0, r.announced()-int64(cap(buf)-len(buf)))) {
 			return buf, errCrowded

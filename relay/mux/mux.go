@@ -23,6 +23,7 @@ const (
 	maxHeldFrames = 256
 	maxPending    = 100  // documents that it is not in yet
 	maxDocuments  = 1000 // all
+	maxEntering   = 100  // documents that it is being let into, those that it has left meanwhile among them
 	headSlack     = 32   // bytes of a message besides its payload and address
 
 	unserved   = 25 * time.Second // with a connection all of whose documents cannot be served now
@@ -43,6 +44,9 @@ type Host interface {
 	Draining() bool
 	// Dropped is told of a message that goes nowhere.
 	Dropped(name string, kind wire.Kind)
+	// Outside counts a connection without a document, until inside is called. false: there
+	// are too many.
+	Outside() (inside func(), ok bool)
 }
 
 // ErrRights is returned by Host.Confirm for a token that gives other rights than the
@@ -60,6 +64,8 @@ type Request struct {
 type Seat interface {
 	Stream() session.Stream
 	ReadOnly() bool
+	// Share is its app's, in what all connections share; nil: it has none.
+	Share() *conn.Share
 	// Leave gives it back, and may take a while.
 	Leave(how conn.Closed)
 }
@@ -82,7 +88,9 @@ type Mux struct {
 	mu         sync.Mutex
 	ended      *conn.Closed // nil: it has not
 	places     map[string]*place
-	pending    int // of the places
+	pending    int    // of the places
+	entering   int    // goroutines that began with a token
+	inside     func() // nil: it is in a document, or was never in none
 	heldBytes  int
 	heldFrames int
 	welcomed   bool   // it has been in a document
@@ -109,9 +117,25 @@ func (x *Mux) End(how conn.Closed) {
 		}
 	}
 	clear(x.places)
+	x.count()
 	x.mu.Unlock()
 	for _, s := range seats {
 		s.Leave(how)
+	}
+}
+
+// count has the connection counted while it has no place. Nobody else counts it then, and
+// for providers without a document there may be a next. Callers hold mu.
+func (x *Mux) count() {
+	switch outside := len(x.places) == 0 && x.ended == nil; {
+	case outside && x.inside == nil:
+		inside, ok := x.host.Outside()
+		if x.inside = inside; !ok {
+			x.spawn(func() { x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain) })
+		}
+	case !outside && x.inside != nil:
+		x.inside()
+		x.inside = nil
 	}
 }
 
@@ -160,6 +184,20 @@ func (x *Mux) Limit(head []byte) int {
 		return p.seat.Stream().LimitOf(kind) + len(address) + headSlack
 	}
 	return maxHeldBytes
+}
+
+// ShareOf is for conn.Sharer.
+func (x *Mux) ShareOf(head []byte) *conn.Share {
+	address, _, _, err := wire.HocuspocusHead(head)
+	if err != nil {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if p := x.places[string(address)]; p != nil && p.open {
+		return p.seat.Share()
+	}
+	return nil
 }
 
 // Drained is for conn.Handler: the documents are asked in turn, without a lock.

@@ -36,6 +36,9 @@ type host struct {
 	confirm func(Request) error
 	seats   []*seat
 	dropped []wire.Kind
+
+	outside     atomic.Int32 // connections without a document
+	mostOutside int32        // 0: any number
 }
 
 func (h *host) Admit(_ context.Context, r Request) (Seat, error) {
@@ -69,6 +72,14 @@ func (h *host) Answer(err error) (int, string) {
 
 func (h *host) Draining() bool { return false }
 
+func (h *host) Outside() (inside func(), ok bool) {
+	if h.outside.Add(1); h.mostOutside > 0 && h.outside.Load() > h.mostOutside {
+		h.outside.Add(-1)
+		return nil, false
+	}
+	return func() { h.outside.Add(-1) }, true
+}
+
 func (h *host) Dropped(_ string, kind wire.Kind) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -91,6 +102,7 @@ type seat struct {
 	channel     *session.Channel
 	left        chan conn.Closed
 
+	share   conn.Share
 	resumed atomic.Int32 // how often it was brought up to date
 
 	mu   sync.Mutex
@@ -99,6 +111,7 @@ type seat struct {
 
 func (s *seat) Stream() session.Stream { return s }
 func (s *seat) ReadOnly() bool         { return false }
+func (s *seat) Share() *conn.Share     { return &s.share }
 func (s *seat) Leave(how conn.Closed)  { s.left <- how }
 
 func (s *seat) Take(m wire.Received, _ int) time.Duration {
@@ -203,6 +216,21 @@ func (c *client) send(address string, message ...any) {
 
 func (c *client) token(address, token string) { c.t.Helper(); c.send(address, 2, 0, token) }
 func (c *client) update(address, text string) { c.t.Helper(); c.send(address, 0, 2, text) }
+
+// isClosed waits for the end of the connection.
+func (c *client) isClosed() {
+	c.t.Helper()
+	for deadline := time.After(time.Minute); ; {
+		select {
+		case _, more := <-c.got:
+			if !more {
+				return
+			}
+		case <-deadline:
+			c.t.Fatal("never closed")
+		}
+	}
+}
 
 // expect waits for the next message.
 func (c *client) expect(message string) {

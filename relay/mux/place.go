@@ -58,7 +58,7 @@ func (x *Mux) authenticate(p *place, address, token string, versioned bool) {
 	defer x.mu.Unlock()
 	switch {
 	case x.ended != nil:
-	case p == nil && (x.pending >= maxPending || len(x.places) >= maxDocuments):
+	case p == nil && (x.pending >= maxPending || x.entering >= maxEntering || len(x.places) >= maxDocuments):
 		x.spawn(func() { x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain) })
 	case p == nil:
 		// Version 2 sends no empty token.
@@ -67,7 +67,14 @@ func (x *Mux) authenticate(p *place, address, token string, versioned bool) {
 		x.places[address] = p
 		x.pending++
 		x.address = address
-		x.spawn(p.enter)
+		x.count()
+		x.entering++
+		x.spawn(func() {
+			p.enter()
+			x.mu.Lock()
+			x.entering--
+			x.mu.Unlock()
+		})
 	default:
 		p.token = token
 		p.tokens++
@@ -228,6 +235,7 @@ func (x *Mux) remove(p *place) {
 		x.pending--
 	}
 	p.open = false
+	x.count()
 }
 
 // begin gives the session what was held for it, in order, and then what comes. tokens is

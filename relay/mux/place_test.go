@@ -177,3 +177,48 @@ func TestTheEndOfTheConnectionGivesAllSeatsBack(t *testing.T) {
 		left(t, s)
 	}
 }
+
+// Who leaves a document before it is let in begins nothing that is not counted.
+func TestTokensOfDocumentsThatWereLeftAreBounded(t *testing.T) {
+	admitting := make(chan struct{})
+	h := &host{admit: func(Request) error {
+		<-admitting
+		return nil
+	}}
+	c := connect(t, h)
+	defer close(admitting)
+	for range maxEntering + 1 {
+		c.token("minutes", "write")
+		c.send("minutes", 7)
+	}
+	c.isClosed()
+	c.mux.mu.Lock()
+	defer c.mux.mu.Unlock()
+	if c.mux.entering > maxEntering {
+		t.Errorf("it is being let in %d times", c.mux.entering)
+	}
+}
+
+// No limit of an app counts a connection that has left its documents.
+func TestConnectionsWithoutADocumentAreCounted(t *testing.T) {
+	h := &host{mostOutside: 1}
+	first, second := connect(t, h), connect(t, h)
+	leave := func(c *client) {
+		c.token("minutes", "write")
+		c.expect("minutes granted read-write")
+		c.send("minutes", 7)
+	}
+	leave(first)
+	eventually(t, "it is counted", func() bool { return h.outside.Load() == 1 })
+	first.token("minutes", "write")
+	first.expect("minutes granted read-write")
+	if n := h.outside.Load(); n != 0 {
+		t.Fatalf("%d are counted that are in a document", n)
+	}
+	first.send("minutes", 7)
+	eventually(t, "it is counted again", func() bool { return h.outside.Load() == 1 })
+	leave(second)
+	second.isClosed()
+	_ = first.conn.CloseNow()
+	eventually(t, "nothing is left of them", func() bool { return h.outside.Load() == 0 })
+}

@@ -43,6 +43,9 @@ func (s *sender) Relayed() { s.relayed = true }
 // before Sit.
 func (s *sender) Charge(share *conn.Share) { s.share = share }
 
+// Share is the one that Charge named; nil: none.
+func (s *sender) Share() *conn.Share { return s.share }
+
 // Sit tells the session its seat, by which it may have been sent something already.
 func (s *sender) Sit(seat Seat) {
 	s.mu.Lock()
