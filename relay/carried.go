@@ -268,11 +268,13 @@ func (n *Node) carryAlone(c *conn.Conn, h *handshake, why error, message []byte)
 	client := carry.NewClient(c, p, guard, n.life.Go)
 	c.Attach(&n.cfg.Conns, n.keepalive, client, guard, share)
 	if code, reason, ok := client.Enter(); !ok {
+		c.FirstDone()
 		n.gate.shares.leave(app)
 		c.Refuse(code, reason)
 		return
 	}
 	client.Message(message)
+	c.FirstDone()
 	n.life.add()
 	stop := context.AfterFunc(n.life.ctx, c.End)
 	c.Run(func(how conn.Closed) {

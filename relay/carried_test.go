@@ -433,3 +433,44 @@ func TestStatelessMessagesGoToThoseWhoAreCarriedToo(t *testing.T) {
 		t.Error(h, a)
 	}
 }
+
+// A first message is waited for before anybody takes the client to its home. What it takes up
+// meanwhile counts for its app as any message does.
+func TestFirstMessagesOfThoseWhoAreCarriedAreBounded(t *testing.T) {
+	w := newRegions(t)
+	home := w.node(eu, "a")
+	away := w.node(us, "b", carrying, func(c *Config) {
+		c.Sessions.MaxDocumentBytes, c.Conns.MaxIncomingBytes = 1<<20, 16<<20 // of which an app has 4 MiB
+	})
+	token := w.token(authn.Subject{})
+	open(t, home, "minutes", token)
+	ended := make(chan int, 8)
+	for range cap(ended) {
+		ws, _, err := dial(t, away.addr, "/minutes", token, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ws.CloseNow() })
+		message, err := ws.Writer(t.Context(), websocket.MessageBinary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = message.Write(make([]byte, 1<<20)) // the node may hang up before
+			for {
+				if _, _, err := ws.Read(t.Context()); err != nil {
+					ended <- int(websocket.CloseStatus(err))
+					return
+				}
+			}
+		}()
+	}
+	select {
+	case code := <-ended:
+		if code != 1013 {
+			t.Errorf("one that finds no room is closed with %d", code)
+		}
+	case <-time.After(time.Minute):
+		t.Error("all have room")
+	}
+}

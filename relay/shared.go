@@ -51,7 +51,12 @@ func (n *Node) awaitFirst(c *conn.Conn, h *handshake, refused error, carried boo
 	n.life.Go(func() {
 		stop := context.AfterFunc(n.life.ctx, c.End)
 		defer stop()
-		message, err := n.gate.awaitFirst(h.address, func() ([]byte, error) { return c.First(within, most) })
+		share := &n.gate.nobodys
+		if carried {
+			share = n.gate.shares.enter(h.grant.AppID())
+			defer n.gate.shares.leave(h.grant.AppID())
+		}
+		message, err := n.gate.awaitFirst(h.address, func() ([]byte, error) { return c.First(&n.cfg.Conns, share, within, most) })
 		if err == nil && wire.IsHocuspocus(message) == wire.Token {
 			n.share(c, &shared{node: n, client: h.client, address: h.address, token: h.token}, message)
 			return
@@ -59,6 +64,10 @@ func (n *Node) awaitFirst(c *conn.Conn, h *handshake, refused error, carried boo
 		if err == nil && carried {
 			n.carryAlone(c, h, refused, message)
 			return
+		}
+		c.FirstDone()
+		if errors.Is(err, conn.ErrCrowded) {
+			refused = errOverloaded
 		}
 		n.turnAway(h, refused)
 		told := answer(refused)
@@ -150,6 +159,7 @@ func (n *Node) share(c *conn.Conn, s *shared, first []byte) {
 	documents := mux.New(c, s, guard, n.life.Go)
 	c.Attach(&n.cfg.Conns, n.keepalive, documents, guard, &n.gate.nobodys)
 	documents.Message(first)
+	c.FirstDone()
 	n.life.add()
 	stop := context.AfterFunc(n.life.ctx, c.End)
 	c.Run(func(how conn.Closed) {

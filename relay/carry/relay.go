@@ -172,11 +172,16 @@ func (c *Carrier) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			for _, l := range c.links.All() {
-				if time.Since(began)-time.Duration(l.heard.Load()) > silence {
-					l.over(errSilent)
-				}
-			}
+			c.endSilent()
+		}
+	}
+}
+
+// endSilent ends links whose home is silent now.
+func (c *Carrier) endSilent() {
+	for _, l := range c.links.All() {
+		if time.Since(began)-time.Duration(l.heard.Load()) > silence {
+			l.over(errSilent)
 		}
 	}
 }

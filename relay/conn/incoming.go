@@ -12,8 +12,8 @@ type Share struct {
 	answers  atomic.Int64 // bytes that were made for one client and wait for its socket
 }
 
-// errCrowded is returned for a message that is more than the node can take in now.
-var errCrowded = errors.New("too many large messages at once")
+// ErrCrowded is returned for a message that is more than the node can take in now.
+var ErrCrowded = errors.New("too many large messages at once")
 
 // uncounted is the size up to which an unfinished message is not accounted for: those
 // are bounded by the number of connections.

@@ -85,7 +85,7 @@ func (c *Conn) message(r *frames) error {
 		c.Reject(int(ws.StatusMessageTooBig), limit.Error(), limit, false)
 		_, err = c.discard(r)
 		return err
-	case errors.Is(err, errCrowded):
+	case errors.Is(err, ErrCrowded):
 		*buffer = nil // others may use the room while the rest is discarded
 		c.forget()
 		c.Close(statusTryAgain, reasonTryAgain)
@@ -146,7 +146,7 @@ func (c *Conn) readMessage(r *frames, buf []byte) ([]byte, error) {
 			t = c.begin(buf)
 		}
 		if t != nil && !c.account(t, cap(buf), max(0, r.announced()-int64(cap(buf)-len(buf)))) {
-			return buf, errCrowded
+			return buf, ErrCrowded
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -204,30 +204,4 @@ func putBuffer(b *[]byte) {
 	if n := cap(*b); n > 0 && n <= maxKeptBuffer {
 		buffers.Put(b)
 	}
-}
-
-// First waits for the first message of a connection that is attached to nothing yet, at
-// most so long, and takes no more than so many bytes. On an error the connection can
-// still be refused. The message counts as read by Run.
-func (c *Conn) First(within time.Duration, most int) (message []byte, err error) {
-	c.socket.direct(nil, linger)
-	if err := c.socket.SetReadDeadline(time.Now().Add(within)); err != nil {
-		return nil, err
-	}
-	kind, err := c.in.next()
-	if err != nil {
-		return nil, err
-	}
-	if kind != ws.OpBinary {
-		return nil, errText
-	}
-	message, err = io.ReadAll(io.LimitReader(&c.in, int64(most)+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(message) > most {
-		return nil, &tooLargeError{most}
-	}
-	c.messages.in.Add(1)
-	return message, c.socket.SetReadDeadline(time.Time{})
 }
