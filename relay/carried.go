@@ -209,6 +209,7 @@ func (n *Node) carry(ctx context.Context, h *handshake, to *redirectError, on se
 	n.life.add()
 	n.recent.count(carriedAway)
 	c := &carried{admission: h.admission, home: to.region, link: link, share: n.gate.enter(h.grant.AppID()), since: time.Now()}
+	link.Charge(c.share)
 	n.clients.addCarried(c)
 	on.granted(h.readOnly)
 	link.Start(n.life.Go)

@@ -41,3 +41,27 @@ func TestAPauseEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoIsSentAwayEachTimeIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := Backoff{First: time.Second, Most: 3 * time.Second}
+		if wait := b.Next(); wait != 0 {
+			t.Errorf("who was never in waits %v", wait)
+		}
+		for _, want := range []time.Duration{1, 2, 3, 3} {
+			b.In()
+			if wait := b.Next(); wait != want*time.Second {
+				t.Errorf("%v instead of %v s", wait, int(want))
+			}
+		}
+		b.In()
+		time.Sleep(3 * time.Second)
+		if wait := b.Next(); wait != 0 {
+			t.Errorf("who has stayed waits %v", wait)
+		}
+		b.In()
+		if wait := b.Next(); wait != time.Second {
+			t.Errorf("%v the next time", wait)
+		}
+	})
+}

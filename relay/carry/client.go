@@ -56,6 +56,7 @@ type Client struct {
 	ended  *conn.Closed // nil: it has not
 	seat   Seat         // nil: it is on its way to a home
 	early  *ending
+	paced  pause.Backoff
 	former *Link // the link before, which may have left questions unanswered; nil: none has
 }
 
@@ -70,6 +71,7 @@ type ending struct {
 // it waits for.
 func NewClient(c *conn.Conn, host Host, guard conn.Guard, spawn func(func())) *Client {
 	cl := &Client{conn: c, host: host, guard: guard, spawn: spawn}
+	cl.paced.First, cl.paced.Most = pauses[0], giveUpAfter/2
 	cl.ctx, cl.cancel = context.WithCancel(context.Background())
 	cl.via.End = cl.end
 	return cl
@@ -126,6 +128,7 @@ func (cl *Client) begin(seat Seat) {
 		return
 	}
 	cl.seat = seat
+	cl.paced.In()
 	early := cl.early
 	cl.early = nil
 	if cl.former != nil {
@@ -220,9 +223,10 @@ func (cl *Client) end(s session.Stream, code int, reason string, _ error) {
 		cl.conn.Close(closecode.Restart, closecode.ReasonRestart)
 		goesOn = false
 	}
+	wait := cl.paced.Next() // a home that takes the client in may end it each time
 	cl.spawn(func() {
 		seat.Leave(how)
-		if !goesOn {
+		if !goesOn || !pause.Between(cl.ctx, wait/2, wait) {
 			return
 		}
 		if code, reason, ok := cl.Enter(); !ok {

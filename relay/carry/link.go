@@ -56,6 +56,12 @@ var began = time.Now()
 
 func (l *Link) hear() { l.heard.Store(int64(time.Since(began))) }
 
+// Charge has what waits for the home counted for the client's app, too. It is called before
+// Start.
+func (l *Link) Charge(share *conn.Share) {
+	l.up.owe = func(bytes int) bool { return l.conn.Owe(share, bytes) }
+}
+
 // Start begins to relay. spawn runs a goroutine that the caller waits for.
 func (l *Link) Start(spawn func(func())) {
 	l.via.Begin()
@@ -70,6 +76,7 @@ func (l *Link) Start(spawn func(func())) {
 		l.over(err)
 		l.up.close()
 		<-l.sent
+		l.up.drop()
 		_ = l.ws.CloseNow()
 		l.carrier.links.Remove(l.id)
 	})
@@ -166,7 +173,11 @@ func (l *Link) Take(m wire.Received, size int) (pause time.Duration) {
 		}
 	}
 	l.conn.Flush() // before it may wait
-	return l.up.put(encode(m), due)
+	pause, bears := l.up.put(encode(m), due)
+	if !bears {
+		l.End(closecode.TryAgain, closecode.ReasonTryAgain)
+	}
+	return pause
 }
 
 // encode is a message as y-websocket's clients send it.

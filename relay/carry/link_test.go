@@ -35,3 +35,29 @@ func TestALinkWhoseHomeIsSilentEndsForWhatPasses(t *testing.T) {
 	}
 	alive.cancel()
 }
+
+// What waits for homes is counted for the app, until it is written or nobody writes it any
+// more. An app that has too much there does not get the node to hold more.
+func TestWhatWaitsForAHomeIsCounted(t *testing.T) {
+	owed, most := 0, 20
+	var q toHome
+	q.init(100, 100)
+	q.owe = func(bytes int) bool {
+		owed += bytes
+		return owed <= most
+	}
+	for i := range 3 {
+		if _, bears := q.put(make([]byte, 8), 0); bears != (i < 2) {
+			t.Errorf("message %d: %t", i, bears)
+		}
+	}
+	if owed != 24 {
+		t.Errorf("%d bytes of 24 are counted", owed)
+	}
+	q.take()
+	q.written(8)
+	q.close()
+	if q.drop(); owed != 0 {
+		t.Errorf("%d bytes are counted when nothing is left", owed)
+	}
+}

@@ -153,11 +153,15 @@ func TestWhoFillsAQueueWaitsWhileItIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q toHome
 		q.init(10, 100)
-		if pause := q.put(make([]byte, 8), 1); pause != 0 {
+		if pause, _ := q.put(make([]byte, 8), 1); pause != 0 {
 			t.Error("it waits below the bound")
 		}
 		done := make(chan time.Duration, 1)
-		go func() { done <- q.put(make([]byte, 8), 1) }()
+		put := func(q *toHome, due int) {
+			pause, _ := q.put(make([]byte, 8), due)
+			done <- pause
+		}
+		go put(&q, 1)
 		synctest.Wait()
 		select {
 		case <-done:
@@ -172,7 +176,7 @@ func TestWhoFillsAQueueWaitsWhileItIsFull(t *testing.T) {
 		if pause := <-done; pause == 0 {
 			t.Error("the client would be taken for silent")
 		}
-		go func() { done <- q.put(make([]byte, 8), 0) }()
+		go put(&q, 0)
 		synctest.Wait()
 		q.close()
 		<-done
@@ -191,7 +195,7 @@ func TestWhoFillsAQueueWaitsWhileItIsFull(t *testing.T) {
 			t.Errorf("it waits %v", took)
 		}
 		// But not for ever more.
-		go func() { done <- slow.put(make([]byte, 8), 0) }()
+		go put(&slow, 0)
 		time.Sleep(10 * waitMost)
 		synctest.Wait()
 		select {

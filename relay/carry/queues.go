@@ -16,6 +16,10 @@ type toHome struct {
 	wake  chan struct{} // something is there; holds one token
 	room  chan struct{} // something was taken; holds one token
 
+	// owe counts bytes that wait, or with a minus that do not any more, among what the node
+	// holds for single clients, and reports whether it can bear them. Static; nil: it can.
+	owe func(bytes int) (bears bool)
+
 	mu     sync.Mutex
 	queue  [][]byte
 	bytes  int
@@ -35,21 +39,23 @@ const waitMost = 10 * time.Second
 
 // put appends a message, and waits while too much is there. It is called by who reads
 // from the client, and returns how long that is to pause: next to nothing, which says that
-// it was not for the client that nothing was read.
-func (q *toHome) put(message []byte, due int) (pause time.Duration) {
+// it was not for the client that nothing was read. bears is false if too much waits for the
+// homes of its app's clients.
+func (q *toHome) put(message []byte, due int) (pause time.Duration, bears bool) {
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
-		return 0
+		return 0, true
 	}
+	bears = q.owe == nil || q.owe(len(message))
 	q.queue = append(q.queue, message)
 	q.bytes += len(message)
 	q.due += due
 	over := q.bytes > q.bound
 	q.mu.Unlock()
 	notify(q.wake)
-	if !over {
-		return 0
+	if !over || !bears {
+		return 0, bears
 	}
 	timer := time.NewTimer(waitMost)
 	defer timer.Stop()
@@ -58,12 +64,12 @@ func (q *toHome) put(message []byte, due int) (pause time.Duration) {
 		case <-q.room:
 		case <-timer.C:
 			if q.size() <= q.most {
-				return 1
+				return 1, true
 			}
 			timer.Reset(waitMost)
 		}
 	}
-	return 1
+	return 1, true
 }
 
 func (q *toHome) size() int {
@@ -80,6 +86,9 @@ func (q *toHome) alive() {
 		message := wire.KeepAlive.Content()
 		q.queue = append(q.queue, message)
 		q.bytes += len(message)
+		if q.owe != nil {
+			q.owe(len(message))
+		}
 		notify(q.wake)
 	}
 }
@@ -119,8 +128,20 @@ func (q *toHome) take() (messages [][]byte, due int, ok bool) {
 func (q *toHome) written(bytes int) {
 	q.mu.Lock()
 	q.bytes -= bytes
+	if q.owe != nil {
+		q.owe(-bytes)
+	}
 	q.mu.Unlock()
 	notify(q.room)
+}
+
+// drop forgets what is left when nobody takes any more. The queue is closed.
+func (q *toHome) drop() {
+	q.mu.Lock()
+	left := q.bytes
+	q.queue = nil
+	q.mu.Unlock()
+	q.written(left)
 }
 
 // close lets nothing more in; what is there is still taken.

@@ -38,6 +38,7 @@ type place struct {
 	modern  bool          // the provider is of version 3 or later, and knows Leave
 	judging bool          // another token is being judged; one at a time is, the latest
 	since   time.Time
+	again   pause.Backoff
 	seat    Seat // nil: it is not in the document
 	open    bool // messages go to the seat's session; else they are held
 	held    []wire.Received
@@ -63,6 +64,7 @@ func (x *Mux) authenticate(p *place, address, token string, versioned bool) {
 	case p == nil:
 		// Version 2 sends no empty token.
 		p = &place{mux: x, address: address, token: token, since: time.Now(), modern: versioned || token == ""}
+		p.again.First, p.again.Most = retryFirst, retryMost
 		p.channel = session.Channel{Encoding: wire.NewHocuspocus(address), End: p.end}
 		x.places[address] = p
 		x.pending++
@@ -253,6 +255,7 @@ func (p *place) begin(seat Seat, tokens int) {
 		return
 	}
 	p.seat = seat
+	p.again.In()
 	resumes := p.resumes
 	p.resumes = true
 	early := p.ending
@@ -341,10 +344,13 @@ func (p *place) end(s session.Stream, code int, reason string, why error) {
 		p.open = false
 		x.pending++
 	}
+	wait := p.again.Next() // a home that takes the client in may end it each time
 	x.spawn(func() {
 		p.awaitDelivery()
 		seat.Leave(how)
-		p.enter()
+		if pause.Between(x.ctx, wait/2, wait) && !p.over() {
+			p.enter()
+		}
 	})
 }
 
