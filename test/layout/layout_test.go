@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"relay/carry/mark": {"docid"},
 	"relay/carry":      append([]string{"relay/carry/mark", "relay/conn", "relay/session", "relay/roster"}, below...),
 	// Of wire, ystore and awareness it knows nothing: that is the room's.
-	"relay/live":    {"docid", "internal/pause", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage"},
+	"relay/live":    {"docid", "internal/pause", "kvpin", "relay/bus", "relay/history", "relay/oplog", "relay/room", "relay/roster", "relay/storage", "relay/ystore"},
 	"relay/room":    append([]string{"relay/oplog"}, below...),
 	"relay/quota":   {"docid", "kvpin", "natsconn"},
 	"relay/control": below,
