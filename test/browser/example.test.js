@@ -9,10 +9,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { launch, toEnd, visitors } from './lib/browser.js'
 import { daemon, freePort, root } from './lib/cluster.js'
+import { limit } from './lib/patience.js'
 
 const home = join(root, 'examples/notes')
 
-test('notes: two people share a note, which is still there after everything was restarted', { timeout: 300_000 }, async (t) => {
+test('notes: two people share a note, which is still there after everything was restarted', limit, async (t) => {
   const npm = (...args) => execFileSync('npm', args, { cwd: home, stdio: ['ignore', 'ignore', 'ignore'] })
   npm('ci', '--silent', '--prefer-offline')
   npm('run', '--silent', 'build')

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { launch, toEnd, visitors } from './lib/browser.js'
 import { startDev } from './lib/cluster.js'
+import { limit } from './lib/patience.js'
 import { startSite } from './lib/site.js'
 
 let cluster
@@ -60,18 +61,18 @@ window.app = { provider, text: () => JSON.stringify(editor.document) }
 }
 
 for (const [name, code] of Object.entries(editors)) {
-  test(`${name} with Hocuspocus' provider: two people, over two nodes`, { timeout: 120_000 }, async (t) => {
+  test(`${name} with Hocuspocus' provider: two people, over two nodes`, limit, async (t) => {
     const site = await startSite({ code, open: provider, token: () => cluster.token() })
     t.after(site.close)
     const visit = visitors(t, browser)
     const come = (who, host) => visit(site.url + '?' + new URLSearchParams({ doc: 'hocuspocus-' + name, name: who, url: 'ws://' + host }))
     const ada = await come('Ada', cluster.hosts['eu-central-1'])
-    const saved = (page) => page.waitForFunction(() => window.app?.provider.synced && !window.app.provider.hasUnsyncedChanges, null, { timeout: 30_000 })
+    const saved = (page) => page.waitForFunction(() => window.app?.provider.synced && !window.app.provider.hasUnsyncedChanges)
     await saved(ada)
     const bob = await come('Bob', cluster.seconds['eu-central-1'])
     await saved(bob)
     const area = (page) => page.locator('.ProseMirror').first()
-    const shows = (page, text) => page.waitForFunction((text) => window.app.text().includes(text), text, { timeout: 30_000 })
+    const shows = (page, text) => page.waitForFunction((text) => window.app.text().includes(text), text)
     await area(ada).click()
     await ada.keyboard.type('hello from Ada', { delay: 10 })
     await shows(bob, 'hello from Ada')
@@ -80,7 +81,7 @@ for (const [name, code] of Object.entries(editors)) {
     await bob.keyboard.type(', and from Bob', { delay: 10 })
     await shows(ada, 'hello from Ada, and from Bob')
     const users = (page, all) => page.waitForFunction((all) => [...window.app.provider.awareness.getStates().values()]
-      .map(({ user }) => user?.name).sort().join() === all, all, { timeout: 30_000 })
+      .map(({ user }) => user?.name).sort().join() === all, all)
     await Promise.all([users(ada, 'Ada,Bob'), users(bob, 'Ada,Bob')])
     await area(ada).getByText('Bob', { exact: true }).first().waitFor({ state: 'attached' })
     await Promise.all([saved(ada), saved(bob)])

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import { root } from './cluster.js'
+import { patience } from './patience.js'
 
 const executablePath = '/usr/bin/chromium'
 const artifacts = join(root, 'test/artifacts')
@@ -54,6 +55,7 @@ export const visitors = (t, browser, { tolerate } = {}) => {
   /** @param {import('playwright-core').BrowserContextOptions} [look] */
   return async (url, look) => {
     const context = await browser.newContext(look)
+    context.setDefaultTimeout(patience)
     const page = await context.newPage()
     pages.push(page)
     page.on('console', (message) => {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { patience } from './patience.js'
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
 
@@ -64,7 +65,7 @@ export const daemon = async (args, ready, env = {}) => {
       if (child.exitCode !== null || child.signalCode !== null) return
       const ended = new Promise((resolve) => child.once('exit', resolve))
       child.kill('SIGTERM')
-      const late = setTimeout(() => child.kill('SIGKILL'), 10_000)
+      const late = setTimeout(() => child.kill('SIGKILL'), patience)
       await ended
       clearTimeout(late)
     }
@@ -90,7 +91,7 @@ export const startDev = async (...flags) => {
     /** Resolves when the grace period of a document has passed. @param {string} documentName */
     async unpinned (documentName) {
       const headers = { Authorization: 'Bearer ' + await this.token() }
-      const deadline = Date.now() + 30_000
+      const deadline = Date.now() + patience
       for (;;) {
         const answer = await fetch(`http://${at(0)}/discovery?${new URLSearchParams({ documentName })}`, { headers })
         if (answer.ok && (await answer.json()).isNew) return
