@@ -1,17 +1,17 @@
+//go:build !race
+
+// What this test shows, it shows by the number of documents; their lives meet the race detector
+// in the other tests.
 package durability
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/wsnode/wsnode/test/natstest"
 )
-
-// soak says that there is time for the large sizes.
-func soak() bool { return os.Getenv("WSNODE_SOAK") != "" }
 
 // footprint is what a region holds.
 type footprint struct {

@@ -1,3 +1,7 @@
+//go:build !race
+
+// What this test shows, it shows by the number of updates, which one after the other are nothing
+// that the race detector would look at.
 package durability
 
 import (

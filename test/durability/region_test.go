@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ import (
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/test/natstest"
 )
+
+// soak says that there is time for the large sizes.
+func soak() bool { return os.Getenv("WSNODE_SOAK") != "" }
 
 const license = "aws-eu-west-1"
 

@@ -1,3 +1,7 @@
+//go:build !race
+
+// This test measures, and keeps a pod busy for that, which with the race detector takes five
+// times as long; queues that are full meet it in the tests of relay/conn.
 package durability
 
 import (
