@@ -10,7 +10,7 @@ import (
 )
 
 // settle is how long the last of many edits may take on a busy machine.
-const settle = time.Minute
+const settle = 2 * time.Minute
 
 // seen is the contract's time in which a client that came back is seen.
 const seen = time.Second

@@ -71,7 +71,7 @@ func TestNothingTypedIsMissingAfterANodeWasKilled(t *testing.T) {
 		}
 		users = append(users, fmt.Sprintf("user %d", len(everyone))) // the late joiner
 		for _, c := range members {
-			c.WaitUsers(20*time.Second, users...)
+			c.WaitUsers(settle, users...)
 		}
 	}
 }

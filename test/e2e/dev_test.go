@@ -9,6 +9,7 @@ import (
 
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // Not parallel: it measures time.
@@ -25,7 +26,8 @@ func TestCtrlCEndsDevModeInUnderTwoSeconds(t *testing.T) {
 	if cluster.Race() {
 		allowed *= 2
 	}
-	if took := dev.Stop(); took > allowed {
+	clock := wait.Start()
+	if took := dev.Stop(); clock.Exceeds(allowed) {
 		t.Errorf("it took %v", took)
 	}
 }

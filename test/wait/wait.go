@@ -8,7 +8,7 @@ import (
 )
 
 // Patience is how long Until and For look: a machine may be busy for long.
-const Patience = time.Minute
+const Patience = 2 * time.Minute
 
 const longestPause = 50 * time.Millisecond // between two looks
 
@@ -18,17 +18,17 @@ func Until(t testing.TB, what string, holds func() bool) {
 	Within(t, Patience, what, holds)
 }
 
-// Within is Until with a bound of its own, and returns how long it took.
+// Within is Until with a bound of its own, see Clock, and returns how long it took.
 func Within(t testing.TB, bound time.Duration, what string, holds func() bool) time.Duration {
 	t.Helper()
-	start := time.Now()
+	clock := Start()
 	for pause := time.Millisecond; !holds(); pause = min(2*pause, longestPause) {
-		if time.Since(start) > bound {
+		if clock.Exceeds(bound) || clock.Took() > bound+Patience {
 			t.Fatalf("not within %v: %s", bound, what)
 		}
 		time.Sleep(pause)
 	}
-	return time.Since(start)
+	return clock.Took()
 }
 
 // For is Until for what says why it does not hold.

@@ -23,17 +23,20 @@ type Handshake struct {
 // begin, as a frame whose mask is zero.
 var step1 = []byte{0x82, 0x84, 0, 0, 0, 0, 0, 0, 1, 0}
 
+// handshakePatience bounds how long a node may take to answer on a machine that is busy.
+const handshakePatience = 2 * time.Minute
+
 // Shake makes a WebSocket handshake with exactly this request target, which no
 // URL parser has touched, begins as a client of y-websocket, and reads until the server
 // closes the WebSocket or sends a data frame.
 func Shake(tb testing.TB, addr, target string, header http.Header) Handshake {
 	tb.Helper()
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	conn, err := net.DialTimeout("tcp", addr, handshakePatience)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(handshakePatience))
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", target, addr)
 	header.Write(conn)

@@ -19,7 +19,7 @@ import (
 const startPatience = 3 * time.Minute
 
 // exitPatience bounds how long an orderly end may take on such a machine.
-const exitPatience = 20 * time.Second
+const exitPatience = 2 * time.Minute
 
 // Process is a running program whose output is kept. When its test fails, the
 // output is written to test/artifacts.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/test/e2e/issuer"
+	"github.com/wsnode/wsnode/test/wait"
 )
 
 // limit is a limit of a plan that clients race for, and how a refusal by it reads.
@@ -160,7 +161,7 @@ func TestAKilledNodesPlacesAreFreeWithinTheLeaseTime(t *testing.T) {
 			t.Fatalf("with all places taken: %v, want %d %s", v.refused, l.code, l.reason)
 		}
 	}
-	killed := time.Now()
+	clock := wait.Start()
 	w.nodes[victim].Kill()
 	refused := make([]int, len(planLimits))
 	for free := 0; free < len(planLimits); {
@@ -170,7 +171,7 @@ func TestAKilledNodesPlacesAreFreeWithinTheLeaseTime(t *testing.T) {
 			}
 			v, err := w.try(neighbour, l.document(0, 100), tokens[i])
 			must(t, err)
-			took := time.Since(killed)
+			took := clock.Took()
 			if v.socket == nil && took < settling {
 				refused[i]++
 				continue
@@ -184,7 +185,7 @@ func TestAKilledNodesPlacesAreFreeWithinTheLeaseTime(t *testing.T) {
 				t.Errorf("%s: a place was free although the node's lease was not over", l.claim)
 			}
 			// An attempt that asks a node which is gone takes 1.5 s.
-			if took > leaseTime+2*time.Second {
+			if clock.Exceeds(leaseTime + 2*time.Second) {
 				t.Errorf("%s: a place was free %v after the kill, want %v", l.claim, took, leaseTime)
 			}
 			refused[i] = -1

@@ -68,7 +68,7 @@ func (w *regions) try(node int, document, token string) (visit, error) {
 
 // settling is how soon a free place must be there for whoever asks again, on a busy
 // machine: nodes tell each other by the registry.
-const settling = 20 * time.Second
+const settling = 2 * time.Minute
 
 // enter tries until it is let in, and returns how many attempts were refused before.
 func (w *regions) enter(t *testing.T, node int, document, token string) (v visit, refused int) {

@@ -109,17 +109,19 @@ func cutOff(t *testing.T, cut func(*natstest.Proxy)) {
 func (w *world) refusesNew(n *cluster.Node, document string) {
 	w.t.Helper()
 	limit := bound(2 * time.Second)
+	clock := wait.Start()
 	h, took := w.knock(n, document)
+	late := clock.Exceeds(limit)
 	if h.Code != 1013 || h.Reason != "Try again later" {
 		w.t.Errorf("a new document: close code %d %q, expected 1013", h.Code, h.Reason)
 	}
-	start := time.Now()
+	clock = wait.Start()
 	a := cluster.Get(w.t, n.HTTP()+"/discovery?documentName="+document, w.token)
-	asked := time.Since(start)
+	asked := clock.Took()
 	if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); a.Status != http.StatusServiceUnavailable || err != nil || seconds < 1 {
 		w.t.Errorf("discovery of a new document: %d, Retry-After %q", a.Status, a.Header.Get("Retry-After"))
 	}
-	if took > limit || asked > limit {
+	if late || clock.Exceeds(limit) {
 		w.t.Errorf("a new document was refused after %v by a close and %v by discovery, expected %v at most", took, asked, limit)
 	}
 	w.t.Logf("a new document is refused after %v and %v", took, asked)

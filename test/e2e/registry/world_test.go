@@ -19,7 +19,7 @@ const (
 )
 
 // settle is how long clients may take to have everything, on a busy machine.
-const settle = time.Minute
+const settle = 2 * time.Minute
 
 // world is two regions, each with a NATS of its own, and a registry on a third.
 type world struct {

@@ -21,7 +21,7 @@ func start(t *testing.T, flags ...string) *cluster.Dev {
 	return cluster.DevConfig{Nodes: 1, Flags: append([]string{"--grace", "1s", "--store-interval", "1s"}, flags...)}.Start(t)
 }
 
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // leave ends a client and waits until its document is live nowhere.
 func leave(t *testing.T, d *cluster.Dev, c *yjs.Client, document string) {

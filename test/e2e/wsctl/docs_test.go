@@ -54,7 +54,8 @@ func TestTheCommandsInOperationsWork(t *testing.T) {
 	}
 }
 
-// typeLine runs a line of shell; what watches is interrupted after a moment.
+// typeLine runs a line of shell; what watches is interrupted after a moment, in which
+// it is up on a busy machine, too.
 func (w *world) typeLine(line string) {
 	w.t.Helper()
 	var out bytes.Buffer
@@ -65,7 +66,7 @@ func (w *world) typeLine(line string) {
 		w.t.Fatal(err)
 	}
 	if strings.Contains(line, "watch") {
-		time.AfterFunc(2*time.Second, func() { cmd.Process.Signal(syscall.SIGINT) })
+		time.AfterFunc(5*time.Second, func() { cmd.Process.Signal(syscall.SIGINT) })
 	}
 	if err := cmd.Wait(); err != nil {
 		w.t.Errorf("%s: %v\n%s", line, err, out.Bytes())

@@ -45,7 +45,7 @@ func TestConnectsAreTracedByACollector(t *testing.T) {
 		if strings.Contains(body, token) {
 			t.Error("the collector is told the token")
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(wait.Patience):
 		t.Fatal("the collector is told nothing")
 	}
 }

@@ -66,7 +66,7 @@ type Client struct {
 
 // Patience is how long methods wait that take no duration: long enough for a
 // busy machine, since a test that passes never waits so long.
-const Patience = time.Minute
+const Patience = 2 * time.Minute
 
 // Open starts a client and does not wait for its connection.
 func (n *Node) Open(o Options) *Client {

@@ -9,7 +9,7 @@ import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 
 export const [first, second, elsewhere] = process.env.NODES.split(' ')
-export const patience = Number(process.env.PATIENCE ?? 60_000)
+export const patience = Number(process.env.PATIENCE ?? 120_000)
 
 /** Waits for what the network brings about. */
 export const until = async (what, holds) => {
