@@ -1,7 +1,6 @@
 package main
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"time"
 )
@@ -128,18 +127,52 @@ type item struct {
 	ok     bool
 }
 
+// agenda is a binary heap of what is to come, the next first. container/heap would box each
+// item and swap where one moves: a third of the time of the simulation.
 type agenda []item
 
-func (a agenda) Len() int { return len(a) }
-func (a agenda) Less(i, j int) bool {
-	return a[i].at < a[j].at || a[i].at == a[j].at && a[i].serial < a[j].serial
+func (i *item) before(o *item) bool { return i.at < o.at || i.at == o.at && i.serial < o.serial }
+
+func (a *agenda) push(i item) {
+	*a = append(*a, i)
+	h := *a
+	hole := len(h) - 1
+	for hole > 0 {
+		parent := (hole - 1) / 2
+		if !i.before(&h[parent]) {
+			break
+		}
+		h[hole] = h[parent]
+		hole = parent
+	}
+	h[hole] = i
 }
-func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
-func (a *agenda) Push(x any)   { *a = append(*a, x.(item)) }
-func (a *agenda) Pop() any {
-	last := (*a)[len(*a)-1]
-	*a = (*a)[:len(*a)-1]
-	return last
+
+func (a *agenda) pop() item {
+	h := *a
+	next, last := h[0], h[len(h)-1]
+	h = h[:len(h)-1]
+	*a = h
+	if len(h) == 0 {
+		return next
+	}
+	hole := 0
+	for {
+		child := 2*hole + 1
+		if child >= len(h) {
+			break
+		}
+		if other := child + 1; other < len(h) && h[other].before(&h[child]) {
+			child = other
+		}
+		if !h[child].before(&last) {
+			break
+		}
+		h[hole] = h[child]
+		hole = child
+	}
+	h[hole] = last
+	return next
 }
 
 // heal simulates the end of an outage.
@@ -160,8 +193,8 @@ func heal(o Outage) Healing {
 		h.leaseSoon(n, int32(i), h.upTo(retryLease))
 	}
 	h.left, h.total = nodes*o.Held, nodes*o.Held
-	for h.queue.Len() > 0 && h.All == 0 {
-		next := heap.Pop(&h.queue).(item)
+	for len(h.queue) > 0 && h.All == 0 {
+		next := h.queue.pop()
 		if h.now = next.at; h.now > o.Most {
 			break
 		}
@@ -181,8 +214,8 @@ func (h *healing) upTo(d time.Duration) time.Duration {
 }
 
 func (h *healing) put(i item) {
-	i.serial = h.queue.Len() + h.Requests<<20
-	heap.Push(&h.queue, i)
+	i.serial = len(h.queue) + h.Requests<<20
+	h.queue.push(i)
 }
 
 func (h *healing) happen(i item) {
