@@ -8,8 +8,8 @@ import (
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/oplog"
+	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/storage"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 const (
@@ -142,10 +142,10 @@ func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 // document, or for want of a store for it here: time alone does not mend that. No other life
 // waits for it.
 func isItsOwn(err error) bool {
-	version, kind, update := (*oplog.VersionError)(nil), (*oplog.KindError)(nil), (*ystore.UpdateError)(nil)
-	return isLoss(err) || errors.Is(err, errOtherStore) || errors.Is(err, errNoStore) ||
+	version, kind := (*oplog.VersionError)(nil), (*oplog.KindError)(nil)
+	return isLoss(err) || room.Unsound(err) || errors.Is(err, errOtherStore) || errors.Is(err, errNoStore) ||
 		errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrTooLarge) ||
-		errors.Is(err, oplog.ErrMalformed) || errors.As(err, &version) || errors.As(err, &kind) || errors.As(err, &update)
+		errors.Is(err, oplog.ErrMalformed) || errors.As(err, &version) || errors.As(err, &kind)
 }
 
 // stuckLocked notes an attempt that failed for the life's own sake, which is said once, and

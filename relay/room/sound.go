@@ -21,3 +21,10 @@ func (s *Seat) takeSound(update []byte, refused error) (fresh bool) {
 	fresh, _ = s.apply(sound, ystore.Terms{Limited: true}) // what the author hears is why the whole was refused
 	return fresh
 }
+
+// Unsound reports whether an error says that something is no update, whatever the document
+// holds: time alone does not mend that.
+func Unsound(err error) bool {
+	e := (*ystore.UpdateError)(nil)
+	return errors.As(err, &e)
+}
