@@ -19,12 +19,14 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -180,7 +182,7 @@ func (s *Store) put(ctx context.Context, d docid.Document, expect storage.Versio
 	if s.c.KMSKey != "" {
 		in.SSEKMSKeyId = &s.c.KMSKey
 	}
-	out, err := s.client.PutObject(ctx, in, func(o *s3.Options) { o.Retryer = aws.NopRetryer{} })
+	out, err := s.client.PutObject(ctx, in, func(o *s3.Options) { o.Retryer = aws.NopRetryer{} }, hashed(info.SHA256))
 	if isConflict(err) {
 		current, statErr := s.current(ctx, d)
 		if statErr != nil {
@@ -195,6 +197,16 @@ func (s *Store) put(ctx context.Context, d docid.Document, expect storage.Versio
 		return storage.Absent, fmt.Errorf("%w: no ETag was answered", storage.ErrUnconditional)
 	}
 	return version(out.ETag, info.Generation), nil
+}
+
+// hashed gives a request the hash of its body, which the SDK would take once more to sign it.
+func hashed(sum storage.Hash) func(*s3.Options) {
+	give := func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		return next.HandleInitialize(v4.SetPayloadHash(ctx, sum.String()), in)
+	}
+	return s3.WithAPIOptions(func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("BodyHash", give), middleware.Before)
+	})
 }
 
 // current is what is there, or a zero Info for nothing.
