@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -100,35 +101,59 @@ func TestWhatAStoreIsAsked(t *testing.T) {
 func TestWhatAHistoryIsAsked(t *testing.T) {
 	r, _ := storing(t)
 	n, d := r.node("a"), numbered("asked", 1)
-	nc, err := nats.Connect(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	asked := make(chan *nats.Msg, 1000)
-	if _, err := nc.ChanSubscribe("$JS.API.>", asked); err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	asked := r.questions(d)
 	v, err := n.tryVisitOf(t, d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer v.leave()
-	if err := nc.Flush(); err != nil { // what was asked has come by then
+	if got := asked(); !slices.Equal(got, []string{"$JS.API.STREAM.MSG.GET.wsnode-stored-0"}) {
+		t.Errorf("an opening asks %q", got)
+	}
+}
+
+// questions returns the function that says what the region's histories have been asked of a
+// document since it was asked last.
+func (r region) questions(d docid.Document) (asked func() []string) {
+	nc, err := nats.Connect(r.url)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(nc.Close)
+	came := make(chan *nats.Msg, 1000)
+	_, err = nc.ChanSubscribe("$JS.API.>", came)
+	if err = errors.Join(err, nc.Flush()); err != nil {
+		r.t.Fatal(err)
+	}
+	return func() (got []string) {
+		if err := nc.Flush(); err != nil { // what was asked has come by then
+			r.t.Fatal(err)
+		}
+		for len(came) > 0 {
+			if m := <-came; bytes.Contains(m.Data, []byte("wsn.u.s")) && bytes.Contains(m.Data, []byte(d.Name)) {
+				got = append(got, m.Subject)
+			}
+		}
+		return slices.Compact(got) // a slow server is asked again
+	}
+}
+
+// A history that got nothing but its seed is not read when the last user leaves.
+func TestWhatAHistoryIsAskedOfADocumentThatNobodyEdited(t *testing.T) {
+	r, _ := storing(t)
+	r.options = func(o *Options) {
+		o.Grace, o.Draining = time.Hour, func() bool { return true } // it is left at once, and purged in hours
+	}
+	n, d := r.node("a"), numbered("asked", 1)
+	v, err := n.tryVisitOf(t, d)
+	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
-	for len(asked) > 0 {
-		if m := <-asked; bytes.Contains(m.Data, []byte("wsn.u.s")) && bytes.Contains(m.Data, []byte(d.Name)) {
-			got = append(got, m.Subject)
-		}
-	}
-	got = slices.Compact(got) // a slow server is asked again
-	if !slices.Equal(got, []string{"$JS.API.STREAM.MSG.GET.wsnode-stored-0"}) {
-		t.Errorf("an opening asks %q", got)
+	asked := r.questions(d)
+	v.leave()
+	n.settle(t)
+	if got := asked(); !slices.Equal(got, []string{"$JS.API.STREAM.MSG.GET.wsnode-stored-0"}) {
+		t.Errorf("an end asks %q", got)
 	}
 }
 
@@ -169,6 +194,18 @@ func typedByTwo(letters int) []byte {
 		}
 	}
 	return append(u, 0)
+}
+
+// letter is the update of one client who types a letter behind the one before, or at the
+// root text "t".
+func letter(client, clock uint64) []byte {
+	u := binary.AppendUvarint([]byte{1, 1}, client)
+	u = binary.AppendUvarint(u, clock)
+	if clock == 0 {
+		return append(u, 4, 1, 1, 't', 1, 'x', 0)
+	}
+	u = binary.AppendUvarint(append(u, 0x84), client)
+	return append(binary.AppendUvarint(u, clock-1), 1, 'x', 0)
 }
 
 func cpu(b *testing.B) time.Duration {
@@ -256,8 +293,8 @@ func BenchmarkStoring(b *testing.B) {
 			defer seat.Leave()
 			began := cpu(b)
 			b.ResetTimer()
-			for b.Loop() {
-				if _, err := seat.Apply(insert("x")); err != nil {
+			for clock := uint64(0); b.Loop(); clock++ {
+				if _, err := seat.Apply(letter(3, clock)); err != nil {
 					b.Fatal(err)
 				}
 				if err := d.Room().Durable(b.Context()); err != nil {

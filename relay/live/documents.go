@@ -209,9 +209,10 @@ func (ds *Documents) awaitHistory(d *Document) {
 }
 
 // storeLast has the store keep a document that everybody left. Should another node have
-// it open, that one does. What is not stored in time is owed.
+// it open, that one does. What is not stored in time is owed, and so is what the history
+// should have got without this room's knowledge: it is looked at when the pin is left.
 func (ds *Documents) storeLast(d *Document) {
-	if d.keeper == nil || !d.room.Alone() || d.hasMoved() || d.fate.deleted() {
+	if d.keeper == nil || !d.room.Changed() || !d.room.Alone() || d.hasMoved() || d.fate.deleted() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ds.shutdown, lastStore)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -82,6 +81,7 @@ type keeper struct {
 	alone    bool          // the room opened from its history, without the store; owned by who opens
 	listed   []life        // of which there was a history; owned by who opens
 	isListed bool          // begun has listed them, and base not asked since; owned by who opens
+	early    *early        // what begun has loaded; nil: nothing, or base has been asked since; owned by who opens
 
 	// Guarded by saves.mu.
 	ended   bool
@@ -184,32 +184,13 @@ func (k *keeper) reserve(ctx context.Context, bytes int64) (err error) {
 	return err
 }
 
-// begun is room.Kept.Begun: one question tells of this life and of former ones, which base
-// asks for next.
-func (k *keeper) begun(ctx context.Context) (bool, error) {
-	var err error
-	k.listed, err = k.ds.lives.of(ctx, k.doc)
-	k.isListed = err == nil
-	return slices.Contains(k.listed, life{k.doc, k.epoch}), err
-}
-
-// former pays what former lives owe. listed says that begun has just found of which lives
-// there is a history.
-func (k *keeper) former(ctx context.Context, listed bool) error {
-	if !listed {
-		var err error
-		if k.listed, err = k.ds.lives.of(ctx, k.doc); err != nil {
-			return err
-		}
-	}
-	return k.ds.payments.former(ctx, k.listed, k.epoch)
-}
-
 // base brings what the store holds: room.Kept.Base.
 func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, error) {
-	k.giveBack() // of an earlier try: what follows needs memory of its own
-	listed := k.isListed
-	k.isListed = false // for the next time
+	e, listed := k.early, k.isListed
+	k.early, k.isListed = nil, false // for the next time
+	if e == nil {
+		k.giveBack() // of an earlier try: what follows needs memory of its own
+	}
 	base, has := found.Base()
 	if has && base.Store != k.id {
 		return room.Brought{}, fmt.Errorf("%w: %s, expected %s", errOtherStore, base.Store, k.id)
@@ -219,12 +200,16 @@ func (k *keeper) base(ctx context.Context, found oplog.Loaded) (room.Brought, er
 		return room.Brought{Base: base}, nil // the history stands alone
 	}
 	if !has && !k.paying {
-		if err := k.former(ctx, listed); err != nil {
+		var err error
+		if e, err = k.former(ctx, listed, e); err != nil {
 			return room.Brought{}, err
 		}
 	}
 	less := has && k.ds.losses.accepts(k.doc)
-	stored, err := k.store.Load(ctx, k.doc, k.reserve)
+	if e == nil {
+		e = k.load(ctx)
+	}
+	stored, err := e.stored, e.err
 	switch {
 	case errors.Is(err, storage.ErrDeleted):
 		return room.Brought{}, ErrDeleted
@@ -307,6 +292,7 @@ func (k *keeper) put(ctx context.Context, d room.Draft, release *func()) (versio
 		var conflict *storage.ConflictError
 		switch {
 		case err == nil:
+			d.Free() // a store that has failed, or found a conflict, may still be sending it
 			return string(got), d, nil
 		case errors.Is(err, storage.ErrDeleted):
 			return "", d, ErrDeleted

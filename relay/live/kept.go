@@ -26,6 +26,10 @@ func (ds *Documents) Save(ctx context.Context, d *Document) error {
 	}
 	ds.saves.unplan(d.keeper) // this is it; what fails is planned again
 	err := d.keeper.save(ctx)
+	if err != nil && !errors.Is(err, ErrDeleted) && errors.Is(ctx.Err(), context.Canceled) {
+		ds.saves.replan(d.keeper) // who asked has gone: that says nothing of the store
+		return err
+	}
 	ds.saves.came(d.keeper, err)
 	return err
 }

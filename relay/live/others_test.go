@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"sync/atomic"
 	"testing"
 
@@ -151,5 +152,30 @@ func TestAnEndDoesNotPurgeWhatCameSinceItWasRead(t *testing.T) {
 	}
 	if left := n.holds(t, l); left.Messages != 2 {
 		t.Errorf("of its history is left: %+v", left)
+	}
+}
+
+// Somebody who asks for a document to be stored and goes away is no sign that the store fails,
+// and the document is stored in its time.
+func TestWhoGivesUpASaveIsNoFailureOfTheStore(t *testing.T) {
+	r, s := storing(t)
+	n := r.unplanned().node("a")
+	v := n.visit(t)
+	defer v.leave()
+	v.types("one")
+	s.Set(storagetest.Slow)
+	ctx, giveUp := context.WithCancel(t.Context())
+	asked := make(chan error, 1)
+	go func() { asked <- n.Save(ctx, v.d) }()
+	eventually(t, "the store is asked", func() bool { return s.Happened(storagetest.Slow) > 0 })
+	giveUp()
+	if err := <-asked; err == nil {
+		t.Error("it is stored: nothing is tested")
+	}
+	s.Set(storagetest.None)
+	n.saves.mu.Lock()
+	defer n.saves.mu.Unlock()
+	if _, due := n.saves.due[v.d.keeper]; !due || n.saves.failing > 0 || n.log.says("cannot be stored") {
+		t.Errorf("planned: %v, failing: %d", due, n.saves.failing)
 	}
 }

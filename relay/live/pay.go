@@ -211,8 +211,10 @@ func (p *payments) once(ctx context.Context, l life, found oplog.Loaded) error {
 }
 
 // former pays what former lives of a document owe, before another one begins on what
-// the store holds. lives are those of which there is a history.
-func (p *payments) former(ctx context.Context, lives []life, epoch string) error {
+// the store holds. lives are those of which there is a history. Before anything is stored
+// owes is called. last is the history that has grown last, nil if there is none: all lives of
+// a document have their histories in one stream.
+func (p *payments) former(ctx context.Context, lives []life, epoch string, owes func()) (last *oplog.Loaded, err error) {
 	ds := p.docs
 	for _, l := range lives {
 		if l.epoch == epoch {
@@ -220,16 +222,20 @@ func (p *payments) former(ctx context.Context, lives []life, epoch string) error
 		}
 		found, err := ds.lives.found(ctx, l)
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if last == nil || found.Last > last.Last {
+			last = &found
 		}
 		if !found.Clean() {
+			owes()
 			if err := p.once(ctx, l, found); err != nil && !errors.Is(err, ErrDeleted) {
-				return fmt.Errorf("store what a former life holds: %w", err)
+				return nil, fmt.Errorf("store what a former life holds: %w", err)
 			}
 		}
 		if !found.Ended {
 			ds.purges.suspect(l, time.Now().Add(afterExpiry))
 		}
 	}
-	return nil
+	return last, nil
 }

@@ -105,6 +105,15 @@ func (s *saves) unplan(k *keeper) {
 	delete(s.due, k)
 }
 
+// replan plans a document that was to be stored now and was not.
+func (s *saves) replan(k *keeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !k.since.IsZero() {
+		s.plan(k)
+	}
+}
+
 // when is the time for the next store of a document. Callers hold mu.
 func (s *saves) when(k *keeper) time.Time {
 	first, rest := s.docs.o.StoreFirst, s.docs.o.StoreInterval

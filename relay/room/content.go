@@ -1,6 +1,7 @@
 package room
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/wsnode/wsnode/relay/awareness"
@@ -39,7 +40,7 @@ func (c *content) apply(update []byte, t ystore.Terms) (fresh, deliver []byte, e
 // whole is the document as one SyncStep2, which is kept until the document changes.
 func (c *content) whole() *wire.Message {
 	if c.full == nil {
-		c.full = around(wire.Step2, c.store.EncodeBehind(wire.Headroom))
+		c.full = around(wire.Step2, c.store.EncodeBehind(wire.Headroom, nil))
 	}
 	return c.full
 }
@@ -52,10 +53,29 @@ func (c *content) pieces() *course {
 	return c.start
 }
 
+// stateOf is the document as one update, in memory of a pool unless it is made already;
+// shared says that it must not be changed.
+func (c *content) stateOf(pool *bodies) (state []byte, shared bool) {
+	if c.full != nil {
+		return c.full.Payload(), true
+	}
+	return c.store.EncodeBehind(0, pool.get()), false
+}
+
+// stateBehind is the document as one update behind a head, in a slice of its own.
+func (c *content) stateBehind(head []byte) []byte {
+	if c.full != nil {
+		return slices.Concat(head, c.full.Payload())
+	}
+	state := c.store.EncodeBehind(len(head), nil)
+	copy(state, head)
+	return state
+}
+
 // state is the document as one update, which must not be changed.
 func (c *content) state() []byte {
 	if c.store.Stats().Bytes > ystore.MaxMessage { // no client is sent it at once
-		return c.store.EncodeBehind(0)
+		return c.store.EncodeBehind(0, nil)
 	}
 	return c.whole().Payload()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
@@ -145,6 +146,34 @@ type Draft struct {
 	taken   uint64 // the number up to which the body holds what the room took
 	life    uint64
 	subject string
+	memory  *bodies // to which the body's goes back; nil: it is shared
+}
+
+// Free gives the memory of the body back, which nobody uses any more.
+func (d *Draft) Free() {
+	if d.memory != nil {
+		d.memory.put(d.Body)
+	}
+	d.Body, d.memory = nil, nil
+}
+
+// bodies are former bodies of drafts, whose memory others get: documents that are stored
+// again and again would have as much cleared away each time.
+type bodies struct{ pool sync.Pool }
+
+func (b *bodies) get() []byte {
+	if body, ok := b.pool.Get().(*[]byte); ok {
+		return *body
+	}
+	return []byte{}
+}
+
+// put takes a body. One that few others need so much memory for is left to the collector.
+func (b *bodies) put(body []byte) {
+	if cap(body) <= InlineBytes {
+		body = body[:0]
+		b.pool.Put(&body)
+	}
 }
 
 // errLost ends the storing of a document whose history was lost, or left, meanwhile.
@@ -190,7 +219,11 @@ func (r *Room) same(d Draft) bool { return r.at.updates == d.subject && r.log.wa
 
 // fill makes the body of a draft. Callers hold mu.
 func (r *Room) fill(d *Draft) {
-	d.Base, d.Body, d.covers, d.taken = r.storing.base, r.content.state(), nil, r.log.water.taken
+	d.Base, d.covers, d.taken, d.memory = r.storing.base, nil, r.log.water.taken, nil
+	var shared bool
+	if d.Body, shared = r.content.stateOf(&r.rooms.bodies); !shared {
+		d.memory = &r.rooms.bodies
+	}
 	if sv := r.content.store.StateVector(); len(sv) <= maxCovers {
 		d.covers = sv
 	}

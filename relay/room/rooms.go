@@ -142,6 +142,7 @@ type Rooms struct {
 	outbox   outbox
 	pace     pace
 	apps     appBytes
+	bodies   bodies
 	told     told        // of awareness that is too large
 	unheard  told        // of stateless messages that are dropped
 	spreader []*spreader // a room has one by its id

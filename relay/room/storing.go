@@ -2,7 +2,6 @@ package room
 
 import (
 	"github.com/wsnode/wsnode/relay/oplog"
-	"github.com/wsnode/wsnode/relay/ystore"
 )
 
 // storing is what the room knows of the store that keeps a stored life: base is the last
@@ -149,10 +148,5 @@ func (st *storing) snapshotBody() []byte {
 	}
 	st.bare = false
 	head := oplog.AppendBase(nil, st.base)
-	if st.room.content.store.Stats().Bytes > ystore.MaxMessage {
-		body := st.room.content.store.EncodeBehind(len(head))
-		copy(body, head)
-		return body
-	}
-	return append(head, st.room.content.state()...)
+	return st.room.content.stateBehind(head)
 }

@@ -270,7 +270,9 @@ func (g *Guard) Load(ctx context.Context, d docid.Document, reserve Reserve) (St
 	})
 	if refused == nil {
 		err = g.finish(bounded, err)
-		g.observe(OpLoad, len(stored.Body), began, err)
+		if err == nil || !errors.Is(context.Cause(ctx), context.Canceled) { // else the caller does not need it any more
+			g.observe(OpLoad, len(stored.Body), began, err)
+		}
 	}
 	if errors.Is(err, ErrAbsent) {
 		return Stored{}, g.absent(ctx, err)

@@ -153,7 +153,9 @@ func TestAStoreThatIsDownIsNoticedOnceAndFoundAgain(t *testing.T) {
 func TestWhatTheCallerGivesUpSaysNothingOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		under := &storagetest.Faulty{Store: marked(t, "A")}
-		g := storage.NewGuard(storage.GuardConfig{Store: under, License: storagetest.License, Timeout: time.Second})
+		observed := 0
+		g := storage.NewGuard(storage.GuardConfig{Store: under, License: storagetest.License, Timeout: time.Second,
+			Observe: func(storage.Op, int, time.Duration, error) { observed++ }})
 		g.Expect("A")
 		doc := documentNamed("todo")
 		if _, err := g.Save(t.Context(), doc, storage.Absent, storage.Meta{}, []byte("body")); err != nil {
@@ -175,6 +177,9 @@ func TestWhatTheCallerGivesUpSaysNothingOfTheStore(t *testing.T) {
 		}
 		if _, why := g.Down(); why != nil {
 			t.Errorf("it counts as down: %v", why)
+		}
+		if observed != 2 { // the save, and the load that waited
+			t.Errorf("%d calls were observed", observed)
 		}
 	})
 }

@@ -16,18 +16,19 @@ func (s *Store) Encode() []byte {
 		s.acquire()
 		defer s.release()
 		s.sweepAll()
-		s.full = s.encode(nil, 0)
+		s.full = s.encode(nil, 0, nil)
 	}
 	return s.full
 }
 
 // EncodeBehind is Encode with a number of bytes left free in front, in a slice that is
-// the caller's.
-func (s *Store) EncodeBehind(room int) []byte {
+// the caller's: in the memory of buf, if that is large enough, else in a new one. If buf is
+// not nil, there is room in that for the document to grow.
+func (s *Store) EncodeBehind(room int, buf []byte) []byte {
 	s.acquire()
 	defer s.release()
 	s.sweepAll()
-	return s.encode(nil, room)
+	return s.encode(nil, room, buf)
 }
 
 // Diff returns what a client with the given state vector lacks, and the whole
@@ -43,7 +44,7 @@ func (s *Store) Diff(stateVector []byte) ([]byte, error) {
 	}
 	s.acquire()
 	defer s.release()
-	return s.encode(sv, 0), nil
+	return s.encode(sv, 0, nil), nil
 }
 
 func readStateVector(b []byte) ([]id, error) {
@@ -78,8 +79,8 @@ func (s *Store) vector(clock func(*run) uint64) []byte {
 }
 
 // encode writes an update for a client with the given state vector, which is
-// sorted.
-func (s *Store) encode(sv []id, room int) []byte {
+// sorted, behind so many bytes that are left free: see EncodeBehind.
+func (s *Store) encode(sv []id, room int, buf []byte) []byte {
 	spans := s.scratch.spans[:0]
 	deletes := s.deletes()
 	size := len(deletes) + 10
@@ -93,7 +94,13 @@ func (s *Store) encode(sv []id, room int) []byte {
 		}
 	}
 	s.scratch.spans = spans
-	b := uncleared(room + size)[:room]
+	if size += room; cap(buf) < size {
+		if buf != nil {
+			size += size / 8
+		}
+		buf = uncleared(size)
+	}
+	b := buf[:room]
 	clear(b)
 	b = s.appendBlocks(b, spans)
 	return append(b, deletes...)

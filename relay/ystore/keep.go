@@ -124,7 +124,7 @@ func (s *Store) restore(update []byte) (fresh []byte, ok bool) {
 // so it has its place, and what hangs on it is judged by it. It is nil if something that
 // clients can integrate now would have to wait then, for what is missing or in a circle.
 func (s *Store) restored(update []byte) *Store {
-	state := s.encode(nil, 0)
+	state := s.encode(nil, 0, nil)
 	s.work += 2 * (len(state) + len(update))
 	n := New(s.limits)
 	n.keep = true

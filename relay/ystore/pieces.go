@@ -106,7 +106,7 @@ func (s *Store) Rest(p Progress, room int) []byte {
 	if p.None() {
 		s.sweepAll()
 	}
-	return s.encode(p.vector, room)
+	return s.encode(p.vector, room, nil)
 }
 
 // Lacks estimates the bytes of the structs that a client lacks. It stops counting at
