@@ -51,7 +51,7 @@ test('the plain client of the docs stops where the package stops', () => {
 
 const until = async (check) => { while (!check()) await new Promise((resolve) => setTimeout(resolve, 5)) }
 
-test('the plain client of the docs follows redirects, renews a refused token once, and stops', { timeout: 60_000 }, async (t) => {
+test('the plain client of the docs follows redirects, renews a refused token once, and stops', { timeout: 300_000 }, async (t) => {
   const pins = new Map()
   const [eu, us] = [await new Region('eu', pins).start(), await new Region('us', pins).start()]
   t.after(() => Promise.all([eu.kill(), us.kill()]))
@@ -86,7 +86,7 @@ test('the plain client of the docs follows redirects, renews a refused token onc
   assert.deepEqual([us.handshakes, tokens.length], [handshakes, 3])
 })
 
-test('the keeper of the docs leaves nothing open when it is refused', { timeout: 60_000 }, async (t) => {
+test('the keeper of the docs leaves nothing open when it is refused', { timeout: 300_000 }, async (t) => {
   const region = await new Region('eu').start()
   t.after(() => region.kill())
   region.refuse = () => [4003, 'Forbidden: document']

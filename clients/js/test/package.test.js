@@ -31,17 +31,17 @@ test('importing it does nothing: no window, no WebSocket, no timer is needed', (
     delete globalThis.WebSocket
     delete globalThis.fetch
     const { connect } = await import('./src/index.js')
-    console.log(typeof connect)`], { cwd: root, encoding: 'utf8', timeout: 20_000 })
+    console.log(typeof connect)`], { cwd: root, encoding: 'utf8', timeout: 120_000 })
   assert.equal(out.trim(), 'function')
 })
 
-test('the tarball installs, type-checks and connects in a fresh project', { timeout: 300_000 }, async (t) => {
+test('the tarball installs, type-checks and connects in a fresh project', { timeout: 590_000 }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'wsnode-client-'))
   t.after(() => rmSync(dir, { recursive: true }))
   const region = await new Region('eu').start()
   t.after(() => region.kill())
   const run = async (cwd, ...command) => (await promisify(execFile)(command[0], command.slice(1),
-    { cwd, encoding: 'utf8', timeout: 180_000, env: { ...process.env, REGION: region.url } })).stdout
+    { cwd, encoding: 'utf8', timeout: 300_000, env: { ...process.env, REGION: region.url } })).stdout
   const packed = await run(root, 'npm', 'pack', '--json', '--silent', '--pack-destination', dir)
   const [{ filename, files }] = JSON.parse(packed.replace(/^[^[]*/, ''))
   const names = files.map(({ path }) => path)

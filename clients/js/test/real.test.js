@@ -10,7 +10,7 @@ import { Region } from './region.js'
 
 /** @param {() => any} check */
 const until = async (check, what = check.toString()) => {
-  const deadline = Date.now() + 60_000
+  const deadline = Date.now() + 120_000
   for (;;) {
     const value = check()
     if (value) return value
@@ -215,7 +215,7 @@ test('a Node process that destroys its connection ends', async (t) => {
     console.log('bye')`
   const out = await new Promise((resolve, reject) => {
     execFile(process.execPath, [...process.execArgv.filter((arg) => !arg.startsWith('--test')), '--input-type=module', '-e', script],
-      { cwd: new URL('..', import.meta.url), timeout: 200_000 }, (error, stdout) => error ? reject(error) : resolve(stdout))
+      { cwd: new URL('..', import.meta.url), timeout: 300_000 }, (error, stdout) => error ? reject(error) : resolve(stdout))
   })
   assert.equal(out.trim(), 'bye')
 })

@@ -6,7 +6,7 @@ import { connect } from '../src/y14.js'
 import { jwt } from './lab.js'
 import { Region } from './region.js'
 
-test('a document of Yjs 14 is connected, and follows a redirect', { timeout: 60_000 }, async (t) => {
+test('a document of Yjs 14 is connected, and follows a redirect', { timeout: 300_000 }, async (t) => {
   const pins = new Map()
   const [eu, us] = [await new Region('eu', pins).start(), await new Region('us', pins).start()]
   t.after(() => Promise.all([eu.kill(), us.kill()]))
