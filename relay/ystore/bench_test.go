@@ -8,7 +8,7 @@ import (
 
 // The typing sessions of the corpus: one author, the same one who reloads the page
 // often, and three together.
-var traces = []string{"alone", "reloads", "together"}
+var traces = []string{"alone", "reloads", "together", "blocks", "shapes"}
 
 func applyAll(tb testing.TB, updates [][]byte) *Store {
 	tb.Helper()

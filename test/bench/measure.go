@@ -61,7 +61,7 @@ func shareCorpora(former string) error {
 	}
 	before, _, _ := strings.Cut(string(text), "var traces = []string{")
 	_, after, _ = strings.Cut(after, "}")
-	changed := before + `var traces = []string{"alone", "reloads", "together"}` +
+	changed := before + `var traces = []string{"alone", "reloads", "together", "blocks", "shapes"}` +
 		strings.NewReplacer(`"json-crdt-patch"`, `"alone"`, `"friendsforever"`, `"together"`).Replace(after)
 	return os.WriteFile(file, []byte(changed), 0o644)
 }
