@@ -181,6 +181,7 @@ type summary struct {
 	plain     bool   // all lies in the list of a root if the rest does, although something waits: see allPlain
 	circle    bool   // structs hang on each other in a circle
 	restores  bool   // it has content of what is kept without
+	nested    bool   // some of it may lie elsewhere than in the list of a root
 	types     int    // new ones
 	hanging   int    // see types; at most
 }
@@ -188,13 +189,15 @@ type summary struct {
 // check reads an update whole and, if it is to be limited, holds it against the caps. What it
 // learns is put into an empty summary.
 func (s *Store) check(update []byte, limited bool, sum *summary) error {
-	c := checker{b: update, nesting: s.limits.MaxNesting}
-	sum.canonical, sum.sorted = true, true
 	x := s.scratch
+	c := checker{b: update, nesting: s.limits.MaxNesting, it: &x.it}
+	sum.canonical, sum.sorted = true, true
 	x.newcomers = x.newcomers[:0]
 	x.blocks = x.blocks[:0]
 	x.clocks = x.clocks[:0]
 	x.waits = x.waits[:0]
+	x.alone = false
+	x.copies, x.starts = x.copies[:0], x.starts[:0]
 	pending := s.totals.pending
 	above := uint64(maxClock + 1)
 	blocks := c.uvarint()
@@ -213,11 +216,12 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 		if many {
 			x.clocks = append(x.clocks, id{client, next})
 		}
+		x.alone = !many && n == 1
 	}
 	if !sum.canonical {
 		checkBlocks(&c, x.blocks)
 	}
-	sum.tight = !c.loose
+	sum.tight, sum.nested = !c.loose, c.nested
 	sum.deletesAt = c.p
 	s.checkDeletes(&c, sum)
 	sum.end = c.p
@@ -244,10 +248,16 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		next, reach = r.next, r.tail
 	}
 	fresh := false
+	x, first, begin := s.scratch, len(s.scratch.starts), c.p
+	copies := c.mayCopy(r, n, clock)
+	if copies {
+		x.starts = slices.Grow(x.starts, int(min(n, maxNoted)))
+	}
 	for i := uint64(0); i < n && c.err == nil; i++ {
 		at := c.p
 		kind, length := c.structAt(client, clock)
 		end := clock + length
+		copies = copies && x.noteStart(c, client, at, i == 0)
 		if c.ncauses > 0 && (r == nil || !r.holds(clock, end)) {
 			s.noteWaits(c, sum, r, client, clock, at)
 		}
@@ -276,7 +286,12 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		clock = end
 	}
 	if r == nil && fresh {
-		s.scratch.newcomers = append(s.scratch.newcomers, client)
+		x.newcomers = append(x.newcomers, client)
+	}
+	if copies {
+		x.copies = append(x.copies, copied{begin, c.p, first, len(x.starts), clock})
+	} else {
+		x.starts = x.starts[:first]
 	}
 	return pending, next
 }
@@ -354,6 +369,7 @@ func (s *Store) checkDeletes(c *checker, sum *summary) {
 // after the other, until f returns false. at and size are those on the wire.
 func (s *Store) eachStruct(update []byte, f func(client uint64, at, size int) bool) {
 	it := &s.scratch.it
+	s.scratch.alone = false
 	blocks, p := uvarint(update, 0)
 	for ; blocks > 0; blocks-- {
 		var n, client, clock uint64

@@ -35,7 +35,9 @@ type checker struct {
 	loose  bool // something was not written as we would: it has more bytes than it needs, or bits without meaning
 	nested bool // a struct was read that may lie elsewhere than in the list of a root
 
-	// What the struct that was read last hangs on of other clients.
+	it *item // the struct that was read last, as decode would take it apart
+
+	// What that hangs on of other clients.
 	causes  [2]id
 	ncauses int
 }
@@ -134,14 +136,14 @@ func (c *checker) string() []byte {
 	return b
 }
 
-// text is string that returns its UTF-16 units.
-func (c *checker) text() uint64 {
+// text is string that returns its UTF-16 units, too.
+func (c *checker) text() ([]byte, uint64) {
 	b := c.bytes()
 	n, ok := validUTF16Len(b)
 	if !ok {
 		c.fail(c.p-len(b), "invalid UTF-8")
 	}
-	return n
+	return b, n
 }
 
 func (c *checker) id() id {
@@ -152,10 +154,11 @@ func (c *checker) id() id {
 // structAt checks the struct of the given client and clock and returns its kind
 // and length.
 func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
-	at := c.p
+	at, it := c.p, c.it
 	info := c.byte()
 	kind = info & kindBits
 	c.ncauses = 0
+	it.clock, it.info, it.kind, it.form = clock, info, kind, parentImplied
 	switch {
 	case c.err != nil:
 		return
@@ -172,55 +175,65 @@ func (c *checker) structAt(client, clock uint64) (kind byte, n uint64) {
 	case kind == kindGC:
 		c.nested, c.loose = true, c.loose || info != kindGC
 		n = c.uvarint()
+		it.info, it.content = kind, nil
 	case kind == kindSkip:
 		// Yjs's mergeUpdates takes a Skip with flags for an item and throws.
 		if info != kindSkip {
 			c.fail(at, "skip with flags")
 		}
 		n = c.uvarint()
+		it.content = nil
 	default:
 		c.nested = c.nested || kind == kindType || info&hasSub != 0
 		c.place(at, info, client, clock)
 		n = c.content(kind)
 	}
-	if c.err == nil && n > maxClock-clock {
+	if n > maxClock-clock && c.err == nil {
 		c.fail(at, "clock above 2^53-1")
 	}
+	it.len = n
 	return
 }
 
-// place checks an item's origins or parent. One that names the item itself, or
-// a later id of its client, makes Yjs throw in the middle of an update.
+// place checks an item's origins or parent.
 func (c *checker) place(at int, info byte, client, clock uint64) {
-	past := func(i id, what string) {
-		if i.client != client {
-			c.causes[c.ncauses] = i
-			c.ncauses++
-		} else if i.clock >= clock {
-			c.fail(at, what)
-		}
-	}
+	it := c.it
 	if info&hasOrigin != 0 {
-		past(c.id(), "origin is not in the past")
+		it.origin = c.id()
+		c.past(at, it.origin, client, clock, "origin is not in the past")
 	}
 	if info&hasRight != 0 {
-		past(c.id(), "right origin is not in the past")
+		it.right = c.id()
+		c.past(at, it.right, client, clock, "right origin is not in the past")
 	}
 	if info&(hasOrigin|hasRight) != 0 {
+		it.root, it.sub = nil, nil
 		return
 	}
 	if named := c.uvarint(); named == 1 {
-		c.string()
+		it.form, it.root = parentRoot, c.string()
 	} else {
 		c.nested, c.loose = true, c.loose || named != 0
-		past(c.id(), "parent is not in the past")
+		it.form, it.root, it.parent = parentItem, nil, c.id()
+		c.past(at, it.parent, client, clock, "parent is not in the past")
 	}
-	if info&hasSub != 0 {
+	if it.sub = nil; info&hasSub != 0 {
 		// A type under that key becomes the prototype of what clients turn the map into:
 		// Yjs 14 throws in toJSON. Values that follow it have their key from this one.
-		if key := c.string(); string(key) == protoKey {
+		if it.sub = c.string(); string(it.sub) == protoKey {
 			c.refuse(at, Harmful, "key __proto__ of a map")
 		}
+	}
+}
+
+// past notes what an item of the given client and clock hangs on. One that names the item
+// itself, or a later id of its client, makes Yjs throw in the middle of an update.
+func (c *checker) past(at int, on id, client, clock uint64, what string) {
+	if on.client != client {
+		c.causes[c.ncauses] = on
+		c.ncauses++
+	} else if on.clock >= clock {
+		c.fail(at, what)
 	}
 }
 
@@ -229,26 +242,29 @@ const protoKey = "__proto__"
 
 func (c *checker) content(kind byte) (n uint64) {
 	at := c.p
+	n = 1
 	switch kind {
 	case kindDeleted:
 		if n = c.uvarint(); n == 0 {
 			c.fail(at, "deleted item without length")
 		}
+		c.it.content = nil
 		return n
 	case kindString:
-		return c.text()
+		c.it.content, n = c.text()
+		return n
 	case kindJSON:
 		n = c.uvarint()
+		at = c.p
 		for i := uint64(0); i < n && c.err == nil; i++ {
 			c.json(true)
 		}
-		return n
 	case kindAny:
 		n = c.uvarint()
+		at = c.p
 		for i := uint64(0); i < n && c.err == nil; i++ {
 			c.any(c.nesting)
 		}
-		return n
 	case kindBinary:
 		c.bytes()
 	case kindEmbed:
@@ -270,7 +286,8 @@ func (c *checker) content(kind byte) (n uint64) {
 		c.string()
 		c.options()
 	}
-	return 1
+	c.it.content = c.b[at:c.p]
+	return n
 }
 
 // options checks those of a subdocument. Clients spread them over the guid that

@@ -64,10 +64,15 @@ func check(t *testing.T, s *Store) {
 	}
 }
 
-// FuzzApply feeds one update to an empty document and to a busy one.
+// FuzzApply feeds one update to an empty document and to a busy one. Taken apart it makes the
+// same.
 func FuzzApply(f *testing.F) {
 	seeds(f, func(update, _ []byte) { f.Add(update) })
 	f.Fuzz(func(t *testing.T, update []byte) {
+		if len(update) > 0 && update[0] < 0x80 {
+			alike(t, update, New(Limits{}), New(Limits{}))
+			alike(t, update, busy(), busy())
+		}
 		for _, s := range []*Store{New(Limits{}), busy(), keeping(New(Limits{})), keeping(busy())} {
 			check(t, s)
 			sv, digest, stats := s.StateVector(), s.DeleteDigest(), s.Stats()

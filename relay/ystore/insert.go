@@ -9,12 +9,37 @@ import (
 // stays as it is.
 func (s *Store) applyStructs(update []byte, sum *summary) {
 	it := &s.scratch.it
+	if s.scratch.alone {
+		if it.kind != kindSkip && it.len > 0 {
+			it.raw, it.kept, it.continues, it.lineage, it.keyed = nil, false, false, unresolved, false
+			s.insert(s.runFor(s.scratch.blocks[0].client), it)
+		}
+		return
+	}
+	x := s.scratch
+	copies := x.copies
+	lies := unresolved
+	switch {
+	case len(copies) == 0:
+	case !sum.tight:
+		copies = nil
+	case s.types.plain && !x.later && !sum.nested:
+		lies = inRoot
+	}
 	blocks, p := uvarint(update, 0)
 	for ; blocks > 0; blocks-- {
 		var n, client, clock uint64
 		n, p = uvarint(update, p)
 		client, p = uvarint(update, p)
 		clock, p = uvarint(update, p)
+		if len(copies) > 0 && copies[0].at == p {
+			b := copies[0]
+			copies = copies[1:]
+			if b.apply(s, s.runFor(client), update, lies) {
+				p = b.end
+				continue
+			}
+		}
 		var r *run
 		count, raw := n, sum.tight && n > 1 // one alone mostly joins what is there
 		it.raw = nil
@@ -37,6 +62,7 @@ func (s *Store) applyStructs(update []byte, sum *summary) {
 			s.clip(r.last)
 		}
 	}
+	x.placeDeferred(s)
 }
 
 // insert merges one struct.

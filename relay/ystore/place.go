@@ -111,6 +111,10 @@ func (s *Store) entryAt(at id) entry {
 // locate finds where an item lies that is about to be stored, without what of it was
 // there, if that is known already.
 func (s *Store) locate(r *run, it *item) {
+	if s.scratch.deferring {
+		s.scratch.deferred = addSpan(s.scratch.deferred, r.client, it.clock, it.end())
+		return
+	}
 	if s.types.plain && !s.scratch.later && it.info&hasSub == 0 && it.form != parentItem && it.kind != kindGC && it.kind != kindType {
 		it.lineage = inRoot
 		return
@@ -119,10 +123,7 @@ func (s *Store) locate(r *run, it *item) {
 		s.scratch.placed = true
 		s.judge(r.client, it)
 	} else {
-		if s.types.missing == nil {
-			s.types.missing, s.scratch.lent = s.scratch.missing[:0], true
-		}
-		s.types.missing = addSpan(s.types.missing, r.client, it.clock, it.end())
+		s.scratch.lack(&s.types, span{r.client, it.clock, it.end()})
 	}
 }
 
@@ -241,7 +242,7 @@ func (s *Store) resolve(client uint64, p place) bool {
 		e.lineage = missing // before it is known: that ends a circle as well
 		chain = append(chain, link{client, p})
 		p.l.head(p.i, &it)
-		if it.form == parentRoot {
+		if it.form == parentRoot || it.kind == kindGC {
 			break
 		}
 		on := it.hangs()[0]

@@ -24,7 +24,7 @@ const lenientNesting = 1 << 13
 func (s *Store) Sound(update []byte) (sound []byte, left *UpdateError, err error) {
 	s.acquire()
 	defer s.release()
-	c := checker{b: update, nesting: s.limits.MaxNesting, lenient: true}
+	c := checker{b: update, nesting: s.limits.MaxNesting, lenient: true, it: &s.scratch.it}
 	p := parts{cut: make(map[uint64]uint64)}
 	for blocks := c.uvarint(); blocks > 0 && c.err == nil; blocks-- {
 		n := c.uvarint()

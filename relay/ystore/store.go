@@ -69,6 +69,7 @@ type Store struct {
 // none.
 type scratch struct {
 	it        item
+	alone     bool // the update has one struct, and it is that, as check has read it
 	edit      edit
 	newcomers []uint64 // clients without a run that an update names
 	blocks    []id     // its client blocks: client and offset
@@ -89,8 +90,12 @@ type scratch struct {
 	restored  bool   // it told more of ids that are there; what of it is fresh, clients lack
 	queue     []*run // to settle
 	order     order
-	missing   []span // what types.missing begins in
-	lent      bool   // types.missing is in it
+	copies    []copied // blocks whose structs are copied, see copy.go
+	starts    []entry  // where they begin in the update
+	deferring bool     // where structs lie is found when all of the update are stored
+	deferred  []span   // and these are they
+	missing   []span   // what types.missing begins in
+	lent      bool     // types.missing is in it
 }
 
 // begin forgets what the update before has brought and deleted.
@@ -101,6 +106,7 @@ func (x *scratch) begin() {
 	x.doomed = x.doomed[:0]
 	x.apart = x.apart[:0]
 	x.deep = x.deep[:0]
+	x.deferred, x.deferring = x.deferred[:0], false
 	x.restored, x.toPart = false, 0
 }
 
@@ -122,7 +128,7 @@ func (s *Store) release() {
 	s.scratch = nil
 	// The bits of all of them together: maxScratch is a power of two.
 	if cap(x.newcomers)|cap(x.blocks)|cap(x.clocks)|cap(x.spans)|cap(x.waits)|cap(x.fresh)|cap(x.gone)|cap(x.doomed)|
-		cap(x.chain)|cap(x.apart)|cap(x.deep)|cap(x.settled)|cap(x.missing)|cap(x.queue)|
+		cap(x.chain)|cap(x.apart)|cap(x.deep)|cap(x.settled)|cap(x.missing)|cap(x.queue)|cap(x.copies)|cap(x.starts)/4|cap(x.deferred)|
 		len(x.order.made)|len(x.order.lanes)|cap(x.edit.out.buf)/8 >= maxScratch {
 		return
 	}
