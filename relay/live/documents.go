@@ -221,7 +221,9 @@ func (ds *Documents) storeLast(d *Document) {
 		return
 	}
 	defer ds.saves.giveSlot(d.keeper)
-	ds.saves.came(d.keeper, d.keeper.save(ctx))
+	if err := d.keeper.save(ctx); ds.shutdown.Err() == nil { // else the node ends, which says nothing of the store
+		ds.saves.came(d.keeper, err)
+	}
 }
 
 // close is the order of leaving: sessions ended and edits durable, then out of

@@ -90,6 +90,31 @@ func TestWhatADeadNodeHadAcknowledgedIsStoredByItsRegion(t *testing.T) {
 	}
 }
 
+// A node that ends and breaks off what it stores is no failure of the store: neither of a document that
+// everybody left, nor of a life whose node died.
+func TestANodeThatEndsSaysNothingAgainstItsStore(t *testing.T) {
+	r, s := storing(t)
+	r = r.unplanned()
+	r.pins = func(c *kvpin.Config) {
+		c.LeaseTTL, c.SweepAfter, c.SweepEvery = 2*time.Second, 2*time.Second, time.Second
+	}
+	a, b := r.node("a"), r.node("b")
+	v := a.visit(t)
+	v.types("one")
+	s.Set(storagetest.Slow) // it never answers
+	v.leave()
+	eventually(t, "the store is asked as everybody has left", func() bool { return s.Happened(storagetest.Slow) > 0 })
+	a.kill()
+	before := s.Happened(storagetest.Slow)
+	eventually(t, "it is asked for the dead node's life", func() bool { return s.Happened(storagetest.Slow) > before })
+	b.kill()
+	for name, n := range map[string]*node{"who left": a, "who pays": b} {
+		if n.log.says("cannot be stored") {
+			t.Errorf("%s says that its store fails", name)
+		}
+	}
+}
+
 // A life that cannot be stored for its own sake is no sign that the store is away.
 func TestALifeThatIsStuckKeepsNoOtherFromItsStore(t *testing.T) {
 	r, s := storing(t)

@@ -142,6 +142,9 @@ func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned b
 	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
 		err = ds.lives.leaveMarker(ctx, l, found)
 	}
+	if err != nil && ds.ctx.Err() != nil { // the node ends, which says nothing of the store
+		return 0, err
+	}
 	next = p.came(l, err)
 	if err != nil {
 		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", l.doc.String(), "epoch", l.epoch, "err", err)
