@@ -1,6 +1,7 @@
 package frontdoor
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -139,12 +140,24 @@ func fill(t *testing.T, node *cluster.Node, token string) {
 // join opens a document as a good client and waits until it is synced.
 func join(t *testing.T, node *cluster.Node, document, token string, send func(net.Conn, []byte) error) *socket {
 	t.Helper()
-	s, err := open(node.Addr, handshake(node.Addr, document, token, goodAddress), send)
+	s, err := tryJoin(node, document, token, send)
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
-	must(t, sendAll(s, appendFrame(nil, final|opBinary, askAll)))
-	must(t, s.waitHolds("\x00\x01"))
 	return s
+}
+
+func tryJoin(node *cluster.Node, document, token string, send func(net.Conn, []byte) error) (*socket, error) {
+	s, err := open(node.Addr, handshake(node.Addr, document, token, goodAddress), send)
+	if err != nil {
+		return nil, err
+	}
+	if err = sendAll(s, appendFrame(nil, final|opBinary, askAll)); err == nil {
+		err = s.waitHolds("\x00\x01")
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // enter is how long a new client takes until it is synced.
