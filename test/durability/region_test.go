@@ -57,7 +57,7 @@ func startOptions(t *testing.T, i *natstest.Instance, name string, configure fun
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
