@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -36,22 +35,10 @@ func TestFirstMessagesOfThoseWhoAreCarriedAreBounded(t *testing.T) {
 		}
 		go func() {
 			_, _ = message.Write(make([]byte, 1<<20)) // the node may hang up before
-			for {
-				if _, _, err := ws.Read(t.Context()); err != nil {
-					ended <- int(websocket.CloseStatus(err))
-					return
-				}
-			}
+			ended <- awaitCode(t, ws)
 		}()
 	}
-	select {
-	case code := <-ended:
-		if code != 1013 {
-			t.Errorf("one that finds no room is closed with %d", code)
-		}
-	case <-time.After(time.Minute):
-		t.Error("all have room")
-	}
+	oneHasNoRoom(t, ended)
 }
 
 // Two regions of which each says that the other has the document, as by two registries that

@@ -165,16 +165,26 @@ func TestUnfinishedMessagesOnSharedSocketsAreTheirApps(t *testing.T) {
 		}
 		go func() {
 			_, _ = message.Write(part) // the node may hang up before
-			for {
-				if _, _, err := p.conn.Read(t.Context()); err != nil {
-					refused <- int(websocket.CloseStatus(err))
-					return
-				}
-			}
+			refused <- awaitCode(t, p.conn)
 		}()
 	}
+	oneHasNoRoom(t, refused)
+}
+
+// awaitCode is closeOf for other goroutines, and for sockets that stay until the test ends.
+func awaitCode(t *testing.T, ws *websocket.Conn) int {
+	for {
+		if _, _, err := ws.Read(t.Context()); err != nil {
+			return int(websocket.CloseStatus(err))
+		}
+	}
+}
+
+// oneHasNoRoom waits until one of several is told to come again.
+func oneHasNoRoom(t *testing.T, closed <-chan int) {
+	t.Helper()
 	select {
-	case code := <-refused:
+	case code := <-closed:
 		if code != 1013 {
 			t.Errorf("one that finds no room is closed with %d", code)
 		}
