@@ -249,16 +249,24 @@ func draft(t *testing.T, r *Room) Draft {
 	return d
 }
 
-// Rules 2 and 3: what a save expects, and when a life is clean.
-func TestASaveExpectsTheVersionOfTheReadingThatMadeItsBody(t *testing.T) {
+// keptByTwo is a life that is kept in two rooms. A user of the first has typed "one", which is
+// in the history.
+func keptByTwo(t *testing.T) (a, b *Room, seat *Seat) {
+	t.Helper()
 	url := natstest.Server(t).URL
 	p, q := newKeepingPod(t, url), newKeepingPod(t, url)
 	var changed atomic.Int64
-	a := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	b := q.mustKeep(t, Brought{}, &changed)
-	_, seat := join(t, a)
+	a = p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
+	b = q.mustKeep(t, Brought{}, &changed)
+	_, seat = join(t, a)
 	apply(t, seat, (&writer{client: 1}).insert("one"))
 	durable(t, a)
+	return a, b, seat
+}
+
+// Rules 2 and 3: what a save expects, and when a life is clean.
+func TestASaveExpectsTheVersionOfTheReadingThatMadeItsBody(t *testing.T) {
+	a, b, seat := keptByTwo(t)
 	// Where a does not get to answer for long, b appends a snapshot: now, not behind the drafts.
 	eventually(t, "the other pod has it", func() bool { return bytes.Contains(b.Export(), []byte("one")) })
 	if err := b.acknowledged(t.Context()); err != nil {

@@ -223,14 +223,7 @@ func TestNobodyIsToldThatAStoreHasWhatItHasLost(t *testing.T) {
 // others, which hear only that it has stored, and not whether that was before, come with the
 // same body: they find their own in the store.
 func TestWhatAnotherRoomHasWrittenAgainIsStored(t *testing.T) {
-	url := natstest.Server(t).URL
-	p, q := newKeepingPod(t, url), newKeepingPod(t, url)
-	var changed atomic.Int64
-	a := p.mustKeep(t, Brought{Base: oplog.Base{Store: "S"}}, &changed)
-	b := q.mustKeep(t, Brought{}, &changed)
-	_, seat := join(t, a)
-	apply(t, seat, (&writer{client: 1}).insert("one"))
-	durable(t, a)
+	a, b, _ := keptByTwo(t)
 	if err := a.Stored(t.Context(), draft(t, a), "v1"); err != nil {
 		t.Fatal(err)
 	}
