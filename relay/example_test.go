@@ -19,7 +19,6 @@ import (
 
 // A region of one node, with NATS in the same process.
 func ExampleStart() {
-	ctx := context.Background()
 	nats, err := natsd.Start(natsd.Config{Name: "example", Listen: "127.0.0.1:0"}) // or a cluster of your own
 	check(err)
 	defer nats.Close()
@@ -27,7 +26,7 @@ func ExampleStart() {
 	check(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
-	node, err := relay.Start(ctx, relay.Options{
+	node, err := relay.Start(context.Background(), relay.Options{
 		Config:     relay.Config{Region: "eu-central-1", Node: "node-1", Verifier: verifier},
 		PublicURL:  "ws://" + listener.Addr().String(),
 		Listener:   listener,
@@ -36,13 +35,18 @@ func ExampleStart() {
 		Registerer: prometheus.NewRegistry(), // your own
 	})
 	check(err)
-	answer, err := http.Get("http://" + listener.Addr().String() + "/health")
+	fmt.Println(status("http://" + listener.Addr().String() + "/health"))
+	check(node.Close(context.Background()))
+	// Output: 200 OK
+}
+
+// status asks a URL, over a connection that is not kept.
+func status(url string) string {
+	answer, err := http.Get(url)
 	check(err)
 	check(answer.Body.Close())
 	http.DefaultClient.CloseIdleConnections()
-	fmt.Println(answer.Status)
-	check(node.Close(ctx))
-	// Output: 200 OK
+	return answer.Status
 }
 
 func check(err error) {

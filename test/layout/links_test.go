@@ -1,6 +1,9 @@
 package layout
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,6 +85,25 @@ func TestTheGoCodeOfTheREADMEIsTheExamplesThatRuns(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whoever embeds a node reads the example at one look.
+func TestTheExampleOfEmbeddingIsShort(t *testing.T) {
+	const most = 20 // lines of its body
+	files := token.NewFileSet()
+	parsed, err := parser.ParseFile(files, "../../relay/example_test.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range parsed.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == "ExampleStart" {
+			if lines := files.Position(f.Body.Rbrace).Line - files.Position(f.Body.Lbrace).Line - 1; lines > most {
+				t.Errorf("ExampleStart has %d lines, more than %d", lines, most)
+			}
+			return
+		}
+	}
+	t.Error("there is no ExampleStart")
 }
 
 func TestTheIndexOfDocumentsNamesEachOfThem(t *testing.T) {
