@@ -7,7 +7,7 @@ import (
 )
 
 // TombstoneFor is how long a client that left is remembered. y-websocket
-// reconnects with an unchanged clock, which its peers ignore for up to 15 s;
+// reconnects with an unchanged clock, which the other clients ignore for up to 15 s;
 // sent its own tombstone, it raises its clock and is visible at once.
 const TombstoneFor = 30 * time.Second
 

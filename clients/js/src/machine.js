@@ -1,6 +1,6 @@
 /**
  * What a connection does next: a pure function of its state and an event. It opens nothing, keeps no time and asks no
- * chance; the effects that it returns are carried out by index.js, which tells of their outcome by further events.
+ * chance; the effects that it returns are carried out by connect.js, which tells of their outcome by further events.
  */
 import { backoff, verdict, INVALID_TOKEN, OVERLOADED, REDIRECT, TOO_LARGE } from './closes.js'
 
