@@ -336,7 +336,7 @@ func TestADocumentStopsNoLongerThanForTheFirstMark(t *testing.T) {
 		t.Errorf("%d documents come back when its time is over", len(due))
 	}
 	s.add(d, now.Add(time.Hour))
-	s.hurry(d)
+	s.goOnNow(d)
 	if due, _ := s.due(time.Now()); len(due) != 1 {
 		t.Errorf("%d documents come back when the move is over", len(due))
 	}

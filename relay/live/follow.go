@@ -120,7 +120,7 @@ func (f *follower) Stop(ctx context.Context, doc docid.Document, epoch kvpin.Epo
 // MoveOver implements kvpin.Rooms.
 func (f *follower) MoveOver(doc docid.Document) {
 	if d := f.docs.Get(doc); d != nil {
-		f.stops.hurry(d)
+		f.stops.goOnNow(d)
 	}
 }
 

@@ -32,8 +32,8 @@ func (s *stops) add(d *Document, until time.Time) {
 	s.signal()
 }
 
-// hurry has a document that stopped come back now.
-func (s *stops) hurry(d *Document) {
+// goOnNow has a document that stopped come back now.
+func (s *stops) goOnNow(d *Document) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, stopped := s.until[d]; stopped {

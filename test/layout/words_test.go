@@ -27,6 +27,7 @@ var retired = map[string]string{
 	"newVisit":     "newHandshake",
 	"newPeers":     "newLeases: peers are rooms",
 	"lot":          "parking",
+	"hurry":        "what a shorter time is for: stops.goOnNow, a context of shutdown",
 	"visitOf":      "admissionOf",
 	"natsStore":    "kv.NATSStore",
 	"admin.Tracer": "OpenTelemetry's tracer provider",
