@@ -81,15 +81,7 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 		return nil, nil
 	}
 	if x.later {
-		s.types.hanging = max(s.types.hanging, sum.hanging)
-		s.placeMissing()
-		if before || sum.circle || !s.allMet() {
-			x.fresh = union(x.fresh)
-			s.settleFresh()
-		}
-		if !s.unsettled() {
-			s.types.hanging = 0
-		}
+		s.settleLater(sum, before)
 	}
 	buried := s.bury()
 	s.full = nil
@@ -103,6 +95,20 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 	}
 	s.sweepStep(1)
 	return fresh, nil
+}
+
+// settleLater finds what of an update can be integrated with what waits, before it or in it.
+func (s *Store) settleLater(sum *summary, before bool) {
+	x := s.scratch
+	s.types.hanging = max(s.types.hanging, sum.hanging)
+	s.placeMissing()
+	if before || sum.circle || !s.allMet() {
+		x.fresh = union(x.fresh)
+		s.settleFresh()
+	}
+	if !s.unsettled() {
+		s.types.hanging = 0
+	}
 }
 
 // Brings reports whether update would bring anything new, without applying it.
@@ -190,13 +196,14 @@ type summary struct {
 // learns is put into an empty summary.
 func (s *Store) check(update []byte, limited bool, sum *summary) error {
 	x := s.scratch
-	c := checker{b: update, nesting: s.limits.MaxNesting, it: &x.it}
+	var c checker // filled in place: a literal would be made first, and then copied
+	c.b, c.nesting, c.it = update, s.limits.MaxNesting, &x.it
 	sum.canonical, sum.sorted = true, true
 	x.newcomers = x.newcomers[:0]
 	x.blocks = x.blocks[:0]
 	x.clocks = x.clocks[:0]
 	x.waits = x.waits[:0]
-	x.alone = false
+	x.reads = 0
 	x.copies, x.starts = x.copies[:0], x.starts[:0]
 	pending := s.totals.pending
 	above := uint64(maxClock + 1)
@@ -210,13 +217,12 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 			sum.canonical = false
 		}
 		above = client
-		x.blocks = append(x.blocks, id{client, uint64(at)})
 		waiting, next := s.checkBlock(&c, sum, n, client, clock)
 		pending += waiting
 		if many {
+			x.blocks = append(x.blocks, id{client, uint64(at)})
 			x.clocks = append(x.clocks, id{client, next})
 		}
-		x.alone = !many && n == 1
 	}
 	if !sum.canonical {
 		checkBlocks(&c, x.blocks)
@@ -242,23 +248,25 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 // checkBlock reads one client's structs and returns how many of them would be
 // pending, and what would be missing of the client next.
 func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (pending int, next uint64) {
-	r := s.run(client)
+	r, x := s.run(client), s.scratch
 	reach := uint64(0)
 	if r != nil {
 		next, reach = r.next, r.tail
 	}
 	fresh := false
-	x, first, begin := s.scratch, len(s.scratch.starts), c.p
-	copies := c.mayCopy(r, n, clock)
-	if copies {
-		x.starts = slices.Grow(x.starts, int(min(n, maxNoted)))
-	}
+	noting := n >= minCopied && x.noteBlock(c, r, n, clock)
+	copies := noting
 	for i := uint64(0); i < n && c.err == nil; i++ {
 		at := c.p
+		c.it = x.toRead(client)
 		kind, length := c.structAt(client, clock)
 		end := clock + length
+		if n > 1 { // one alone is mostly joined with what is there
+			c.it.raw = c.b[at:c.p]
+		}
 		copies = copies && x.noteStart(c, client, at, i == 0)
-		if c.ncauses > 0 && (r == nil || !r.holds(clock, end)) {
+		there := r != nil && end <= r.end && r.holds(clock, end)
+		if c.ncauses > 0 && !there {
 			s.noteWaits(c, sum, r, client, clock, at)
 		}
 		switch {
@@ -268,7 +276,7 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		case clock <= next:
 			next = max(next, end)
 			fresh = true
-		case r == nil || !r.holds(clock, end):
+		case !there:
 			pending++
 			fresh = true
 			sum.opens = sum.opens || clock > max(next, reach)
@@ -280,7 +288,7 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		if s.keep && s.restores(r, kind, clock, end) {
 			sum.restores = true
 		}
-		if kind == kindType && (r == nil || !r.holds(clock, end)) {
+		if kind == kindType && !there {
 			sum.types++
 		}
 		clock = end
@@ -288,12 +296,20 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 	if r == nil && fresh {
 		x.newcomers = append(x.newcomers, client)
 	}
-	if copies {
-		x.copies = append(x.copies, copied{begin, c.p, first, len(x.starts), clock})
-	} else {
-		x.starts = x.starts[:first]
+	if noting {
+		x.noteEnd(c, clock, copies)
 	}
 	return pending, next
+}
+
+// toRead returns where the update's next struct is to be kept.
+func (x *scratch) toRead(client uint64) *item {
+	if x.reads++; x.reads > maxRead {
+		return &x.it
+	}
+	r := &x.read[x.reads-1]
+	r.client = client
+	return &r.item
 }
 
 // noteWaits notes what the struct that was read last waits for.
@@ -369,7 +385,6 @@ func (s *Store) checkDeletes(c *checker, sum *summary) {
 // after the other, until f returns false. at and size are those on the wire.
 func (s *Store) eachStruct(update []byte, f func(client uint64, at, size int) bool) {
 	it := &s.scratch.it
-	s.scratch.alone = false
 	blocks, p := uvarint(update, 0)
 	for ; blocks > 0; blocks-- {
 		var n, client, clock uint64

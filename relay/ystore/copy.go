@@ -1,6 +1,9 @@
 package ystore
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Of a block of structs that are new, as those of a document that is loaded, most are kept
 // as they stand in the update. check notes where each begins. Then they are copied into
@@ -27,6 +30,26 @@ type copied struct {
 // apartBit marks structs that have to be taken apart, since they may be one with what is
 // before them, or be kept in pieces.
 const apartBit = continuesBit
+
+// noteBlock begins to note the structs of a block, and reports whether it is worth it.
+func (x *scratch) noteBlock(c *checker, r *run, n, clock uint64) bool {
+	if !c.mayCopy(r, n, clock) {
+		return false
+	}
+	x.copies = append(x.copies, copied{at: c.p, first: len(x.starts)})
+	x.starts = slices.Grow(x.starts, int(min(n, maxNoted)))
+	return true
+}
+
+// noteEnd ends what noteBlock began; whole says that all structs were noted.
+func (x *scratch) noteEnd(c *checker, clock uint64, whole bool) {
+	last := &x.copies[len(x.copies)-1]
+	if !whole {
+		x.starts, x.copies = x.starts[:last.first], x.copies[:len(x.copies)-1]
+		return
+	}
+	last.end, last.last, last.to = c.p, len(x.starts), clock
+}
 
 // mayCopy reports whether a block of n structs from clock on is worth noting.
 func (c *checker) mayCopy(r *run, n, clock uint64) bool {

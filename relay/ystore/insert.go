@@ -8,15 +8,27 @@ import (
 // applyStructs merges the structs of a checked update. What is known already
 // stays as it is.
 func (s *Store) applyStructs(update []byte, sum *summary) {
-	it := &s.scratch.it
-	if s.scratch.alone {
-		if it.kind != kindSkip && it.len > 0 {
-			it.raw, it.kept, it.continues, it.lineage, it.keyed = nil, false, false, unresolved, false
-			s.insert(s.runFor(s.scratch.blocks[0].client), it)
-		}
+	x := s.scratch
+	if x.reads > maxRead {
+		s.applyBlocks(update, sum)
 		return
 	}
-	x := s.scratch
+	for i := range x.read[:x.reads] {
+		r := &x.read[i]
+		if r.kind == kindSkip || r.len == 0 {
+			continue
+		}
+		r.kept, r.continues, r.lineage, r.keyed = false, false, unresolved, false
+		if !sum.tight {
+			r.raw = nil
+		}
+		s.insert(s.runFor(r.client), &r.item)
+	}
+}
+
+// applyBlocks is applyStructs of an update that is read again.
+func (s *Store) applyBlocks(update []byte, sum *summary) {
+	it, x := &s.scratch.it, s.scratch
 	copies := x.copies
 	lies := unresolved
 	switch {

@@ -30,8 +30,8 @@ type item struct {
 	root          []byte // form parentRoot
 	sub           []byte // with hasSub, when there is no origin
 
-	// raw is the struct in the update that it comes with, set by applyStructs where that is how
-	// we would write it; nil once the item was changed.
+	// raw is the struct in the update that it comes with, where that is how we would write
+	// it; nil once the item was changed.
 	raw []byte
 
 	// content of a String is its UTF-8, of Any and JSON the elements without
@@ -46,6 +46,9 @@ func (it *item) deleted() bool { return it.kept || deleted(it.kind) }
 
 // size is what the item takes on the wire, from above.
 func (it *item) size() int { return len(it.content) + len(it.root) + len(it.sub) + 64 }
+
+// forget lets go of the bytes that the item aliases.
+func (it *item) forget() { it.root, it.sub, it.raw, it.content = nil, nil, nil, nil }
 
 // decode reads the struct at b[p:], which must be well-formed, and returns the
 // position behind it.
@@ -204,7 +207,7 @@ func (it *item) append(b []byte) []byte {
 	case kindDeleted:
 		return appendUvarint(b, it.len)
 	case kindString:
-		b = appendUvarint(b, uint64(len(it.content)))
+		return appendString(b, it.content)
 	case kindAny, kindJSON:
 		b = appendUvarint(b, it.len)
 	}
@@ -214,25 +217,36 @@ func (it *item) append(b []byte) []byte {
 func (it *item) appendHead(b []byte) []byte {
 	b = append(b, it.info)
 	if it.info&hasOrigin != 0 {
-		b = appendUvarint(appendUvarint(b, it.origin.client), it.origin.clock)
+		b = appendID(b, it.origin)
 	}
 	if it.info&hasRight != 0 {
-		b = appendUvarint(appendUvarint(b, it.right.client), it.right.clock)
+		b = appendID(b, it.right)
 	}
 	switch it.form {
 	case parentRoot:
-		b = appendUvarint(append(b, 1), uint64(len(it.root)))
-		b = append(b, it.root...)
+		b = appendString(append(b, 1), it.root)
 	case parentItem:
-		b = appendUvarint(appendUvarint(append(b, 0), it.parent.client), it.parent.clock)
+		b = appendID(append(b, 0), it.parent)
 	default:
 		return b
 	}
 	if it.info&hasSub != 0 {
-		b = appendUvarint(b, uint64(len(it.sub)))
-		b = append(b, it.sub...)
+		b = appendString(b, it.sub)
 	}
 	return b
+}
+
+// appendID and appendString are not inlined: what an edit goes through nearly fills the
+// processor's cache of instructions.
+//
+//go:noinline
+func appendID(b []byte, at id) []byte {
+	return appendUvarint(appendUvarint(b, at.client), at.clock)
+}
+
+//go:noinline
+func appendString(b, s []byte) []byte {
+	return append(appendUvarint(b, uint64(len(s))), s...)
 }
 
 var replacement = []byte("\uFFFD")

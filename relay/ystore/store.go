@@ -69,7 +69,8 @@ type Store struct {
 // none.
 type scratch struct {
 	it        item
-	alone     bool // the update has one struct, and it is that, as check has read it
+	read      [maxRead]read // the update's structs as check has read them
+	reads     int           // how many it has; above maxRead they are read again
 	edit      edit
 	newcomers []uint64 // clients without a run that an update names
 	blocks    []id     // its client blocks: client and offset
@@ -96,6 +97,15 @@ type scratch struct {
 	deferred  []span   // and these are they
 	missing   []span   // what types.missing begins in
 	lent      bool     // types.missing is in it
+}
+
+// maxRead is how many structs an update may have that is read only once.
+const maxRead = minCopied - 1
+
+// read is a struct of an update, with its client.
+type read struct {
+	item
+	client uint64
 }
 
 // begin forgets what the update before has brought and deleted.
@@ -132,7 +142,10 @@ func (s *Store) release() {
 		len(x.order.made)|len(x.order.lanes)|cap(x.edit.out.buf)/8 >= maxScratch {
 		return
 	}
-	x.it = item{}
+	x.it.forget()
+	for i := range x.read[:min(x.reads, maxRead)] {
+		x.read[i].forget()
+	}
 	x.edit.r, x.edit.l = nil, nil
 	scratches.Put(x)
 }
