@@ -6,6 +6,8 @@ import { INVALID_TOKEN, LOST, MISSING_TOKEN, REDIRECT } from './closes.js'
 import { initial, reduce, savedIs } from './machine.js'
 import { atlas, discover, pathOf } from './regions.js'
 import { savedTracker } from './saved.js'
+import { statusTeller } from './statuses.js'
+import { tabsChannel } from './tabs.js'
 import { claimsOf, readOnly, tokenSource } from './token.js'
 
 /** @typedef {import('y-websocket').WebsocketProvider} Provider */
@@ -90,7 +92,7 @@ const patience = 10_000
  */
 export const connectWith = (WebsocketProvider, options) => {
   const { documentName, doc, getToken, strategy = 'discovery', trust = () => true } = options
-  const regions = atlas(options.regions)
+  const regions = atlas(options.regions, trust)
   const WebSocketPolyfill = options.WebSocketPolyfill ?? globalThis.WebSocket
   if (typeof documentName !== 'string') throw new TypeError('documentName: a string is needed')
   if (typeof getToken !== 'function') throw new TypeError('getToken: a function is needed')
@@ -104,19 +106,17 @@ export const connectWith = (WebsocketProvider, options) => {
     ...(options.awareness && { awareness: options.awareness })
   })
   const inherited = WebsocketProvider.prototype
+  const tabs = tabsChannel(provider, documentName, Boolean(options.broadcastChannel))
+  const statuses = statusTeller(initial.status)
 
   let machine = initial
   let destroyed = false
-  /** @type {Set<(status: Status) => void>} */
-  const listeners = new Set()
   /** The attempt under way; aborted when it is no longer wanted. */
   let turn = new AbortController()
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer
   /** What the present attempt connects with. */
   let token = ''
-  /** The channel between tabs is wanted, and has a name of its own. */
-  let scoped = false
 
   /**
    * Moves the machine. A listener that is told of it may move it further; then what it had in mind is not done any more.
@@ -129,69 +129,30 @@ export const connectWith = (WebsocketProvider, options) => {
     const { status } = machine
     machine = next
     for (const effect of effects) if (effect.do !== 'ask' && effect.do !== 'open') perform(effect)
-    if (next.status !== status && !tell(next.status)) return
+    if (next.status !== status && !statuses.tell(next.status)) return
     for (const effect of effects) if (effect.do === 'ask' || effect.do === 'open') perform(effect)
   }
 
+  /** What carries out the machine's effects. */
+  const actions = {
+    /** @param {{ after: number }} effect */
+    try: ({ after }) => { timer = setTimeout(() => dispatch({ type: 'try' }), after) },
+    halt () {
+      turn.abort()
+      clearTimeout(timer)
+    },
+    ask: () => ask(),
+    open: () => open(),
+    join: () => tabs.join(machine.status.readOnly),
+    part: () => tabs.part(),
+    raise: () => raise(),
+    forget: () => tokens.stop(),
+    dropToken: () => tokens.drop(),
+    close: () => inherited.disconnect.call(provider)
+  }
+
   /** @param {import('./machine.js').Effect} effect */
-  const perform = (effect) => {
-    switch (effect.do) {
-      case 'halt':
-        turn.abort()
-        clearTimeout(timer)
-        break
-      case 'try':
-        timer = setTimeout(() => dispatch({ type: 'try' }), effect.after)
-        break
-      case 'ask':
-        ask()
-        break
-      case 'open':
-        open()
-        break
-      case 'join':
-        join()
-        break
-      case 'part':
-        part()
-        break
-      case 'raise':
-        raise()
-        break
-      case 'forget':
-        tokens.stop()
-        break
-      case 'dropToken':
-        tokens.drop()
-        break
-      case 'close':
-        inherited.disconnect.call(provider)
-    }
-  }
-
-  /** Tells of a status; false if a listener brought another one about. @param {Status} status */
-  const tell = (status) => {
-    connection.status = status
-    for (const listener of [...listeners]) {
-      if (connection.status !== status) return false // by a listener, and all have been told
-      try {
-        if (listeners.has(listener)) listener(status)
-      } catch (error) {
-        // The app's own trouble: reported as uncaught, without stopping the connection.
-        setTimeout(() => { throw error }, 0)
-      }
-    }
-    return connection.status === status
-  }
-
-  /** Whether the token may go there; a `trust` that throws does not say so. @param {string} url */
-  const trusted = (url) => {
-    try {
-      return Boolean(url) && (regions.find(url) >= 0 || trust(url))
-    } catch {
-      return false
-    }
-  }
+  const perform = (effect) => actions[effect.do](/** @type {any} */ (effect))
 
   /** Gets the token, and finds out where to go. */
   const ask = async () => {
@@ -219,32 +180,18 @@ export const connectWith = (WebsocketProvider, options) => {
     }
   }
 
-  /** @param {AbortSignal} signal */
-  const locate = async (signal) => {
-    const { list } = regions
-    const first = machine.start < 0 ? Math.max(0, regions.named(claimsOf(token).regionCode)) : machine.start
+  /** Where the document lives, or the region that knows. @param {AbortSignal} signal */
+  const locate = (signal) => {
+    const { list, named } = regions
+    const first = machine.start < 0 ? Math.max(0, named(claimsOf(token).regionCode)) : machine.start
     if (strategy === 'catch' || (machine.blind && list.length > 1)) return list[first].url
-    let failure
-    let retryAfter = 0
-    for (let i = 0; i < list.length; i++) {
-      try {
-        const url = regions.follow(
-          await discover(options.fetch ?? fetch, list[(first + i) % list.length].url, documentName, token, signal))
-        if (trusted(url)) return url
-        failure = new Error('discovery: untrusted region')
-      } catch (/** @type {any} */ error) {
-        if (error.closeCode || signal.aborted) throw error
-        retryAfter = Math.max(retryAfter, error.retryAfter ?? 0)
-        failure = error
-      }
-    }
-    throw Object.assign(failure, { retryAfter })
+    return regions.locate(first, (url) => discover(options.fetch ?? fetch, url, documentName, token, signal), signal)
   }
 
   const open = () => {
     provider.serverUrl = machine.target
     provider.protocols = ['access_token', token]
-    scope(claimsOf(token))
+    tabs.scope(claimsOf(token), machine.status.readOnly)
     raise()
     timer = setTimeout(() => provider.ws?.close(), patience)
     try {
@@ -256,41 +203,15 @@ export const connectWith = (WebsocketProvider, options) => {
     }
   }
 
-  /** Raises the clock: peers that have removed this client would ignore its unchanged state. */
+  /** Raises the clock: clients that have removed this client would ignore its unchanged state. */
   const raise = () => {
     const { awareness } = provider
     if (awareness.getLocalState()) awareness.setLocalState(awareness.getLocalState())
   }
 
-  /**
-   * y-websocket's channel between tabs is named after URL and document: two tenants' documents of one name would merge.
-   * It is joined when the server has let this session in.
-   * @param {import('./token.js').Claims} claims
-   */
-  const scope = (claims) => {
-    const names = [claims.dbCode ?? claims.licenseRegionCode, claims.tenantId ?? claims.tenantid, claims.appId]
-    const channel = JSON.stringify(['wsnode', ...names, documentName])
-    if (provider.bcChannel !== channel || machine.status.readOnly) part()
-    provider.bcChannel = channel
-    provider.disableBc = true
-    scoped = Boolean(options.broadcastChannel) && names.every(Boolean)
-  }
-
-  /** Joins the channel between tabs. Others would send on what the server does not take from a read-only session. */
-  const join = () => {
-    if (!scoped || machine.status.readOnly) return
-    provider.disableBc = false
-    provider.connectBc()
-  }
-
-  /** Leaves the channel between tabs. */
-  const part = () => {
-    if (provider.bcconnected) provider.disconnectBc()
-  }
-
   const saved = savedTracker(provider, doc, (now) => {
     const { status } = machine = savedIs(machine, now)
-    if (status !== connection.status) tell(status)
+    if (status !== statuses.current) statuses.tell(status)
   })
 
   provider.on('status', (/** @type {{ status: string }} */ { status }) => {
@@ -310,7 +231,7 @@ export const connectWith = (WebsocketProvider, options) => {
     clearTimeout(timer)
     const { code, reason } = event?.code ? event : { code: LOST, reason: '' }
     const url = code === REDIRECT ? regions.follow(reason.replace(/^REDIRECT:/, '')) : ''
-    dispatch({ type: 'closed', code, reason, follow: trusted(url) ? url : '' })
+    dispatch({ type: 'closed', code, reason, follow: regions.trusted(url) ? url : '' })
   })
 
   // Read-only sessions learn that an edit was not taken; y-websocket only writes to the console.
@@ -329,34 +250,15 @@ export const connectWith = (WebsocketProvider, options) => {
   ])
   for (const [target, event, listener] of page) target?.addEventListener?.(event, listener)
 
-  /**
-   * Settles once the status is as wanted; rejects when the connection stops or is closed before.
-   * @param {(status: Status) => boolean} reached
-   * @returns {Promise<void>}
-   */
-  const when = (reached) => new Promise((resolve, reject) => {
-    /** @param {Status} status */
-    const check = (status) => {
-      const { state, code, reason } = status
-      if (reached(status)) resolve()
-      else if (machine.wanted) return
-      else reject(Object.assign(new Error(reason || state), { code }))
-      listeners.delete(check)
-    }
-    listeners.add(check)
-    check(connection.status)
-  })
+  /** @param {(status: Status) => boolean} reached */
+  const when = (reached) => statuses.when(reached, () => machine.wanted)
 
   const connection = {
     provider,
     awareness: provider.awareness,
     doc,
-    status: machine.status,
-    /** @param {(status: Status) => void} listener */
-    subscribe (listener) {
-      listeners.add(listener)
-      return () => { listeners.delete(listener) }
-    },
+    get status () { return statuses.current },
+    subscribe: statuses.subscribe,
     whenSynced: () => when(({ state }) => state === 'synced'),
     whenSaved: () => when((status) => status.saved),
     connect () {
@@ -375,7 +277,7 @@ export const connectWith = (WebsocketProvider, options) => {
       saved.destroy()
       inherited.destroy.call(provider)
       if (!options.awareness) connection.awareness.destroy()
-      listeners.clear()
+      statuses.clear()
     }
   }
   provider.connect = connection.connect

@@ -20,9 +20,12 @@ export class DiscoveryError extends Error {
 const refusals = /** @type {Record<number, number>} */ ({ 400: 4007, 401: 4002, 403: 4003 })
 
 /**
+ * The regions that the app knows, and where else its token may go.
+ *
  * @param {Record<string, string> | string} regions
+ * @param {(url: string) => boolean} trust asked about regions that are not among them
  */
-export const atlas = (regions) => {
+export const atlas = (regions, trust) => {
   const list = Object.entries(typeof regions === 'string' ? { '': regions } : regions)
     .map(([name, url]) => ({ name, url: url.replace(/^http/, 'ws').replace(/\/+$/, '') }))
   if (!list.length) throw new TypeError('regions: at least one is needed')
@@ -31,17 +34,47 @@ export const atlas = (regions) => {
   const find = (url) => list.reduce((best, region, i) =>
     (url + '/').startsWith(region.url + '/') && !(list[best]?.url.length >= region.url.length) ? i : best, -1)
 
-  return {
+  const known = {
     list,
     find,
+    /** Whether the token may go there; a `trust` that throws does not say so. @param {string} url */
+    trusted (url) {
+      try {
+        return Boolean(url) && (find(url) >= 0 || trust(url))
+      } catch {
+        return false
+      }
+    },
+    /**
+     * Asks one region after the other where a document lives, until one says so.
+     * @param {number} first
+     * @param {(url: string) => Promise<string>} ask
+     * @param {AbortSignal} signal
+     */
+    async locate (first, ask, signal) {
+      let failure
+      let retryAfter = 0
+      for (let i = 0; i < list.length; i++) {
+        try {
+          const url = known.follow(await ask(list[(first + i) % list.length].url))
+          if (known.trusted(url)) return url
+          failure = new Error('discovery: untrusted region')
+        } catch (/** @type {any} */ error) {
+          if (error.closeCode || signal.aborted) throw error
+          retryAfter = Math.max(retryAfter, error.retryAfter ?? 0)
+          failure = error
+        }
+      }
+      throw Object.assign(failure, { retryAfter })
+    },
     /**
      * What a redirect or a discovery answer points to, as a server URL for the provider, or '' when it must not be
      * followed: the token goes there, and never from an encrypted connection to an open one.
      * @param {string} url
      */
     follow (url) {
-      const known = list[find(url)]
-      if (known) return known.url
+      const region = list[find(url)]
+      if (region) return region.url
       return /^wss:\/\/./.test(url) || (/^ws:\/\/./.test(url) && list[0].url.startsWith('ws:')) ? url : ''
     },
     /** @param {unknown} name */
@@ -49,6 +82,7 @@ export const atlas = (regions) => {
       return list.findIndex((region) => region.name === name)
     }
   }
+  return known
 }
 
 /**
