@@ -54,7 +54,7 @@ func valid(name string) bool {
 
 // Target is what a request target names.
 type Target struct {
-	Name  string     // the document, folded and checked
+	Name  string     // the document, folded and checked; empty if it is invalid
 	Query url.Values // the query parameters; a token may be among them
 }
 

@@ -50,14 +50,13 @@ type handshake struct {
 	admission
 	address netip.Addr
 	token   string
-	name    string            // of the document
-	nameErr error             // told only to whom the token lets ask
+	name    string            // of the document; empty: invalid, which is said after the token was judged
 	via     *quota.Connection // nil: the client has its connection to itself
 	span    *span             // nil once that is over
 }
 
-func (n *Node) newHandshake(c client, address netip.Addr, token, name string, nameErr error) *handshake {
-	h := &handshake{admission: admission{node: n, client: c}, address: address, token: token, name: name, nameErr: nameErr}
+func (n *Node) newHandshake(c client, address netip.Addr, token, name string) *handshake {
+	h := &handshake{admission: admission{node: n, client: c}, address: address, token: token, name: name}
 	h.doc.Name = withoutTokens(name) // until the token says whose it is
 	return h
 }
@@ -92,8 +91,8 @@ func (h *handshake) qualify(ctx context.Context) (err error) {
 	if !h.grant.AllowsOrigin(h.origin) {
 		return errOrigin
 	}
-	if h.nameErr != nil {
-		return h.nameErr
+	if h.name == "" {
+		return docid.ErrName
 	}
 	access, granted := h.grant.Access(h.name)
 	if !granted {

@@ -88,7 +88,7 @@ func (n *Node) tellCheck(w http.ResponseWriter, r *http.Request, a *carry.Arriva
 		why = fullDetail
 	}
 	if why != "" {
-		n.tooMany(w, n.newHandshake(client{remote: remote(r, direct), userAgent: r.UserAgent()}, direct, "", "", nil), why)
+		n.tooMany(w, n.newHandshake(client{remote: remote(r, direct), userAgent: r.UserAgent()}, direct, "", ""), why)
 		return
 	}
 	said := checked(a, r, n.gate.limits.TrustedProxies)

@@ -24,14 +24,14 @@ func (n *Node) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	defer n.life.leave()
 	start := time.Now()
-	target, nameErr := docid.ParseTarget(r.RequestURI)
+	target, _ := docid.ParseTarget(r.RequestURI) // a name that is invalid is empty
 	credentials := authn.FromRequest(r, target.Query, !n.cfg.NoQueryToken)
 	arrival, address, ours := n.arrive(w, r, credentials.Token, n.gate.address(r))
 	if !ours {
 		return
 	}
 	name := strings.Clone(target.Name) // the request line, of which it is a part, holds the token
-	h := n.newHandshake(client{remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin"), arrival: arrival}, address, credentials.Token, name, nameErr)
+	h := n.newHandshake(client{remote: remote(r, address), userAgent: r.UserAgent(), origin: r.Header.Get("Origin"), arrival: arrival}, address, credentials.Token, name)
 	met := n.gate.standing(address, credentials.Token)
 	switch {
 	case met == blocked:

@@ -199,11 +199,8 @@ func (s *shared) Admit(ctx context.Context, r mux.Request) (mux.Seat, error) {
 // handshake takes a client to its admission to a document.
 func (s *shared) handshake(ctx context.Context, r mux.Request) (*handshake, error) {
 	n := s.node
-	name, nameErr := docid.Parse(r.Name)
-	if nameErr != nil {
-		name = "" // it may hold anything
-	}
-	h := n.newHandshake(s.client, s.address, s.tokenOf(r), name, nameErr)
+	name, _ := docid.Parse(r.Name) // empty if it is invalid
+	h := n.newHandshake(s.client, s.address, s.tokenOf(r), name)
 	h.via = &s.place
 	if n.gate.standing(h.address, h.token) == blocked {
 		return h, errTooOften
