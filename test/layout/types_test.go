@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -70,11 +71,47 @@ func TestTypesOfTheProductCanBeHeldInTheHead(t *testing.T) {
 
 // typesOfTheProduct counts what the types of the product have, each named by its folder.
 func typesOfTheProduct(t *testing.T) map[string]size {
+	sizes := map[string]size{}
+	eachDeclaration(t, func(folder string, d ast.Decl) {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Recv != nil {
+				name := fmt.Sprintf("%s.%s", folder, receiver(d.Recv.List[0].Type))
+				s := sizes[name]
+				s.methods++
+				sizes[name] = s
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				if spec, ok := spec.(*ast.TypeSpec); ok {
+					name := fmt.Sprintf("%s.%s", folder, spec.Name.Name)
+					s := sizes[name]
+					s.fields, s.methods = count(spec.Type, s.methods)
+					sizes[name] = s
+				}
+			}
+		}
+	})
+	return sizes
+}
+
+// methodsOfTheProduct are the methods of the product's types, each named by its folder.
+func methodsOfTheProduct(t *testing.T) (names []string) {
+	eachDeclaration(t, func(folder string, d ast.Decl) {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil {
+			names = append(names, fmt.Sprintf("%s.%s.%s", folder, receiver(f.Recv.List[0].Type), f.Name.Name))
+		}
+	})
+	return names
+}
+
+// eachDeclaration calls f with what the Go files of the product declare, and their folder.
+func eachDeclaration(t *testing.T, f func(folder string, d ast.Decl)) {
+	t.Helper()
 	list, err := exec.Command("git", "-C", "../..", "ls-files", "*.go").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sizes := map[string]size{}
 	for _, name := range strings.Fields(string(list)) {
 		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "test/") {
 			continue
@@ -86,29 +123,10 @@ func typesOfTheProduct(t *testing.T) map[string]size {
 		if err != nil {
 			t.Fatal(err)
 		}
-		folder := path.Dir(name)
 		for _, d := range parsed.Decls {
-			switch d := d.(type) {
-			case *ast.FuncDecl:
-				if d.Recv != nil {
-					name := fmt.Sprintf("%s.%s", folder, receiver(d.Recv.List[0].Type))
-					s := sizes[name]
-					s.methods++
-					sizes[name] = s
-				}
-			case *ast.GenDecl:
-				for _, spec := range d.Specs {
-					if spec, ok := spec.(*ast.TypeSpec); ok {
-						name := fmt.Sprintf("%s.%s", folder, spec.Name.Name)
-						s := sizes[name]
-						s.fields, s.methods = count(spec.Type, s.methods)
-						sizes[name] = s
-					}
-				}
-			}
+			f(path.Dir(name), d)
 		}
 	}
-	return sizes
 }
 
 // receiver is the name of the type that a method belongs to.
@@ -135,4 +153,26 @@ func count(e ast.Expr, methods int) (fields, sum int) {
 		return 0, methods + e.Methods.NumFields()
 	}
 	return 0, methods
+}
+
+// hop is a row of the way of an edit in docs/architecture.md, and the methods that it names.
+var hop = regexp.MustCompile("(?m)^\\| \\d \\| `(\\w+\\.\\w+\\.\\w+)` .* \\| `(\\w+\\.\\w+\\.\\w+)` .* \\|$")
+
+func TestTheHopsOfAnEditAreThoseOfTheArchitecture(t *testing.T) {
+	page, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := hop.FindAllSubmatch(page, -1)
+	if len(rows) != 6 {
+		t.Errorf("an edit passes %d hops on each side of NATS, expected 6", len(rows))
+	}
+	methods := methodsOfTheProduct(t)
+	for _, row := range rows {
+		for _, method := range row[1:] {
+			if !slices.Contains(methods, "relay/"+string(method)) {
+				t.Errorf("docs/architecture.md names %s, which is no method", method)
+			}
+		}
+	}
 }
