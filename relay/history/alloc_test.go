@@ -6,8 +6,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// BenchmarkAcknowledgement is our own part of an append: a place taken, a reply
-// read, the place given back.
+// BenchmarkAcknowledgement is our own part of an append: a slot taken, a reply
+// read, the slot given back.
 func BenchmarkAcknowledgement(b *testing.B) {
 	h := &History{config: Config{MaxInFlight: 1000}}
 	a := &acks{h: h, prefix: "_INBOX.abcdefghijklmnopqrstuv.", oldest: none, newest: none}

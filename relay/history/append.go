@@ -47,11 +47,11 @@ func (h *History) Append(subject string, data []byte, done func(seq uint64, err 
 
 // append is Append whose turn has come.
 func (h *History) append(subject string, shard int, data []byte, done func(seq uint64, err error)) error {
-	place, reply, err := h.acks.reserve(shard, done)
+	slot, reply, err := h.acks.reserve(shard, done)
 	if err != nil {
 		return err
 	}
-	if err := h.publish(subject, reply, data); err != nil && h.acks.cancel(place, reply) {
+	if err := h.publish(subject, reply, data); err != nil && h.acks.cancel(slot, reply) {
 		return err
 	}
 	return nil
@@ -60,9 +60,9 @@ func (h *History) append(subject string, shard int, data []byte, done func(seq u
 // InFlight is how many appends wait for their acknowledgement or their turn.
 func (h *History) InFlight() int { return h.acks.inFlight() + int(h.pace.holds.Load()) }
 
-// acks are the appends under way. Each has a place, and each place a reply
+// acks are the appends under way. Each has a slot, and each slot a reply
 // subject that it keeps from append to append, so that appending allocates
-// nothing. A place whose acknowledgement did not come in time gets a new one: the
+// nothing. A slot whose acknowledgement did not come in time gets a new one: the
 // old one may still come.
 type acks struct {
 	h      *History
@@ -75,7 +75,7 @@ type acks struct {
 	mu     sync.Mutex
 	sub    *nats.Subscription
 	closed bool
-	places []place
+	slots  []slot
 	free   []int32
 	// The appends under way from the oldest to the newest; since all wait equally
 	// long they time out in this order.
@@ -83,7 +83,7 @@ type acks struct {
 	count          int
 }
 
-type place struct {
+type slot struct {
 	done       func(uint64, error)
 	sent       time.Time
 	reply      string
@@ -138,7 +138,7 @@ func (a *acks) inFlight() int {
 	return a.count
 }
 
-// reserve takes a place for an append. The clock is read under the lock, so that
+// reserve takes a slot for an append. The clock is read under the lock, so that
 // the list is in the order of time.
 func (a *acks) reserve(shard int, done func(uint64, error)) (index int32, reply string, err error) {
 	a.mu.Lock()
@@ -150,13 +150,13 @@ func (a *acks) reserve(shard int, done func(uint64, error)) (index int32, reply 
 	case n > 0:
 		index = a.free[n-1]
 		a.free = a.free[:n-1]
-	case len(a.places) < a.h.config.MaxInFlight:
-		index = int32(len(a.places))
-		a.places = append(a.places, place{})
+	case len(a.slots) < a.h.config.MaxInFlight:
+		index = int32(len(a.slots))
+		a.slots = append(a.slots, slot{})
 	default:
 		return 0, "", ErrBusy
 	}
-	p := &a.places[index]
+	p := &a.slots[index]
 	if p.reply == "" {
 		reply := strconv.AppendInt([]byte(a.prefix), int64(index), 10)
 		p.reply = string(natsconn.AppendToken(append(reply, '-')))
@@ -166,26 +166,26 @@ func (a *acks) reserve(shard int, done func(uint64, error)) (index int32, reply 
 	if a.newest == none {
 		a.oldest = index
 	} else {
-		a.places[a.newest].next = index
+		a.slots[a.newest].next = index
 	}
 	a.newest = index
 	a.count++
 	return index, p.reply, nil
 }
 
-// releaseLocked frees a place and returns what it was for.
-func (a *acks) releaseLocked(index int32) place {
-	p := &a.places[index]
+// releaseLocked frees a slot and returns what it was for.
+func (a *acks) releaseLocked(index int32) slot {
+	p := &a.slots[index]
 	was := *p
 	if p.prev == none {
 		a.oldest = p.next
 	} else {
-		a.places[p.prev].next = p.next
+		a.slots[p.prev].next = p.next
 	}
 	if p.next == none {
 		a.newest = p.prev
 	} else {
-		a.places[p.next].prev = p.prev
+		a.slots[p.next].prev = p.prev
 	}
 	p.done = nil
 	a.free = append(a.free, index)
@@ -193,12 +193,12 @@ func (a *acks) releaseLocked(index int32) place {
 	return was
 }
 
-// cancel gives a place back whose publish failed; false if its time was up
+// cancel gives a slot back whose publish failed; false if its time was up
 // already.
 func (a *acks) cancel(index int32, reply string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := &a.places[index]
+	p := &a.slots[index]
 	if p.done == nil || p.reply != reply {
 		return false
 	}
@@ -207,18 +207,18 @@ func (a *acks) cancel(index int32, reply string) bool {
 }
 
 // claim finds the append that an answer is for.
-func (a *acks) claim(reply string) (was place, ok bool) {
+func (a *acks) claim(reply string) (was slot, ok bool) {
 	index := 0
 	for i := len(a.prefix); i < len(reply) && reply[i] != '-'; i++ {
 		index = index*10 + int(reply[i]-'0')
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if index >= len(a.places) {
-		return place{}, false
+	if index >= len(a.slots) {
+		return slot{}, false
 	}
-	if p := &a.places[index]; p.done == nil || p.reply != reply {
-		return place{}, false
+	if p := &a.slots[index]; p.done == nil || p.reply != reply {
+		return slot{}, false
 	}
 	return a.releaseLocked(int32(index)), true
 }
@@ -281,12 +281,12 @@ func (a *acks) expire(before time.Time, reason error) {
 	for {
 		a.mu.Lock()
 		index := a.oldest
-		if index == none || a.places[index].sent.After(before) {
+		if index == none || a.slots[index].sent.After(before) {
 			a.mu.Unlock()
 			return
 		}
 		p := a.releaseLocked(index)
-		a.places[index].reply = ""
+		a.slots[index].reply = ""
 		a.mu.Unlock()
 		a.h.check.suspect(int(p.shard))
 		p.done(0, reason)

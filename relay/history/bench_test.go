@@ -30,14 +30,14 @@ func fill(b *testing.B, h *history.History, n int) {
 	b.Helper()
 	var left sync.WaitGroup
 	left.Add(n)
-	places := make(chan struct{}, 5000)
+	slots := make(chan struct{}, 5000)
 	for i := range n {
-		places <- struct{}{}
+		slots <- struct{}{}
 		if err := h.Append(subject(fmt.Sprint("d", i)), make([]byte, 100), func(_ uint64, err error) {
 			if err != nil {
 				b.Error(err)
 			}
-			<-places
+			<-slots
 			left.Done()
 		}); err != nil {
 			b.Fatal(err)
@@ -74,24 +74,24 @@ func eachKind(b *testing.B, run func(b *testing.B, p pod)) {
 func BenchmarkAppend(b *testing.B) {
 	eachKind(b, func(b *testing.B, p pod) {
 		data := make([]byte, 100)
-		places := make(chan struct{}, 1000)
+		slots := make(chan struct{}, 1000)
 		done := func(_ uint64, err error) {
 			if err != nil {
 				b.Error(err)
 			}
-			<-places
+			<-slots
 		}
 		s := subject("d")
 		b.ReportAllocs()
 		defer countProcessor(b)()
 		for b.Loop() {
-			places <- struct{}{}
+			slots <- struct{}{}
 			if err := p.Append(s, data, done); err != nil {
 				b.Fatal(err)
 			}
 		}
-		for range cap(places) {
-			places <- struct{}{}
+		for range cap(slots) {
+			slots <- struct{}{}
 		}
 	})
 }

@@ -127,8 +127,8 @@ type History struct {
 	pace  *pace
 	check *check
 
-	first chan struct{} // places for reads that have just begun
-	long  chan struct{} // places for reads that turned out long
+	first chan struct{} // slots for reads that have just begun
+	long  chan struct{} // slots for reads that turned out long
 
 	closing sync.Once
 }

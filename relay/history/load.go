@@ -124,17 +124,17 @@ func (r *reader) arrived() bool { return r.goal > 0 && r.last >= r.goal }
 
 // page reads one page from any replica and reports whether there are more.
 func (r *reader) page(ctx context.Context) (more bool, err error) {
-	places, bytes := r.h.first, firstBytes
+	slots, bytes := r.h.first, firstBytes
 	if r.long {
-		places, bytes = r.h.long, longBytes
+		slots, bytes = r.h.long, longBytes
 	}
 	select {
-	case places <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
 	messages, err := r.request(ctx, bytes)
-	<-places
+	<-slots
 	if err != nil {
 		return false, err
 	}

@@ -72,7 +72,7 @@ type Seat interface {
 
 // Mux is the documents of one connection. It is the connection's Handler.
 //
-// Lock order: a place's taking, Room.mu, mu, and those of streams.
+// Lock order: a document's taking, Room.mu, mu, and those of streams.
 type Mux struct {
 	conn  *conn.Conn
 	host  Host
@@ -87,20 +87,20 @@ type Mux struct {
 
 	mu         sync.Mutex
 	ended      *conn.Closed // nil: it has not
-	places     map[string]*place
-	pending    int    // of the places
+	documents  map[string]*document
+	pending    int    // of the documents
 	entering   int    // goroutines that began with a token
-	inside     func() // nil: it is in a document, or was never in none
+	inside     func() // ends that it is counted as without a document; nil: it is not counted
 	heldBytes  int
 	heldFrames int
 	welcomed   bool   // it has been in a document
-	address    string // of the latest place
+	address    string // of the latest document
 }
 
 // New makes the documents of a connection, none yet. spawn runs a goroutine that whoever
 // calls it waits for.
 func New(c *conn.Conn, host Host, guard conn.Guard, spawn func(func())) *Mux {
-	x := &Mux{conn: c, host: host, guard: guard, spawn: spawn, since: time.Now(), places: map[string]*place{}}
+	x := &Mux{conn: c, host: host, guard: guard, spawn: spawn, since: time.Now(), documents: map[string]*document{}}
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	return x
 }
@@ -111,12 +111,12 @@ func (x *Mux) End(how conn.Closed) {
 	x.mu.Lock()
 	x.ended = &how
 	var seats []Seat
-	for _, p := range x.places {
-		if p.seat != nil {
-			seats = append(seats, p.seat)
+	for _, d := range x.documents {
+		if d.seat != nil {
+			seats = append(seats, d.seat)
 		}
 	}
-	clear(x.places)
+	clear(x.documents)
 	x.count()
 	x.mu.Unlock()
 	for _, s := range seats {
@@ -124,10 +124,10 @@ func (x *Mux) End(how conn.Closed) {
 	}
 }
 
-// count has the connection counted while it has no place. Nobody else counts it then, and
+// count has the connection counted while it has no document. Nobody else counts it then, and
 // for providers without a document there may be a next. Callers hold mu.
 func (x *Mux) count() {
-	switch outside := len(x.places) == 0 && x.ended == nil; {
+	switch outside := len(x.documents) == 0 && x.ended == nil; {
 	case outside && x.inside == nil:
 		inside, ok := x.host.Outside()
 		if x.inside = inside; !ok {
@@ -150,24 +150,24 @@ func (x *Mux) Message(message []byte) (pause time.Duration) {
 		return x.guard.Received(len(message))
 	}
 	x.mu.Lock()
-	p := x.places[string(address)]
+	d := x.documents[string(address)]
 	switch {
 	case m.Kind == wire.Token:
-		x.authenticate(p, string(address), string(m.Payload), m.Versioned)
-	case p == nil:
+		x.authenticate(d, string(address), string(m.Payload), m.Versioned)
+	case d == nil:
 		x.mu.Unlock()
 		x.dropped.Add(1)
 		x.host.Dropped(wire.AddressedTo(string(address)), m.Kind)
 	case m.Kind == wire.Leave:
-		x.leave(p, conn.Closed{Code: 1000, Reason: "left the document"})
-	case p.open:
-		s := p.seat.Stream()
-		p.taking.Lock() // which is free once a place is open, but for a moment
+		x.leave(d, conn.Closed{Code: 1000, Reason: "left the document"})
+	case d.open:
+		s := d.seat.Stream()
+		d.taking.Lock() // which is free once a document is open, but for a moment
 		x.mu.Unlock()
-		defer p.taking.Unlock()
+		defer d.taking.Unlock()
 		return s.Take(m, len(message))
 	default:
-		x.hold(p, m)
+		x.hold(d, m)
 	}
 	return x.guard.Received(len(message))
 }
@@ -180,8 +180,8 @@ func (x *Mux) Limit(head []byte) int {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if p := x.places[string(address)]; p != nil && p.open {
-		return p.seat.Stream().LimitOf(kind) + len(address) + headSlack
+	if d := x.documents[string(address)]; d != nil && d.open {
+		return d.seat.Stream().LimitOf(kind) + len(address) + headSlack
 	}
 	return maxHeldBytes
 }
@@ -194,8 +194,8 @@ func (x *Mux) ShareOf(head []byte) *conn.Share {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if p := x.places[string(address)]; p != nil && p.open {
-		return p.seat.Share()
+	if d := x.documents[string(address)]; d != nil && d.open {
+		return d.seat.Share()
 	}
 	return nil
 }
@@ -203,10 +203,10 @@ func (x *Mux) ShareOf(head []byte) *conn.Share {
 // Drained is for conn.Handler: the documents are asked in turn, without a lock.
 func (x *Mux) Drained() (more bool) {
 	x.mu.Lock()
-	streams := make([]session.Stream, 0, len(x.places))
-	for _, p := range x.places {
-		if p.seat != nil {
-			streams = append(streams, p.seat.Stream())
+	streams := make([]session.Stream, 0, len(x.documents))
+	for _, d := range x.documents {
+		if d.seat != nil {
+			streams = append(streams, d.seat.Stream())
 		}
 	}
 	x.mu.Unlock()
@@ -249,9 +249,9 @@ func (x *Mux) giveUp(code int, reason string) {
 // hold keeps a message for a document that the client is not in yet. One that it is not in
 // for the moment asks for all that it missed when it is back. It is called with mu, and
 // unlocks it.
-func (x *Mux) hold(p *place, m wire.Received) {
-	if p.resumes && !p.joins {
-		p.channel.Missed(m)
+func (x *Mux) hold(d *document, m wire.Received) {
+	if d.resumes && !d.joins {
+		d.channel.Missed(m)
 		x.mu.Unlock()
 		return
 	}
@@ -259,7 +259,7 @@ func (x *Mux) hold(p *place, m wire.Received) {
 	x.heldFrames++
 	full := x.heldBytes > maxHeldBytes || x.heldFrames > maxHeldFrames
 	if !full {
-		p.held = append(p.held, wire.Received{Kind: m.Kind, Payload: bytes.Clone(m.Payload)})
+		d.held = append(d.held, wire.Received{Kind: m.Kind, Payload: bytes.Clone(m.Payload)})
 	}
 	x.mu.Unlock()
 	if full {
@@ -268,8 +268,8 @@ func (x *Mux) hold(p *place, m wire.Received) {
 }
 
 // release takes what is held for a document. Callers hold mu.
-func (x *Mux) release(p *place) (held []wire.Received) {
-	held, p.held = p.held, nil
+func (x *Mux) release(d *document) (held []wire.Received) {
+	held, d.held = d.held, nil
 	for _, m := range held {
 		x.heldBytes -= len(m.Payload)
 	}
@@ -281,10 +281,10 @@ func (x *Mux) release(p *place) (held []wire.Received) {
 func (x *Mux) stuck() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, p := range x.places {
-		if p.open || time.Since(p.since) < unserved {
+	for _, d := range x.documents {
+		if d.open || time.Since(d.since) < unserved {
 			return false
 		}
 	}
-	return len(x.places) > 0
+	return len(x.documents) > 0
 }

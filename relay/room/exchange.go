@@ -120,7 +120,7 @@ func (e *exchange) sendBeacon(now time.Time) {
 func (e *exchange) announce(k oplog.Kind) {
 	r := e.room
 	r.mu.Lock()
-	at, d := r.at.place, e.digest()
+	at, d := r.at.subjects, e.digest()
 	r.mu.Unlock()
 	_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendDigest(oplog.AppendTo(nil, k, r.id, at.tag), d))
 }
@@ -129,7 +129,7 @@ func (e *exchange) announce(k oplog.Kind) {
 func (e *exchange) publishPresence() {
 	r := e.room
 	r.mu.Lock()
-	at, entries := r.at.place, r.presence.set.EntriesOf(uint64(r.id))
+	at, entries := r.at.subjects, r.presence.set.EntriesOf(uint64(r.id))
 	r.mu.Unlock()
 	if len(entries) > 0 {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStates(nil, r.id, at.tag, entries))

@@ -63,7 +63,7 @@ func (r *Room) publish() {
 	updates, signals := r.out.take()
 	owed := r.log.owed
 	states := r.presence.depart()
-	at := r.at.place
+	at := r.at.subjects
 	reannounce := r.presence.reannounceDue(time.Now())
 	var questions []addressed
 	if signals {

@@ -50,7 +50,7 @@ func (p *presence) reannounceAll() {
 	r := p.room
 	r.mu.Lock()
 	p.reannounce()
-	at, shared := r.at.place, !r.peers.alone()
+	at, shared := r.at.subjects, !r.peers.alone()
 	r.mu.Unlock()
 	if shared {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendTo(nil, oplog.Reannounce, r.id, at.tag))

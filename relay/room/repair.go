@@ -100,7 +100,7 @@ func (e *exchange) heard(from oplog.ID, brought bool) {
 }
 
 // receiveSignal takes a message for all rooms of the document.
-func (e *exchange) receiveSignal(at place, reply string, data []byte) {
+func (e *exchange) receiveSignal(at subjects, reply string, data []byte) {
 	r := e.room
 	k, from, body, err := oplog.ReadHeader(data)
 	if err != nil {

@@ -92,7 +92,7 @@ func (rs *Rooms) Open(ctx context.Context, doc docid.Document, epoch string, fre
 // stored life, Kept.Base brings.
 func (r *Room) attach(ctx context.Context, epoch string, fresh bool) error {
 	cfg := &r.rooms.cfg
-	at := place{
+	at := subjects{
 		epoch:   epoch,
 		updates: r.doc.UpdatesSubject(cfg.History.Shard(r.doc.PinKey()), epoch),
 		signals: r.doc.SignalsSubject(),
@@ -102,7 +102,7 @@ func (r *Room) attach(ctx context.Context, epoch string, fresh bool) error {
 	if r.at.epoch != "" {
 		r.log.water.reopen()
 	}
-	r.at.place = at
+	r.at.subjects = at
 	r.mu.Unlock()
 	if err := r.at.subscribe(); err != nil {
 		return err
@@ -123,7 +123,7 @@ func (r *Room) Close() {
 		return
 	}
 	r.closed = true
-	at, shared := r.at.place, !r.peers.alone()
+	at, shared := r.at.subjects, !r.peers.alone()
 	r.log.forget()
 	r.asks.drop()
 	r.mu.Unlock()

@@ -40,7 +40,7 @@ func (s *Seat) Stateless(text []byte, readOnly bool) (passed bool) {
 	}
 	counts.Passed.Add(1)
 	r.members.spreadStateless(text, s)
-	alone, at := r.peers.alone(), r.at.place
+	alone, at := r.peers.alone(), r.at.subjects
 	r.mu.Unlock()
 	if !alone {
 		_ = r.rooms.cfg.Bus.Publish(at.signals, oplog.AppendStateless(nil, r.id, at.tag, text))

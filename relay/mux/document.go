@@ -18,20 +18,20 @@ const (
 	retryMost  = 5 * time.Second
 )
 
-// place is a document of the connection, from its token to its end: pending while the
+// document is a document of the connection, from its token to its end: pending while the
 // client is let in, then open. A fault that passes makes it pending again, and the client
 // does not notice.
-type place struct {
+type document struct {
 	mux     *Mux
 	address string
 	channel session.Channel
 
-	// taking is held while a message is given to the session: by begin until the place is
+	// taking is held while a message is given to the session: by begin until the document is
 	// open, then by the reader. They take it under Mux.mu, when nobody else gives any: only
 	// awaitDelivery, which takes it without, may have it for a moment.
 	taking sync.Mutex
 
-	// Guarded by Mux.mu. One that is not in Mux.places any more has ended.
+	// Guarded by Mux.mu. One that is not in Mux.documents any more has ended.
 	token   string
 	tokens  int           // that came
 	fresh   chan struct{} // closed when another token comes; nil while none was asked for
@@ -55,88 +55,88 @@ type ending struct {
 }
 
 // authenticate takes a token for a document. It is called with mu, and unlocks it.
-func (x *Mux) authenticate(p *place, address, token string, versioned bool) {
+func (x *Mux) authenticate(d *document, address, token string, versioned bool) {
 	defer x.mu.Unlock()
 	switch {
 	case x.ended != nil:
-	case p == nil && (x.pending >= maxPending || x.entering >= maxEntering || len(x.places) >= maxDocuments):
+	case d == nil && (x.pending >= maxPending || x.entering >= maxEntering || len(x.documents) >= maxDocuments):
 		x.spawn(func() { x.giveUp(closecode.TryAgain, closecode.ReasonTryAgain) })
-	case p == nil:
+	case d == nil:
 		// Version 2 sends no empty token.
-		p = &place{mux: x, address: address, token: token, since: time.Now(), modern: versioned || token == ""}
-		p.again.First, p.again.Most = retryFirst, retryMost
-		p.channel = session.Channel{Encoding: wire.NewHocuspocus(address), End: p.end}
-		x.places[address] = p
+		d = &document{mux: x, address: address, token: token, since: time.Now(), modern: versioned || token == ""}
+		d.again.First, d.again.Most = retryFirst, retryMost
+		d.channel = session.Channel{Encoding: wire.NewHocuspocus(address), End: d.end}
+		x.documents[address] = d
 		x.pending++
 		x.address = address
 		x.count()
 		x.entering++
 		x.spawn(func() {
-			p.enter()
+			d.enter()
 			x.mu.Lock()
 			x.entering--
 			x.mu.Unlock()
 		})
 	default:
-		p.token = token
-		p.tokens++
-		if p.fresh != nil {
-			close(p.fresh)
-			p.fresh, p.modern = nil, true // as it did what it was asked for
+		d.token = token
+		d.tokens++
+		if d.fresh != nil {
+			close(d.fresh)
+			d.fresh, d.modern = nil, true // as it did what it was asked for
 		}
-		if p.open && !p.judging {
-			p.judging = true
-			x.spawn(p.confirm)
+		if d.open && !d.judging {
+			d.judging = true
+			x.spawn(d.confirm)
 		}
 	}
 }
 
-func (p *place) request() (r Request, tokens int) {
-	x := p.mux
+func (d *document) request() (r Request, tokens int) {
+	x := d.mux
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return Request{Name: wire.AddressedTo(p.address), Token: p.token, Channel: &p.channel, Granted: p.granted}, p.tokens
+	return Request{Name: wire.AddressedTo(d.address), Token: d.token, Channel: &d.channel, Granted: d.granted}, d.tokens
 }
 
 // granted tells the client that it is in, unless it knows.
-func (p *place) granted(readOnly bool) {
+func (d *document) granted(readOnly bool) {
 	scope := "read-write"
 	if readOnly {
 		scope = "readonly"
 	}
-	x := p.mux
+	x := d.mux
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.welcomed, p.joins = true, true
-	if p.scope != scope && x.places[p.address] == p {
-		p.scope = scope
-		x.write(p.address, wire.Granted, []byte(scope))
+	x.welcomed, d.joins = true, true
+	if d.scope != scope && x.documents[d.address] == d {
+		d.scope = scope
+		x.write(d.address, wire.Granted, []byte(scope))
 	}
 }
 
 // enter tries until the client is in the document, or never will be.
-func (p *place) enter() {
-	x := p.mux
+func (d *document) enter() {
+	x := d.mux
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		request, tokens := p.request()
+		request, tokens := d.request()
 		seat, err := x.host.Admit(x.ctx, request)
 		if err == nil {
-			p.begin(seat, tokens)
+			d.begin(seat, tokens)
 			return
 		}
-		p.failed()
+		d.failed()
 		code, reason := x.host.Answer(err)
 		switch {
-		case x.ctx.Err() != nil || p.over():
+		case x.ctx.Err() != nil || d.over():
 			return
 		case code == closecode.Restart && x.host.Draining():
 			x.giveUp(code, reason)
 			return
-		case code == closecode.Token && p.renew(tokens):
+		case code == closecode.Token && d.renew(tokens):
 			wait = retryFirst / 2
 			continue
 		case !passes(code):
-			if p.refuse(tokens, reason) {
+			if d.refuse(tokens, reason) {
 				return
 			}
 			continue // another token came meanwhile
@@ -153,15 +153,15 @@ func (p *place) enter() {
 // passes reports whether trying again can cure what has that code.
 func passes(code int) bool { return code == closecode.TryAgain || code == closecode.Restart }
 
-// failed has a place that was let in, and is not, go on as before.
-func (p *place) failed() {
-	x := p.mux
+// failed has a document that the client was let into, and is not in, go on as before.
+func (d *document) failed() {
+	x := d.mux
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	p.joins = false
-	if p.resumes {
-		for _, m := range x.release(p) {
-			p.channel.Missed(m)
+	d.joins = false
+	if d.resumes {
+		for _, m := range x.release(d) {
+			d.channel.Missed(m)
 		}
 	}
 }
@@ -171,17 +171,17 @@ const renewWithin = 5 * time.Second
 
 // renew asks for another token in the place of one that was good before, and reports
 // whether one came. Version 2 does not hear it.
-func (p *place) renew(tokens int) bool {
-	x := p.mux
+func (d *document) renew(tokens int) bool {
+	x := d.mux
 	x.mu.Lock()
-	if x.places[p.address] != p || p.scope == "" || p.tokens != tokens {
-		came := p.tokens != tokens
+	if x.documents[d.address] != d || d.scope == "" || d.tokens != tokens {
+		came := d.tokens != tokens
 		x.mu.Unlock()
 		return came
 	}
 	fresh := make(chan struct{})
-	p.fresh = fresh
-	x.write(p.address, wire.Token, nil)
+	d.fresh = fresh
+	x.write(d.address, wire.Token, nil)
 	x.mu.Unlock()
 	timer := time.NewTimer(renewWithin)
 	defer timer.Stop()
@@ -193,59 +193,59 @@ func (p *place) renew(tokens int) bool {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	p.fresh = nil
-	return p.tokens != tokens
+	d.fresh = nil
+	return d.tokens != tokens
 }
 
-func (p *place) over() bool {
-	x := p.mux
+func (d *document) over() bool {
+	x := d.mux
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.places[p.address] != p
+	return x.documents[d.address] != d
 }
 
-// refuse ends a place that was never taken, unless another token came since.
-func (p *place) refuse(tokens int, reason string) (refused bool) {
-	x := p.mux
+// refuse ends a document that the client was never in, unless another token came since.
+func (d *document) refuse(tokens int, reason string) (refused bool) {
+	x := d.mux
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.places[p.address] != p {
+	if x.documents[d.address] != d {
 		return true
 	}
-	if p.tokens != tokens {
+	if d.tokens != tokens {
 		return false
 	}
-	x.remove(p)
-	p.deny(reason)
+	x.remove(d)
+	d.deny(reason)
 	return true
 }
 
 // deny tells the client that it is not in the document, or not any more. Callers hold mu.
-func (p *place) deny(reason string) {
-	x := p.mux
-	x.write(p.address, wire.Denied, []byte(reason))
-	if p.scope != "" && p.modern {
-		x.write(p.address, wire.Leave, []byte(reason))
+func (d *document) deny(reason string) {
+	x := d.mux
+	x.write(d.address, wire.Denied, []byte(reason))
+	if d.scope != "" && d.modern {
+		x.write(d.address, wire.Leave, []byte(reason))
 	}
 }
 
-// remove forgets a place. Callers hold mu.
-func (x *Mux) remove(p *place) {
-	delete(x.places, p.address)
-	x.release(p)
-	if !p.open {
+// remove forgets a document. Callers hold mu.
+func (x *Mux) remove(d *document) {
+	delete(x.documents, d.address)
+	x.release(d)
+	if !d.open {
 		x.pending--
 	}
-	p.open = false
+	d.open = false
 	x.count()
 }
 
 // begin gives the session what was held for it, in order, and then what comes. tokens is
 // how many other tokens had come when the one was judged by which the client is in.
-func (p *place) begin(seat Seat, tokens int) {
-	x, s := p.mux, seat.Stream()
+func (d *document) begin(seat Seat, tokens int) {
+	x, s := d.mux, seat.Stream()
 	x.mu.Lock()
-	if x.places[p.address] != p {
+	if x.documents[d.address] != d {
 		how := conn.Closed{Code: 1000, Reason: "left the document"}
 		if x.ended != nil {
 			how = *x.ended
@@ -254,16 +254,16 @@ func (p *place) begin(seat Seat, tokens int) {
 		seat.Leave(how)
 		return
 	}
-	p.seat = seat
-	p.again.In()
-	resumes := p.resumes
-	p.resumes = true
-	early := p.ending
-	p.ending = nil
+	d.seat = seat
+	d.again.In()
+	resumes := d.resumes
+	d.resumes = true
+	early := d.ending
+	d.ending = nil
 	x.mu.Unlock()
 	s.Drain() // what was sent by joining may wait
 	if early != nil && early.stream == s {
-		p.end(s, early.how.Code, early.how.Reason, early.how.Err)
+		d.end(s, early.how.Code, early.how.Reason, early.how.Err)
 		return
 	}
 	if resumes {
@@ -273,92 +273,92 @@ func (p *place) begin(seat Seat, tokens int) {
 	}
 	for {
 		x.mu.Lock()
-		if p.seat != seat { // it has ended
+		if d.seat != seat { // it has ended
 			x.mu.Unlock()
 			return
 		}
-		if len(p.held) == 0 {
-			p.open = true
+		if len(d.held) == 0 {
+			d.open = true
 			x.pending--
-			if p.tokens != tokens && !p.judging { // the client knew already that it is in
-				p.judging = true
-				x.spawn(p.confirm)
+			if d.tokens != tokens && !d.judging { // the client knew already that it is in
+				d.judging = true
+				x.spawn(d.confirm)
 			}
 			x.mu.Unlock()
 			return
 		}
-		m := p.held[0]
-		p.held = p.held[1:]
+		m := d.held[0]
+		d.held = d.held[1:]
 		x.heldBytes -= len(m.Payload)
 		x.heldFrames--
-		p.taking.Lock()
+		d.taking.Lock()
 		x.mu.Unlock()
 		s.Take(m, len(m.Payload))
-		p.taking.Unlock()
+		d.taking.Unlock()
 	}
 }
 
 // awaitDelivery waits until no message is being given to a session that has ended.
-func (p *place) awaitDelivery() {
-	p.taking.Lock()
-	defer p.taking.Unlock()
+func (d *document) awaitDelivery() {
+	d.taking.Lock()
+	defer d.taking.Unlock()
 }
 
 // end is for session.Channel: the stream's end, by whomever. For what passes, and when the
 // document is elsewhere now, the client is let in again without its knowing; else it hears
 // that it is not in the document any more, and nothing that it sends is taken or
 // acknowledged until it authenticates anew.
-func (p *place) end(s session.Stream, code int, reason string, why error) {
-	x := p.mux
+func (d *document) end(s session.Stream, code int, reason string, why error) {
+	x := d.mux
 	how := conn.Closed{Code: code, Reason: reason, Ours: true, Err: why}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.places[p.address] != p {
+	if x.documents[d.address] != d {
 		return
 	}
-	if p.seat == nil {
-		if p.ending == nil || p.ending.stream != s { // the first end counts
-			p.ending = &ending{s, how} // begin will see it
+	if d.seat == nil {
+		if d.ending == nil || d.ending.stream != s { // the first end counts
+			d.ending = &ending{s, how} // begin will see it
 		}
 		return
 	}
-	if p.seat.Stream() != s {
+	if d.seat.Stream() != s {
 		return
 	}
-	seat := p.seat
+	seat := d.seat
 	s.Detach()
 	goesOn := passes(code) || code == closecode.Redirect
 	if !goesOn || x.host.Draining() {
-		p.seat = nil
-		x.remove(p)
+		d.seat = nil
+		x.remove(d)
 		if goesOn {
 			x.spawn(func() { x.giveUp(closecode.Restart, closecode.ReasonRestart) })
 		} else {
-			p.deny(reason)
+			d.deny(reason)
 		}
 		x.spawn(func() { seat.Leave(how) })
 		return
 	}
-	p.seat, p.joins, p.since = nil, false, time.Now()
-	if p.open {
-		p.open = false
+	d.seat, d.joins, d.since = nil, false, time.Now()
+	if d.open {
+		d.open = false
 		x.pending++
 	}
-	wait := p.again.Next() // a home that takes the client in may end it each time
+	wait := d.again.Next() // a home that takes the client in may end it each time
 	x.spawn(func() {
-		p.awaitDelivery()
+		d.awaitDelivery()
 		seat.Leave(how)
-		if pause.Between(x.ctx, wait/2, wait) && !p.over() {
-			p.enter()
+		if pause.Between(x.ctx, wait/2, wait) && !d.over() {
+			d.enter()
 		}
 	})
 }
 
-// leave ends a place because the client wants to. It is called with mu, and unlocks it.
-func (x *Mux) leave(p *place, how conn.Closed) {
-	seat := p.seat
-	p.seat = nil
-	x.remove(p)
+// leave ends a document because the client wants to. It is called with mu, and unlocks it.
+func (x *Mux) leave(d *document, how conn.Closed) {
+	seat := d.seat
+	d.seat = nil
+	x.remove(d)
 	x.mu.Unlock()
 	if seat != nil {
 		seat.Stream().Detach()
@@ -368,32 +368,32 @@ func (x *Mux) leave(p *place, how conn.Closed) {
 
 // confirm judges other tokens of a client that is in the document, until the latest has
 // been. A client may send any number: what waits is one goroutine and one token.
-func (p *place) confirm() {
-	x := p.mux
+func (d *document) confirm() {
+	x := d.mux
 	for {
-		request, tokens := p.request()
+		request, tokens := d.request()
 		x.mu.Lock()
-		seat := p.seat
-		if x.places[p.address] != p || seat == nil {
-			p.judging = false // who is let in again is judged by the latest token
+		seat := d.seat
+		if x.documents[d.address] != d || seat == nil {
+			d.judging = false // who is let in again is judged by the latest token
 			x.mu.Unlock()
 			return
 		}
 		x.mu.Unlock()
 		err := x.host.Confirm(x.ctx, request, seat)
 		x.mu.Lock()
-		if err == nil && x.places[p.address] == p && p.seat == seat {
-			x.write(p.address, wire.Granted, []byte(p.scope))
+		if err == nil && x.documents[d.address] == d && d.seat == seat {
+			x.write(d.address, wire.Granted, []byte(d.scope))
 		}
-		last := p.tokens == tokens
-		p.judging = !last
+		last := d.tokens == tokens
+		d.judging = !last
 		x.mu.Unlock()
 		switch {
 		case errors.Is(err, ErrRights): // enter takes the latest token, and tells of the rights
-			p.end(seat.Stream(), closecode.TryAgain, "Other rights", err)
+			d.end(seat.Stream(), closecode.TryAgain, "Other rights", err)
 		case err != nil:
 			if code, reason := x.host.Answer(err); !passes(code) {
-				p.end(seat.Stream(), code, reason, err)
+				d.end(seat.Stream(), code, reason, err)
 			}
 		}
 		if last {

@@ -154,7 +154,7 @@ func TestATokenThatComesAsTheClientIsLetInIsJudged(t *testing.T) {
 	eventually(t, "the token has come", func() bool {
 		c.mux.mu.Lock()
 		defer c.mux.mu.Unlock()
-		return c.mux.places["a"].tokens == 1
+		return c.mux.documents["a"].tokens == 1
 	})
 	close(hold)
 	c.expect("a denied Forbidden: document")

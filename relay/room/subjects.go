@@ -6,38 +6,38 @@ import (
 	"github.com/wsnode/wsnode/relay/oplog"
 )
 
-// place is where an epoch of the document lives on NATS. It is a value.
-type place struct {
+// subjects are those of an epoch of the document on NATS. It is a value.
+type subjects struct {
 	epoch            string
 	updates, signals string
 	tag              uint64 // of the epoch, in signals
 }
 
 // format is in what version a history is written.
-func (p place) format() oplog.Format {
-	if docid.StoredEpoch(p.epoch) {
+func (s subjects) format() oplog.Format {
+	if docid.StoredEpoch(s.epoch) {
 		return oplog.Kept
 	}
 	return oplog.Plain
 }
 
-// whereabouts is the place where the room lives now, and its subscriptions: all of them are
-// of this place, and a closed room has none. Its fields are guarded by Room.mu, which its
+// whereabouts are the subjects on which the room lives now, and its subscriptions: all of them
+// are to these, and a closed room has none. Its fields are guarded by Room.mu, which its
 // methods take.
 type whereabouts struct {
 	room *Room
-	place
+	subjects
 	subs []*bus.Subscription
 }
 
-// now returns where the room lives now.
-func (w *whereabouts) now() place {
+// now returns the present subjects.
+func (w *whereabouts) now() subjects {
 	w.room.mu.Lock()
 	defer w.room.mu.Unlock()
-	return w.place
+	return w.subjects
 }
 
-// subscribe subscribes to the subjects of the present place.
+// subscribe subscribes to the present subjects.
 func (w *whereabouts) subscribe() error {
 	at := w.now()
 	for _, subject := range []string{at.updates, at.signals} {
