@@ -4,6 +4,7 @@
  */
 import { INVALID_TOKEN, LOST, MISSING_TOKEN, REDIRECT } from './closes.js'
 import { initial, reduce, savedIs } from './machine.js'
+import { prober } from './probe.js'
 import { atlas, discover, pathOf } from './regions.js'
 import { savedTracker } from './saved.js'
 import { statusTeller } from './statuses.js'
@@ -86,11 +87,13 @@ const patience = 10_000
  * Connects a document. Returns at once; nothing is asked or opened before the next turn of the event loop, so that a
  * `destroy` right after it (React's StrictMode) leaves no trace.
  *
- * @param {typeof import('y-websocket').WebsocketProvider} WebsocketProvider
+ * @param {object} yjs of one version
+ * @param {typeof import('y-websocket').WebsocketProvider} yjs.WebsocketProvider
+ * @param {typeof import('yjs').encodeStateVector} yjs.encodeStateVector
  * @param {Options} options
  * @returns {Connection}
  */
-export const connectWith = (WebsocketProvider, options) => {
+export const connectWith = ({ WebsocketProvider, encodeStateVector }, options) => {
   const { documentName, doc, getToken, strategy = 'discovery', trust = () => true } = options
   const regions = atlas(options.regions, trust)
   const WebSocketPolyfill = options.WebSocketPolyfill ?? globalThis.WebSocket
@@ -108,6 +111,7 @@ export const connectWith = (WebsocketProvider, options) => {
   const inherited = WebsocketProvider.prototype
   const tabs = tabsChannel(provider, documentName, Boolean(options.broadcastChannel))
   const statuses = statusTeller(initial.status)
+  const network = prober(provider, () => encodeStateVector(doc))
 
   let machine = initial
   let destroyed = false
@@ -148,6 +152,7 @@ export const connectWith = (WebsocketProvider, options) => {
     raise: () => raise(),
     forget: () => tokens.stop(),
     dropToken: () => tokens.drop(),
+    probe: () => network.probe(),
     close: () => inherited.disconnect.call(provider)
   }
 
@@ -228,6 +233,7 @@ export const connectWith = (WebsocketProvider, options) => {
   provider.on('connection-close', (/** @type {CloseEvent | null} */ event) => {
     provider.shouldConnect = false
     saved.stop()
+    network.stop()
     clearTimeout(timer)
     const { code, reason } = event?.code ? event : { code: LOST, reason: '' }
     const url = code === REDIRECT ? regions.follow(reason.replace(/^REDIRECT:/, '')) : ''
@@ -237,9 +243,9 @@ export const connectWith = (WebsocketProvider, options) => {
   // Read-only sessions learn that an edit was not taken; y-websocket only writes to the console.
   provider.messageHandlers[2] = () => dispatch({ type: 'denied' })
 
-  /** The network or the tab came back: a wait that only hoped for that ends now. */
-  const wake = () => {
-    if (globalThis.document?.visibilityState !== 'hidden') dispatch({ type: 'wake' })
+  /** The network or the tab came back: a wait that only hoped for that ends now. @param {globalThis.Event} event */
+  const wake = ({ type }) => {
+    if (globalThis.document?.visibilityState !== 'hidden') dispatch({ type: 'wake', network: type === 'online' })
   }
   const warn = (/** @type {globalThis.Event} */ event) => {
     if (options.warnBeforeUnload && saved.pending() > 0) event.preventDefault()
@@ -266,6 +272,7 @@ export const connectWith = (WebsocketProvider, options) => {
     },
     disconnect () {
       saved.stop()
+      network.stop()
       dispatch({ type: 'disconnect' })
     },
     destroy () {

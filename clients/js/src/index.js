@@ -4,6 +4,7 @@
  * @module
  */
 import { WebsocketProvider } from 'y-websocket'
+import { encodeStateVector } from 'yjs'
 import { connectWith } from './connect.js'
 
 /**
@@ -20,4 +21,4 @@ import { connectWith } from './connect.js'
  * @param {Options} options
  * @returns {Connection}
  */
-export const connect = (options) => connectWith(WebsocketProvider, options)
+export const connect = (options) => connectWith({ WebsocketProvider, encodeStateVector }, options)

@@ -23,7 +23,8 @@ import { backoff, verdict, INVALID_TOKEN, OVERLOADED, REDIRECT, TOO_LARGE } from
  * @property {boolean} admitted the server has let a session in since the app asked for a connection
  *
  * @typedef {(
- *   { type: 'connect' } | { type: 'disconnect' } | { type: 'try' } | { type: 'silent' } | { type: 'wake' } |
+ *   { type: 'connect' } | { type: 'disconnect' } | { type: 'try' } | { type: 'silent' } |
+ *   { type: 'wake', network: boolean } |
  *   { type: 'located', target: string, region: string, readOnly: boolean } |
  *   { type: 'failed', code?: number, reason: string, retryAfter?: number, unreachable?: boolean } |
  *   { type: 'synced' } | { type: 'denied' } |
@@ -31,15 +32,15 @@ import { backoff, verdict, INVALID_TOKEN, OVERLOADED, REDIRECT, TOO_LARGE } from
  * )} Event
  *   try: the time to try has come. silent: the app's getToken did not answer. located: the token is there, and where to
  *   go. failed: it is not; unreachable: nothing can be opened there. denied: an edit was refused. closed: the socket's
- *   end; follow: where its redirect leads, if the token may go there.
+ *   end; follow: where its redirect leads, if the token may go there. wake: the network or the tab came back.
  *
  * @typedef {(
  *   { do: 'try', after: number } | { do: 'ask' } | { do: 'open' } | { do: 'halt' } | { do: 'forget' } |
- *   { do: 'join' } | { do: 'part' } | { do: 'raise' } | { do: 'close' } | { do: 'dropToken' }
+ *   { do: 'join' } | { do: 'part' } | { do: 'raise' } | { do: 'close' } | { do: 'dropToken' } | { do: 'probe' }
  * )} Effect
  *   try: tell of a `try` after so many milliseconds. ask: for the token, and for where to go. halt: end what is planned
  *   or under way, but for an open socket. forget: the token, for the next may be another user's. join, part: the channel
- *   between tabs. raise: the clock of this client's presence.
+ *   between tabs. raise: the clock of this client's presence. probe: ask the server for an answer, or end the socket.
  */
 
 /** A session that lasted this long, in milliseconds, was a success: what went wrong before it is forgotten. */
@@ -93,7 +94,9 @@ export const reduce = (state, event, world) => {
     case 'silent':
       return retry(state, { base: 400, reason: 'getToken: no answer', hopeful: true }, world)
     case 'wake':
-      return state.hopeful ? again(state, 0, world) : [state, []]
+      if (state.hopeful) return again(state, 0, world)
+      // Of a socket that the network took along nobody tells.
+      return [state, event.network && state.status.state === 'synced' ? [{ do: 'probe' }] : []]
     case 'located':
       return [show({ ...state, target: event.target, syncedAt: 0 },
         { ...state.status, region: event.region, readOnly: event.readOnly }), [{ do: 'open' }]]

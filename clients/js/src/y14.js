@@ -5,6 +5,8 @@
  */
 // @ts-ignore: a peer that only users of Yjs 14 have
 import { WebsocketProvider } from '@y/websocket'
+// @ts-ignore: as above
+import { encodeStateVector } from '@y/y'
 import { connectWith } from './connect.js'
 
 /**
@@ -13,4 +15,4 @@ import { connectWith } from './connect.js'
  * @param {Omit<import('./connect.js').Options, 'doc' | 'awareness'> & { doc: any, awareness?: any }} options
  * @returns {import('./connect.js').Connection}
  */
-export const connect = (options) => connectWith(/** @type {any} */ (WebsocketProvider), /** @type {any} */ (options))
+export const connect = (options) => connectWith(/** @type {any} */ ({ WebsocketProvider, encodeStateVector }), /** @type {any} */ (options))

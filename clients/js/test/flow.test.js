@@ -1,9 +1,10 @@
 import { mock, test } from 'node:test'
 import assert from 'node:assert/strict'
 import * as Y from 'yjs'
+import { createDecoder, readVarUint, readVarUint8Array } from 'lib0/decoding'
 import { connect } from '../src/index.js'
 import { pathOf } from '../src/regions.js'
-import { jwt, lab, settle } from './lab.js'
+import { frames, jwt, lab, settle } from './lab.js'
 
 /** A page that may be hidden, for the time of a test. */
 const tab = (t) => {
@@ -11,6 +12,14 @@ const tab = (t) => {
   globalThis.document = page
   t.after(() => { delete globalThis.document })
   return page
+}
+
+/** An update of a client that wrote one letter. @param {number} client */
+const insertBy = (client) => {
+  const doc = new Y.Doc()
+  doc.clientID = client
+  doc.getText('t').insert(0, 'x')
+  return Y.encodeStateAsUpdate(doc)
 }
 
 const found = (region, isNew = false) => [200, { region, url: `wss://${region}.example/todo`, isNew }]
@@ -311,6 +320,29 @@ test('a tab that wakes up leaves a connection alone that came back by itself', a
   await l.pass(10_000)
   assert.deepEqual([l.sockets.length, l.socket.readyState], [2, 1])
 })
+
+for (const answers of [true, false]) {
+  test(`when the network comes back, a socket ${answers ? 'that answers stays' : 'without an answer is not waited for'}`, async (t) => {
+    const network = new EventTarget()
+    globalThis.addEventListener = network.addEventListener.bind(network)
+    globalThis.removeEventListener = network.removeEventListener.bind(network)
+    t.after(() => { delete globalThis.addEventListener; delete globalThis.removeEventListener })
+    const l = lab(t)
+    await l.pass(0)
+    l.socket.sync()
+    await l.pass(1000)
+    for (let client = 1; client < 100; client++) Y.applyUpdate(l.doc, insertBy(client), l.connection.provider)
+    const { length } = l.socket.sent
+    network.dispatchEvent(new Event('online'))
+    assert.equal(l.socket.sent.length, length + 1)
+    const decoder = createDecoder(l.socket.sent[length])
+    assert.deepEqual([readVarUint(decoder), readVarUint(decoder), readVarUint8Array(decoder)], [0, 0, Y.encodeStateVector(l.doc)])
+    await l.pass(100)
+    if (answers) l.socket.receive(frames.synced)
+    await l.pass(8000)
+    assert.equal(l.connection.status.state, answers ? 'synced' : 'waiting')
+  })
+}
 
 for (const [call, states] of [['disconnect', ['waiting', 'closed']], ['connect', ['waiting', 'connecting', 'synced']]]) {
   test(`${call} by a listener while the connection is lost is not undone by a tab that wakes up`, async (t) => {

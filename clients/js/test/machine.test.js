@@ -86,6 +86,11 @@ test('only a wait that nobody asked for ends when the network comes back', () =>
   assert.deepEqual(run(...up, { type: 'wake' }).effects, [])
 })
 
+test('an open socket is probed when the network comes back, and not when the tab does', () => {
+  assert.deepEqual(run(...up, { type: 'wake', network: true }).effects, ['probe'])
+  assert.deepEqual(run(...up.slice(0, 3), { type: 'wake', network: true }).effects, [])
+})
+
 test('two regions that send a client to each other are followed slower and slower', () => {
   const hop = (to) => ({ type: 'closed', code: 4009, reason: 'REDIRECT:' + to, follow: to })
   const states = [1, 0, 1, 0, 1].map((_, i, all) =>
