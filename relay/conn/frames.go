@@ -22,7 +22,7 @@ type frames struct {
 	buf   *[]byte // from readBuffers; nil: nothing is buffered
 	have  []byte  // of buf, not yet consumed
 
-	mayRest bool // nothing of the next frame was read, and no message is open
+	mayPark bool // nothing of the next frame was read, and no message is open
 
 	state ws.State
 	head  [ws.MaxHeaderSize]byte // working memory
@@ -103,7 +103,7 @@ func (f *frames) announced() int64 {
 // control frames before it.
 func (f *frames) dataFrame() (ws.Header, error) {
 	for {
-		f.mayRest = f.state == ws.StateServerSide
+		f.mayPark = f.state == ws.StateServerSide
 		h, err := ws.ReadHeaderBuffer((*stream)(f), f.head[:])
 		if err == nil {
 			err = ws.CheckHeader(h, f.state)
@@ -180,7 +180,7 @@ type stream frames
 // Read waits for bytes if none are buffered. Much at once goes past the buffer.
 func (s *stream) Read(p []byte) (int, error) {
 	if len(s.early) > 0 {
-		s.mayRest = false
+		s.mayPark = false
 		n := copy(p, s.early)
 		if s.early = s.early[n:]; len(s.early) == 0 {
 			s.early = nil
@@ -196,7 +196,7 @@ func (s *stream) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	s.mayRest = false
+	s.mayPark = false
 	n := copy(p, s.have)
 	s.have = s.have[n:]
 	if len(s.have) == 0 {
@@ -208,7 +208,7 @@ func (s *stream) Read(p []byte) (int, error) {
 // fill waits for bytes, and buffers some.
 func (s *stream) fill() (err error) {
 	if !s.conn.tls {
-		s.buf, s.have, err = s.conn.socket.readPooled(s.mayRest)
+		s.buf, s.have, err = s.conn.socket.readPooled(s.mayPark)
 		return err
 	}
 	s.buf = readBuffers.Get().(*[]byte) // TLS records need a buffer to be read into

@@ -14,7 +14,7 @@ const (
 	pingEvery   = 20 * time.Second
 	idleTimeout = 60 * time.Second // a client that sends nothing, pongs included, is gone
 	keepAlive   = 20 * time.Second // y-websocket gives a connection up after 30 s without a data frame
-	restAfter   = 4 * time.Second  // a connection without input gives its goroutine up
+	parkAfter   = 4 * time.Second  // a connection without input gives its goroutine up
 	firstFrame  = 30 * time.Second // a client that opens a connection has something to say
 )
 
@@ -103,8 +103,8 @@ func (c *Conn) beat(now time.Time) {
 		c.Close(int(ws.StatusPolicyViolation), "Message too slow: expected 64 KiB in 30 s")
 		return
 	}
-	if silent > int64(restAfter) {
-		c.letRest()
+	if silent > int64(parkAfter) {
+		c.letPark()
 	}
 	if clock(now)-c.lastData.Load() >= int64(keepAlive-time.Second) {
 		c.handler.KeepAlive()
@@ -115,9 +115,9 @@ func (c *Conn) beat(now time.Time) {
 	}
 }
 
-// letRest has the reader give its goroutine up, if it has one. Over TLS it stays:
+// letPark has the reader give its goroutine up, if it has one. Over TLS it stays:
 // what it waits with holds more than a stack.
-func (c *Conn) letRest() {
+func (c *Conn) letPark() {
 	if c.keepalive.parking.Load() != nil && !c.tls && !c.parked.Load() {
 		c.socket.kick()
 	}

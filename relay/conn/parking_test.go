@@ -38,7 +38,7 @@ func rest(t *testing.T, s *Conn) {
 		if time.Now().After(deadline) {
 			t.Fatal("the session keeps its goroutine")
 		}
-		s.letRest()
+		s.letPark()
 	}
 }
 

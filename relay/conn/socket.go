@@ -27,8 +27,8 @@ type socket struct {
 	mu       sync.Mutex
 	nonblock bool
 	closing  bool // the close frame has been handed over: nothing may follow it
-	writing  bool // a goroutine drains rest and the session's queue
-	again    bool // it must ask the session once more before it ends
+	writing  bool // a goroutine drains rest and what waits at the handler
+	again    bool // it must ask the handler once more before it ends
 	closed   bool
 	err      error    // sticky
 	rest     [][]byte // what the socket did not take yet, or, while writing is not set, what a Batch holds
@@ -37,7 +37,7 @@ type socket struct {
 	lastIn atomic.Int64 // when bytes last came from the client, by clock
 
 	// Guarded by mu.
-	parking *parking // where its session is parked, or was
+	parking *parking // where the connection is parked, or was
 	ticket  uint64
 	owner   *Conn // whose handler is told when the socket has taken everything; nil: no handler is
 	timeout time.Duration
@@ -47,7 +47,7 @@ type socket struct {
 	buf         *[]byte
 	readN       int
 	readErr     error
-	waking      bool // its session was parked, and no message has come since
+	waking      bool // the connection was parked, and no message has come since
 	noWait      bool // what cannot be read at once ends in errPark
 
 	kicking sync.Mutex
@@ -78,7 +78,7 @@ func newSocket(c net.Conn) *socket {
 	return conn
 }
 
-// Close closes the connection; a session that is parked goes on, and finds out.
+// Close closes the connection; one that is parked is read again, and so finds out.
 func (c *socket) Close() error {
 	c.mu.Lock()
 	c.closed = true // before its descriptor may become another's
@@ -311,7 +311,7 @@ func (c *socket) writeAll(parts [][]byte) error {
 	return nil
 }
 
-// take removes up to max bytes from the front of the buffers.
+// take removes up to limit bytes from the front of the buffers.
 func take(b *net.Buffers, limit int) net.Buffers {
 	var piece net.Buffers
 	for len(*b) > 0 && limit > 0 {

@@ -61,16 +61,16 @@ var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); ret
 // from readBuffers for it. It fails with errPark instead where that is allowed and
 // the reader was kicked, or has only just been woken. It is for one goroutine at a
 // time.
-func (c *socket) readPooled(mayRest bool) (buf *[]byte, data []byte, err error) {
+func (c *socket) readPooled(mayPark bool) (buf *[]byte, data []byte, err error) {
 	if c.raw == nil {
 		return nil, nil, syscall.EOPNOTSUPP
 	}
-	c.noWait = c.waking && mayRest
+	c.noWait = c.waking && mayPark
 	for {
 		if err = c.raw.Read(c.attemptRead); !c.wasKicked(err) {
 			break
 		}
-		if mayRest {
+		if mayPark {
 			return nil, nil, errPark
 		}
 	}
