@@ -13,7 +13,7 @@ import (
 )
 
 // socketPair is two ends of a TCP connection over loopback.
-func socketPair(t *testing.T) (a, b *net.TCPConn) {
+func socketPair(t testing.TB) (a, b *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,7 +33,7 @@ func socketPair(t *testing.T) (a, b *net.TCPConn) {
 }
 
 // control calls f with the socket.
-func control(t *testing.T, c *net.TCPConn, f func(fd int)) {
+func control(t testing.TB, c *net.TCPConn, f func(fd int)) {
 	t.Helper()
 	raw, err := c.SyscallConn()
 	if err != nil {
