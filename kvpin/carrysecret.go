@@ -24,10 +24,10 @@ import (
 const carrySecretKey = carryPrefix + "secret"
 
 const (
-	secretRenewAge = 30 * 24 * time.Hour // older ones are replaced by who signs next
-	secretLife     = 10 * time.Minute    // for which one that was read is used without another look
-	secretNew      = 2 * secretLife      // until which the one before is signed with: clocks differ, too
-	secretRetry    = 2 * time.Second     // between two looks, whatever came of the first
+	secretRenewAge = 30 * 24 * time.Hour // the next signer replaces one that is older
+	secretLife     = 10 * time.Minute    // how long a secret is used before it is read again
+	secretNew      = 2 * secretLife      // how long the one before still signs: all have read the new one by then, though clocks differ
+	secretRetry    = 2 * time.Second     // between two reads, whether the first succeeded or not
 	secretAttempts = 5
 )
 
@@ -64,10 +64,10 @@ func (s *secrets) find(id string) (Secret, bool) {
 	return Secret{}, false
 }
 
-// carrySecrets are a node's view of them. Anybody may mark a handshake with an id that he made
-// up, before anything is known of him. So no more than one look for all is under way, the next
-// begins secretRetry after its end at the earliest, and who comes in between is answered from
-// what is known: at most he waits for the timeout of one request.
+// carrySecrets are a node's view of them. Any client may send a mark with an invented id,
+// before it has shown a token. So the registry is read by one goroutine at a time, and not
+// again within secretRetry; callers in between are answered from what is known. None waits
+// longer than the timeout of one request.
 type carrySecrets struct {
 	requests *requests
 	reading  singleflight.Group

@@ -180,7 +180,7 @@ func (ps *pins) entered(ctx context.Context, d *document, e kv.Entry) (next Pin,
 		return fresh, true, err
 	}
 	switch {
-	case p.unused(): // what is true of lives that begin may be another than when it did not
+	case p.unused(): // begun anew: since then the region may have got a store, or been evacuated
 		fresh, err := ps.begun(ctx, me)
 		return fresh, true, err
 	case p.Region == ps.cfg.Region && p.Moving != nil && !ps.clock.overdue(e, p):

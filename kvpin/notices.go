@@ -49,9 +49,9 @@ func noticeKey(node docid.NodeID, pinKey string) string {
 }
 
 // StoreChanged asks the holders of a pin to look at what the store holds of the document, and
-// waits until each of them has or its lease is gone. Silent are those of whom neither was
-// known when ctx ended; they look all the same, as long as they live. If nobody of them
-// lives and anybody is set, a node of the region that does is asked instead.
+// waits until each of them has or its lease is gone. It returns as silent those of which
+// neither was known when ctx ended; as long as they live they look all the same. If no
+// holder lives and anybody is set, another node of the region is asked instead.
 func (r *Registry) StoreChanged(ctx context.Context, doc docid.Document, p Pin, anybody bool) (silent []docid.NodeID, err error) {
 	b, err := r.bucket(doc.License)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // holders, with the backstop's expiry, which whoever tries to pay renews. So the document
 // goes on in its region, however long the store is away, and nobody sees an old state.
 
-// CanStore is in About.Can of nodes that know stored lives. One that has a store and has
-// yet to find out which says so, and does not name it.
+// CanStore is in About.Can of nodes that know stored lives. A node that has a store, but
+// does not know its id yet, has CanStore and no About.Store.
 const CanStore = "stored-lives"
 
 // CanKeep is in About.Can of nodes that can keep the content of what is deleted.
@@ -36,8 +36,9 @@ func (r *Registry) AllCan(license docid.LicenseRegion, what string) bool {
 }
 
 // stores reports whether lives that begin now are stored ones: every node of the region
-// that has a lease knows them, and has the same store. While nodes are upgraded to one that has, lives
-// still end with their users, since those that have none could not open them.
+// that has a lease has the same store, or does not know yet which one it has. While nodes
+// without a store are replaced by nodes with one, lives still end with their users: the
+// former could not open stored ones.
 func (ps *pins) stores(ctx context.Context) (all bool, err error) {
 	id := about(ps.cfg, ps.license).Store
 	if id == "" || id == NoStore {

@@ -127,8 +127,9 @@ func (h *handshake) qualify(ctx context.Context) (err error) {
 	return err
 }
 
-// enter goes from there into the document. While the region's history does not
-// answer, those who wait for it must not keep out whose documents are open.
+// enter goes from there into the document. Clients whose document is not open here have
+// slots of their own: while the region's history does not answer, they must not take those
+// of clients whose document is.
 func (h *handshake) enter(ctx context.Context) (err error) {
 	n := h.node
 	if n.docs.Get(h.doc) == nil {
@@ -143,9 +144,9 @@ func (h *handshake) enter(ctx context.Context) (err error) {
 	return err
 }
 
-// look finds out whether the document lives elsewhere, so that nobody takes up a
-// place of an app who is to be redirected. Without limits there is nothing to
-// take up, and claiming will tell.
+// look finds out whether the document lives elsewhere, so that a client that is to be
+// redirected takes up no place in its app's limits. Without limits there is none to take
+// up, and claiming finds out the same.
 func (h *handshake) look(ctx context.Context) error {
 	n := h.node
 	if plan(h.grant).Within(n.gate.limits.Ceilings) == (quota.Plan{}) || n.docs.Get(h.doc) != nil {

@@ -72,11 +72,11 @@ func (a *aliveChecks) open(cfg *Config, c *clients, life *lifetime) (err error) 
 	return err
 }
 
-// close has no more requests be answered.
+// close ends the answering of requests.
 func (a *aliveChecks) close() { a.asked.Unsubscribe() }
 
-// makeRoom ends sessions that are gone, on all nodes of the region, and reports whether
-// it was worth while to try: not again for the same app or document within a moment.
+// makeRoom ends sessions whose clients are gone, on all nodes of the region. It reports
+// false if it did so for the same app or document a moment ago, and did nothing.
 func (a *aliveChecks) makeRoom(ctx context.Context, doc docid.Document, limit quota.Kind) bool {
 	what := crowded{App: doc.AppID()}
 	if limit == quota.Users {

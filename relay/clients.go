@@ -22,8 +22,8 @@ type clients struct {
 
 // stay is a client of this node, which has its document here or is carried.
 type stay interface {
-	end(code int, reason string) // soon
-	cut()                        // the connection, without waiting for the client
+	end(code int, reason string) // closes with a code, soon
+	cut()                        // cuts the connection without waiting for the client
 }
 
 func (c *clients) init(started time.Time) { c.sessions.Init(started) }

@@ -120,10 +120,10 @@ func (h *homes) redirect(ctx context.Context, doc docid.Document, pin kvpin.Pin)
 	return &redirectError{region: pin.Region, url: url, name: doc.Name}
 }
 
-// locate returns the region of a document. Of one that nobody has open it is the
-// token's preference if that region is live, else this node's own, unless that is evacuated. What a region
-// left behind that is gone as a whole, nobody has open: the next client takes it
-// over, wherever it comes.
+// locate returns the region of a document. If it lives nowhere, that is the token's
+// preference if that region is live, else this node's own, unless that is evacuated. A
+// document whose whole region is gone lives nowhere, though it is pinned: the next client
+// takes it over, wherever it comes.
 func (h *homes) locate(ctx context.Context, doc docid.Document, preferred docid.Region, docs *live.Documents) (region docid.Region, isNew bool, err error) {
 	pin, state, err := h.registry.Lookup(ctx, doc)
 	switch {

@@ -18,7 +18,7 @@ import (
 // Server settings that hold for every client.
 const (
 	headerTimeout  = 10 * time.Second // slow headers are cut off
-	requestTimeout = 15 * time.Second // so is a body, which nobody here asks for; a WebSocket is no request any more
+	requestTimeout = 15 * time.Second // so are slow bodies, which no endpoint reads; a WebSocket is no request once it is accepted
 	keepAliveIdle  = 60 * time.Second
 	maxHeaderBytes = 32 << 10 // room for a token of 8 KiB and cookies
 )
@@ -119,8 +119,8 @@ type entrance struct {
 	server *Server
 }
 
-// Accept waits for the next connection. net/http tries again after errors that pass,
-// and logs them where nobody looks.
+// Accept waits for the next connection, and warns of errors. net/http tries again after
+// them, and logs them at debug only.
 func (e entrance) Accept() (net.Conn, error) {
 	s := e.server
 	for {

@@ -123,7 +123,7 @@ var ErrAstray = errors.New("the URL of the document's region leads to another re
 const dialTimeout = 5 * time.Second
 
 // Dial takes a client to its document's home. It returns once the home has let the client
-// in: *EndedError says that it did not. Nothing is sent to the client before Start.
+// in, or *EndedError if it refused. Nothing is sent to the client before Start.
 func (c *Carrier) Dial(ctx context.Context, r Request) (*Link, error) {
 	if c.astray.is(r.Home) {
 		c.dials[dialAstray].Add(1)
@@ -186,8 +186,8 @@ var errText = errors.New("text frame")
 // framing is what a message may have besides what is limited.
 const framing = 64
 
-// judge says what an end before the first message means. A home that sends its clients to
-// where they were dialled is none.
+// judge says what an end before the first message means. A redirect to the very URL that
+// was dialled comes from a node of another region: the URL is wrong.
 func (c *Carrier) judge(r Request, e *EndedError) dialOutcome {
 	to, redirects := strings.CutPrefix(e.Reason, "REDIRECT:")
 	switch {

@@ -42,11 +42,13 @@ func (c *Carrier) mark(ctx context.Context, r Request) string {
 
 // Arrival is a client that another region carries here.
 type Arrival struct {
-	To      docid.Region // whoever says so: nobody gains by being sent away
+	// Believed without a signature: to lie gains nothing.
+	To     docid.Region // for which region it is
+	Counts bool         // the client counts acknowledgements, by Hocuspocus' wire
+	Check  bool         // it is no client, and asks what becomes of its mark
+
 	From    docid.Region // "": the mark is not to be believed
 	Address netip.Addr   // the client's; the zero Addr: not known
-	Counts  bool         // whoever says so: the client counts what it sent, by Hocuspocus' wire
-	Check   bool         // whoever says so: it is no client, and asks what becomes of its mark
 	Why     error        // why the mark is not to be believed
 }
 

@@ -16,8 +16,8 @@ type toHome struct {
 	wake  chan struct{} // something is there; holds one token
 	room  chan struct{} // something was taken; holds one token
 
-	// owe counts bytes that wait, or with a minus that do not any more, among what the node
-	// holds for single clients, and reports whether it can bear them. Static; nil: it can.
+	// owe adds to the bytes that the node holds for single clients; what is negative takes
+	// away. It reports whether they are within their bound. Static; nil: there is none.
 	owe func(bytes int) (bears bool)
 
 	mu     sync.Mutex
@@ -32,15 +32,15 @@ func (q *toHome) init(bound, message int) {
 	q.bound, q.most, q.wake, q.room = bound, bound+message, make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
-// waitMost is how long a client is not read because its home is behind, before it is for
-// one more message: its connection must not look dead to the node. A home that takes less
-// than the client sends must not fill the node's memory all the same.
+// waitMost is how long a client is not read because its home is behind. Then one more of
+// its messages is read, so that its connection does not look dead to the node; toHome.most
+// bounds the memory of these.
 const waitMost = 10 * time.Second
 
-// put appends a message, and waits while too much is there. It is called by who reads
-// from the client, and returns how long that is to pause: next to nothing, which says that
-// it was not for the client that nothing was read. bears is false if too much waits for the
-// homes of its app's clients.
+// put appends a message, and waits while too much is there. The client's reader calls it.
+// After a wait it returns a pause of next to nothing, by which the connection knows that it
+// was silent because it was not read. bears is false if too much waits for the homes of its
+// app's clients.
 func (q *toHome) put(message []byte, due int) (pause time.Duration, bears bool) {
 	q.mu.Lock()
 	if q.closed {

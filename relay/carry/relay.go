@@ -27,8 +27,8 @@ const (
 	aliveEvery = 20 * time.Second
 )
 
-// send writes to the home what the client sent, until there is no more. Who asks is the
-// link: one question behind all that was there.
+// send writes to the home what the client sent, until the queue is closed. For clients that
+// count acknowledgements the link asks whether all is saved, once behind all that waited.
 func (l *Link) send() {
 	for {
 		messages, due, ok := l.up.take()
@@ -40,7 +40,7 @@ func (l *Link) send() {
 		}
 		for i, message := range messages {
 			if l.writeHome(message) != nil {
-				return // who reads says why
+				return // receive meets the same error, and says why
 			}
 			if due == 0 || i < len(messages)-1 {
 				l.up.written(len(message))

@@ -40,8 +40,8 @@ func (ls *losses) init(ds *Documents) { ls.docs, ls.accepted = ds, map[docid.Doc
 // open, or is not stored. What the histories and the store hold is merged and stored. lost
 // says what was accepted, nil if nothing is lost; with look nothing is.
 //
-// Nobody but an operator decides that: of a store that is not what it was nothing is
-// taken for granted. What is accepted holds for one document, as long as Accept works.
+// Only an operator decides that: a node does not take a store at its word that has less
+// than before. What is accepted holds for one document, as long as Accept works.
 func (ds *Documents) Accept(ctx context.Context, doc docid.Document, look bool) (lost, err error) {
 	return ds.losses.accept(ctx, doc, look)
 }

@@ -12,7 +12,7 @@ import (
 
 // A life that has only just begun nearly always opens with what the store holds. So that is
 // asked for while the region is asked of which lives of the document it has a history: a user
-// waits for the longer of the two. By rule 12 what former lives owe is stored first, and so a
+// waits for the longer of the two. By rule 12 of docs/storage.md what former lives owe is stored first, and so a
 // body that was loaded before their histories were read counts only if it is still what the
 // last of them knows to be stored.
 

@@ -45,7 +45,7 @@ func (ms *members) remove(s *Seat) {
 // instructions bounds how many.
 const prefetchAhead = 8
 
-// prefetch has the members near that are next, from seats[i] on.
+// prefetch fetches the next prefetchAhead members, from seats[i] on, every so many seats.
 func (ms *members) prefetch(i int) {
 	if i%prefetchAhead == 0 {
 		for _, s := range ms.seats[i:min(i+prefetchAhead, len(ms.seats))] {
