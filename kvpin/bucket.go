@@ -46,6 +46,7 @@ func newBucket(cfg *Config, license docid.LicenseRegion, store kv.Store) *bucket
 		sweep: b.sweeper.ask,
 	}
 	b.sweeper.leases, b.sweeper.pins = b.leases, b.pins
+	b.lease.owes = b.owes
 	b.notices = newNotices(cfg, license, b.requests, b.leases, b.pins)
 	return b
 }
@@ -96,6 +97,11 @@ func (b *bucket) notice(c kv.Change) {
 		}
 	}
 }
+
+// owes reports whether this node leaves pins behind for which others of the region are to
+// look: owed ones, which nobody may know of but this node; those of which it has not taken
+// itself out; and those for which it was about to look itself.
+func (b *bucket) owes() bool { return b.pins.debts.any() || b.docs.any() || b.sweeper.unfinished() }
 
 // leaveInOrder works off what is owed as far as ctx allows and gives the lease back.
 func (b *bucket) leaveInOrder(ctx context.Context) error {

@@ -67,6 +67,7 @@ func (ps *pins) writeAs(ctx context.Context, d *document, p Pin, expect uint64, 
 	case err == nil:
 		p.Revision = revision
 		ps.sawRevision(d, revision)
+		ps.debts.note(d.name, p.Owed)
 	case isUnsettled(err):
 		d.unsettled = append(d.unsettled, ps.requests.fence.unsettled(expect, before, ps.requests.store.Incarnation()))
 	}

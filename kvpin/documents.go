@@ -193,6 +193,13 @@ func (ds *documents) owing() int {
 	return owed
 }
 
+// any reports whether a document is held, owed or operated on.
+func (ds *documents) any() bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return len(ds.docs) > 0
+}
+
 // oweRenewals has the pins renewed that have seen no write for long.
 func (ds *documents) oweRenewals(now time.Time) {
 	ds.mu.Lock()

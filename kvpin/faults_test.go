@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -115,6 +116,9 @@ func TestReleaseWithoutAnAnswerIsOwedAndPaid(t *testing.T) {
 				time.Sleep(worldGrace + 5*time.Second)
 				if p, ok := w.pin(doc); ok {
 					w.t.Fatalf("still pinned: %+v", p)
+				}
+				if !slices.Contains(a.unpinned, doc) {
+					w.t.Error("nobody was told that the document is unpinned")
 				}
 			})
 		})

@@ -28,6 +28,7 @@ type lease struct {
 	docs     *documents
 	regions  *regions
 	ensure   func(context.Context) (created bool, err error) // nil: nothing to ensure
+	owes     func() bool                                     // whether others are to look at pins when the lease is given back
 
 	draining atomic.Bool
 	leaving  atomic.Bool
@@ -316,7 +317,8 @@ func (l *lease) record(id LeaseID) leaseRecord {
 }
 
 // giveBack ends the lease by a record that says that its holder has left, instead of by
-// deleting it: nobody then looks for orphaned pins.
+// deleting it: nobody then looks for orphaned pins, unless the record says that there may be
+// some.
 func (l *lease) giveBack(ctx context.Context) error {
 	l.mu.Lock()
 	id, revision := l.id, l.revision
@@ -326,7 +328,7 @@ func (l *lease) giveBack(ctx context.Context) error {
 		return nil
 	}
 	record := l.record(id)
-	record.Left = true
+	record.Left, record.Owes = true, l.owes()
 	_, err := l.requests.write(ctx, l.key(), record.encode(), revision, time.Second)
 	if errors.Is(err, ErrConflict) { // a renewal whose answer was lost
 		var e kv.Entry

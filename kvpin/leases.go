@@ -94,7 +94,7 @@ func (p *leases) smallest(n docid.NodeID, ttl time.Duration) bool {
 }
 
 // notice takes a change of a lease of this region. One that ends without a record that
-// its holder has left may leave orphaned pins.
+// its holder has left may leave orphaned pins, and so may one whose record says so.
 func (p *leases) notice(node docid.NodeID, e kv.Entry) {
 	if node == p.cfg.Node && e.Present {
 		p.clock.set(e.Written)
@@ -118,7 +118,8 @@ func (p *leases) notice(node docid.NodeID, e kv.Entry) {
 	}
 	p.mu.Unlock()
 	switch {
-	case known && !before.Left && !record.Left && !record.covers(before.Lease):
+	case record.Owes && !before.Owes && node != p.cfg.Node,
+		known && !before.Left && !record.Left && !record.covers(before.Lease):
 		p.sweep(leaseLost)
 	case gap:
 		p.sweep(unwatched)

@@ -22,6 +22,9 @@ func (ps *pins) lookup(ctx context.Context, doc docid.Document) (p Pin, s State,
 		return Pin{}, Free, fmt.Errorf("look up %s: %w", doc, err)
 	}
 	ps.hints.put(doc, e)
+	if s != Owed {
+		ps.debts.note(doc, false)
+	}
 	return p, s, nil
 }
 

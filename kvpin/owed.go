@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -92,6 +93,34 @@ func (ps *pins) regionAlive(ctx context.Context, p Pin, s State) (bool, error) {
 	return false, nil
 }
 
+// debts are the owed pins of the region that this node is to see paid, as far as it knows:
+// it has left them so, renewed them or told of them, and not seen since that they are not
+// owed. A node that leaves with debts has the others look for owed pins.
+type debts struct {
+	mu   sync.Mutex
+	docs map[docid.Document]struct{}
+}
+
+// note takes what a document's pin was when it was written or read last.
+func (d *debts) note(doc docid.Document, owed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case !owed:
+		delete(d.docs, doc)
+	case d.docs == nil:
+		d.docs = map[docid.Document]struct{}{doc: {}}
+	default:
+		d.docs[doc] = struct{}{}
+	}
+}
+
+func (d *debts) any() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.docs) > 0
+}
+
 // Paid ends an owed pin whose document is stored: its grace period runs. If somebody has
 // taken the document up meanwhile, nothing happens.
 func (r *Registry) Paid(ctx context.Context, doc docid.Document, epoch Epoch) error {
@@ -125,8 +154,15 @@ func (r *Registry) owed(ctx context.Context, doc docid.Document, epoch Epoch, ch
 		return err
 	}
 	p, ok, err := ps.clock.pinOf(e, ps.cfg.Grace)
-	if err != nil || !ok || d.hold != nil || !p.Owed || p.Region != ps.cfg.Region || p.Epoch != epoch {
+	if err != nil {
 		return err
+	}
+	if !ok || !p.Owed || p.Region != ps.cfg.Region {
+		ps.debts.note(doc, false)
+		return nil
+	}
+	if d.hold != nil || p.Epoch != epoch {
+		return nil
 	}
 	next, ttl := change(ps, p)
 	_, err = ps.writePin(ctx, d, next, e.Revision, ttl)

@@ -3,10 +3,12 @@ package kvpin
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin/kv/kvtest"
 )
 
 // storing has a node keep documents in a store, which has what covered says.
@@ -134,5 +136,99 @@ func TestAPinIsOwedWhileNobodyKnowsWhetherItsLifeIsStored(t *testing.T) {
 			c.Covered = func(context.Context, docid.Document, Epoch) (bool, error) { return false, errors.New("no answer") }
 		})
 		a.owe(testDoc("unknown"))
+	})
+}
+
+// A node that ends in order does not die, so that nobody would look for what it leaves: the
+// others are to hear of it, whoever it was that had a share in it.
+func TestWhatANodeLeavesOwedIsLookedForByTheOthers(t *testing.T) {
+	told := func(n *testNode, doc docid.Document) bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return slices.Contains(n.unpinned, doc)
+	}
+	const soon = 3 * worldLeaseTTL // a lease time after the loss, or a quarter more
+	leaving := map[string]func(w *world, a, b *testNode, doc docid.Document){
+		"who left it so": func(_ *world, a, _ *testNode, doc docid.Document) { a.owe(doc) },
+		"who pays": func(w *world, a, b *testNode, doc docid.Document) {
+			p := b.owe(doc)
+			if err := a.StillOwed(context.Background(), doc, p.Epoch); err != nil {
+				w.t.Fatal(err)
+			}
+			b.buckets[testLicense].pins.debts.note(doc, false) // as if it had not known
+		},
+		"who was told of it": func(w *world, a, b *testNode, doc docid.Document) {
+			b.owe(doc)
+			b.buckets[testLicense].pins.debts.note(doc, false)
+			a.buckets[testLicense].sweeper.ask(leaseLost)
+			eventually(w.t, soon, "it is told", func() bool { return told(a, doc) })
+		},
+		"who was about to look": func(w *world, a, b *testNode, doc docid.Document) {
+			b.owe(doc)
+			b.buckets[testLicense].pins.debts.note(doc, false)
+			a.buckets[testLicense].sweeper.ask(leaseLost)
+		},
+		"who is in the pin": func(w *world, a, _ *testNode, doc docid.Document) { a.hold(doc) },
+	}
+	for name, before := range leaving {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, func(w *world) {
+				covered := false
+				a, b := w.node("eu-central-1", "a", storing(&covered)), w.node("eu-central-1", "b", storing(&covered))
+				time.Sleep(4 * worldLeaseTTL) // what was there when they came they have looked at
+				doc := testDoc("owed")
+				before(w, a, b, doc)
+				a.gone = true
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				_ = a.Close(ctx)
+				eventually(w.t, soon, "the other is told", func() bool { return told(b, doc) })
+			})
+		})
+	}
+}
+
+// And what is paid is no reason to look.
+func TestANodeThatHasPaidLeavesNothing(t *testing.T) {
+	inVirtualTime(t, func(w *world) {
+		covered := false
+		a, b := w.node("eu-central-1", "a", storing(&covered)), w.node("eu-central-1", "b", storing(&covered))
+		one, two := testDoc("paid here"), testDoc("paid there")
+		first, second := a.owe(one), a.owe(two)
+		if err := a.Paid(context.Background(), one, first.Epoch); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := b.Paid(context.Background(), two, second.Epoch); err != nil {
+			w.t.Fatal(err)
+		}
+		a.lookup(two)
+		time.Sleep(4 * worldLeaseTTL)
+		if a.buckets[testLicense].owes() || b.buckets[testLicense].owes() {
+			w.t.Error("all is paid, and others would look for more")
+		}
+	})
+}
+
+// One that does not answer does not keep all that others left for another SweepAfter.
+func TestASweepThatFailsIsTriedAgainSoon(t *testing.T) {
+	inVirtualTime(t, func(w *world) {
+		covered := false
+		late := func(c *Config) { c.SweepAfter, c.Backstop = 8*worldLeaseTTL, 100*worldLeaseTTL }
+		a, b := w.node("eu-central-1", "a", storing(&covered), late), w.node("eu-central-1", "b", storing(&covered), late)
+		docs := []docid.Document{testDoc("1"), testDoc("2"), testDoc("3")}
+		for _, doc := range docs {
+			a.hold(doc)
+		}
+		a.kill()
+		time.Sleep(8 * worldLeaseTTL) // the lease is gone, and the sweep has not begun
+		b.link.Once(kvtest.Fault{Outcome: kvtest.Lost}, true, "pin.")
+		eventually(w.t, 4*worldLeaseTTL, "all are owed", func() bool {
+			for _, doc := range docs {
+				if _, s := b.lookup(doc); s != Owed {
+					return false
+				}
+			}
+			return true
+		})
 	})
 }

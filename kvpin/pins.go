@@ -24,5 +24,6 @@ type pins struct {
 	rooms    atomic.Pointer[Rooms]
 
 	hints     hints
+	debts     debts
 	takeovers atomic.Uint64
 }

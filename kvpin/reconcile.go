@@ -96,7 +96,9 @@ func (ps *pins) reconcile(ctx context.Context, d *document) (p Pin, h *Hold, err
 // history purged if it was the last holder, as far as it knows.
 func (ps *pins) reconcileRelease(ctx context.Context, d *document) error {
 	last, p, err := ps.leave(ctx, d, Pin{})
-	if err != nil || !last {
+	// One that landed without an answer has taken this node out before.
+	landed := p.Epoch != "" && p.Epoch == d.was.Epoch && p.Region == ps.cfg.Region && len(p.Holders) == 0
+	if err != nil || !last && !landed {
 		return err
 	}
 	if p.Epoch == "" { // gone already: the release had landed

@@ -94,7 +94,8 @@ type leaseRecord struct {
 	// not free a live document before its holder came to it.
 	Settling []LeaseID       `json:"settling,omitempty"`
 	Draining bool            `json:"draining,omitempty"`
-	Left     bool            `json:"left,omitempty"` // given back in order: nothing to sweep
+	Left     bool            `json:"left,omitempty"` // given back in order: nothing to sweep, unless Owes
+	Owes     bool            `json:"owes,omitempty"` // who has left leaves pins behind that others are to look for
 	Started  time.Time       `json:"started"`
 	TTL      int64           `json:"ttl,omitempty"`  // as that of a pin
 	Clock    time.Time       `json:"clock,omitzero"` // of the node when it wrote this, so that others can tell how far it is off

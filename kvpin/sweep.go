@@ -1,6 +1,7 @@
 package kvpin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -29,7 +30,7 @@ const (
 	// watch.
 	unwatched
 	// this node saw a lease of the region end without a record that its holder has
-	// left; the first node that sees it sweeps.
+	// left, or with one by which it has left pins behind; the first node that sees it sweeps.
 	leaseLost
 )
 
@@ -51,7 +52,13 @@ type sweeper struct {
 
 	mu       sync.Mutex
 	occasion occasion // of the next sweep
+	underWay occasion // of the one that has begun, and not succeeded yet
 }
+
+// sweepRetry is how long after a sweep that failed the next one begins, and twice as long
+// each time: an answer that the registry owes is no reason to have all orphans wait for
+// SweepAfter again.
+const sweepRetry = time.Second
 
 // ask asks for a sweep, some time from now.
 func (s *sweeper) ask(o occasion) {
@@ -59,6 +66,25 @@ func (s *sweeper) ask(o occasion) {
 	s.occasion = max(s.occasion, o)
 	s.mu.Unlock()
 	signal(s.wake)
+}
+
+// take takes the occasion of the next sweep, which is under way until done is called.
+func (s *sweeper) take() (o occasion, done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.underWay, s.occasion = s.occasion, livedOn
+	return s.underWay, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.underWay = livedOn
+	}
+}
+
+// unfinished reports whether this node is to sweep, and no other node may know why.
+func (s *sweeper) unfinished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.occasion, s.underWay) > routine
 }
 
 // run looks for pins of this region whose holders are all gone, and starts
@@ -82,20 +108,28 @@ func (s *sweeper) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.mu.Lock()
-		o := s.occasion
-		s.occasion = livedOn
-		s.mu.Unlock()
-		if (o == routine || o == unwatched) && !s.leases.smallest(s.cfg.Node, s.cfg.LeaseTTL) {
-			o = livedOn
-		}
+		s.untilDone(ctx)
+	}
+}
+
+// untilDone sweeps, again if that fails.
+func (s *sweeper) untilDone(ctx context.Context) {
+	o, done := s.take()
+	if (o == routine || o == unwatched) && !s.leases.smallest(s.cfg.Node, s.cfg.LeaseTTL) {
+		o = livedOn
+	}
+	for wait := sweepRetry; ctx.Err() == nil; wait = min(2*wait, s.cfg.SweepAfter) {
 		start := time.Now()
 		err := s.sweep(ctx, o)
 		s.requests.observe("sweep", start, err)
-		if err != nil && ctx.Err() == nil {
-			s.cfg.Log.Info("sweep of orphaned pins failed, trying again", "license", s.license, "error", err)
-			s.ask(o)
+		if err == nil {
+			done()
+			return
 		}
+		if ctx.Err() == nil {
+			s.cfg.Log.Info("sweep of orphaned pins failed, trying again", "license", s.license, "error", err)
+		}
+		pause.Between(ctx, wait, wait+wait/4)
 	}
 }
 
@@ -125,18 +159,23 @@ func (s *sweeper) sweep(ctx context.Context, o occasion) error {
 }
 
 // unpinOrphans unpins those orphans that nobody in the region has open. The others
-// are looked at again soon: should their nodes die, no lease will tell.
+// are looked at again soon: should their nodes die, no lease will tell. One that fails
+// keeps no other waiting, as long as the registry answers.
 func (s *sweeper) unpinOrphans(ctx context.Context, orphans []docid.Document) error {
 	silent := make(map[docid.NodeID]bool)
 	var living []docid.Document
+	var failed error
 	for _, doc := range orphans {
 		alive, err := s.unpinOrphan(ctx, doc, silent)
-		if err != nil {
-			return err
-		}
 		if alive {
 			living = append(living, doc)
 		}
+		if failed = cmp.Or(failed, err); err != nil && s.requests.answers.silent() != nil {
+			break
+		}
+	}
+	if failed != nil {
+		return failed
 	}
 	if s.living = living; len(living) > 0 {
 		s.cfg.Log.Warn("documents live on in this region on nodes that have lost the registry", "license", s.license, "documents", len(living))
@@ -159,6 +198,7 @@ func (s *sweeper) lookAtPins(ctx context.Context) (orphans []docid.Document, out
 		case p.lasted(e, s.cfg.Grace, s.clock.now()):
 			outlived = append(outlived, e)
 		case p.Owed && p.Region == s.cfg.Region && s.cfg.Unpinned != nil: // should who owes it be gone
+			s.pins.debts.note(doc, true)
 			s.cfg.Unpinned(doc, p)
 		case len(p.Holders) == 0:
 		case slices.ContainsFunc(p.Holders, func(h Holder) bool { return s.leases.current(h, s.cfg.LeaseTTL) }):
