@@ -90,6 +90,8 @@ type keeper struct {
 	last    time.Time     // when it was stored
 	took    time.Duration // to store it
 	fails   int           // in a row
+	looked  repeated      // looks at the store
+	asked   repeated      // questions how far another node has stored it
 	awaited bool          // clients wait for it to be stored
 	until   time.Time     // when the room of another node has had its time to store it; zero: it has not begun
 	stored  Kept

@@ -29,6 +29,20 @@ func (s *saves) lookLocked(k *keeper, at time.Time) {
 	s.at(k, at)
 }
 
+// repeated counts what fails of one document. An operator is told of the second failure in a row,
+// since one passes.
+type repeated int
+
+// failsAgain takes what came of an attempt, and reports whether that is to be told.
+func (r *repeated) failsAgain(err error) bool {
+	if err == nil {
+		*r = 0
+		return false
+	}
+	*r++
+	return *r == 2
+}
+
 // takeLook reports whether what is due is a look.
 func (s *saves) takeLook(k *keeper) bool {
 	s.mu.Lock()
@@ -47,6 +61,9 @@ func (s *saves) workLook(ctx context.Context, k *keeper) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !isStores(err) && !k.ended && ctx.Err() == nil && k.looked.failsAgain(err) {
+		s.docs.o.Log.Warn("a document cannot be compared with its store; this is tried again", "document", k.doc.String(), "err", err)
+	}
 	switch {
 	case !k.since.IsZero():
 		s.plan(k) // the store finds out the same
@@ -78,7 +95,7 @@ func (k *keeper) look(ctx context.Context) error {
 	case errors.Is(err, storage.ErrAbsent):
 		return fmt.Errorf("%w: version %s", errVanished, base.Version)
 	case err != nil:
-		return fmt.Errorf("look at what is stored: %w", err)
+		return &storeError{"look at what is stored", err}
 	case uint64(info.Generation) != base.Generation:
 		return ErrDeleted
 	case string(info.Version) == base.Version:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/oplog"
 	"github.com/wsnode/wsnode/relay/room"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -41,6 +42,7 @@ type payments struct {
 	since     map[life]time.Time               // lives that are not stored: since when that is known
 	refused   map[life]refused                 // of these, those that the store did not take last time
 	stuck     map[life]struct{}                // of these, those of which an operator was told
+	failing   map[life]failing                 // lives whose end has failed since
 	storeless map[docid.LicenseRegion]struct{} // license regions of which an operator was told that they have no store here
 }
 
@@ -49,6 +51,7 @@ func (p *payments) init(ds *Documents) {
 	p.stores, p.storeless = map[docid.LicenseRegion]*backoff{}, map[docid.LicenseRegion]struct{}{}
 	p.renewed, p.since = map[life]time.Time{}, map[life]time.Time{}
 	p.refused, p.stuck = map[life]refused{}, map[life]struct{}{}
+	p.failing = map[life]failing{}
 }
 
 // backoff keeps a node that owes thousands of documents from asking a store that is away
@@ -64,6 +67,17 @@ type refused struct {
 	at   time.Time
 	wait time.Duration
 }
+
+// failing is a life that does not come to its end: since when, and whether an operator was
+// told.
+type failing struct {
+	since time.Time
+	told  bool
+}
+
+// tellAfter is how long a life must have failed to come to its end until an operator is told:
+// what passes by itself is no news.
+const tellAfter = time.Minute
 
 // storeLocked is the backoff of the store of a license region. Callers hold mu.
 func (p *payments) storeLocked(license docid.LicenseRegion) *backoff {
@@ -101,6 +115,14 @@ func (p *payments) mayPay(license docid.LicenseRegion, now time.Time) (wait time
 	return 0
 }
 
+// unasked notes that an attempt says nothing of the store: while that is away, another life
+// may ask it in its place.
+func (p *payments) unasked(license docid.LicenseRegion) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.storeLocked(license).until = time.Time{}
+}
+
 // came notes what came of an attempt to have a life stored, and returns when to look again.
 func (p *payments) came(l life, err error) time.Duration {
 	p.mu.Lock()
@@ -115,8 +137,10 @@ func (p *payments) came(l life, err error) time.Duration {
 		delete(p.refused, l)
 		return time.Millisecond
 	case isItsOwn(err):
+		b.until = time.Time{}
 		return p.stuckLocked(l, err)
 	case !isStores(err):
+		b.until = time.Time{}
 		return lookAgain // the history, say, which others may not need
 	}
 	last, again := p.refused[l]
@@ -162,6 +186,29 @@ func (p *payments) stuckLocked(l life, err error) time.Duration {
 		log.Warn("ended lives of a license region can be stored only by nodes that have its store", "license", l.doc.License)
 	}
 	return jittered(stuckAgain)
+}
+
+// looked notes what came of a look at a life that is to end. Of one that fails again and again
+// an operator is told, once, unless that is said elsewhere: of the store, of the registry, and of what is wrong
+// with the life itself.
+func (p *payments) looked(l life, err error, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, known := p.failing[l]
+	switch {
+	case err == nil:
+		delete(p.failing, l)
+		return
+	case isStores(err) || isItsOwn(err) || errors.Is(err, kvpin.ErrUnavailable):
+		return
+	case !known:
+		f.since = now
+	case !f.told && now.Sub(f.since) >= tellAfter:
+		f.told = true
+		p.docs.o.Log.Warn("an ended life does not come to its end; its history stays, and this is tried again",
+			"document", l.doc.String(), "epoch", l.epoch, "since", f.since, "err", err)
+	}
+	p.failing[l] = f
 }
 
 // notStored notes since when it is known that a life is not stored.

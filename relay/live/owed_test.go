@@ -2,9 +2,13 @@ package live
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -87,6 +91,139 @@ func TestWhatADeadNodeHadAcknowledgedIsStoredByItsRegion(t *testing.T) {
 	b.free(t)
 	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {
 		t.Errorf("the store holds %q", got.Body)
+	}
+}
+
+// A node that ends in order while the store is away leaves what it owes to the others, long
+// after these began, and looked for what was there before them.
+func TestWhatANodeThatEndsOwesIsStoredByTheOthers(t *testing.T) {
+	r, s := storing(t)
+	var swept atomic.Int64
+	r.pins = func(c *kvpin.Config) {
+		c.LeaseTTL, c.SweepAfter = 2*time.Second, 2*time.Second
+		c.Observe = func(op string, _ time.Duration, err error) {
+			if op == "sweep" && err == nil {
+				swept.Add(1)
+			}
+		}
+	}
+	a, b := r.node("a"), r.node("b")
+	eventually(t, "both have looked", func() bool { return swept.Load() >= 2 })
+	v := a.visit(t)
+	s.Set(storagetest.Down)
+	v.types("one")
+	v.leave()
+	a.end()
+	s.Set(storagetest.None)
+	b.free(t)
+	if got := stored(t, s.Store); !bytes.Contains(got.Body, []byte("one")) {
+		t.Errorf("the store holds %q", got.Body)
+	}
+}
+
+// A node that is dead and has yet to be missed by NATS may have what nobody else has: the life
+// does not end. But what its history has is stored.
+func TestASilentNodeKeepsALifeFromItsEndAndNotFromItsStore(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	v := n.visit(t)
+	l := life{todo, v.d.Room().Epoch()}
+	s.Set(storagetest.Down)
+	v.types("one")
+	v.leave()
+	n.settle(t)
+	eventually(t, "it was tried to store it", func() bool {
+		n.payments.mu.Lock()
+		defer n.payments.mu.Unlock()
+		return n.payments.storeLocked(license).wait > 0
+	})
+	nc, err := nats.Connect(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err = nc.Subscribe(todo.SignalsSubject(), func(*nats.Msg) {}); err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Set(storagetest.None)
+	eventually(t, "it is stored", func() bool {
+		if _, err := n.payments.endLife(t.Context(), l); err != nil && !errors.Is(err, errNoWord) && !errors.Is(err, errAgain) {
+			t.Fatal(err)
+		}
+		return bytes.Contains(stored(t, s.Store).Body, []byte("one"))
+	})
+	if _, err := n.payments.endLife(t.Context(), l); !errors.Is(err, errNoWord) {
+		t.Errorf("it comes to its end while a node is silent: %v", err)
+	}
+	if pin, state := n.state(t); state != kvpin.Owed {
+		t.Errorf("its pin is %s: %+v", state, pin)
+	}
+	nc.Close()
+	n.purges.at(l, time.Now())
+	n.free(t)
+}
+
+// A store that is away is asked for one life at a time. A life that does not come to ask gives
+// its turn to another.
+func TestWhoDoesNotAskTheStoreKeepsNoOtherFromAsking(t *testing.T) {
+	for name, unasked := range map[string]func(p *payments, l life){
+		"somebody opens it":            func(p *payments, l life) { p.unasked(l.doc.License) },
+		"its history does not answer":  func(p *payments, l life) { p.came(l, errors.New("no answer")) },
+		"it waits for somebody's look": func(p *payments, l life) { p.stuck[l] = struct{}{}; p.came(l, errVanished) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := region{t: t}.unstarted()
+			p, l := &n.payments, life{todo, "s-1"}
+			*p.storeLocked(license) = backoff{wait: payMost}
+			now := time.Now()
+			if wait := p.mayPay(license, now); wait > 0 {
+				t.Fatalf("the first life waits for %s", wait)
+			}
+			if wait := p.mayPay(license, now); wait < payMost {
+				t.Fatalf("the second waits for %s, while the first asks", wait)
+			}
+			unasked(p, l)
+			if wait := p.mayPay(license, now); wait > 0 {
+				t.Errorf("another one waits for %s", wait)
+			}
+		})
+	}
+}
+
+// What fails again and again of one life, and is neither the store's nor the registry's, an
+// operator hears of once.
+func TestALifeThatDoesNotComeToItsEndIsToldOnce(t *testing.T) {
+	n := region{t: t}.unstarted()
+	p, l, now := &n.payments, life{todo, "s-1"}, time.Now()
+	fails := func(times int, err error) {
+		for range times {
+			now = now.Add(lookAgain)
+			p.looked(l, err, now)
+		}
+	}
+	told := func() int { return n.log.count("does not come to its end") }
+	fails(20, &storeError{"save", errors.New("down")})
+	fails(20, kvpin.ErrUnavailable)
+	fails(20, errVanished)
+	fails(6, errors.New("the history does not answer"))
+	if told() != 0 {
+		t.Errorf("it is told too soon, or what others tell: %s", n.log.text.String())
+	}
+	fails(20, errors.New("the history does not answer"))
+	if told() != 1 || !n.log.says("the history does not answer") || !n.log.says("WARN") {
+		t.Errorf("it is told %d times: %s", told(), n.log.text.String())
+	}
+	fails(1, nil)
+	fails(20, errNoWord)
+	if told() != 2 {
+		t.Errorf("the next time it is told %d times", told()-1)
+	}
+	fails(1, nil)
+	if len(p.failing) > 0 {
+		t.Error("it is remembered for ever")
 	}
 }
 

@@ -26,8 +26,8 @@ func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err
 	if wait := p.rest(l, time.Now()); wait > 0 {
 		return wait, nil
 	}
-	pin, other, lives, err := p.pinOf(ctx, l)
-	if err != nil || lives {
+	at, err := p.standingOf(ctx, l)
+	if err != nil || at.lives {
 		return 0, err
 	}
 	found, err := ds.lives.found(ctx, l)
@@ -39,23 +39,29 @@ func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err
 	}
 	if !found.Clean() {
 		p.notStored(l)
-		return p.pay(ctx, l, found, pin != nil)
+		if _, based := found.Base(); !based && at.silent != nil { // its base may be on its way
+			return 0, at.silent
+		}
+		return p.pay(ctx, l, found, at.pin != nil)
 	}
 	p.stored(l)
+	if at.silent != nil { // whoever has it open may add to it
+		return 0, at.silent
+	}
 	if next, ours := p.ours(l, found); !ours {
 		return next, nil
 	}
-	if pin != nil {
-		if pin.Owed {
+	if at.pin != nil {
+		if at.pin.Owed {
 			err = ds.o.Registry.Paid(ctx, l.doc, kvpin.Epoch(l.epoch))
 		}
-		return max(ds.o.Grace-time.Since(pin.Left), time.Second) + afterExpiry, err
+		return max(ds.o.Grace-time.Since(at.pin.Left), time.Second) + afterExpiry, err
 	}
 	if found.Last == 0 || found.Ended {
 		return 0, nil
 	}
-	if other != nil {
-		if err := p.notifyOther(ctx, l, *other); err != nil {
+	if at.other != nil {
+		if err := p.notifyOther(ctx, l, *at.other); err != nil {
 			return lookAgain, err
 		}
 	}
@@ -88,39 +94,46 @@ func (p *payments) notifyOther(ctx context.Context, l life, pin kvpin.Pin) error
 	return err
 }
 
-// pinOf returns the pin of a life, nil if it is not pinned any more; other is then the
-// pin of another life, if there is one. lives says that somebody has it open, or will take
-// it up: then nothing is owed here.
-func (p *payments) pinOf(ctx context.Context, l life) (_, other *kvpin.Pin, lives bool, err error) {
+// standing is how a life stands that may have ended.
+type standing struct {
+	pin    *kvpin.Pin // nil: it is not pinned any more
+	other  *kvpin.Pin // of another life of the document, if that is pinned instead
+	lives  bool       // somebody has it open, or will take it up: nothing is owed here
+	silent error      // somebody may have it open, and does not say; nil: nobody has
+}
+
+// standingOf asks the registry and the region for a life. A node that is silent keeps a life
+// from its end, and not from its store: it may be dead, and NATS finds that after minutes.
+func (p *payments) standingOf(ctx context.Context, l life) (at standing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	ds := p.docs
 	pin, state, err := ds.o.Registry.Lookup(ctx, l.doc)
 	if err != nil {
 		if errors.Is(err, kvpin.ErrNotServed) {
-			return nil, nil, true, nil
+			return standing{lives: true}, nil
 		}
-		return nil, nil, false, err
+		return at, err
 	}
 	mine := state != kvpin.Free && string(pin.Epoch) == l.epoch
 	if mine && len(pin.Holders) > 0 { // of an orphan the registry's sweep tells
-		return nil, nil, true, nil
+		return standing{lives: true}, nil
 	}
 	epoch, ok, err := ds.Who(ctx, l.doc)
 	switch {
 	case errors.Is(err, bus.ErrNobody):
 	case err != nil:
-		return nil, nil, false, fmt.Errorf("%w: %w", errNoWord, err)
+		at.silent = fmt.Errorf("%w: %w", errNoWord, err)
 	case ok && epoch == l.epoch:
-		return nil, nil, false, errAgain // perhaps it is being opened, or paid by another node
+		return at, errAgain // perhaps it is being opened, or paid by another node
 	}
 	switch {
 	case mine:
-		return &pin, nil, false, nil
+		at.pin = &pin
 	case state != kvpin.Free:
-		return nil, &pin, false, nil
+		at.other = &pin
 	}
-	return nil, nil, false, nil
+	return at, nil
 }
 
 // pay stores what a life holds, and returns when to look at it again.
@@ -137,6 +150,7 @@ func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned b
 	}
 	err = p.alone(ctx, l, found)
 	if errors.Is(err, errTaken) || errors.Is(err, errAgain) {
+		p.unasked(l.doc.License)
 		return 0, errAgain
 	}
 	if errors.Is(err, ErrDeleted) { // a node that was frozen, and goes on in it, finds that by the marker
@@ -145,11 +159,7 @@ func (p *payments) pay(ctx context.Context, l life, found oplog.Loaded, pinned b
 	if err != nil && ds.ctx.Err() != nil { // the node ends, which says nothing of the store
 		return 0, err
 	}
-	next = p.came(l, err)
-	if err != nil {
-		ds.o.Log.Debug("what a life holds cannot be stored yet", "document", l.doc.String(), "epoch", l.epoch, "err", err)
-	}
-	return next, err
+	return p.came(l, err), err
 }
 
 // errTaken ends a payment: somebody opens the document here, or has it open.

@@ -162,6 +162,7 @@ func (p *purges) work(ctx context.Context, l life) {
 	if ctx.Err() != nil {
 		return
 	}
+	p.docs.payments.looked(l, err, time.Now())
 	if next > 0 {
 		p.at(l, time.Now().Add(next))
 		return

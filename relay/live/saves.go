@@ -340,8 +340,11 @@ func (s *saves) ask(ctx context.Context, k *keeper) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	defer context.AfterFunc(k.ctx, cancel)()
-	if err := k.room.Reached(ctx); err != nil {
-		s.docs.o.Log.Debug("clients wait to hear that a document is stored", "document", k.doc.String(), "err", err)
+	err := k.room.Reached(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !k.ended && s.docs.ctx.Err() == nil && k.asked.failsAgain(err) {
+		s.docs.o.Log.Warn("clients wait to hear that a document is stored, and the history does not say", "document", k.doc.String(), "err", err)
 	}
 }
 

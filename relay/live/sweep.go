@@ -19,11 +19,13 @@ import (
 //
 // The nodes of a region take turns: who has swept says so, and the others put
 // their own sweeps off. Nothing depends on it, since a sweep may be repeated. Who
-// could not sweep to the end says nothing, so that another node tries.
+// could not sweep to the end, or left lives to nodes that have their store, says nothing,
+// so that another node tries.
 type sweep struct {
 	docs  *Documents
 	every time.Duration
 	swept chan struct{} // another node has
+	left  bool          // to nodes that have the store, by the last look; owned by run
 }
 
 const (
@@ -60,7 +62,9 @@ func (s *sweep) run(ctx context.Context) {
 				timer.Reset(s.every + jitter(s.every)) // another node may be able to
 				continue
 			}
-			_ = s.docs.o.Bus.Publish(sweptSubject, nil) // else the others sweep too
+			if !s.left {
+				_ = s.docs.o.Bus.Publish(sweptSubject, nil) // else the others sweep too
+			}
 			timer.Reset(s.every + jitter(s.every/10))
 		}
 	}
@@ -134,8 +138,10 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 // that nobody has open.
 func (s *sweep) lookAtStored(ctx context.Context) error {
 	ds := s.docs
+	s.left = false
 	_, err := s.suspects(ctx, ds.o.History.StoredSubjects(ctx, ""), func(l life, subject history.Subject) (bool, error) {
 		if store, _ := ds.storeOf(l.doc.License); store == nil {
+			s.left = true
 			return false, nil // a node without the store purges nothing
 		}
 		if subject.Messages > 1 {

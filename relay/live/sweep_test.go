@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
 )
@@ -64,6 +65,35 @@ func TestASweepThatFailsLeavesTheNextToOthers(t *testing.T) {
 		time.Sleep(time.Hour)
 		if b.said.Load() == 0 {
 			t.Error("a node that sweeps does not say so")
+		}
+	})
+}
+
+// leftLife is a history in which a stored life was left.
+type leftLife struct{ *unlisted }
+
+func (leftLife) StoredSubjects(context.Context, string) iter.Seq2[history.Subject, error] {
+	return func(yield func(history.Subject, error) bool) {
+		yield(history.Subject{Name: todo.UpdatesSubject(0, docid.NewStoredEpoch("left")), Messages: 2}, nil)
+	}
+}
+
+func (*alone) Request(context.Context, string, []byte) ([]byte, error) { return nil, bus.ErrNobody }
+
+type serving struct{ Registry }
+
+func (serving) Serves(docid.LicenseRegion) bool { return true }
+
+// What a node without the store leaves to those that have it is looked for by one of them: it
+// does not have them put off their sweeps.
+func TestANodeWithoutTheStoreLeavesTheSweepToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(alone)
+		ds := &Documents{o: Options{Registry: serving{}, History: leftLife{new(unlisted)}, Bus: b, Log: slog.New(slog.DiscardHandler)}}
+		go (&sweep{docs: ds, every: time.Minute, swept: make(chan struct{}, 1)}).run(t.Context())
+		time.Sleep(time.Hour)
+		if said := b.said.Load(); said > 0 {
+			t.Errorf("it has said %d times that it swept", said)
 		}
 	})
 }

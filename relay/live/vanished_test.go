@@ -99,3 +99,29 @@ func TestAbsentBehindABaseIsAFailureWhereverARoomMeetsIt(t *testing.T) {
 		})
 	}
 }
+
+// A document that nobody edits is only looked for in its store, again and again: that the store
+// has lost it an operator hears of once.
+func TestThatTheStoreOfAnUneditedDocumentHasLostItIsTold(t *testing.T) {
+	r, s := storing(t)
+	n := r.unplanned().node("a")
+	v := n.visit(t)
+	defer v.leave()
+	v.types("one")
+	n.savesNow(t, v)
+	setBack(s, nil)
+	for range 4 {
+		n.saves.workLook(t.Context(), v.d.keeper)
+	}
+	const told = "cannot be compared with its store"
+	if n.log.count(told) != 1 {
+		t.Errorf("an operator is told %d times", n.log.count(told))
+	}
+	s.Set(storagetest.Down) // which is said of the store, and not of each document
+	for range 4 {
+		n.saves.workLook(t.Context(), v.d.keeper)
+	}
+	if n.log.count(told) != 1 {
+		t.Errorf("of a store that is away an operator is told %d times", n.log.count(told)-1)
+	}
+}

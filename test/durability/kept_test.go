@@ -122,15 +122,10 @@ func resting(s storage.Store) func(*relay.Options) {
 	}
 }
 
-// sweepPatience is how long what nodes leave behind may wait: the others look for it 30 to
-// 37 s after a lease is gone, and each time that the registry does not answer a busy machine
-// as long again.
-const sweepPatience = 5 * time.Minute
-
 // waitStored waits until all documents are stored with what their authors typed.
 func waitStored(t *testing.T, s storage.Store, authors [][]author) {
 	t.Helper()
-	waitFor(t, sweepPatience, func() (bool, string) {
+	waitFor(t, patience, func() (bool, string) {
 		for d, all := range authors {
 			doc := docid.Document{License: license, Tenant: "acme", App: "notes", Name: documentName(d)}
 			stored, err := s.Load(t.Context(), doc, nil)
