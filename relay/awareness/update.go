@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+
+	"github.com/wsnode/wsnode/relay/wire"
 )
 
 // Bounds on what clients may send; an entry beyond them is dropped.
@@ -72,11 +74,8 @@ func DecodeAll(update []byte) ([]Entry, error) {
 const firstEntries = 64
 
 func decode(used []Entry, update []byte, most int, drops *Drops) (entries []Entry, rest []byte, err error) {
-	n, rest, err := uvarint(update)
-	if err != nil {
-		return nil, nil, err
-	}
-	if n > uint64(len(rest))/3 { // an entry takes at least three bytes
+	n, rest, err := wire.Uvarint(update)
+	if err != nil || n > uint64(len(rest))/3 { // an entry takes at least three bytes
 		return nil, nil, ErrMalformed
 	}
 	if entries = used[:0]; entries == nil {
@@ -108,21 +107,16 @@ func decode(used []Entry, update []byte, most int, drops *Drops) (entries []Entr
 
 // readEntry reads an entry, whose state is the bytes that stand there.
 func readEntry(b []byte) (e Entry, rest []byte, err error) {
-	var size uint64
-	if e.Client, b, err = uvarint(b); err != nil {
-		return e, nil, err
+	if e.Client, b, err = wire.Uvarint(b); err == nil {
+		e.Clock, b, err = wire.Uvarint(b)
 	}
-	if e.Clock, b, err = uvarint(b); err != nil {
-		return e, nil, err
+	if err == nil {
+		e.State, rest, err = wire.Bytes(b)
 	}
-	if size, b, err = uvarint(b); err != nil {
-		return e, nil, err
+	if err != nil {
+		return Entry{}, nil, ErrMalformed
 	}
-	if size > uint64(len(b)) {
-		return e, nil, ErrMalformed
-	}
-	e.State = b[:size:size]
-	return e, b[size:], nil
+	return e, rest, nil
 }
 
 // AppendAll appends the encoding for other pods, which are told whose the clients are:
@@ -145,18 +139,9 @@ func Append(dst []byte, entries []Entry) []byte {
 		}
 		dst = binary.AppendUvarint(dst, e.Client)
 		dst = binary.AppendUvarint(dst, e.Clock)
-		dst = binary.AppendUvarint(dst, uint64(len(state)))
-		dst = append(dst, state...)
+		dst = wire.AppendBytes(dst, state)
 	}
 	return dst
 }
 
 var null = []byte("null")
-
-func uvarint(b []byte) (uint64, []byte, error) {
-	v, n := binary.Uvarint(b)
-	if n <= 0 || v > maxInt {
-		return 0, nil, ErrMalformed
-	}
-	return v, b[n:], nil
-}

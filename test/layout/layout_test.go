@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"relay/wire":      nil,
 	"relay/closecode": nil,
 	"relay/ystore":    nil,
-	"relay/awareness": nil,
+	"relay/awareness": {"relay/wire"}, // for the numbers and strings of lib0
 	"relay/storage":   {"docid", "internal/pause"},
 	"relay/natsd":     nil, // imported by cmd and tests only
 	// For the command and for tests of whoever embeds a node.
