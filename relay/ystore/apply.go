@@ -242,7 +242,7 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 	if c.err != nil || !limited {
 		return c.err
 	}
-	return s.checkCaps(update, sum, pending)
+	return growth{s, update, sum}.check(pending)
 }
 
 // checkBlock reads one client's structs and returns how many of them would be

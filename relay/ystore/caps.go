@@ -5,11 +5,19 @@ import (
 	"slices"
 )
 
-// checkCaps holds a checked update, and what would be pending with it, against the limits.
-func (s *Store) checkCaps(update []byte, sum *summary, pending int) error {
-	l := &s.limits
+// growth is what a checked update would add to a document. It changes nothing. To say more
+// than a bound, it reads the update again: it is asked only where the bound does not decide.
+type growth struct {
+	s      *Store
+	update []byte
+	sum    *summary
+}
+
+// check holds the document as it would be, with what would be pending, against the limits.
+func (g growth) check(pending int) error {
+	s, sum, l := g.s, g.sum, &g.s.limits
 	if l.MaxDeleteRanges > 0 && sum.ranges > uint64(l.MaxDeleteRanges) {
-		if n := s.newRanges(update, sum); n > l.MaxDeleteRanges {
+		if n := g.ranges(); n > l.MaxDeleteRanges {
 			return fmt.Errorf("%w: %d new ones in one update, at most %d", ErrTooManyDeleteRanges, n, l.MaxDeleteRanges)
 		}
 	}
@@ -23,26 +31,27 @@ func (s *Store) checkCaps(update []byte, sum *summary, pending int) error {
 		}
 	}
 	if l.MaxBytes > 0 && s.size()+sum.end+cutBytes*int(sum.ranges) > l.MaxBytes {
-		if n := s.newBytes(update, sum); n > 0 && s.size()+n > l.MaxBytes {
+		if n := g.bytes(); n > 0 && s.size()+n > l.MaxBytes {
 			return fmt.Errorf("%w: %d bytes, at most %d", ErrDocumentTooLarge, s.size()+n, l.MaxBytes)
 		}
 	}
 	if l.MaxBytes > 0 {
-		if err := s.checkHeld(update, sum); err != nil {
+		if err := g.checkHeld(); err != nil {
 			return err
 		}
 	}
 	if l.MaxDeleteRanges > 0 && s.totals.ahead+int(sum.ranges) > l.MaxDeleteRanges {
-		if n := s.aheadRanges(update, sum); n > 0 && s.totals.ahead+n > l.MaxDeleteRanges {
+		if n := g.ahead(); n > 0 && s.totals.ahead+n > l.MaxDeleteRanges {
 			return fmt.Errorf("%w: %d ahead of their content, at most %d", ErrTooManyDeleteRanges, s.totals.ahead+n, l.MaxDeleteRanges)
 		}
 	}
 	return nil
 }
 
-// newRanges counts the delete ranges of an update that delete something.
-func (s *Store) newRanges(update []byte, sum *summary) (n int) {
-	s.eachRange(update, sum, func(d span) bool {
+// ranges counts the delete ranges that delete something.
+func (g growth) ranges() (n int) {
+	s := g.s
+	s.eachRange(g.update, g.sum, func(d span) bool {
 		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
 			n++
 		}
@@ -51,16 +60,16 @@ func (s *Store) newRanges(update []byte, sum *summary) (n int) {
 	return n
 }
 
-// newBytes estimates how much an update would add to the document.
-func (s *Store) newBytes(update []byte, sum *summary) (n int) {
-	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, _, size int) bool {
+// bytes estimates how much longer the encoded document would be.
+func (g growth) bytes() (n int) {
+	s, it := g.s, &g.s.scratch.it
+	s.eachStruct(g.update, func(client uint64, _, size int) bool {
 		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || s.restores(r, it.kind, it.clock, it.end())) {
 			n += size
 		}
 		return true
 	})
-	s.eachRange(update, sum, func(d span) bool {
+	s.eachRange(g.update, g.sum, func(d span) bool {
 		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
 			n += cutBytes
 		}
@@ -69,16 +78,15 @@ func (s *Store) newBytes(update []byte, sum *summary) (n int) {
 	return n
 }
 
-// aheadRanges counts the delete ranges of an update that reach beyond what is
-// known with it.
-func (s *Store) aheadRanges(update []byte, sum *summary) (n int) {
-	it := &s.scratch.it
+// ahead counts the delete ranges that reach beyond what is known with the update.
+func (g growth) ahead() (n int) {
+	s, it := g.s, &g.s.scratch.it
 	reach := make(map[uint64]uint64)
-	s.eachStruct(update, func(client uint64, _, _ int) bool {
+	s.eachStruct(g.update, func(client uint64, _, _ int) bool {
 		reach[client] = it.end()
 		return true
 	})
-	s.eachRange(update, sum, func(d span) bool {
+	s.eachRange(g.update, g.sum, func(d span) bool {
 		r := s.run(d.client)
 		if d.to > reach[d.client] && (r == nil || !r.holds(d.from, d.to) && !r.lacks(d.from, d.to)) {
 			n++

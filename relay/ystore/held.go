@@ -45,25 +45,26 @@ func (s *Store) Growth(update []byte) (int, error) {
 	if err := s.check(update, true, sum); err != nil {
 		return 0, err
 	}
-	return s.newHeld(update, sum), nil
+	return growth{s, update, sum}.held(), nil
 }
 
 // checkHeld holds the memory that the document would take against the limit.
-func (s *Store) checkHeld(update []byte, sum *summary) error {
+func (g growth) checkHeld() error {
+	s := g.s
 	most := heldTimes*s.limits.MaxBytes + heldFree
-	if s.held()+MostHeld*sum.end <= most {
+	if s.held()+MostHeld*g.sum.end <= most {
 		return nil
 	}
-	if n := s.newHeld(update, sum); n > 0 && s.held()+n > most {
+	if n := g.held(); n > 0 && s.held()+n > most {
 		return fmt.Errorf("%w: %d bytes in memory, at most %d", ErrDocumentTooLarge, s.held()+n, most)
 	}
 	return nil
 }
 
-// newHeld estimates how much more memory the document would take with a checked update.
-func (s *Store) newHeld(update []byte, sum *summary) (n int) {
-	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, _, size int) bool {
+// held estimates how much more memory the document would take.
+func (g growth) held() (n int) {
+	s, it := g.s, &g.s.scratch.it
+	s.eachStruct(g.update, func(client uint64, _, size int) bool {
 		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || s.restores(r, it.kind, it.clock, it.end())) {
 			n += size + entryMemory + leafMemory/maxEntries
 			if it.form == parentItem {
@@ -72,7 +73,7 @@ func (s *Store) newHeld(update []byte, sum *summary) (n int) {
 		}
 		return true
 	})
-	s.eachRange(update, sum, func(d span) bool {
+	s.eachRange(g.update, g.sum, func(d span) bool {
 		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
 			n += cutBytes + 2*entryMemory
 		}
