@@ -130,6 +130,41 @@ func TestImportsGoDownOnly(t *testing.T) {
 	}
 }
 
+// Packages cannot import each other in a circle, but folders of packages could: then neither
+// could be understood, or taken elsewhere, without the other.
+func TestNoFolderImportsItselfThroughAnother(t *testing.T) {
+	packages := ours(t)
+	for depth := 1; depth <= 2; depth++ {
+		folder := func(path string) string {
+			parts := strings.Split(path, "/")
+			return strings.Join(parts[:min(depth, len(parts))], "/")
+		}
+		imports := map[string][]string{}
+		for path, p := range packages {
+			for _, imported := range p.Imports {
+				if inside, ok := strings.CutPrefix(imported, module); ok && folder(inside) != folder(path) {
+					imports[folder(path)] = append(imports[folder(path)], folder(inside))
+				}
+			}
+		}
+		for from := range imports {
+			seen := map[string]bool{}
+			for next := slices.Clone(imports[from]); len(next) > 0; {
+				at := next[0]
+				next = next[1:]
+				if at == from {
+					t.Errorf("%s imports itself through other folders", from)
+					break
+				}
+				if !seen[at] {
+					seen[at] = true
+					next = append(next, imports[at]...)
+				}
+			}
+		}
+	}
+}
+
 func TestTheStoreIsPure(t *testing.T) {
 	impure := []string{"context", "log", "log/slog", "math/rand", "math/rand/v2", "net", "net/http", "os", "time"}
 	for _, imported := range ours(t)["relay/ystore"].Imports {
