@@ -91,7 +91,7 @@ func (r *Room) takeBase(found oplog.Loaded, brought Brought) error {
 		r.content.keep()
 	}
 	if brought.Update != nil {
-		if _, err := r.load(brought.Update); err != nil {
+		if _, err := r.load(brought.Update, ystore.Terms{Given: true}); err != nil {
 			return fmt.Errorf("what lay before the history: %w", err)
 		}
 	}

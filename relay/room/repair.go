@@ -78,7 +78,7 @@ func (e *exchange) receiveLog(data []byte) {
 // take applies an update of another pod. It reports whether it brought anything.
 // Callers hold mu.
 func (e *exchange) take(update []byte) (fresh bool) {
-	fresh, err := e.room.load(update)
+	fresh, err := e.room.load(update, ystore.Terms{})
 	if err != nil {
 		e.room.rooms.refuse(err)
 	}

@@ -265,12 +265,12 @@ func (r *Room) apply(update []byte, author *Seat, t ystore.Terms) (fresh []byte,
 
 // load is apply for what nobody else is to get: without members nothing is made of it,
 // and a whole document not copied. It reports whether it brought anything. Callers hold mu.
-func (r *Room) load(update []byte) (fresh bool, err error) {
+func (r *Room) load(update []byte, t ystore.Terms) (fresh bool, err error) {
 	var changes []byte
 	if len(r.members.seats) == 0 {
-		changes, _, err = r.content.apply(update, ystore.Terms{})
+		changes, _, err = r.content.apply(update, t)
 	} else {
-		changes, err = r.apply(update, nil, ystore.Terms{})
+		changes, err = r.apply(update, nil, t)
 	}
 	return changes != nil, err
 }

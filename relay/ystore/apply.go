@@ -29,6 +29,10 @@ type Terms struct {
 	// nothing that the store has of their client id, neither before a gap nor behind one.
 	Gapless bool
 
+	// Given says that the memory of the update is the store's from then on: nobody changes it
+	// any more.
+	Given bool
+
 	straight bool // refuse it, with errCircle, if structs hang on each other in a circle
 }
 
@@ -75,6 +79,7 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 	before := s.unsettled()
 	x.later, x.placed = before || sum.waits && !(sum.plain && s.types.plain), false
 	digest := s.digest
+	x.given = t.Given && s.totals.given.takes(update)
 	s.applyStructs(update, sum)
 	s.applyDeletes(update, sum)
 	if len(x.fresh) == 0 && len(x.gone) == 0 {

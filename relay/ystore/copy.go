@@ -141,12 +141,10 @@ func (b copied) copyInto(s *Store, r *run, update []byte, starts []entry, lies l
 	from, held := int(starts[0].off), 0
 	end, to := b.behind(starts, n)
 	if l == old {
+		s.totals.own(l)
 		held = l.held()
-	} else {
-		l.room(old, n, end-from, n == len(starts))
 	}
-	shift := uint32(len(l.buf) - from) // it may be below zero
-	l.buf = append(l.buf, update[from:end]...)
+	shift := b.bring(s, l, old, update, from, end, n, n == len(starts))
 	deleted := 0
 	gone := span{from: starts[0].clock(), to: starts[0].clock()} // deleted structs that follow on each other
 	for i, e := range starts[:n] {
@@ -187,6 +185,23 @@ func (b copied) copyInto(s *Store, r *run, update []byte, starts []entry, lies l
 	}
 	s.totals.held += l.held() - held
 	return n
+}
+
+// bring puts the bytes of n structs behind those of a leaf, or into a new one behind another.
+// It returns by how much they are at another offset there than in the update, modulo 2^32. Of a
+// block's last leaf, which may well grow, the bytes are always copied.
+func (copied) bring(s *Store, l, old *leaf, update []byte, from, end, n int, last bool) (shift uint32) {
+	if l != old {
+		if s.scratch.given && !last {
+			l.ents = make([]entry, 0, n)
+			s.totals.given.lay(l, update, from, end)
+			return uint32(-from)
+		}
+		l.room(old, n, end-from, last)
+	}
+	shift = uint32(len(l.buf) - from)
+	l.buf = append(l.buf, update[from:end]...)
+	return shift
 }
 
 // room makes a leaf for so many entries and bytes behind another one, nil if it is the first. If

@@ -11,10 +11,17 @@ func loose(update []byte) []byte {
 	return append([]byte{update[0] | 0x80, 0}, update[1:]...)
 }
 
-// alike fails unless an update makes the same of both documents, the second of which gets it loose.
+// alike fails unless an update makes the same of both documents, the first of which is given its
+// memory, and the second of which gets it loose.
 func alike(t *testing.T, update []byte, s, apart *Store) {
 	t.Helper()
-	_, err := s.Apply(update)
+	given := bytes.Clone(update)
+	_, _, err := s.ApplyShared(given, Terms{Limited: true, Given: true})
+	defer func() {
+		if !bytes.Equal(given, update) {
+			t.Error("what was given was changed")
+		}
+	}()
 	_, other := apart.Apply(loose(update))
 	if (err == nil) != (other == nil) {
 		t.Fatalf("%v, and taken apart: %v", err, other)

@@ -32,7 +32,7 @@ func (l *leaf) held() int { return leafMemory + entryMemory*cap(l.ents) + cap(l.
 // held is the memory that the document takes, of which its encodings are no part: they
 // go with the next change.
 func (s *Store) held() int {
-	return s.totals.held + runMemory*len(s.list) + typeMemory*len(s.types.list) + spanMemory*cap(s.types.missing) +
+	return s.totals.held + s.totals.given.unused() + runMemory*len(s.list) + typeMemory*len(s.types.list) + spanMemory*cap(s.types.missing) +
 		waiterMemory*s.causal.most
 }
 

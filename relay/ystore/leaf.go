@@ -63,6 +63,8 @@ type leaf struct {
 
 	// How many of the entries are of a sort.
 	continued, deleted, gaps int16
+
+	given bool // buf lies in what the store was given, and must not be changed: see given.go
 }
 
 func (l *leaf) start() uint64 { return l.ents[0].clock() }

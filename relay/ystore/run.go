@@ -26,6 +26,7 @@ type totals struct {
 	deleted   int // tombstones, and ranges deleted ahead of their content
 	ahead     int // of those, ranges deleted ahead of their content
 	pending   int // structs behind a gap of their client
+	given     given
 }
 
 // leafAt returns the leaf that holds clock, which lies before r.end.
@@ -113,6 +114,7 @@ func (s *Store) pushLast(r *run, it *item) {
 		l = &leaf{}
 		r.first, r.last, r.hint = l, l, l
 	}
+	s.totals.own(l)
 	before, held, old := len(l.buf), l.held(), l
 	if r.end == 0 {
 		held = 0 // it is new
@@ -219,6 +221,7 @@ func (s *Store) commit(ed *edit) {
 		s.tally(r, e, 1)
 	}
 	s.work += editWork + entryWork*len(ed.out.ents)
+	s.totals.own(l)
 	before, held := len(l.buf), l.held()
 	first, last := ed.lo == 0, ed.hi == len(l.ents)
 	l.replace(ed.lo, ed.hi, &ed.out)
@@ -303,6 +306,8 @@ func (s *Store) merge(r *run, l *leaf) {
 	}
 	m := l.next
 	r.unlink(m)
+	s.totals.own(l)
+	s.totals.given.leave(m)
 	before, held := len(l.buf)+len(m.buf), l.held()+m.held()
 	var it item
 	m.item(0, &it)

@@ -93,6 +93,7 @@ type scratch struct {
 	order     order
 	copies    []copied // blocks whose structs are copied, see copy.go
 	starts    []entry  // where they begin in the update
+	given     bool     // leaves may lie in the update
 	deferring bool     // where structs lie is found when all of the update are stored
 	deferred  []span   // and these are they
 	missing   []span   // what types.missing begins in
@@ -135,6 +136,7 @@ func (s *Store) release() {
 	if x.lent { // nobody looked whether it can be placed by now
 		s.types.missing = s.scratch.giveBack(s.types.missing, slices.Clone(s.types.missing))
 	}
+	s.totals.letGo(s.list)
 	s.scratch = nil
 	// The bits of all of them together: maxScratch is a power of two.
 	if cap(x.newcomers)|cap(x.blocks)|cap(x.clocks)|cap(x.spans)|cap(x.waits)|cap(x.fresh)|cap(x.gone)|cap(x.doomed)|

@@ -17,6 +17,10 @@ func verify(s *Store) error {
 			return fmt.Errorf("client %d: %w", r.client, err)
 		}
 	}
+	sum.given.size = s.totals.given.size
+	if g := sum.given; g.size < g.used || g.used < g.unused() {
+		return fmt.Errorf("leaves use %d bytes of %d that were given", g.used, g.size)
+	}
 	if sum != s.totals {
 		return fmt.Errorf("totals %+v, counted %+v", s.totals, sum)
 	}
@@ -80,6 +84,9 @@ func (s *Store) verifyRun(r *run, sum *totals, digest *uint64) error {
 		}
 		sum.bytes += len(l.buf)
 		sum.held += l.held()
+		if l.given {
+			sum.given.used += cap(l.buf)
+		}
 		if counted.continued != l.continued || counted.deleted != l.deleted || counted.gaps != l.gaps {
 			return fmt.Errorf("leaf at %d: counts are wrong", l.start())
 		}
