@@ -127,7 +127,7 @@ type span struct{ client, from, to uint64 }
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // maxScratch is above what goes back into the pool, in elements of each slice.
-const maxScratch = 1 << 12
+const maxScratch = 1 << 14
 
 func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
 
