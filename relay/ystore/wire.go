@@ -107,9 +107,11 @@ func utf16Units(w uint64) uint64 {
 
 // validUTF16Len is utf16Len of bytes that need not be valid UTF-8: it reports whether they are.
 func validUTF16Len(b []byte) (n uint64, ok bool) {
-	for i := 0; i < len(b); {
+	i := plainLen(b)
+	n = uint64(i)
+	for i < len(b) {
 		if len(b)-i >= 8 {
-			plain := bits.TrailingZeros64(binary.LittleEndian.Uint64(b[i:])&0x8080808080808080) / 8
+			plain := bits.TrailingZeros64(binary.LittleEndian.Uint64(b[i:])&notPlain) / 8
 			i, n = i+plain, n+uint64(plain)
 			if plain == 8 {
 				continue
@@ -129,6 +131,30 @@ func validUTF16Len(b []byte) (n uint64, ok bool) {
 		}
 	}
 	return n, true
+}
+
+// notPlain are the bits of eight bytes that ASCII does not have.
+const notPlain = 0x8080808080808080
+
+// plainLen is how many bytes in front are ASCII, from below: what is left, and what is shorter
+// than eight bytes, has to be looked at one by one.
+func plainLen(b []byte) (n int) {
+	word := binary.LittleEndian.Uint64
+	for ; len(b)-n >= 32; n += 32 {
+		w := b[n : n+32 : n+32]
+		if (word(w)|word(w[8:])|word(w[16:])|word(w[24:]))&notPlain != 0 {
+			break
+		}
+	}
+	for ; len(b)-n >= 8; n += 8 {
+		if word(b[n:])&notPlain != 0 {
+			return n
+		}
+	}
+	if n > 0 && word(b[len(b)-8:])&notPlain == 0 { // the rest, and some before it once more
+		return len(b)
+	}
+	return n
 }
 
 // utf16Len counts the UTF-16 units of valid UTF-8: Yjs clocks count those.
