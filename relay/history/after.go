@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -25,24 +27,38 @@ func (h *History) AppendAfter(ctx context.Context, subject string, data []byte, 
 	if len(data) > h.MaxPayload() {
 		return 0, ErrTooLarge
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.config.AckWait)
-	defer cancel()
-	opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(last), jetstream.WithRetryAttempts(0)}
+	m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
 	if ttl > 0 {
-		opts = append(opts, jetstream.WithMsgTTL(ttl))
+		m.Header.Set(jetstream.MsgTTLHeader, ttl.String())
 	}
-	ack, err := h.jetStream().Publish(ctx, subject, data, opts...)
-	var api *jetstream.APIError
-	switch {
-	case err == nil:
-		return ack.Sequence, nil
-	case errors.As(err, &api) && (api.ErrorCode == codeWrongLast || api.ErrorCode == codeWrongLastUnknown):
-		return 0, fmt.Errorf("append to %s after %d: %w", subject, last, ErrOutrun)
-	case errors.As(err, &api):
-		err = typed(api)
-	default:
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if seq, err = h.appendNow(ctx, m); err == nil {
+		return seq, nil
 	}
-	h.check.suspect(shard)
+	refused := (*RefusedError)(nil)
+	if errors.As(err, &refused) && (refused.Code == codeWrongLast || refused.Code == codeWrongLastUnknown) {
+		err = ErrOutrun
+	} else {
+		h.check.suspect(shard)
+	}
 	return 0, fmt.Errorf("append to %s after %d: %w", subject, last, err)
+}
+
+// appendNow publishes a message and waits for its acknowledgement.
+func (h *History) appendNow(ctx context.Context, m *nats.Msg) (seq uint64, err error) {
+	c := h.inbox.open()
+	defer c.close()
+	c.ended = nil // what waits for another connection is sent on that, and answered there
+	m.Reply = c.reply
+	if err := h.jetStream().Conn().PublishMsg(m); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	answers, complete, err := c.wait(ctx, h.config.AckWait)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case !complete:
+		return 0, errSilence
+	}
+	return parseAck(answers[0])
 }

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -230,6 +231,16 @@ func (r *reader) fence(ctx context.Context) (done bool, err error) {
 // next asks the leader for the subject's first message from a sequence on; 0 if
 // there is none.
 func (h *History) next(ctx context.Context, stream, subject string, from uint64, timeout time.Duration) (seq uint64, data []byte, err error) {
+	return h.message(ctx, stream, fmt.Sprintf(`{"seq":%d,"next_by_subj":"%s","no_hdr":true}`, from, subject), timeout)
+}
+
+// message asks a stream's leader for a message; 0 if there is none. That is the usual answer
+// for a document that begins to live, and it is known without being decoded.
+func (h *History) message(ctx context.Context, stream, request string, timeout time.Duration) (seq uint64, data []byte, err error) {
+	raw, err := h.request(ctx, "STREAM.MSG.GET."+stream, request, timeout)
+	if err != nil || bytes.Contains(raw, noMessage) {
+		return 0, nil, err
+	}
 	var answer struct {
 		Error   *jetstream.APIError
 		Message struct {
@@ -237,34 +248,45 @@ func (h *History) next(ctx context.Context, stream, subject string, from uint64,
 			Data []byte
 		}
 	}
-	request := fmt.Sprintf(`{"seq":%d,"next_by_subj":"%s","no_hdr":true}`, from, subject)
-	if err := h.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer, timeout); err != nil {
+	if err := decode(raw, &answer); err != nil {
 		return 0, nil, err
 	}
-	if e := answer.Error; e != nil {
-		if e.ErrorCode == codeNoMessage {
-			return 0, nil, nil
-		}
+	if e := answer.Error; e != nil && e.ErrorCode != codeNoMessage {
 		return 0, nil, typed(e)
 	}
 	return answer.Message.Seq, answer.Message.Data, nil
 }
 
+// noMessage stands in no other answer: quotes within strings are escaped.
+var noMessage = []byte(`"err_code":` + strconv.Itoa(codeNoMessage) + `,`)
+
 // ask sends one request to JetStream's API and decodes the answer.
 func (h *History) ask(ctx context.Context, endpoint, request string, answer any, timeout time.Duration) error {
-	c := h.inbox.open()
-	defer c.close()
-	if err := h.publish(h.api+endpoint, c.reply, []byte(request)); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	messages, complete, err := c.wait(ctx, timeout)
+	data, err := h.request(ctx, endpoint, request, timeout)
 	if err != nil {
 		return err
 	}
-	if !complete || messages[0].Header.Get("Status") == "503" {
-		return errSilence
+	return decode(data, answer)
+}
+
+func (h *History) request(ctx context.Context, endpoint, request string, timeout time.Duration) (answer []byte, err error) {
+	c := h.inbox.open()
+	defer c.close()
+	if err := h.publish(h.api+endpoint, c.reply, []byte(request)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if err := json.Unmarshal(messages[0].Data, answer); err != nil {
+	messages, complete, err := c.wait(ctx, timeout)
+	if err != nil {
+		return nil, err
+	}
+	if !complete || messages[0].Header.Get("Status") == "503" {
+		return nil, errSilence
+	}
+	return messages[0].Data, nil
+}
+
+func decode(data []byte, answer any) error {
+	if err := json.Unmarshal(data, answer); err != nil {
 		return fmt.Errorf("read JetStream's answer: %w", err)
 	}
 	return nil

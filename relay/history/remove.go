@@ -51,25 +51,15 @@ func (h *History) Last(ctx context.Context, subject string) (seq uint64, err err
 	if err != nil {
 		return 0, err
 	}
-	var answer struct {
-		Error   *jetstream.APIError
-		Message struct{ Seq uint64 }
-	}
 	request := fmt.Sprintf(`{"last_by_subj":"%s","no_hdr":true}`, subject)
-	err = h.retry(ctx, func() error {
-		answer.Error = nil
-		if err := h.ask(ctx, "STREAM.MSG.GET."+h.streamName(shard), request, &answer, attemptTime); err != nil {
-			return err
-		}
-		if e := answer.Error; e != nil && e.ErrorCode != codeNoMessage {
-			return typed(e)
-		}
-		return nil
+	err = h.retry(ctx, func() (err error) {
+		seq, _, err = h.message(ctx, h.streamName(shard), request, attemptTime)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("last of %s: %w", subject, err)
 	}
-	return answer.Message.Seq, nil
+	return seq, nil
 }
 
 // Drop removes everything that the subject holds when it is called. What is
