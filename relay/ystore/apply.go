@@ -86,7 +86,7 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 		return nil, nil
 	}
 	if x.later {
-		s.settleLater(sum, before)
+		x.settleLater(s, sum, before)
 	}
 	buried := s.bury()
 	s.full = nil
@@ -103,8 +103,7 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 }
 
 // settleLater finds what of an update can be integrated with what waits, before it or in it.
-func (s *Store) settleLater(sum *summary, before bool) {
-	x := s.scratch
+func (x *scratch) settleLater(s *Store, sum *summary, before bool) {
 	s.types.hanging = max(s.types.hanging, sum.hanging)
 	s.placeMissing()
 	if before || sum.circle || !s.allMet() {

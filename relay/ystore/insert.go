@@ -10,7 +10,7 @@ import (
 func (s *Store) applyStructs(update []byte, sum *summary) {
 	x := s.scratch
 	if x.reads > maxRead {
-		s.applyBlocks(update, sum)
+		x.applyBlocks(s, update, sum)
 		return
 	}
 	for i := range x.read[:x.reads] {
@@ -27,9 +27,8 @@ func (s *Store) applyStructs(update []byte, sum *summary) {
 }
 
 // applyBlocks is applyStructs of an update that is read again.
-func (s *Store) applyBlocks(update []byte, sum *summary) {
-	it, x := &s.scratch.it, s.scratch
-	copies := x.copies
+func (x *scratch) applyBlocks(s *Store, update []byte, sum *summary) {
+	it, copies := &x.it, x.copies
 	lies := unresolved
 	switch {
 	case len(copies) == 0:

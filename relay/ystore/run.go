@@ -105,13 +105,17 @@ func (s *Store) extendRun(r *run, it *item) {
 		r.head = min(r.head, it.clock)
 		r.tail = it.end()
 	}
-	s.divide(r, it, func(piece *item) { s.pushLast(r, piece) })
+	if len(it.content) > maxPiece {
+		s.divide(r, it, func(piece *item) { s.pushLast(r, piece) })
+		return
+	}
+	s.pushLast(r, it)
 }
 
 func (s *Store) pushLast(r *run, it *item) {
 	l := r.last
 	if l == nil {
-		l = &leaf{}
+		l = &leaf{ents: make([]entry, 0, 2)} // few clients have one entry only
 		r.first, r.last, r.hint = l, l, l
 	}
 	s.totals.own(l)

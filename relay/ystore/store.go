@@ -148,6 +148,7 @@ func (s *Store) release() {
 	for i := range x.read[:min(x.reads, maxRead)] {
 		x.read[i].forget()
 	}
+	x.reads = 0
 	x.edit.r, x.edit.l = nil, nil
 	scratches.Put(x)
 }
