@@ -39,28 +39,22 @@ var countings = []counting{
 type counts map[string]float64
 
 // count counts each benchmark once, those of only if it is not nil.
-func (s *side) count(former bool, only counts) (counts, error) {
-	s.got = map[string]*figures{}
+func (s *side) count(only counts) (counts, error) {
 	s.env = []string{"GOGC=off", "GOMEMLIMIT=1GiB"} // a collection empties pools
+	found := counts{}
 	for _, c := range countings {
-		pkg := c.pkg
-		if former {
-			pkg = cmp.Or(packages[c.pkg], c.pkg)
-		}
 		wanted := slices.DeleteFunc(strings.Split(c.benchmarks, "|"), func(name string) bool { return only != nil && !only.have(c.pkg+" "+name) })
 		if len(wanted) == 0 {
 			continue
 		}
-		err := s.measure(c.pkg, pkg, []string{
-			"-test.bench=^Benchmark(" + strings.Join(wanted, "|") + ")$", "-test.skip=" + cmp.Or(c.leftOut, "^$"), "-test.benchtime=" + c.iterations,
-		})
+		got, err := s.measure(c.pkg, 0,
+			"-test.bench=^Benchmark("+strings.Join(wanted, "|")+")$", "-test.skip="+cmp.Or(c.leftOut, "^$"), "-test.benchtime="+c.iterations)
 		if err != nil {
 			return nil, err
 		}
-	}
-	found := counts{}
-	for key, f := range s.got {
-		found[key] = f.allocations[0]
+		for key, f := range got {
+			found[key] = f.allocations
+		}
 	}
 	return found, nil
 }
@@ -97,7 +91,7 @@ const allocationsHead = `# Allocations per operation of the Go benchmarks at com
 func recordAllocations(file, commit string, then *side) error {
 	least := counts{}
 	for range tries {
-		found, err := then.count(true, nil)
+		found, err := then.count(nil)
 		if err != nil {
 			return err
 		}

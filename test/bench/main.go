@@ -1,13 +1,20 @@
-// Command bench compares the Go benchmarks of this checkout with those of another commit,
-// in alternating rounds on the same machine: figures of two days say little about the
-// code.
+// Command bench compares the Go benchmarks of this checkout with those of another commit
+// on the same machine: figures of two days say little about the code.
 //
 //	go run ./test/bench -with COMMIT
 //
 // A benchmark is compared where both commits have one of its name in a package of the same
-// name, or in the one that took its place. The table says the ratio of the medians of the
-// time, and the allocations of both. Exit code 1 if a time is above -most times the
-// other's, or anything allocates more often.
+// name, or in the one that took its place. Each round measures a benchmark of both commits
+// for a moment, one right after the other and each in a process of its own, so that what
+// else the machine does meets both alike. Both binaries are linked anew with their
+// functions in another order every few rounds: where the code lies in memory alone makes
+// the same code several per cent faster or slower.
+//
+// The table says the ratio of the medians of the time, the interval that holds the median of the rounds'
+// ratios with 95 % confidence, and the allocations of both. A row whose interval reaches above -most is
+// measured again before the verdict: "worse" if its whole interval lies above, "unresolved" if only
+// a part of it. With the checkout's own commit, the table shows what the machine can resolve.
+// Exit code 1 if a row is worse, or allocates more often: at its least, than formerly in the median.
 //
 //	go run ./test/bench -with COMMIT -record allocations.txt
 //
@@ -16,23 +23,24 @@
 package main
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"text/tabwriter"
+	"time"
 )
 
 func main() {
 	with := flag.String("with", "", "commit to compare with")
-	rounds := flag.Int("rounds", 7, "rounds, in which each commit measures once")
-	most := flag.Float64("most", 1.03, "the highest ratio of the medians that passes")
-	benchtime := flag.String("benchtime", "0.2s", "as of go test")
-	match := flag.String("bench", ".", "as of go test")
 	record := flag.String("record", "", "write the allocations of the commit into this file, and compare nothing")
+	c := comparison{rows: map[string]*row{}}
+	flag.IntVar(&c.rounds, "rounds", 20, "rounds, in which each commit measures once")
+	flag.DurationVar(&c.enough, "enough", time.Minute, "time after which a benchmark of some rounds gets no more of them")
+	flag.IntVar(&c.again, "again", 2, "how many times as many rounds follow for rows that are above -most, or may be")
+	flag.IntVar(&c.layouts, "layouts", 4, "orders of functions in which the binaries are linked")
+	flag.Float64Var(&c.most, "most", 1.03, "the highest ratio that passes")
+	flag.StringVar(&c.benchtime, "benchtime", "20ms", "of each round, as of go test")
+	flag.StringVar(&c.match, "bench", ".", "as of go test")
 	flag.Parse()
 	if *with == "" || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: bench -with COMMIT [flags]")
@@ -44,7 +52,8 @@ func main() {
 			passed = true
 			return recordAllocations(*record, *with, then)
 		}
-		passed, err = compare(now, then, *rounds, *most, "-test.benchtime="+*benchtime, "-test.bench="+*match)
+		c.now, c.then = now, then
+		passed, err = c.run()
 		return err
 	})
 	if err != nil {
@@ -76,59 +85,8 @@ func beside(with string, f func(now, then *side) error) error {
 		return err
 	}
 	corpora := filepath.Join(here, "test", "corpus", "data")
-	return f(newSide(here, filepath.Join(dir, "now"), corpora), newSide(former, filepath.Join(dir, "then"), corpora))
-}
-
-// compare goes through the rounds one by one, so that what else the machine does in some
-// minutes meets all packages and both commits.
-func compare(now, then *side, rounds int, most float64, flags ...string) (passed bool, err error) {
-	lost := map[string]bool{}
-	for round := range rounds {
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
-		for _, pkg := range slices.Sorted(maps.Keys(packages)) {
-			if lost[pkg] {
-				continue
-			}
-			if err := then.measure(pkg, cmp.Or(packages[pkg], pkg), flags); err != nil {
-				fmt.Fprintf(os.Stderr, "%s is not compared: %v\n", pkg, err)
-				lost[pkg] = true
-				continue
-			}
-			if err := now.measure(pkg, pkg, append(slices.Clone(flags), then.only(pkg)...)); err != nil {
-				return false, err
-			}
-		}
-	}
-	return table(now.got, then.got, most), nil
-}
-
-// table prints what both measured, and reports whether nothing is worse.
-func table(now, then map[string]*figures, most float64) (passed bool) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	defer w.Flush()
-	fmt.Fprintln(w, "benchmark\tthen\tnow\tratio\tallocations\t")
-	var names []string
-	for name := range now {
-		if then[name] != nil {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	passed = len(names) > 0
-	for _, name := range names {
-		before, after := median(then[name].seconds), median(now[name].seconds)
-		allocated, allocates := median(then[name].allocations), median(now[name].allocations)
-		verdict := ""
-		if after > most*before || allocates > allocated {
-			verdict, passed = "worse", false
-		}
-		fmt.Fprintf(w, "%s\t%.4g µs\t%.4g µs\t%.3f\t%.0f → %.0f\t%s\n", name, before*1e6, after*1e6, after/before, allocated, allocates, verdict)
-	}
-	return passed
-}
-
-// median sorts the values.
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
+	return f(
+		&side{root: here, built: filepath.Join(dir, "now"), corpora: corpora},
+		&side{root: former, built: filepath.Join(dir, "then"), corpora: corpora, moved: packages},
+	)
 }

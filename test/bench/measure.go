@@ -2,12 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
@@ -20,31 +19,14 @@ var packages = map[string]string{
 	"relay/quota": "relay/limits", "relay/ratelimit": "relay/limits",
 }
 
-// figures are what one benchmark measured, round by round.
-type figures struct{ seconds, allocations []float64 }
+// figure is what one run of a benchmark measured, per operation.
+type figure struct{ seconds, allocations float64 }
 
 // side is one of the two commits.
 type side struct {
-	root, built, corpora string              // folders: its checkout, its binaries, what the document store is measured with
-	env                  []string            // of the benchmarks, beside this process's
-	got                  map[string]*figures // by package of this checkout and benchmark
-}
-
-func newSide(root, built, corpora string) *side {
-	return &side{root: root, built: built, corpora: corpora, got: map[string]*figures{}}
-}
-
-// only is the flag that selects the benchmarks which the side has measured of a package: what
-// the other one has beside them is not worth its time.
-func (s *side) only(pkg string) []string {
-	names := map[string]bool{}
-	for key := range s.got {
-		if of, benchmark, _ := strings.Cut(key, " "); of == pkg {
-			name, _, _ := strings.Cut(benchmark, "/")
-			names[name] = true
-		}
-	}
-	return []string{"-test.bench=^Benchmark(" + strings.Join(slices.Sorted(maps.Keys(names)), "|") + ")$"}
+	root, built, corpora string            // folders: its checkout, its binaries, what the document store is measured with
+	moved                map[string]string // as packages, nil for this checkout
+	env                  []string          // of the benchmarks, beside this process's
 }
 
 // shareCorpora has the former benchmarks of the document store read the recorded sessions of
@@ -66,40 +48,44 @@ func shareCorpora(former string) error {
 	return os.WriteFile(file, []byte(changed), 0o644)
 }
 
-// measure runs the benchmarks of a package once.
-func (s *side) measure(name, pkg string, flags []string) error {
-	binary := filepath.Join(s.built, strings.ReplaceAll(name, "/", "-"))
-	if _, err := os.Stat(binary); err != nil {
-		if err := run(s.root, "go", "test", "-c", "-o", binary, "./"+pkg); err != nil {
-			return err
-		}
+// measure runs benchmarks of a package, which is named as in this checkout. The figures are
+// by package and benchmark.
+func (s *side) measure(pkg string, layout int, flags ...string) (map[string]figure, error) {
+	folder := cmp.Or(s.moved[pkg], pkg)
+	binary, err := s.build(pkg, folder, layout)
+	if err != nil {
+		return nil, err
 	}
 	cmd := exec.Command(binary, append([]string{"-test.run=^$", "-test.benchmem"}, flags...)...)
-	cmd.Dir, cmd.Stderr = filepath.Join(s.root, pkg), os.Stderr
+	cmd.Dir, cmd.Stderr = filepath.Join(s.root, folder), os.Stderr
 	cmd.Env = append(append(os.Environ(), s.env...), "WSNODE_CORPORA="+s.corpora)
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("%s of %s: %w", pkg, s.root, err)
+		return nil, fmt.Errorf("%s of %s: %w", folder, s.root, err)
 	}
+	got := map[string]figure{}
 	reader := benchfmt.NewReader(bytes.NewReader(out), pkg)
 	for reader.Scan() {
 		r, ok := reader.Result().(*benchfmt.Result)
 		if !ok {
 			continue
 		}
-		key := name + " " + processors.ReplaceAllString(string(r.Name), "")
-		if s.got[key] == nil {
-			s.got[key] = &figures{}
-		}
-		f := s.got[key]
-		if v, ok := r.Value("sec/op"); ok {
-			f.seconds = append(f.seconds, v)
-		}
-		if v, ok := r.Value("allocs/op"); ok {
-			f.allocations = append(f.allocations, v)
-		}
+		var f figure
+		f.seconds, _ = r.Value("sec/op")
+		f.allocations, _ = r.Value("allocs/op")
+		got[pkg+" "+processors.ReplaceAllString(string(r.Name), "")] = f
 	}
-	return reader.Err()
+	return got, reader.Err()
+}
+
+// build links the package's test binary with the functions in an order that the layout
+// says, 0 being the linker's own.
+func (s *side) build(pkg, folder string, layout int) (binary string, err error) {
+	binary = filepath.Join(s.built, fmt.Sprint(strings.ReplaceAll(pkg, "/", "-"), "-", layout))
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
+	}
+	return binary, run(s.root, "go", "test", "-c", fmt.Sprint("-ldflags=-randlayout=", layout), "-o", binary, "./"+folder)
 }
 
 func run(dir, name string, args ...string) error {
