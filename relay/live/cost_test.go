@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,13 +52,16 @@ func numbered(name string, i int) docid.Document {
 }
 
 // To open a stored document costs one request to its store, and to store it one; while
-// nobody edits it costs none, however long it is open.
+// nobody edits it costs none, however long it is open. WSNODE_IDLE says how many are open.
 func TestWhatAStoreIsAsked(t *testing.T) {
 	r, s := storing(t)
 	a := &asked{calls: map[docid.Document]map[string]int{}}
 	s.Choose = a.count
 	n := r.node("a")
-	const open = 50
+	open, intervals := 50, 20
+	if many, err := strconv.Atoi(os.Getenv("WSNODE_IDLE")); err == nil {
+		open, intervals = many, 1200
+	}
 	is := func(d docid.Document, what string, expected map[string]int) {
 		t.Helper()
 		if got := a.of(d); !maps.Equal(got, expected) {
@@ -83,7 +88,7 @@ func TestWhatAStoreIsAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.leave()
-	for i := range 20 { // as many intervals of a store
+	for i := range intervals {
 		text := fmt.Sprint("edit ", i)
 		busy.types(text)
 		eventually(t, text+" is stored", func() bool {

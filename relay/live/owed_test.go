@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -10,17 +11,28 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/storage"
 	"github.com/wsnode/wsnode/relay/storage/storagetest"
 )
 
+// impatient gives requests to a store up that does not answer, as nodes do after --store-timeout.
+type impatient struct{ storage.Store }
+
+func (s impatient) Save(ctx context.Context, d docid.Document, expect storage.Version, m storage.Meta, body []byte) (storage.Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	return s.Store.Save(ctx, d, expect, m, body)
+}
+
 // The heart of it: the store fails just when the last one leaves. Whoever comes finds
 // everything, the pin keeps others away, and it is stored as soon as that can be.
 func TestWhatCannotBeStoredAtTheEndIsOwed(t *testing.T) {
-	for _, fault := range []storagetest.Fault{storagetest.Down, storagetest.Refusal, storagetest.Truncated, storagetest.LostReply} {
+	for _, fault := range []storagetest.Fault{storagetest.Down, storagetest.Slow, storagetest.Refusal, storagetest.Truncated, storagetest.LostReply} {
 		t.Run(string(fault), func(t *testing.T) {
 			r, s := storing(t)
+			r.store = impatient{s}
 			n := r.node("a")
 			s.Set(fault)
 			v := n.visit2(t, s)

@@ -1,17 +1,24 @@
 package stored
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wsnode/wsnode/test/e2e/cluster"
 	"github.com/wsnode/wsnode/test/e2e/issuer"
 	"github.com/wsnode/wsnode/test/e2e/yjs"
+	"github.com/wsnode/wsnode/test/stores"
 	"github.com/wsnode/wsnode/test/wait"
 )
 
@@ -42,12 +49,15 @@ func body(t *testing.T, d *cluster.Dev, document string) []byte {
 	return content
 }
 
+// outliving is the document of outlives.
+const outliving = "kept/äö b"
+
 // outlives types in one region, leaves, and finds all of it in the other one; then Yjs
 // reads what is stored.
 func outlives(t *testing.T, d *cluster.Dev) {
 	t.Helper()
 	clients, token := yjs.Start(t), d.Token()
-	const document = "kept/äö b"
+	const document = outliving
 	first := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: document, Token: token})
 	first.Insert(-1, "typed in Europe")
 	leave(t, d, first, document)
@@ -62,27 +72,55 @@ func outlives(t *testing.T, d *cluster.Dev) {
 	third.WaitText("typed in Europe, and in America")
 }
 
-func TestADocumentOutlivesItsUsersInAFolder(t *testing.T) {
-	dir := t.TempDir()
-	outlives(t, start(t, "--store", "file://"+dir))
-	content, err := os.ReadFile(filepath.Join(dir, "aws-eu-west-1", "dev", "demo", "kept=2f=c3=a4=c3=b6=20b.yjs"))
+// read has Yjs read what lies in a backend, without any part of wsnode.
+func read(t *testing.T, content []byte, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if text := yjs.Start(t).Read(content); text != "typed in Europe, and in America" {
-		t.Errorf("Yjs reads %q from the file", text)
+		t.Errorf("Yjs reads %q from the backend", text)
 	}
 }
 
-func TestADocumentOutlivesItsUsersInS3(t *testing.T) { outlives(t, start(t, "--store", startS3(t))) }
+func TestADocumentOutlivesItsUsersInAFolder(t *testing.T) {
+	dir := t.TempDir()
+	outlives(t, start(t, "--store", "file://"+dir))
+	content, err := os.ReadFile(filepath.Join(dir, "aws-eu-west-1", "dev", "demo", "kept=2f=c3=a4=c3=b6=20b.yjs"))
+	read(t, content, err)
+}
+
+func TestADocumentOutlivesItsUsersInS3(t *testing.T) {
+	store := startS3(t)
+	outlives(t, start(t, "--store", store))
+	_, endpoint, _ := strings.Cut(store, "&endpoint=")
+	bucket, key := stores.Bucket, "prefix/aws-eu-west-1/dev/demo/kept=2F=C3=A4=C3=B6=20b.yjs"
+	object, err := stores.S3Client(endpoint, nil).GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer object.Body.Close()
+	content, err := io.ReadAll(object.Body)
+	read(t, content, err)
+}
 
 func TestADocumentOutlivesItsUsersInPostgreSQL(t *testing.T) {
-	outlives(t, start(t, "--store", startPostgres(t)))
+	store := startPostgres(t)
+	outlives(t, start(t, "--store", store))
+	conn, err := pgx.Connect(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	var content []byte
+	err = conn.QueryRow(t.Context(), "select body from wsnode_documents where name = $1", outliving).Scan(&content)
+	read(t, content, err)
 }
 
 func TestADocumentOutlivesItsUsersInTheApplicationsBackend(t *testing.T) {
-	_, store := startBackend(t)
+	b, store := startBackend(t)
 	outlives(t, start(t, "--store", store))
+	read(t, b.Bodies()["/aws-eu-west-1/dev/demo/"+url.PathEscape(outliving)], nil)
 }
 
 // A store that is down is never an empty document, and what was typed meanwhile is
