@@ -72,7 +72,7 @@ func (w *world) node(region docid.Region, id docid.NodeID, configure ...func(*Co
 	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: cmp.Or(w.bus, w.nats.URL)})
 	must(err)
 	var node atomic.Pointer[Node]
-	b, err := bus.New(nc, bus.Config{Node: string(id), Disturbed: func() {
+	b, err := bus.New(nc, bus.Config{Node: id, Disturbed: func() {
 		if n := node.Load(); n != nil {
 			n.disturbed()
 		}

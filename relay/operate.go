@@ -46,7 +46,7 @@ const admitted = "admitted"
 // Info describes the node as it is now.
 func (o *operator) Info() control.Info {
 	i := control.Info{
-		Node: string(o.cfg.Node), Region: string(o.cfg.Region), Version: o.cfg.Version, State: o.health.state(), Started: o.started,
+		Node: o.cfg.Node, Region: o.cfg.Region, Version: o.cfg.Version, State: o.health.state(), Started: o.started,
 		Connections: o.clients.len(), Documents: o.docs.Len(), Load: o.gate.gauge.Load(), MemoryBytes: memory(), Goroutines: runtime.NumGoroutine(),
 		Traffic: o.traffic(),
 	}
@@ -195,7 +195,7 @@ func (o *operator) Stat(ctx context.Context, doc control.Document) (control.Docu
 	}
 	s := d.Room().Stat()
 	stat := control.DocumentStat{
-		DocumentRow: o.documentRow(d, s), Node: string(o.cfg.Node), StateVector: clocks(s.StateVector), DurableMS: milliseconds(s.Durable),
+		DocumentRow: o.documentRow(d, s), Node: o.cfg.Node, StateVector: clocks(s.StateVector), DurableMS: milliseconds(s.Durable),
 		Kept: o.kept(d),
 	}
 	var err error

@@ -126,7 +126,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		o.Config.Version = version.Read().Version
 	}
 	if o.Config.Metrics == nil && o.Registerer != nil {
-		o.Config.Metrics = admin.NewMetrics(o.Registerer, string(o.Config.Node), string(o.Config.Region))
+		o.Config.Metrics = admin.NewMetrics(o.Registerer, o.Config.Node, o.Config.Region)
 	}
 	o.Config.tracer = newTracer(o.TracerProvider)
 	l := &links{served: make(chan struct{}), failed: make(chan error, 2), metrics: o.Config.Metrics}
@@ -193,7 +193,7 @@ func (l *links) connect(ctx context.Context, o *Options) (err error) {
 		return err
 	}
 	l.bus, err = bus.New(l.nc, bus.Config{
-		Node: string(node), Log: log,
+		Node: node, Log: log,
 		Disturbed: func() { l.front.whenUp((*Node).disturbed) },
 	})
 	if err != nil {

@@ -29,7 +29,7 @@ type tracer struct {
 // Trace says what would happen to a client that connects here now.
 func (o *operator) Trace(ctx context.Context, r control.TraceRequest) control.Trace {
 	t := &tracer{o: o, r: r, doc: r.Document.Docname()}
-	t.trace = control.Trace{Node: string(o.cfg.Node), Region: string(o.cfg.Region)}
+	t.trace = control.Trace{Node: o.cfg.Node, Region: o.cfg.Region}
 	for _, step := range []struct {
 		name string
 		take func(context.Context) (detail string, err error)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 	"github.com/wsnode/wsnode/test/natstest"
 )
@@ -89,7 +90,7 @@ func listAsTheyCome(t *testing.T, url string, mib int, args ...string) {
 func TestManySessionsAreListedAsTheyCome(t *testing.T) {
 	i := natstest.Server(t)
 	for _, name := range []string{"n1", "n2"} {
-		s, err := control.Serve(natstest.Connect(t, i), crowd{name: name}, slog.New(slog.DiscardHandler))
+		s, err := control.Serve(natstest.Connect(t, i), crowd{name: docid.NodeID(name)}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,10 +49,12 @@ const many = 30_000
 // crowd is a node with many sessions, which are made when somebody looks at them.
 type crowd struct {
 	control.Node // nil: nothing else is asked
-	name         string
+	name         docid.NodeID
 }
 
-func (c crowd) Info() control.Info { return control.Info{Node: c.name, Region: "eu-central-1"} }
+func (c crowd) Info() control.Info {
+	return control.Info{Node: docid.NodeID(c.name), Region: "eu-central-1"}
+}
 
 func (crowd) Stores(context.Context, bool) []control.StoreState { return nil }
 

@@ -127,5 +127,5 @@ func newMetrics(s *admin.Server, node docid.NodeID, region docid.Region) *admin.
 	if s == nil {
 		return nil
 	}
-	return admin.NewMetrics(s.Registerer(), string(node), string(region))
+	return admin.NewMetrics(s.Registerer(), node, region)
 }

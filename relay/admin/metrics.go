@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Metrics are the metrics of one node. The methods of a nil *Metrics do nothing.
@@ -34,12 +36,12 @@ var (
 
 // NewMetrics registers the metrics of a node. All of them have the labels node
 // and region. Close takes them away again.
-func NewMetrics(into prometheus.Registerer, node, region string) *Metrics {
+func NewMetrics(into prometheus.Registerer, node docid.NodeID, region docid.Region) *Metrics {
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: namespace + name, Help: help, Buckets: buckets})
 	}
 	m := &Metrics{
-		into:         prometheus.WrapRegistererWith(prometheus.Labels{"node": node, "region": region}, into),
+		into:         prometheus.WrapRegistererWith(prometheus.Labels{"node": string(node), "region": string(region)}, into),
 		answered:     histogram("ack_seconds", "Time from a client's question whether all that it sent is saved until it was told so.", slow),
 		durable:      histogram("durable_seconds", "Time from an edit's publishing until the history has acknowledged it.", slow),
 		fanoutLocal:  histogram("fanout_local_seconds", "Time from reading an edit until it was handed to all other sessions of this node. Every 16th edit.", fast),

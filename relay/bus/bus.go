@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/docid"
 )
 
 // Errors that Publish and its relatives return. In each case nothing was
@@ -56,7 +58,7 @@ func (f HandlerFunc) Receive(subject, reply string, data []byte) { f(subject, re
 type Config struct {
 	// Node names this pod's own subject: a NATS token, unique in the region.
 	// Empty: a random one.
-	Node string
+	Node docid.NodeID
 	// Disturbed is called after messages may have been lost: the connection was
 	// made anew, or messages came faster than the handlers took them. Every room
 	// must then repair. It is called from a goroutine of its own, never twice at
@@ -85,7 +87,7 @@ type Bus struct {
 	fault  atomic.Pointer[error] // why nc was ended for good, until it is opened anew
 	link   *link                 // nil if the connection was not made by Connect
 	log    *slog.Logger
-	node   string
+	node   docid.NodeID
 	notice func() // Config.Disturbed
 	limit  int    // Config.MaxBacklog
 	lanes  []*lane
@@ -115,7 +117,7 @@ type Bus struct {
 // The bus adds its handlers to those of the connection.
 func New(nc *nats.Conn, config Config) (*Bus, error) {
 	if config.Node == "" {
-		config.Node = rand.Text()
+		config.Node = docid.NodeID(rand.Text())
 	}
 	if config.Log == nil {
 		config.Log = slog.Default()
@@ -172,7 +174,7 @@ func (b *Bus) Conn() *nats.Conn { return b.nc.Load() }
 func (b *Bus) PodSubject() string { return PodSubject(b.node) }
 
 // PodSubject is the own subject of the pod of that name.
-func PodSubject(node string) string { return "wsn.p." + node }
+func PodSubject(node docid.NodeID) string { return "wsn.p." + string(node) }
 
 // MaxPayload is the largest message that NATS takes, in bytes. It may change
 // with a reconnect.

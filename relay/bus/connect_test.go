@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/natsd"
 	"github.com/wsnode/wsnode/test/natstest"
@@ -252,7 +254,7 @@ func TestPodsOfAClusterReachEachOther(t *testing.T) {
 	servers := natstest.Cluster(t, 3)
 	var pods []*bus.Bus
 	for k := range 3 {
-		pods = append(pods, open(t, servers.ServerURL(k), bus.Config{Node: fmt.Sprint("n", k)}))
+		pods = append(pods, open(t, servers.ServerURL(k), bus.Config{Node: docid.NodeID(fmt.Sprint("n", k))}))
 	}
 	came := collect(t, pods[2], bus.PodSubject("n2"))
 	for range 200 {

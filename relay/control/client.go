@@ -1,6 +1,10 @@
 package control
 
 import (
+	"cmp"
+
+	"github.com/wsnode/wsnode/docid"
+
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +12,6 @@ import (
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,7 +31,9 @@ func NewClient(nc *nats.Conn, timeout time.Duration) *Client { return &Client{nc
 
 // Identity names a node that answers.
 type Identity struct {
-	Node, Region, Version string
+	Node    docid.NodeID
+	Region  docid.Region
+	Version string
 }
 
 // Nodes answer a ping at once, so the first answer tells how long the others can
@@ -62,7 +67,7 @@ func (c *Client) Nodes(ctx context.Context) ([]Identity, error) {
 		switch {
 		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
 			slices.SortFunc(found, func(a, b Identity) int {
-				return strings.Compare(a.Region+" "+a.Node, b.Region+" "+b.Node)
+				return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Node, b.Node))
 			})
 			return found, nil
 		case err != nil:
@@ -72,15 +77,15 @@ func (c *Client) Nodes(ctx context.Context) ([]Identity, error) {
 			silence = min(max(silenceRatio*time.Since(start), leastSilence), mostSilence)
 		}
 		var ping micro.Ping
-		if err := json.Unmarshal(msg.Data, &ping); err == nil && ping.Metadata["node"] != "" {
-			found = append(found, Identity{ping.Metadata["node"], ping.Metadata["region"], ping.Metadata["version"]})
+		if err := json.Unmarshal(msg.Data, &ping); err == nil && docid.NodeID(ping.Metadata["node"]) != "" {
+			found = append(found, Identity{docid.NodeID(ping.Metadata["node"]), docid.Region(ping.Metadata["region"]), ping.Metadata["version"]})
 		}
 	}
 }
 
 // ask sends a request to a node and reads its answer. Errors are *Error, or say
 // that the node does not answer.
-func ask[A any](ctx context.Context, c *Client, verb, node string, request any) (answer A, err error) {
+func ask[A any](ctx context.Context, c *Client, verb string, node docid.NodeID, request any) (answer A, err error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return answer, err
@@ -117,34 +122,34 @@ func (c *Client) request(ctx context.Context, subject string, body []byte) (*nat
 }
 
 // Info describes a node.
-func (c *Client) Info(ctx context.Context, node string) (Info, error) {
+func (c *Client) Info(ctx context.Context, node docid.NodeID) (Info, error) {
 	return ask[Info](ctx, c, InfoVerb, node, struct{}{})
 }
 
 // Sessions streams the sessions of a node in the order in which they began.
-func (c *Client) Sessions(ctx context.Context, node string, f Filter) iter.Seq2[Session, error] {
+func (c *Client) Sessions(ctx context.Context, node docid.NodeID, f Filter) iter.Seq2[Session, error] {
 	return pages[Session](ctx, c, SessionsVerb, node, PageRequest{Filter: f})
 }
 
 // SessionsAfter is Sessions of those that began after the one with that id.
-func (c *Client) SessionsAfter(ctx context.Context, node string, f Filter, after uint64) iter.Seq2[Session, error] {
+func (c *Client) SessionsAfter(ctx context.Context, node docid.NodeID, f Filter, after uint64) iter.Seq2[Session, error] {
 	return pages[Session](ctx, c, SessionsVerb, node, PageRequest{Filter: f, After: after})
 }
 
 // Documents streams the documents that are live on a node.
-func (c *Client) Documents(ctx context.Context, node string, f Filter) iter.Seq2[DocumentRow, error] {
+func (c *Client) Documents(ctx context.Context, node docid.NodeID, f Filter) iter.Seq2[DocumentRow, error] {
 	return pages[DocumentRow](ctx, c, DocumentsVerb, node, PageRequest{Filter: f})
 }
 
 // Busiest returns the documents with the most edits per second on a node, at most
 // n and 100.
-func (c *Client) Busiest(ctx context.Context, node string, f Filter, n int) ([]DocumentRow, error) {
+func (c *Client) Busiest(ctx context.Context, node docid.NodeID, f Filter, n int) ([]DocumentRow, error) {
 	page, err := ask[Page[DocumentRow]](ctx, c, DocumentsVerb, node, PageRequest{Filter: f, Busiest: n})
 	return page.Rows, err
 }
 
 // pages fetches page after page, while somebody wants rows.
-func pages[T any](ctx context.Context, c *Client, verb, node string, r PageRequest) iter.Seq2[T, error] {
+func pages[T any](ctx context.Context, c *Client, verb string, node docid.NodeID, r PageRequest) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			page, err := ask[Page[T]](ctx, c, verb, node, r)
@@ -167,18 +172,18 @@ func pages[T any](ctx context.Context, c *Client, verb, node string, r PageReque
 }
 
 // Stat describes a document as a node has it.
-func (c *Client) Stat(ctx context.Context, node string, d Document) (DocumentStat, error) {
+func (c *Client) Stat(ctx context.Context, node docid.NodeID, d Document) (DocumentStat, error) {
 	return ask[DocumentStat](ctx, c, StatVerb, node, StatRequest{d})
 }
 
 // Export fetches the state of a document as one Yjs update, calling write with
 // part after part.
-func (c *Client) Export(ctx context.Context, node string, d Document, write func([]byte) error) error {
+func (c *Client) Export(ctx context.Context, node docid.NodeID, d Document, write func([]byte) error) error {
 	return c.parts(ctx, ExportVerb, node, ExportRequest{Document: d}, func(part []byte, _ int) error { return write(part) })
 }
 
 // parts fetches what a node hands out part by part, and its size.
-func (c *Client) parts(ctx context.Context, verb, node string, r ExportRequest, write func([]byte, int) error) error {
+func (c *Client) parts(ctx context.Context, verb string, node docid.NodeID, r ExportRequest, write func([]byte, int) error) error {
 	for {
 		part, err := ask[Export](ctx, c, verb, node, r)
 		if err != nil {
@@ -200,22 +205,22 @@ func (c *Client) parts(ctx context.Context, verb, node string, r ExportRequest, 
 // Recent returns whom a node turned away and which sessions ended after those
 // sequences, as far as the node remembers and an answer holds: Next and More of
 // both listings say how to go on.
-func (c *Client) Recent(ctx context.Context, node string, r RecentRequest) (Recent, error) {
+func (c *Client) Recent(ctx context.Context, node docid.NodeID, r RecentRequest) (Recent, error) {
 	return ask[Recent](ctx, c, RecentVerb, node, r)
 }
 
 // Trace has a node go through a connect without making one.
-func (c *Client) Trace(ctx context.Context, node string, r TraceRequest) (Trace, error) {
+func (c *Client) Trace(ctx context.Context, node docid.NodeID, r TraceRequest) (Trace, error) {
 	return ask[Trace](ctx, c, TraceVerb, node, r)
 }
 
 // Kick ends sessions of a node.
-func (c *Client) Kick(ctx context.Context, node string, r KickRequest) (KickAnswer, error) {
+func (c *Client) Kick(ctx context.Context, node docid.NodeID, r KickRequest) (KickAnswer, error) {
 	return ask[KickAnswer](ctx, c, KickVerb, node, r)
 }
 
 // Drain begins to take a node out of service.
-func (c *Client) Drain(ctx context.Context, node string, delay, spread time.Duration) error {
+func (c *Client) Drain(ctx context.Context, node docid.NodeID, delay, spread time.Duration) error {
 	_, err := ask[struct{}](ctx, c, DrainVerb, node, DrainRequest{delay.Milliseconds(), spread.Milliseconds()})
 	return err
 }

@@ -48,13 +48,13 @@ const (
 )
 
 // Subject is where a node takes requests of a verb.
-func Subject(verb, node string) string {
+func Subject(verb string, node docid.NodeID) string {
 	prefix := ReadPrefix
 	switch verb {
 	case KickVerb, DrainVerb, SaveVerb, StorePutVerb, StoreDelVerb, StoreDropVerb, EraseVerb, AcceptVerb, StoreNameVerb, MoveVerb:
 		prefix = ChangePrefix
 	}
-	return prefix + "." + verb + "." + node
+	return prefix + "." + verb + "." + string(node)
 }
 
 // Error is a node's refusal. Code is that of the HTTP status that means the same.
@@ -112,18 +112,18 @@ const (
 
 // Info describes a node.
 type Info struct {
-	Node        string    `json:"node"`
-	Region      string    `json:"region"`
-	Version     string    `json:"version"`
-	State       string    `json:"state"`
-	Started     time.Time `json:"started"`
-	Connections int       `json:"connections"`
-	Documents   int       `json:"documents"`
-	MemoryBytes int64     `json:"memoryBytes"`
-	Goroutines  int       `json:"goroutines"`
-	Load        float64   `json:"loadRatio"` // share of what the node may carry that is in use; 0 if nothing is configured
-	Traffic     Traffic   `json:"traffic"`
-	Registries  []Lease   `json:"registries"`
+	Node        docid.NodeID `json:"node"`
+	Region      docid.Region `json:"region"`
+	Version     string       `json:"version"`
+	State       string       `json:"state"`
+	Started     time.Time    `json:"started"`
+	Connections int          `json:"connections"`
+	Documents   int          `json:"documents"`
+	MemoryBytes int64        `json:"memoryBytes"`
+	Goroutines  int          `json:"goroutines"`
+	Load        float64      `json:"loadRatio"` // share of what the node may carry that is in use; 0 if nothing is configured
+	Traffic     Traffic      `json:"traffic"`
+	Registries  []Lease      `json:"registries"`
 }
 
 // LeaseLoad is what a node says about itself in its leases, for wsctl in other
@@ -252,11 +252,11 @@ type DocumentRow struct {
 // DocumentStat is what one node knows of one document.
 type DocumentStat struct {
 	DocumentRow
-	Node        string      `json:"node"`
-	StateVector []Clock     `json:"stateVector"`
-	DurableMS   float64     `json:"durableMs"` // how long the last append took to be acknowledged; 0: none yet
-	History     HistoryStat `json:"history"`
-	Kept        *Kept       `json:"kept,omitempty"` // nil: no store keeps it
+	Node        docid.NodeID `json:"node"`
+	StateVector []Clock      `json:"stateVector"`
+	DurableMS   float64      `json:"durableMs"` // how long the last append took to be acknowledged; 0: none yet
+	History     HistoryStat  `json:"history"`
+	Kept        *Kept        `json:"kept,omitempty"` // nil: no store keeps it
 }
 
 // Clock is one entry of a state vector.
@@ -345,12 +345,12 @@ type TraceRequest struct {
 
 // Trace is the answer: the steps of the connect path as far as they go.
 type Trace struct {
-	Node     string   `json:"node"`
-	Region   string   `json:"region"`
-	Document Document `json:"document"`
-	Steps    []Step   `json:"steps"`
-	Code     int      `json:"code"`   // the close code that the client would see; 0: it is admitted
-	Reason   string   `json:"reason"` // with it
+	Node     docid.NodeID `json:"node"`
+	Region   docid.Region `json:"region"`
+	Document Document     `json:"document"`
+	Steps    []Step       `json:"steps"`
+	Code     int          `json:"code"`   // the close code that the client would see; 0: it is admitted
+	Reason   string       `json:"reason"` // with it
 }
 
 // Step is one step of a trace.

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fake is a node with sessions that exist only as numbers.
 type fake struct {
 	*fakeStore
-	name     string
+	name     docid.NodeID
 	sessions int
 	state    []byte
 	refusals int

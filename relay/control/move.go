@@ -29,11 +29,11 @@ const MaxUnstored = 20
 
 // Move has a node move a document of its region to another one. The node goes on with it
 // when ctx ends.
-func (c *Client) Move(ctx context.Context, node string, r MoveRequest) (Moved, error) {
+func (c *Client) Move(ctx context.Context, node docid.NodeID, r MoveRequest) (Moved, error) {
 	return ask[Moved](ctx, c.forStores(), MoveVerb, node, r)
 }
 
 // Unstored lists what is not stored in a node's region.
-func (c *Client) Unstored(ctx context.Context, node string) (Unstored, error) {
+func (c *Client) Unstored(ctx context.Context, node docid.NodeID) (Unstored, error) {
 	return ask[Unstored](ctx, c.forStores(), UnstoredVerb, node, struct{}{})
 }

@@ -100,7 +100,7 @@ func (s *Server) serve(nc *nats.Conn) error {
 		Name:               ServiceName,
 		Version:            semver(info.Version),
 		Description:        "A node of wsnode",
-		Metadata:           map[string]string{"node": info.Node, "region": info.Region, "version": info.Version},
+		Metadata:           map[string]string{"node": string(info.Node), "region": string(info.Region), "version": info.Version},
 		QueueGroupDisabled: true,
 	})
 	if err != nil {

@@ -77,7 +77,7 @@ func (r region) node(id docid.NodeID) *node {
 	defer cancel()
 	nc, err := bus.Connect(ctx, bus.ConnectConfig{URL: r.url})
 	must(err)
-	b, err := bus.New(nc, bus.Config{Node: string(id)})
+	b, err := bus.New(nc, bus.Config{Node: id})
 	must(err)
 	h, err := history.Open(ctx, nc, history.Config{Publisher: b})
 	must(err)

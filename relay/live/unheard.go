@@ -67,7 +67,7 @@ func (u *unheard) watch(d *Document) {
 func (u *unheard) missing(d *Document, pin kvpin.Pin) (holders []kvpin.Holder) {
 	pods := d.room.Pods()
 	for _, h := range pin.Holders {
-		if h.Node != u.docs.o.Node && !slices.Contains(pods, bus.PodSubject(string(h.Node))) {
+		if h.Node != u.docs.o.Node && !slices.Contains(pods, bus.PodSubject(h.Node)) {
 			holders = append(holders, h)
 		}
 	}

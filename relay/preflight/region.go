@@ -111,9 +111,9 @@ func (g Region) history(ctx context.Context, r *report, nc *nats.Conn, stored bo
 // rights tries out what a node does on its region's NATS.
 func (g Region) rights(ctx context.Context, nc *nats.Conn) *rights {
 	r := &rights{nc: nc, timeout: g.Timeout}
-	node := string(g.Node)
+	node := g.Node
 	r.subscribe(ctx, stranger.UpdatesSubject(0, strangersEpoch), stranger.SignalsSubject(), bus.PodSubject(node),
-		"wsn.ops", "wsn.probe", "wsn.alive", "wsn.swept", "wsn.twin."+node,
+		"wsn.ops", "wsn.probe", "wsn.alive", "wsn.swept", "wsn.twin."+string(node),
 		control.Subject(control.InfoVerb, node), control.Subject(control.DrainVerb, node), "$SRV.PING")
 	r.publish(ctx, stranger.SignalsSubject(), bus.PodSubject("wsnode-check"))
 	g.streamRights(ctx, r, history.StreamName(0), strangersEpoch)

@@ -154,7 +154,7 @@ func (s *shipped) node(t *testing.T, id string, v *violations) *parts {
 	}
 	t.Cleanup(nc.Close)
 	p := new(parts)
-	if p.bus, err = bus.New(nc, bus.Config{Node: id}); err != nil {
+	if p.bus, err = bus.New(nc, bus.Config{Node: docid.NodeID(id)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.bus.Close)

@@ -87,7 +87,7 @@ func EachNode(ctx context.Context, nats *reach.Clusters, take func(reach.NodeCli
 // CompleteNodes completes nodes that answer.
 func CompleteNodes(nats *reach.Clusters) cobra.CompletionFunc {
 	return CompleteNames(nats, func(ctx context.Context, _ string, add func(string) bool) {
-		EachNode(ctx, nats, func(n reach.NodeClient) bool { return add(n.Node) })
+		EachNode(ctx, nats, func(n reach.NodeClient) bool { return add(string(n.Node)) })
 	})
 }
 

@@ -16,15 +16,16 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/pins"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
 	"github.com/wsnode/wsnode/cmd/wsctl/sessions"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
 // documentRow is a live document on one node, as it is printed.
 type documentRow struct {
-	Node     string `json:"node"`
-	Region   string `json:"region"`
-	Document string `json:"document"`
+	Node     docid.NodeID `json:"node"`
+	Region   docid.Region `json:"region"`
+	Document string       `json:"document"`
 	control.DocumentRow
 }
 
@@ -34,7 +35,7 @@ func newDocumentRow(n reach.NodeClient, d control.DocumentRow) documentRow {
 
 var documentColumns = []console.Column[documentRow]{
 	console.Shown("DOCUMENT", func(r documentRow) string { return r.Document }),
-	console.Shown("NODE", func(r documentRow) string { return r.Node }),
+	console.Shown("NODE", func(r documentRow) string { return string(r.Node) }),
 	console.Shown("SESSIONS", func(r documentRow) string { return console.Count(r.Sessions) }),
 	console.Shown("PEERS", func(r documentRow) string { return console.Count(r.Peers) }),
 	console.Shown("SIZE KIB", func(r documentRow) string { return console.KiB(r.Bytes) }),

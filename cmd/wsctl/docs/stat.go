@@ -91,7 +91,7 @@ type statRow struct {
 func printStat(w io.Writer, s control.DocumentStat, stored *control.Stored, all bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, console.ColumnGap, ' ', 0)
 	for _, line := range [][2]string{
-		{"document", s.Document.String()}, {"node", s.Node}, {"epoch", s.Epoch},
+		{"document", s.Document.String()}, {"node", string(s.Node)}, {"epoch", s.Epoch},
 		{"sessions", fmt.Sprintf("%d here, %s, %s elsewhere", s.Sessions, console.Plural(s.Clients, "awareness client"), console.Plural(s.Peers, "node"))},
 		{"size", fmt.Sprintf("%s, %s, %s, %d pending", console.Bytes(s.Bytes), console.Plural(s.Structs, "struct"), console.Plural(s.Writers, "writer"), s.Pending)},
 		{"edits", fmt.Sprintf("%d from clients of this node, %.1f/s", s.Edits, s.Rate)},

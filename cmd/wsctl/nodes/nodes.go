@@ -44,8 +44,8 @@ type leaseRow struct {
 const stateLost = "no answer"
 
 var nodeColumns = []console.Column[nodeRow]{
-	console.Shown("NODE", func(r nodeRow) string { return r.Node }),
-	console.Shown("REGION", func(r nodeRow) string { return r.Region }),
+	console.Shown("NODE", func(r nodeRow) string { return string(r.Node) }),
+	console.Shown("REGION", func(r nodeRow) string { return string(r.Region) }),
 	console.Shown("STATE", func(r nodeRow) string { return r.State }),
 	console.Shown("VERSION", func(r nodeRow) string { return r.Version }),
 	console.Shown("UPTIME", func(r nodeRow) string { return console.Ago(r.Started) }),
@@ -87,8 +87,8 @@ func (r nodeRow) leases() string {
 func nodeRows(ctx context.Context, c *command.Env, fl *reach.Fleet, region string) ([]nodeRow, error) {
 	nodes, lost := fl.Nodes(ctx)
 	infos, err := reach.Gather(nodes, func(n reach.NodeClient) (control.Info, error) { return n.Info(ctx, n.Node) })
-	rows := map[string]*nodeRow{}
-	reached := map[string]bool{}
+	rows := map[docid.NodeID]*nodeRow{}
+	reached := map[docid.Region]bool{}
 	for _, info := range infos {
 		rows[info.Node] = &nodeRow{Info: info, Reached: true, Leases: []leaseRow{}}
 		reached[info.Region] = true
@@ -104,12 +104,12 @@ func nodeRows(ctx context.Context, c *command.Env, fl *reach.Fleet, region strin
 	}
 	var list []nodeRow
 	for _, row := range rows {
-		if region == "" || region == row.Region {
+		if region == "" || docid.Region(region) == row.Region {
 			list = append(list, *row)
 		}
 	}
 	slices.SortFunc(list, func(a, b nodeRow) int {
-		return cmp.Or(strings.Compare(a.Region, b.Region), strings.Compare(a.Node, b.Node))
+		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Node, b.Node))
 	})
 	if len(list) == 0 && err == nil {
 		err = exit.With(exit.NotFound, "no node of region %s", region)
@@ -117,13 +117,13 @@ func nodeRows(ctx context.Context, c *command.Env, fl *reach.Fleet, region strin
 	return list, err
 }
 
-func addLeases(ctx context.Context, r *reach.Registries, rows map[string]*nodeRow, reached map[string]bool) error {
+func addLeases(ctx context.Context, r *reach.Registries, rows map[docid.NodeID]*nodeRow, reached map[docid.Region]bool) error {
 	leases, err := r.Leases(ctx)
 	for _, license := range slices.Sorted(maps.Keys(leases)) {
 		for _, l := range leases[license] {
-			row := rows[string(l.Node)]
+			row := rows[l.Node]
 			if row == nil {
-				row = &nodeRow{Info: control.Info{Node: string(l.Node), Region: string(l.Region), State: control.StateReady, Started: l.Started}}
+				row = &nodeRow{Info: control.Info{Node: l.Node, Region: l.Region, State: control.StateReady, Started: l.Started}}
 				if l.Draining {
 					row.State = control.StateDraining
 				}
@@ -201,7 +201,7 @@ func getNodeCommand(c *command.Env) *cobra.Command {
 func printNode(w io.Writer, i control.Info) error {
 	t := tabwriter.NewWriter(w, 0, 0, console.ColumnGap, ' ', 0)
 	for _, line := range [][2]string{
-		{"node", i.Node}, {"region", i.Region}, {"state", i.State}, {"version", i.Version},
+		{"node", string(i.Node)}, {"region", string(i.Region)}, {"state", i.State}, {"version", i.Version},
 		{"started", i.Started.Format(time.RFC3339) + ", " + console.Ago(i.Started) + " ago"},
 		{"connections", console.Count(i.Connections)}, {"documents", console.Count(i.Documents)},
 		{"memory", console.Bytes(i.MemoryBytes)}, {"goroutines", console.Count(i.Goroutines)},

@@ -1,6 +1,10 @@
 package reach
 
 import (
+	"github.com/wsnode/wsnode/docid"
+
+	"cmp"
+
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +82,7 @@ func (fl *Fleet) Nodes(ctx context.Context) (all []NodeClient, err error) {
 		wait.Go(func() { found[i], errs[i] = client.Nodes(ctx) })
 	}
 	wait.Wait()
-	seen := map[string]bool{}
+	seen := map[docid.NodeID]bool{}
 	for i, some := range found {
 		for _, id := range some {
 			if !seen[id.Node] { // two targets may be one cluster
@@ -87,7 +91,7 @@ func (fl *Fleet) Nodes(ctx context.Context) (all []NodeClient, err error) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b NodeClient) int { return strings.Compare(a.Region+" "+a.Node, b.Region+" "+b.Node) })
+	slices.SortFunc(all, func(a, b NodeClient) int { return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Node, b.Node)) })
 	return all, errors.Join(append(errs, fl.lost)...)
 }
 
@@ -104,7 +108,7 @@ func (fl *Fleet) Some(ctx context.Context, names []string) ([]NodeClient, error)
 	}
 	chosen := make([]NodeClient, 0, len(names))
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(n NodeClient) bool { return n.Node == name })
+		i := slices.IndexFunc(all, func(n NodeClient) bool { return n.Node == docid.NodeID(name) })
 		if i < 0 && err != nil {
 			return nil, fmt.Errorf("no node %s answers elsewhere: %w", name, err)
 		}
@@ -172,10 +176,10 @@ func IsGone(err error) bool {
 func Mover(all []NodeClient, info kvpin.PinInfo, turn int) (n NodeClient, found bool) {
 	var region []NodeClient
 	for _, n := range all {
-		if n.Region != string(info.Pin.Region) {
+		if n.Region != info.Pin.Region {
 			continue
 		}
-		if slices.ContainsFunc(info.Pin.Holders, func(h kvpin.Holder) bool { return string(h.Node) == n.Node }) {
+		if slices.ContainsFunc(info.Pin.Holders, func(h kvpin.Holder) bool { return h.Node == n.Node }) {
 			return n, true
 		}
 		region = append(region, n)

@@ -140,7 +140,7 @@ func (e *evacuation) prepare(ctx context.Context, fl *reach.Fleet, f *evacuateFl
 	if e.nodes, err = fl.Nodes(ctx); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(e.nodes, func(n reach.NodeClient) bool { return n.Region == string(e.region) }) {
+	if !slices.ContainsFunc(e.nodes, func(n reach.NodeClient) bool { return n.Region == e.region }) {
 		return exit.With(exit.Unavailable, "no node of %s answers: name its NATS by --nats-url", e.region)
 	}
 	pins, err := e.pins(ctx)
@@ -191,7 +191,7 @@ func (e *evacuation) report(ctx context.Context) error {
 		}
 		rows = append(rows, row)
 	}
-	at := slices.IndexFunc(e.nodes, func(n reach.NodeClient) bool { return n.Region == string(e.region) })
+	at := slices.IndexFunc(e.nodes, func(n reach.NodeClient) bool { return n.Region == e.region })
 	unstored, err := e.nodes[at].Unstored(ctx, e.nodes[at].Node)
 	if err != nil {
 		return fmt.Errorf("it is not known whether all is stored: %w", err)

@@ -3,8 +3,6 @@ package sessions
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +11,7 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/console"
 	"github.com/wsnode/wsnode/cmd/wsctl/exit"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/closecode"
 	"github.com/wsnode/wsnode/relay/control"
 )
@@ -85,7 +84,7 @@ func kick(ctx context.Context, c *command.Env, fl *reach.Fleet, args []string, f
 	if len(args) == 0 && filter.Empty() {
 		return exit.With(exit.Usage, "sessions kick: expected sessions as NODE/ID, or flags that select some; to end all, drain the node")
 	}
-	named := map[string][]uint64{}
+	named := map[docid.NodeID][]uint64{}
 	for _, arg := range args {
 		node, id, err := parseSession(arg)
 		if err != nil {
@@ -95,7 +94,9 @@ func kick(ctx context.Context, c *command.Env, fl *reach.Fleet, args []string, f
 	}
 	names := f.Nodes
 	if len(names) == 0 { // those named, if any: others may be out of reach
-		names = slices.Collect(maps.Keys(named))
+		for node := range named {
+			names = append(names, string(node))
+		}
 	}
 	nodes, err := fl.Some(ctx, names)
 	if err != nil {
@@ -134,7 +135,7 @@ func completeSessions(nats *reach.Clusters) cobra.CompletionFunc {
 	return command.CompleteNames(nats, func(ctx context.Context, typed string, add func(string) bool) {
 		named, _, whole := strings.Cut(typed, "/")
 		command.EachNode(ctx, nats, func(n reach.NodeClient) bool {
-			if whole && n.Node != named || !strings.HasPrefix(n.Node, named) {
+			if whole && string(n.Node) != named || !strings.HasPrefix(string(n.Node), named) {
 				return true
 			}
 			for s, err := range n.Sessions(ctx, n.Node, control.Filter{}) {

@@ -11,14 +11,15 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/command"
 	"github.com/wsnode/wsnode/cmd/wsctl/console"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
 // refusalRow is a refusal as it is printed.
 type refusalRow struct {
-	Node     string `json:"node"`
-	Region   string `json:"region"`
-	Document string `json:"document"`
+	Node     docid.NodeID `json:"node"`
+	Region   docid.Region `json:"region"`
+	Document string       `json:"document"`
 	control.Refusal
 }
 
@@ -38,7 +39,7 @@ var refusalColumns = []console.Column[refusalRow]{
 	console.Shown("CODE", func(r refusalRow) string { return console.Count(r.Code) }),
 	console.Shown("REASON", func(r refusalRow) string { return r.Reason }),
 	console.Shown("DETAIL", func(r refusalRow) string { return r.Detail }),
-	console.Shown("NODE", func(r refusalRow) string { return r.Node }),
+	console.Shown("NODE", func(r refusalRow) string { return string(r.Node) }),
 	console.Wide("REQUEST", func(r refusalRow) string { return r.Request }),
 	console.Wide("FIRST", func(r refusalRow) string { return console.Ago(r.First) + " ago" }),
 	console.Wide("ORIGIN", func(r refusalRow) string { return r.Origin }),
@@ -90,7 +91,7 @@ remembers the last 1000 since its start.`,
 			ctx := cmd.Context()
 			return command.ListNodes(ctx, c, &w, f.nodes, refusalColumns, func(nodes []reach.NodeClient) iter.Seq2[refusalRow, error] {
 				return func(yield func(refusalRow, error) bool) {
-					for row, err := range refusals(ctx, nodes, map[string]uint64{}) {
+					for row, err := range refusals(ctx, nodes, map[docid.NodeID]uint64{}) {
 						if err == nil && !f.takes(row) {
 							continue
 						}
@@ -109,7 +110,7 @@ remembers the last 1000 since its start.`,
 
 // refusals streams what the nodes remember after the sequences of before, and
 // keeps those up to date.
-func refusals(ctx context.Context, nodes []reach.NodeClient, after map[string]uint64) iter.Seq2[refusalRow, error] {
+func refusals(ctx context.Context, nodes []reach.NodeClient, after map[docid.NodeID]uint64) iter.Seq2[refusalRow, error] {
 	return func(yield func(refusalRow, error) bool) {
 		for _, n := range nodes {
 			for more := true; more; {
@@ -148,7 +149,7 @@ func watchRefusalsCommand(c *command.Env) *cobra.Command {
 			ctx := cmd.Context()
 			columns := append([]console.Column[refusalRow]{console.Shown("AT", func(r refusalRow) string { return console.ClockTime(r.Last) })}, refusalColumns[1:]...)
 			return c.Clusters.WithFleet(func(fl *reach.Fleet) error {
-				after := map[string]uint64{}
+				after := map[docid.NodeID]uint64{}
 				nodes, _ := fl.Some(ctx, f.nodes) // the watch says what goes wrong
 				for range refusals(ctx, nodes, after) {
 				}

@@ -21,10 +21,10 @@ import (
 
 // sessionRow is a session as it is printed.
 type sessionRow struct {
-	Name     string `json:"session"` // NODE/ID, what kick takes
-	Node     string `json:"node"`
-	Region   string `json:"region"`
-	Document string `json:"document"`
+	Name     string       `json:"session"` // NODE/ID, what kick takes
+	Node     docid.NodeID `json:"node"`
+	Region   docid.Region `json:"region"`
+	Document string       `json:"document"`
 	control.Session
 }
 
@@ -32,18 +32,20 @@ func newSessionRow(n reach.NodeClient, s control.Session) sessionRow {
 	return sessionRow{sessionName(n.Node, s.ID), n.Node, n.Region, s.Document.String(), s}
 }
 
-func sessionName(node string, id uint64) string { return node + "/" + control.SessionID(id) }
+func sessionName(node docid.NodeID, id uint64) string {
+	return string(node) + "/" + control.SessionID(id)
+}
 
 // parseSession is the inverse of sessionName.
-func parseSession(arg string) (node string, id uint64, err error) {
-	node, word, ok := strings.Cut(arg, "/")
+func parseSession(arg string) (node docid.NodeID, id uint64, err error) {
+	name, word, ok := strings.Cut(arg, "/")
 	if ok {
 		id, err = control.ParseSessionID(word)
 	}
 	if !ok || err != nil {
 		return "", 0, exit.With(exit.Usage, "%q: expected a session as NODE/ID, as sessions list prints it", arg)
 	}
-	return node, id, nil
+	return docid.NodeID(name), id, nil
 }
 
 var sessionColumns = []console.Column[sessionRow]{
@@ -57,7 +59,7 @@ var sessionColumns = []console.Column[sessionRow]{
 	console.Shown("KIB OUT", func(r sessionRow) string { return console.KiB(r.BytesOut) }),
 	console.Shown("QUEUE KIB", func(r sessionRow) string { return console.KiB(r.Queued) }),
 	console.Shown("RTT MS", func(r sessionRow) string { return console.Millis(r.RTT) }),
-	console.Wide("REGION", func(r sessionRow) string { return r.Region }),
+	console.Wide("REGION", func(r sessionRow) string { return string(r.Region) }),
 	console.Wide("READ-ONLY", func(r sessionRow) string { return fmt.Sprint(r.ReadOnly) }),
 	console.Wide("USER AGENT", func(r sessionRow) string { return r.UserAgent }),
 }

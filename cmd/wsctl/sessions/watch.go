@@ -11,6 +11,7 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/command"
 	"github.com/wsnode/wsnode/cmd/wsctl/console"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
@@ -57,7 +58,7 @@ func watchSessionsCommand(c *command.Env) *cobra.Command {
 // watchSessions asks each node for what came after the last that it said.
 func watchSessions(ctx context.Context, c *command.Env, fl *reach.Fleet, names []string, f control.Filter, interval time.Duration) error {
 	var out *console.Events[sessionEvent]
-	seen := map[string]*watched{}
+	seen := map[docid.NodeID]*watched{}
 	return command.Watcher{Env: c, Interval: interval}.Nodes(ctx, fl, names, func(n reach.NodeClient) error {
 		if out == nil { // who is there is about to come, and decides how wide the columns are
 			out = console.NewEvents(c.Console, sessionEventColumns)

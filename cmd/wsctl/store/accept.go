@@ -89,7 +89,7 @@ func accept(ctx context.Context, c *command.Env, fl *reach.Fleet, doc docid.Docu
 // lossesOf asks one node of each region, which is the one that has the document open, if
 // there is one.
 func lossesOf(ctx context.Context, nodes []reach.NodeClient, doc docid.Document) (losses []loss, err error) {
-	asked, wrong := map[string]bool{}, map[string]error{}
+	asked, wrong := map[docid.Region]bool{}, map[docid.Region]error{}
 	for _, n := range nodes {
 		if asked[n.Region] {
 			continue

@@ -10,19 +10,20 @@ import (
 	"github.com/wsnode/wsnode/cmd/wsctl/console"
 	"github.com/wsnode/wsnode/cmd/wsctl/exit"
 	"github.com/wsnode/wsnode/cmd/wsctl/reach"
+	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/relay/control"
 )
 
 // storeRow is a store as a node has it.
 type storeRow struct {
-	Node   string `json:"node"`
-	Region string `json:"region"`
+	Node   docid.NodeID `json:"node"`
+	Region docid.Region `json:"region"`
 	control.StoreState
 }
 
 var storeColumns = []console.Column[storeRow]{
-	console.Shown("NODE", func(r storeRow) string { return r.Node }),
-	console.Wide("REGION", func(r storeRow) string { return r.Region }),
+	console.Shown("NODE", func(r storeRow) string { return string(r.Node) }),
+	console.Wide("REGION", func(r storeRow) string { return string(r.Region) }),
 	console.Shown("LICENSE", func(r storeRow) string { return string(r.License) }),
 	console.Shown("STATE", func(r storeRow) string { return r.State }),
 	console.Shown("STORE", func(r storeRow) string { return r.ID }),

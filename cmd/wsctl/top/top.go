@@ -196,7 +196,7 @@ func printTop(c *command.Env, v *topView) error {
 	t := tabwriter.NewWriter(c.Out, 0, 0, console.ColumnGap, ' ', 0)
 	fmt.Fprintln(t, "NODE\tREGION\tSTATE\tCONNECTIONS\tDOCUMENTS\tEDITS/S\tFRAMES IN/S\tFRAMES OUT/S\tKIB OUT/S\tREFUSED/S\tMEMORY MIB")
 	for _, n := range v.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%s\t%.1f\t%s\n", console.Printable(n.Node), console.Printable(n.Region), console.Printable(n.State), n.Connections, n.Documents,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%s\t%.1f\t%s\n", console.Printable(string(n.Node)), console.Printable(string(n.Region)), console.Printable(n.State), n.Connections, n.Documents,
 			n.Rates.EditsIn, n.Rates.FramesIn, n.Rates.FramesOut, console.KiB(n.Rates.BytesOut), n.Rates.Refused, console.MiB(n.MemoryBytes))
 	}
 	if err := t.Flush(); err != nil {

@@ -147,7 +147,7 @@ func trace(ctx context.Context, c *command.Env, fl *reach.Fleet, names []string,
 }
 
 func oneOfEachRegion(nodes []reach.NodeClient) (some []reach.NodeClient) {
-	seen := map[string]bool{}
+	seen := map[docid.Region]bool{}
 	for _, n := range nodes {
 		if !seen[n.Region] {
 			seen[n.Region] = true
