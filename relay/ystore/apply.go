@@ -319,7 +319,7 @@ func (x *scratch) toRead(client uint64) *item {
 // noteWaits notes what the struct that was read last waits for.
 func (s *Store) noteWaits(c *checker, sum *summary, r *run, client, clock uint64, at int) {
 	for _, on := range c.causes[:c.ncauses] {
-		if s.settledAt(on) {
+		if len(s.list) > 0 && s.settledAt(on) {
 			continue
 		}
 		sum.waits = true

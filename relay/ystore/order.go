@@ -28,11 +28,13 @@ type order struct {
 
 // orderLane is what waits of one client.
 type orderLane struct {
+	client  uint64
 	waits   []wait // by clock
 	next    int    // the first that was not passed
 	goal    uint64 // the walk leaves the lane when it is passed
 	end     uint64 // first id that cannot come; maxClock+1 if all can
 	walking bool
+	on      *orderLane // for which it waited last; may be nil
 }
 
 // begin forgets what was walked before.
@@ -49,7 +51,7 @@ func (o *order) begin(waits []wait, store *Store) {
 		}
 		l := o.lane(waits[0].client)
 		if l == nil {
-			o.lanes[waits[0].client] = o.newLane(waits[:n:n])
+			o.lanes[waits[0].client] = o.newLane(waits[0].client, waits[:n:n])
 		} else {
 			l.waits = slices.Concat(l.waits, waits[:n])
 			slices.SortFunc(l.waits, func(a, b wait) int { return cmp.Compare(a.clock, b.clock) })
@@ -61,18 +63,18 @@ func (o *order) begin(waits []wait, store *Store) {
 // end lets go of what was walked, since its memory may outlive it.
 func (o *order) end() {
 	for _, l := range o.made[:o.used] {
-		l.waits = nil
+		l.waits, l.on = nil, nil
 	}
 	o.store = nil
 }
 
-func (o *order) newLane(waits []wait) *orderLane {
+func (o *order) newLane(client uint64, waits []wait) *orderLane {
 	if o.used == len(o.made) {
 		o.made = append(o.made, new(orderLane))
 	}
 	l := o.made[o.used]
 	o.used++
-	*l = orderLane{waits: waits, end: maxClock + 1}
+	*l = orderLane{client: client, waits: waits, end: maxClock + 1}
 	return l
 }
 
@@ -87,7 +89,7 @@ func (o *order) lane(client uint64) *orderLane {
 	l, ok := o.lanes[client]
 	if !ok {
 		if waits := o.older(client); len(waits) > 0 {
-			l = o.newLane(waits)
+			l = o.newLane(client, waits)
 		}
 		o.lanes[client] = l
 	}
@@ -98,7 +100,7 @@ func (o *order) lane(client uint64) *orderLane {
 func (o *order) cut(client, clock uint64) {
 	l := o.lane(client)
 	if l == nil {
-		l = o.newLane(nil)
+		l = o.newLane(client, nil)
 		o.lanes[client] = l
 	}
 	l.end = min(l.end, clock)
@@ -130,7 +132,11 @@ func (o *order) pass(l *orderLane) (on *orderLane) {
 		if w.clock > l.goal || w.clock >= l.end {
 			return nil
 		}
-		on := o.lane(w.on.client)
+		on := l.on
+		if on == nil || on.client != w.on.client {
+			on = o.lane(w.on.client)
+			l.on = on
+		}
 		switch {
 		case on == nil:
 		case w.on.clock >= on.end:

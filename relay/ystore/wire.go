@@ -139,19 +139,19 @@ const notPlain = 0x8080808080808080
 // plainLen is how many bytes in front are ASCII, from below: what is left, and what is shorter
 // than eight bytes, has to be looked at one by one.
 func plainLen(b []byte) (n int) {
-	word := binary.LittleEndian.Uint64
 	for ; len(b)-n >= 32; n += 32 {
 		w := b[n : n+32 : n+32]
-		if (word(w)|word(w[8:])|word(w[16:])|word(w[24:]))&notPlain != 0 {
+		if (binary.LittleEndian.Uint64(w)|binary.LittleEndian.Uint64(w[8:])|
+			binary.LittleEndian.Uint64(w[16:])|binary.LittleEndian.Uint64(w[24:]))&notPlain != 0 {
 			break
 		}
 	}
 	for ; len(b)-n >= 8; n += 8 {
-		if word(b[n:])&notPlain != 0 {
+		if binary.LittleEndian.Uint64(b[n:])&notPlain != 0 {
 			return n
 		}
 	}
-	if n > 0 && word(b[len(b)-8:])&notPlain == 0 { // the rest, and some before it once more
+	if n > 0 && binary.LittleEndian.Uint64(b[len(b)-8:])&notPlain == 0 { // the rest, and some before it once more
 		return len(b)
 	}
 	return n
