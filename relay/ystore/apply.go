@@ -59,7 +59,7 @@ func (s *Store) ApplyShared(update []byte, t Terms) (fresh, deliver []byte, err 
 }
 
 func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
-	sum := new(summary)
+	sum := s.scratch.summary()
 	switch err = s.check(update, t.Limited, sum); {
 	case err != nil:
 		return nil, err
@@ -119,7 +119,7 @@ func (x *scratch) settleLater(s *Store, sum *summary, before bool) {
 func (s *Store) Brings(update []byte) (brings bool, err error) {
 	s.acquire()
 	defer s.release()
-	sum := new(summary)
+	sum := s.scratch.summary()
 	if err := s.check(update, true, sum); err != nil {
 		return false, err
 	}
@@ -207,7 +207,7 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 	x.blocks = x.blocks[:0]
 	x.clocks = x.clocks[:0]
 	x.waits = x.waits[:0]
-	x.reads = 0
+	x.reads.n = 0
 	x.copies, x.starts = x.copies[:0], x.starts[:0]
 	pending := s.totals.pending
 	above := uint64(maxClock + 1)
@@ -262,7 +262,9 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 	copies := noting
 	for i := uint64(0); i < n && c.err == nil; i++ {
 		at := c.p
-		c.it = x.toRead(client)
+		if c.it = x.reads.next(client); c.it == nil {
+			c.it = &x.it
+		}
 		kind, length := c.structAt(client, clock)
 		end := clock + length
 		if n > 1 { // one alone is mostly joined with what is there
@@ -304,16 +306,6 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		x.noteEnd(c, clock, copies)
 	}
 	return pending, next
-}
-
-// toRead returns where the update's next struct is to be kept.
-func (x *scratch) toRead(client uint64) *item {
-	if x.reads++; x.reads > maxRead {
-		return &x.it
-	}
-	r := &x.read[x.reads-1]
-	r.client = client
-	return &r.item
 }
 
 // noteWaits notes what the struct that was read last waits for.

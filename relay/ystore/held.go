@@ -41,7 +41,7 @@ func (s *Store) held() int {
 func (s *Store) Growth(update []byte) (int, error) {
 	s.acquire()
 	defer s.release()
-	sum := new(summary)
+	sum := s.scratch.summary()
 	if err := s.check(update, true, sum); err != nil {
 		return 0, err
 	}

@@ -9,12 +9,12 @@ import (
 // stays as it is.
 func (s *Store) applyStructs(update []byte, sum *summary) {
 	x := s.scratch
-	if x.reads > maxRead {
+	if x.reads.n > maxRead {
 		x.applyBlocks(s, update, sum)
 		return
 	}
-	for i := range x.read[:x.reads] {
-		r := &x.read[i]
+	for i := range x.reads.structs[:x.reads.n] {
+		r := &x.reads.structs[i]
 		if r.kind == kindSkip || r.len == 0 {
 			continue
 		}

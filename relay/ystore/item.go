@@ -90,12 +90,10 @@ func (it *item) decodeHead(b []byte, p int) int {
 		return p
 	}
 	if it.info&hasOrigin != 0 {
-		it.origin.client, p = uvarint(b, p)
-		it.origin.clock, p = uvarint(b, p)
+		it.origin, p = readID(b, p)
 	}
 	if it.info&hasRight != 0 {
-		it.right.client, p = uvarint(b, p)
-		it.right.clock, p = uvarint(b, p)
+		it.right, p = readID(b, p)
 	}
 	if it.info&(hasOrigin|hasRight) != 0 {
 		return p
@@ -108,8 +106,7 @@ func (it *item) decodeHead(b []byte, p int) int {
 		p += int(n)
 	} else {
 		it.form = parentItem
-		it.parent.client, p = uvarint(b, p)
-		it.parent.clock, p = uvarint(b, p)
+		it.parent, p = readID(b, p)
 	}
 	if it.info&hasSub != 0 {
 		n, p = uvarint(b, p)
@@ -117,6 +114,13 @@ func (it *item) decodeHead(b []byte, p int) int {
 		p += int(n)
 	}
 	return p
+}
+
+//go:noinline
+func readID(b []byte, p int) (at id, _ int) {
+	at.client, p = uvarint(b, p)
+	at.clock, p = uvarint(b, p)
+	return at, p
 }
 
 // hangs returns what the struct hangs on, which is valid until it changes.
@@ -236,8 +240,8 @@ func (it *item) appendHead(b []byte) []byte {
 	return b
 }
 
-// appendID and appendString are not inlined: what an edit goes through nearly fills the
-// processor's cache of instructions.
+// appendID, appendString and readID are not inlined: what an edit goes through nearly fills
+// the processor's cache of instructions.
 //
 //go:noinline
 func appendID(b []byte, at id) []byte {

@@ -69,8 +69,8 @@ type Store struct {
 // none.
 type scratch struct {
 	it        item
-	read      [maxRead]read // the update's structs as check has read them
-	reads     int           // how many it has; above maxRead they are read again
+	reads     reads // the update's structs as check has read them
+	sum       summary
 	edit      edit
 	newcomers []uint64 // clients without a run that an update names
 	blocks    []id     // its client blocks: client and offset
@@ -103,10 +103,38 @@ type scratch struct {
 // maxRead is how many structs an update may have that is read only once.
 const maxRead = minCopied - 1
 
-// read is a struct of an update, with its client.
-type read struct {
-	item
-	client uint64
+// reads are the structs of an update, each with its client, or the number of them if it is
+// above maxRead: they are read again then.
+type reads struct {
+	structs [maxRead]struct {
+		item
+		client uint64
+	}
+	n int
+}
+
+// next returns where the update's next struct is to be kept; nil if it is not.
+func (x *reads) next(client uint64) *item {
+	if x.n++; x.n > maxRead {
+		return nil
+	}
+	r := &x.structs[x.n-1]
+	r.client = client
+	return &r.item
+}
+
+// forget lets go of the update.
+func (x *reads) forget() {
+	for i := range x.structs[:min(x.n, maxRead)] {
+		x.structs[i].forget()
+	}
+	x.n = 0
+}
+
+// summary returns an empty one.
+func (x *scratch) summary() *summary {
+	x.sum = summary{}
+	return &x.sum
 }
 
 // begin forgets what the update before has brought and deleted.
@@ -136,7 +164,9 @@ func (s *Store) release() {
 	if x.lent { // nobody looked whether it can be placed by now
 		s.types.missing = s.scratch.giveBack(s.types.missing, slices.Clone(s.types.missing))
 	}
-	s.totals.letGo(s.list)
+	if s.totals.given.size > 0 {
+		s.totals.letGo(s.list)
+	}
 	s.scratch = nil
 	// The bits of all of them together: maxScratch is a power of two.
 	if cap(x.newcomers)|cap(x.blocks)|cap(x.clocks)|cap(x.spans)|cap(x.waits)|cap(x.fresh)|cap(x.gone)|cap(x.doomed)|
@@ -145,10 +175,7 @@ func (s *Store) release() {
 		return
 	}
 	x.it.forget()
-	for i := range x.read[:min(x.reads, maxRead)] {
-		x.read[i].forget()
-	}
-	x.reads = 0
+	x.reads.forget()
 	x.edit.r, x.edit.l = nil, nil
 	scratches.Put(x)
 }
