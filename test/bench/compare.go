@@ -49,14 +49,20 @@ func (c *comparison) run() (passed bool, err error) {
 // leastRounds is how many rounds a benchmark gets that takes long.
 const leastRounds = 8
 
+// mostLost is how many of them may fail, as those that wait for servers of a busy machine do.
+const mostLost = 2
+
 func (c *comparison) measure(benchmark string) error {
-	begin := time.Now()
+	begin, lost := time.Now(), 0
 	for round := range c.rounds {
 		if round >= leastRounds && time.Since(begin) > c.enough {
 			break
 		}
 		if err := c.round(benchmark, round); err != nil {
-			return err
+			if lost++; lost > mostLost {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "%s: a round is lost: %v\n", benchmark, err)
 		}
 	}
 	return nil
