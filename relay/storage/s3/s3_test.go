@@ -31,13 +31,14 @@ const bucket = stores.Bucket
 
 // server is a real S3 server, behind a way to it that fails when told to.
 type server struct {
-	wire *storagetest.Wire
-	url  string
+	wire   *storagetest.Wire
+	url    string
+	prefix string
 }
 
 func start(t *testing.T) *server {
 	t.Helper()
-	s := &server{wire: &storagetest.Wire{
+	s := &server{prefix: "a/prefix", wire: &storagetest.Wire{
 		Refuse: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`)
@@ -54,7 +55,7 @@ func start(t *testing.T) *server {
 func (s *server) raw() *awss3.Client { return stores.S3Client(s.url, nil) }
 
 func (s *server) config() s3.Config {
-	return s3.Config{Bucket: bucket, Prefix: "a/prefix", Endpoint: s.url, PathStyle: true}
+	return s3.Config{Bucket: bucket, Prefix: s.prefix, Endpoint: s.url, PathStyle: true}
 }
 
 func open(t *testing.T, c s3.Config) *s3.Store {
@@ -69,7 +70,7 @@ func open(t *testing.T, c s3.Config) *s3.Store {
 
 func (s *server) put(ctx context.Context, key, body string, metadata map[string]string) error {
 	_, err := s.raw().PutObject(ctx, &awss3.PutObjectInput{
-		Bucket: aws.String(bucket), Key: aws.String("a/prefix/" + key), Body: strings.NewReader(body), Metadata: metadata,
+		Bucket: aws.String(bucket), Key: aws.String(s.prefix + "/" + key), Body: strings.NewReader(body), Metadata: metadata,
 	})
 	return err
 }
@@ -100,6 +101,7 @@ func TestABucket(t *testing.T) {
 		"tells conflicts by all their names":  conflictAnswers,
 		"lists around what is not a document": foreignObjects,
 		"lists versions of its own":           bucketVersioning,
+		"needs no more than the policies":     shippedPolicies,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}
@@ -108,7 +110,7 @@ func TestABucket(t *testing.T) {
 // damage cuts the last byte off, and keeps the metadata.
 func (s *server) damage(key string) error {
 	ctx := context.Background()
-	whole := aws.String("a/prefix/" + key)
+	whole := aws.String(s.prefix + "/" + key)
 	got, err := s.raw().GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String(bucket), Key: whole})
 	if err != nil {
 		return err
