@@ -11,21 +11,19 @@ import (
 
 // figures are what the metrics show, read when somebody asks for them.
 func (n *Node) figures() admin.Figures {
-	counters, traffic, nats := &n.rooms.Counters, n.clients.traffic(), n.cfg.Bus.Stats()
-	server, dropped := n.cfg.Server.Stats(), &n.rooms.Counters.Dropped
-	stateless := &n.rooms.Counters.Stateless
+	counters, traffic := &n.rooms.Counters, n.clients.traffic()
+	dropped, stateless := &counters.Dropped, &counters.Stateless
 	f := admin.Figures{
 		Connections: n.clients.len(), Documents: n.docs.Len(),
 		Draining: n.life.unready(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
 		Handshakes: n.recent.counts(), UnheededForwards: n.gate.unheeded.Load(),
-		Arriving: server.Arriving, ArrivalsCut: server.Cut, Declined: server.Declined, AcceptErrors: server.Failures,
+		Server:  admin.ServerFigures(n.cfg.Server.Stats()),
 		EditsIn: counters.EditsIn.Load(), Appends: counters.EditsOut.Load(),
 		FramesIn: traffic.FramesIn, FramesOut: traffic.FramesOut, BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
 		Overflows: counters.Frozen.Load(), Gaps: counters.Gaps.Load(), Repairs: counters.Repairs.Load(), Rereads: counters.Rereads.Load(),
 		Compactions: counters.Compactions.Load(), Retries: counters.Retries.Load(), Refused: counters.Refused.Load(),
 		UnackedBytes: counters.UnackedBytes.Load(), Unsaved: n.rooms.Unsaved(), InFlight: int64(n.cfg.History.InFlight()),
-		NATSConnected: n.cfg.Bus.Connected(), NATSReconnects: nats.Reconnects, NATSDropped: nats.Dropped,
-		NATSBacklog: nats.Backlog, NATSWaiting: nats.Waiting, Subscriptions: nats.Subscriptions,
+		NATSConnected: n.cfg.Bus.Connected(), NATS: n.cfg.Bus.Stats(),
 		Strangers: len(n.cfg.Registry.Strangers()), Unheard: n.docs.Unheard(),
 		AwarenessDropped: map[string]int64{
 			"too_large": dropped.Large.Load(), "invalid": dropped.Invalid.Load(), "too_many": dropped.Many.Load(),

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wsnode/wsnode/relay/bus"
 )
 
 // Figures are what a node counts by itself, read when somebody asks for metrics.
@@ -21,9 +23,8 @@ type Figures struct {
 	AwarenessDropped map[string]int64 // by reason; a small, fixed set
 	Stateless        map[string]int64 // by outcome; a small, fixed set
 
-	Arriving                            int   // connections that have not brought a request
-	ArrivalsCut, Declined, AcceptErrors int64 // of connections
-	UnheededForwards                    int64 // requests whose X-Forwarded-For was not believed
+	Server           ServerFigures
+	UnheededForwards int64 // requests whose X-Forwarded-For was not believed
 
 	EditsIn, Appends    int64
 	FramesIn, FramesOut int64
@@ -35,14 +36,10 @@ type Figures struct {
 	UnackedBytes, InFlight        int64
 	Unsaved                       time.Duration // the age of the oldest edit that the history has not acknowledged
 
-	NATSConnected  bool
-	NATSReconnects uint64
-	NATSDropped    uint64
-	Strangers      int // nodes of the region that do not belong together with this one
-	Unheard        int // documents that other nodes have open, too, which are not heard
-	NATSBacklog    int // bytes
-	NATSWaiting    int // messages
-	Subscriptions  int
+	NATSConnected bool
+	NATS          bus.Stats
+	Strangers     int // nodes of the region that do not belong together with this one
+	Unheard       int // documents that other nodes have open, too, which are not heard
 
 	Carried             CarriedFigures
 	Moved, MoveFailures int64 // documents that this node moved to another region, or could not
@@ -56,6 +53,12 @@ type Figures struct {
 	Stores     []StoreFigures
 	Kept       KeptFigures
 	Tenants    []TenantFigures // empty unless asked for
+}
+
+// ServerFigures are about connections before there is a WebSocket.
+type ServerFigures struct {
+	Arriving                int   // have not brought a request
+	Cut, Declined, Failures int64 // of those that arrive; at once, for want of descriptors; of accepting
 }
 
 // RegistryFigures are those of one registry.
@@ -124,10 +127,10 @@ var metrics = []metric{
 	{"overloaded", "1 while the node refuses new connections because of its load.", gauge, func(f *Figures) float64 { return truth(f.Overloaded) }},
 	{"load_ratio", "Share of the connections, memory or file descriptors that the node may have, whichever is largest; scale out well before 0.8.", gauge, func(f *Figures) float64 { return f.Load }},
 
-	{"connections_arriving", "Connections that have not brought a request yet, or are kept for another one.", gauge, func(f *Figures) float64 { return float64(f.Arriving) }},
-	{"arrivals_cut_total", "Those of them that were cut because there were too many.", counter, func(f *Figures) float64 { return float64(f.ArrivalsCut) }},
-	{"connections_declined_total", "Connections closed at once because the process has too many files open.", counter, func(f *Figures) float64 { return float64(f.Declined) }},
-	{"accept_errors_total", "Failed attempts to accept connections.", counter, func(f *Figures) float64 { return float64(f.AcceptErrors) }},
+	{"connections_arriving", "Connections that have not brought a request yet, or are kept for another one.", gauge, func(f *Figures) float64 { return float64(f.Server.Arriving) }},
+	{"arrivals_cut_total", "Those of them that were cut because there were too many.", counter, func(f *Figures) float64 { return float64(f.Server.Cut) }},
+	{"connections_declined_total", "Connections closed at once because the process has too many files open.", counter, func(f *Figures) float64 { return float64(f.Server.Declined) }},
+	{"accept_errors_total", "Failed attempts to accept connections.", counter, func(f *Figures) float64 { return float64(f.Server.Failures) }},
 	{"unheeded_forwards_total", "Requests with X-Forwarded-For from a peer that is no trusted proxy: if it is your proxy, its clients share one address and its limits.", counter, func(f *Figures) float64 { return float64(f.UnheededForwards) }},
 
 	{"carried_sessions", "Clients of this node whose document is in another region, and who are relayed there.", gauge, func(f *Figures) float64 { return float64(f.Carried.Sessions) }},
@@ -179,7 +182,7 @@ var metrics = []metric{
 	{"history_replicas_expected", "Replicas that this node was told the history streams have.", gauge, func(f *Figures) float64 { return float64(f.History.ReplicasExpected) }},
 
 	{"nats_up", "1 while there is a connection to the region's NATS.", gauge, func(f *Figures) float64 { return truth(f.NATSConnected) }},
-	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATSReconnects) }},
+	{"nats_reconnects_total", "Connections to the region's NATS made anew.", counter, func(f *Figures) float64 { return float64(f.NATS.Reconnects) }},
 	{"store_dirty_documents", "Documents of this node with edits that their store does not have yet.", gauge, func(f *Figures) float64 { return float64(f.Kept.Dirty) }},
 	{"store_oldest_seconds", "Age of the oldest edit that its store does not have, as far as this node knows.", gauge, func(f *Figures) float64 { return f.Kept.Oldest.Seconds() }},
 	{"store_debts", "Lives of documents that ended before all was stored: their histories keep it until it is.", gauge, func(f *Figures) float64 { return float64(f.Kept.Owed) }},
@@ -189,10 +192,10 @@ var metrics = []metric{
 
 	{"region_strangers", "Nodes of the region that do not belong together with this one, such as those on another NATS cluster.", gauge, func(f *Figures) float64 { return float64(f.Strangers) }},
 	{"unheard_documents", "Documents that another node of the region has open by their pins, which is not heard.", gauge, func(f *Figures) float64 { return float64(f.Unheard) }},
-	{"nats_drops_total", "Episodes of messages dropped because handlers were slow.", counter, func(f *Figures) float64 { return float64(f.NATSDropped) }},
-	{"nats_backlog_bytes", "Bytes that wait for NATS to take them.", gauge, func(f *Figures) float64 { return float64(f.NATSBacklog) }},
-	{"nats_waiting_messages", "Messages that wait for their handlers.", gauge, func(f *Figures) float64 { return float64(f.NATSWaiting) }},
-	{"nats_subscriptions", "Subscriptions of the node's rooms.", gauge, func(f *Figures) float64 { return float64(f.Subscriptions) }},
+	{"nats_drops_total", "Episodes of messages dropped because handlers were slow.", counter, func(f *Figures) float64 { return float64(f.NATS.Dropped) }},
+	{"nats_backlog_bytes", "Bytes that wait for NATS to take them.", gauge, func(f *Figures) float64 { return float64(f.NATS.Backlog) }},
+	{"nats_waiting_messages", "Messages that wait for their handlers.", gauge, func(f *Figures) float64 { return float64(f.NATS.Waiting) }},
+	{"nats_subscriptions", "Subscriptions of the node's rooms.", gauge, func(f *Figures) float64 { return float64(f.NATS.Subscriptions) }},
 }
 
 // registryMetrics are the families with the label license.
