@@ -81,11 +81,15 @@ type Config struct {
 	MaxBacklog int
 }
 
-// Bus publishes and subscribes. Its methods may be called concurrently.
+// Bus publishes and subscribes. Each subscription has its messages in the order of their
+// arrival, one at a time. Its subscriptions outlive the connection: they move to the one
+// that takes its place, and whenever messages may have been lost Config.Disturbed is
+// called. On a connection of Connect nobody who publishes waits for the network.
+//
+// Its methods may be called concurrently.
 type Bus struct {
-	nc     atomic.Pointer[nats.Conn]
-	fault  atomic.Pointer[error] // why nc was ended for good, until it is opened anew
-	link   *link                 // nil if the connection was not made by Connect
+	// Static after New.
+	link   *link // nil if the connection was not made by Connect
 	log    *slog.Logger
 	node   docid.NodeID
 	notice func() // Config.Disturbed
@@ -94,7 +98,9 @@ type Bus struct {
 	seed   maphash.Seed
 	inbox  *inbox
 
-	up     atomic.Bool // without a link: false from a disconnect to the reconnect
+	nc     atomic.Pointer[nats.Conn]
+	fault  atomic.Pointer[error] // why nc was ended for good, until it is opened anew
+	up     atomic.Bool           // without a link: false from a disconnect to the reconnect
 	closed atomic.Bool
 	// nats.go knows it too, but keeps its lock while it dials.
 	maxPayload atomic.Int64

@@ -20,7 +20,8 @@ import (
 	"github.com/wsnode/wsnode/natsconn"
 )
 
-// Client asks the nodes of one region. Its methods may be called concurrently.
+// Client asks the nodes of one region. It keeps nothing, and no request takes longer than
+// its time. Its methods may be called concurrently.
 type Client struct {
 	nc      *nats.Conn
 	timeout time.Duration // of one request
@@ -77,7 +78,7 @@ func (c *Client) Nodes(ctx context.Context) ([]Identity, error) {
 			silence = min(max(silenceRatio*time.Since(start), leastSilence), mostSilence)
 		}
 		var ping micro.Ping
-		if err := json.Unmarshal(msg.Data, &ping); err == nil && docid.NodeID(ping.Metadata["node"]) != "" {
+		if err := json.Unmarshal(msg.Data, &ping); err == nil && ping.Metadata["node"] != "" {
 			found = append(found, Identity{docid.NodeID(ping.Metadata["node"]), docid.Region(ping.Metadata["region"]), ping.Metadata["version"]})
 		}
 	}

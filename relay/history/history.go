@@ -103,8 +103,14 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// History appends, reads and removes. Its methods may be called concurrently.
+// History appends, reads and removes. An append is acknowledged only when its stream has it,
+// and its outcome is told once. What is read holds all that had been acknowledged before the
+// read began. That a stream lost what it held is noticed by its identity, and told by
+// Config.Emptied.
+//
+// Its methods may be called concurrently.
 type History struct {
+	// Static after Open.
 	config  Config
 	publish func(subject, reply string, data []byte) error
 	api     string // "$JS.API." or "$JS.<domain>.API."
