@@ -159,8 +159,11 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 	// From either region, whoever comes before it is stored finds it.
 	third := clients.Join(yjs.Options{URL: d.WS(cluster.EU, 0), Document: "todo", Token: token})
 	third.WaitText("before, meanwhile")
+	third.Destroy()
+	fourth := clients.Join(yjs.Options{URL: d.WS(cluster.US, 0), Document: "todo", Token: token, Follow: true})
+	fourth.WaitText("before, meanwhile")
 	b.Fail(false)
-	leave(t, d, third, "todo")
+	leave(t, d, fourth, "todo")
 	if listed := owed(); strings.Contains(listed, "todo") {
 		t.Errorf("it is still owed: %s", listed)
 	}
