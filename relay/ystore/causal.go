@@ -51,13 +51,13 @@ func (r *run) reach() uint64 {
 func (s *Store) unsettled() bool { return s.causal.count > 0 || s.totals.pending > 0 }
 
 // settledAt reports whether the struct with that id is there, and all that it hangs on.
-func (s *Store) settledAt(at id) bool {
-	r := s.other
+func (rs *runs) settledAt(at id) bool {
+	r := rs.other
 	if r == nil || r.client != at.client {
-		if r = s.runs[at.client]; r == nil {
+		if r = rs.byClient[at.client]; r == nil {
 			return false
 		}
-		s.other = r
+		rs.other = r
 	}
 	return at.clock < r.reach()
 }
@@ -66,7 +66,7 @@ func (s *Store) settledAt(at id) bool {
 // structs hang on each other in a circle.
 func (s *Store) allMet() bool {
 	for _, w := range s.scratch.waits {
-		if r := s.runs[w.on.client]; r == nil || w.on.clock >= r.next {
+		if r := s.byClient[w.on.client]; r == nil || w.on.clock >= r.next {
 			return false
 		}
 	}

@@ -62,15 +62,15 @@ func (s *Store) StateVector() []byte {
 	return s.vector(func(r *run) uint64 { return r.next })
 }
 
-func (s *Store) vector(clock func(*run) uint64) []byte {
+func (rs *runs) vector(clock func(*run) uint64) []byte {
 	n := 0
-	for _, r := range s.ordered() {
+	for _, r := range rs.ordered() {
 		if clock(r) > 0 {
 			n++
 		}
 	}
 	b := appendUvarint(make([]byte, 0, 1+n*8), uint64(n))
-	for _, r := range s.order {
+	for _, r := range rs.order {
 		if c := clock(r); c > 0 {
 			b = appendUvarint(appendUvarint(b, r.client), c)
 		}
@@ -165,7 +165,7 @@ func (r *run) sizeUpTo(from uint64, most int) (n int) {
 
 // appendBlocks writes the structs of the ranges, which are sorted, begin with a
 // struct and end with one.
-func (s *Store) appendBlocks(b []byte, spans []span) []byte {
+func (rs *runs) appendBlocks(b []byte, spans []span) []byte {
 	blocks := uint64(0)
 	for i := range spans {
 		if i == 0 || spans[i].client != spans[i-1].client {
@@ -173,8 +173,8 @@ func (s *Store) appendBlocks(b []byte, spans []span) []byte {
 		}
 	}
 	w := writer{b: appendUvarint(b, blocks)}
-	inOrder := s.order // where most are written, walking beside them is faster than looking each up
-	if uint64(len(s.list)) > 4*blocks || len(s.order) < len(s.list) {
+	inOrder := rs.order // where most are written, walking beside them is faster than looking each up
+	if uint64(len(rs.list)) > 4*blocks || len(rs.order) < len(rs.list) {
 		inOrder = nil
 	}
 	for i := 0; i < len(spans); {
@@ -186,7 +186,7 @@ func (s *Store) appendBlocks(b []byte, spans []span) []byte {
 		if len(inOrder) > 0 {
 			r = inOrder[0]
 		} else {
-			r = s.run(first.client)
+			r = rs.run(first.client)
 		}
 		body := len(w.b)
 		for w.structs = 0; i < len(spans) && spans[i].client == first.client; i++ {

@@ -222,7 +222,7 @@ func testDiff(t *testing.T, s *Store, update, sv []byte) {
 	// With what a client of that state vector has, it makes the document whole.
 	c := checker{b: sv}
 	for _, x := range c.stateVector() {
-		if r := s.runs[x.client]; r != nil && r.head < min(x.clock, r.tail) {
+		if r := s.byClient[x.client]; r != nil && r.head < min(x.clock, r.tail) {
 			s.acquire()
 			part := s.appendBlocks(nil, []span{{x.client, r.head, min(x.clock, r.tail)}})
 			s.release()

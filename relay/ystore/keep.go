@@ -105,7 +105,7 @@ func (s *Store) restore(update []byte) (fresh []byte, ok bool) {
 	var more []span
 	x.fresh, more = s.newIn(update, x.fresh[:0])
 	for _, r := range n.list {
-		before := s.runs[r.client]
+		before := s.byClient[r.client]
 		x.gone = r.addDeleted(x.gone, before)
 		from := r.head
 		if before != nil {
@@ -136,7 +136,7 @@ func (s *Store) restored(update []byte) *Store {
 		}
 	}
 	for _, r := range s.list {
-		if m := n.runs[r.client]; r.reach() > 0 && (m == nil || m.reach() < r.reach()) {
+		if m := n.byClient[r.client]; r.reach() > 0 && (m == nil || m.reach() < r.reach()) {
 			return nil
 		}
 	}

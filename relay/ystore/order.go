@@ -184,14 +184,14 @@ func (s *Store) checkCircle(c *checker, sum *summary, limited bool) {
 }
 
 // waitsOf returns what of a client's structs waits for others.
-func (s *Store) waitsOf(client uint64) (waits []wait) {
-	r := s.runs[client]
+func (rs *runs) waitsOf(client uint64) (waits []wait) {
+	r := rs.byClient[client]
 	if r == nil {
 		return nil
 	}
-	s.eachUnsettled(r, func(it *item) {
+	rs.eachUnsettled(r, func(it *item) {
 		for _, on := range it.hangs() {
-			if on.client != client && !s.settledAt(on) {
+			if on.client != client && !rs.settledAt(on) {
 				waits = append(waits, wait{client, it.clock, on, 0})
 			}
 		}
@@ -201,7 +201,7 @@ func (s *Store) waitsOf(client uint64) (waits []wait) {
 
 // eachUnsettled calls f for the structs of a run that cannot be integrated, content
 // excepted.
-func (s *Store) eachUnsettled(r *run, f func(*item)) {
+func (rs *runs) eachUnsettled(r *run, f func(*item)) {
 	at := r.reach()
 	if at >= r.tail {
 		return
@@ -209,7 +209,7 @@ func (s *Store) eachUnsettled(r *run, f func(*item)) {
 	var it item
 	l := r.leafAt(at)
 	for i := l.find(at); l != nil; l, i = l.next, 0 {
-		s.work += entryWork * (len(l.ents) - i)
+		rs.work += entryWork * (len(l.ents) - i)
 		for ; i < len(l.ents); i++ {
 			if e := l.ents[i]; e.clock() >= at && known(e.kind()) {
 				l.head(i, &it)

@@ -176,9 +176,9 @@ type lane struct {
 	walking  bool
 }
 
-func (s *Store) newWalk(sv []id, most int) *walk {
-	w := &walk{lanes: make([]lane, 0, len(s.list)), most: most}
-	for _, r := range s.ordered() {
+func (rs *runs) newWalk(sv []id, most int) *walk {
+	w := &walk{lanes: make([]lane, 0, len(rs.list)), most: most}
+	for _, r := range rs.ordered() {
 		for len(sv) > 0 && sv[0].client > r.client {
 			sv = sv[1:]
 		}

@@ -99,8 +99,8 @@ func (s *Store) typeDeleted(at id) {
 }
 
 // entryAt returns the entry of an id; that of a gap if there is none.
-func (s *Store) entryAt(at id) entry {
-	r := s.run(at.client)
+func (rs *runs) entryAt(at id) entry {
+	r := rs.run(at.client)
 	if r == nil || at.clock >= r.end {
 		return entry{word: kindSkip}
 	}
@@ -206,13 +206,13 @@ func (x *scratch) giveBack(lent, instead []span) []span {
 const minUnite = 64
 
 // eachEntry calls f for the entries that a range of ids lies in.
-func (s *Store) eachEntry(d span, f func(place)) {
-	r := s.run(d.client)
+func (rs *runs) eachEntry(d span, f func(place)) {
+	r := rs.run(d.client)
 	for d.from < d.to {
 		l := r.leafAt(d.from)
 		i := l.find(d.from)
 		for ; i < len(l.ents) && l.ents[i].clock() < d.to; i++ {
-			s.work += placeWork
+			rs.work += placeWork
 			f(place{l, i})
 		}
 		d.from = l.end
@@ -270,8 +270,8 @@ type link struct {
 }
 
 // placeAt returns the entry of an id that is known.
-func (s *Store) placeAt(at id) (place, bool) {
-	r := s.run(at.client)
+func (rs *runs) placeAt(at id) (place, bool) {
+	r := rs.run(at.client)
 	if r == nil || at.clock >= r.end {
 		return place{}, false
 	}

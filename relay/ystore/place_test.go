@@ -85,10 +85,10 @@ func TestWhatWaitsIsJudgedWhenItsNeighbourComes(t *testing.T) {
 	give(update(nil, block(4, 0, values(3, 0, 4))))
 	give(keyedType)
 	same(t, "a client", s, client)
-	if r := s.runs[3]; !r.lacks(0, 3) {
+	if r := s.byClient[3]; !r.lacks(0, 3) {
 		t.Error("values before a deleted one are not deleted")
 	}
-	if r := s.runs[4]; r.lacks(0, 1) {
+	if r := s.byClient[4]; r.lacks(0, 1) {
 		t.Error("the last value is deleted")
 	}
 }
@@ -108,7 +108,7 @@ func TestWhatComesBesideGCIsKeptOneByOne(t *testing.T) {
 		t.Errorf("%d structs, want 6", n)
 	}
 	must(t, s, update(nil, block(4, 0, after(2, 1, strings.Repeat("x", maxApart+1)))))
-	if r := s.runs[4]; !r.lacks(0, maxApart+1) {
+	if r := s.byClient[4]; !r.lacks(0, maxApart+1) {
 		t.Error("more than maxApart are kept")
 	}
 	roundTrip(t, s)
@@ -197,7 +197,7 @@ func TestTypesThatComeToLieTooDeepAreDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, s)
-	if !s.runs[3].lacks(0, 5) || s.runs[2].lacks(0, 1) {
+	if !s.byClient[3].lacks(0, 5) || s.byClient[2].lacks(0, 1) {
 		t.Error("not what lies too deep is deleted")
 	}
 	client := New(Limits{})

@@ -17,18 +17,6 @@ type run struct {
 	dir               directory // of all leaves but only if there are several
 }
 
-// totals counts over all runs of a store.
-type totals struct {
-	bytes     int // of the leaves' buffers
-	held      int // memory of the leaves, what they could still take included
-	entries   int // without gaps
-	continued int
-	deleted   int // tombstones, and ranges deleted ahead of their content
-	ahead     int // of those, ranges deleted ahead of their content
-	pending   int // structs behind a gap of their client
-	given     given
-}
-
 // leafAt returns the leaf that holds clock, which lies before r.end.
 func (r *run) leafAt(clock uint64) *leaf {
 	if l := r.hint; l.start() <= clock && clock < l.end {
@@ -74,51 +62,51 @@ func (r *run) unlink(l *leaf) {
 }
 
 // tally counts an entry in or out. Structs at r.next are not behind a gap.
-func (s *Store) tally(r *run, e entry, by int) {
+func (rs *runs) tally(r *run, e entry, by int) {
 	kind := e.kind()
 	if e.continues() {
-		s.totals.continued += by
+		rs.totals.continued += by
 	}
 	if e.deleted() {
-		s.totals.deleted += by
+		rs.totals.deleted += by
 	}
 	if kind == kindGone {
-		s.totals.ahead += by
+		rs.totals.ahead += by
 	}
 	if !known(kind) {
 		r.gaps += by
 		return
 	}
-	s.totals.entries += by
+	rs.totals.entries += by
 	if e.clock() > r.next {
-		s.totals.pending += by
+		rs.totals.pending += by
 	}
 }
 
 // extendRun appends a struct or a gap at the end of the run.
-func (s *Store) extendRun(r *run, it *item) {
+func (rs *runs) extendRun(r *run, it *item) {
 	if it.clock > r.end {
 		gap := item{clock: r.end, len: it.clock - r.end, kind: kindSkip}
-		s.pushLast(r, &gap)
+		rs.pushLast(r, &gap)
 	}
 	if known(it.kind) {
 		r.head = min(r.head, it.clock)
 		r.tail = it.end()
 	}
 	if len(it.content) > maxPiece {
-		s.divide(r, it, func(piece *item) { s.pushLast(r, piece) })
+		rs.divide(r, it, func(piece *item) { rs.pushLast(r, piece) })
 		return
 	}
-	s.pushLast(r, it)
+	rs.pushLast(r, it)
 }
 
-func (s *Store) pushLast(r *run, it *item) {
+func (rs *runs) pushLast(r *run, it *item) {
 	l := r.last
 	if l == nil {
 		l = &leaf{ents: make([]entry, 0, 2)} // few clients have one entry only
 		r.first, r.last, r.hint = l, l, l
 	}
-	s.totals.own(l)
+	rs.totals.own(l)
 	before, held, old := len(l.buf), l.held(), l
 	if r.end == 0 {
 		held = 0 // it is new
@@ -138,22 +126,22 @@ func (s *Store) pushLast(r *run, it *item) {
 		r.link(l, m)
 		l, before, added = m, 0, true
 	}
-	s.totals.bytes += len(l.buf) - before
-	s.totals.held += old.held() - held
+	rs.totals.bytes += len(l.buf) - before
+	rs.totals.held += old.held() - held
 	if l != old {
-		s.totals.held += l.held()
+		rs.totals.held += l.held()
 	}
 	if r.next == it.clock && known(it.kind) {
 		r.next = it.end()
 	}
 	r.end = it.end()
 	if added {
-		s.tally(r, l.ents[len(l.ents)-1], 1)
+		rs.tally(r, l.ents[len(l.ents)-1], 1)
 	}
 }
 
 // divide calls push with pieces of it that are small enough for one entry.
-func (s *Store) divide(r *run, it *item, push func(*item)) {
+func (rs *runs) divide(r *run, it *item, push func(*item)) {
 	for len(it.content) > maxPiece && it.len > 1 && divisible(it.kind) {
 		it.raw = nil
 		n, size := it.piece()
@@ -210,7 +198,7 @@ func (ed *edit) begin(r *run, l *leaf, lo, hi int) {
 func (ed *edit) push(it *item) { ed.out.push(ed.r.client, it) }
 
 // commit puts the new entries into the leaf, joined with their neighbours.
-func (s *Store) commit(ed *edit) {
+func (rs *runs) commit(ed *edit) {
 	r, l := ed.r, ed.l
 	if ed.hi < len(l.ents) {
 		var it item
@@ -219,35 +207,35 @@ func (s *Store) commit(ed *edit) {
 		ed.hi++
 	}
 	for _, e := range l.ents[ed.lo:ed.hi] {
-		s.tally(r, e, -1)
+		rs.tally(r, e, -1)
 	}
 	for _, e := range ed.out.ents {
-		s.tally(r, e, 1)
+		rs.tally(r, e, 1)
 	}
-	s.work += editWork + entryWork*len(ed.out.ents)
-	s.totals.own(l)
+	rs.work += editWork + entryWork*len(ed.out.ents)
+	rs.totals.own(l)
 	before, held := len(l.buf), l.held()
 	first, last := ed.lo == 0, ed.hi == len(l.ents)
 	l.replace(ed.lo, ed.hi, &ed.out)
-	s.totals.bytes += len(l.buf) - before
-	s.totals.held += l.held() - held
+	rs.totals.bytes += len(l.buf) - before
+	rs.totals.held += l.held() - held
 	if first && l.prev != nil {
-		s.knit(r, l)
+		rs.knit(r, l)
 	}
 	if last && l.next != nil {
-		s.knit(r, l.next)
+		rs.knit(r, l.next)
 	}
 	switch {
 	case l.overflows():
-		s.split(r, l)
+		rs.split(r, l)
 	case l.sparse():
-		s.merge(r, l)
+		rs.merge(r, l)
 	}
 }
 
 // knit settles whether the first entry of l is one struct with the last entry
 // of the leaf before it.
-func (s *Store) knit(r *run, l *leaf) {
+func (rs *runs) knit(r *run, l *leaf) {
 	var it item
 	l.item(0, &it)
 	_, ok := l.prev.joins(r.client, len(l.prev.ents)-1, &it)
@@ -260,11 +248,11 @@ func (s *Store) knit(r *run, l *leaf) {
 	}
 	l.ents[0].word ^= continuesBit
 	l.continued += int16(by)
-	s.totals.continued += by
+	rs.totals.continued += by
 }
 
 // split divides a leaf that became too large.
-func (s *Store) split(r *run, l *leaf) {
+func (rs *runs) split(r *run, l *leaf) {
 	old := *l
 	entries, size := evenly(len(old.ents), maxEntries*3/4), evenly(len(old.buf), maxLeafBytes*3/4)
 	into := l
@@ -275,11 +263,11 @@ func (s *Store) split(r *run, l *leaf) {
 		}
 		if lo == 0 {
 			l.copyOf(&old, lo, hi)
-			s.totals.held += l.held() - old.held()
+			rs.totals.held += l.held() - old.held()
 		} else {
 			m := new(leaf)
 			m.copyOf(&old, lo, hi)
-			s.totals.held += m.held()
+			rs.totals.held += m.held()
 			r.link(into, m)
 			into = m
 		}
@@ -297,45 +285,45 @@ func evenly(n, most int) int {
 }
 
 // merge joins a sparse leaf with a neighbour that has room.
-func (s *Store) merge(r *run, l *leaf) {
+func (rs *runs) merge(r *run, l *leaf) {
 	switch {
 	case l.next != nil && l.fits(l.next):
 	case l.prev != nil && l.fits(l.prev):
 		l = l.prev
 	default:
 		if cap(l.buf) > 4*len(l.buf)+maxPiece/4 {
-			s.clip(l)
+			rs.clip(l)
 		}
 		return
 	}
 	m := l.next
 	r.unlink(m)
-	s.totals.own(l)
-	s.totals.given.leave(m)
+	rs.totals.own(l)
+	rs.totals.given.leave(m)
 	before, held := len(l.buf)+len(m.buf), l.held()+m.held()
 	var it item
 	m.item(0, &it)
-	s.tally(r, m.ents[0], -1)
+	rs.tally(r, m.ents[0], -1)
 	if l.push(r.client, &it) {
-		s.tally(r, l.ents[len(l.ents)-1], 1)
+		rs.tally(r, l.ents[len(l.ents)-1], 1)
 	}
 	for i := 1; i < len(m.ents); i++ {
 		l.addRaw(m, i)
 	}
 	l.clip()
-	s.totals.bytes += len(l.buf) - before
-	s.totals.held += l.held() - held
+	rs.totals.bytes += len(l.buf) - before
+	rs.totals.held += l.held() - held
 }
 
 // clip gives memory back that a leaf of a run is unlikely to use.
-func (s *Store) clip(l *leaf) {
+func (rs *runs) clip(l *leaf) {
 	held := l.held()
 	l.clip()
-	s.totals.held += l.held() - held
+	rs.totals.held += l.held() - held
 }
 
 // advance moves r.next over what is known now. What it passes was pending.
-func (s *Store) advance(r *run) {
+func (rs *runs) advance(r *run) {
 	if r.next == r.end {
 		return
 	}
@@ -349,7 +337,7 @@ func (s *Store) advance(r *run) {
 			l, i = l.next, 0
 		}
 		if known(l.ents[i].kind()) {
-			s.totals.pending--
+			rs.totals.pending--
 		}
 	}
 }

@@ -12,7 +12,6 @@ package ystore
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 	"sync"
 )
@@ -46,18 +45,11 @@ type Store struct {
 	limits Limits
 	keep   bool // the content of what is deleted, see keep.go
 
-	runs   map[uint64]*run
-	list   []*run // the same, as they came
-	order  []*run // the same, highest client first; shorter when it has to be made
-	recent *run   // the one used last
-	other  *run   // the one that another client's struct hung on last
-
-	totals totals
+	runs
 	digest uint64 // of the deletions
 	types  types
 	sweep  sweep
 	causal causal
-	work   int // see Work
 
 	full       []byte // the encoded state, nil when it has to be made
 	deletesEnc []byte // the encoded delete set, nil when it has to be made
@@ -185,7 +177,7 @@ func New(limits Limits) *Store {
 	if limits.MaxNesting == 0 {
 		limits.MaxNesting = DefaultNesting
 	}
-	return &Store{limits: limits, runs: make(map[uint64]*run), types: types{plain: true}}
+	return &Store{limits: limits, runs: runs{byClient: make(map[uint64]*run)}, types: types{plain: true}}
 }
 
 // Stats counts what a document holds.
@@ -271,36 +263,4 @@ func mix(client, clock uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-func (s *Store) run(client uint64) *run {
-	if r := s.recent; r != nil && r.client == client {
-		return r
-	}
-	r := s.runs[client]
-	if r != nil {
-		s.recent = r
-	}
-	return r
-}
-
-// runFor returns the client's run and begins one if there is none.
-func (s *Store) runFor(client uint64) *run {
-	if r := s.run(client); r != nil {
-		return r
-	}
-	r := &run{client: client, head: maxClock}
-	s.runs[client] = r
-	s.recent = r
-	s.list = append(s.list, r)
-	return r
-}
-
-// ordered returns the runs, highest client first: the order of the wire.
-func (s *Store) ordered() []*run {
-	if len(s.order) < len(s.list) {
-		s.order = append(s.order, s.list[len(s.order):]...)
-		slices.SortFunc(s.order, func(a, b *run) int { return cmp.Compare(b.client, a.client) })
-	}
-	return s.order
 }

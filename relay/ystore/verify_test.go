@@ -5,12 +5,12 @@ import "fmt"
 // verify checks what must hold of a store between calls.
 func verify(s *Store) error {
 	var sum totals
-	if len(s.list) != len(s.runs) {
-		return fmt.Errorf("%d runs listed, %d filed", len(s.list), len(s.runs))
+	if len(s.list) != len(s.byClient) {
+		return fmt.Errorf("%d runs listed, %d filed", len(s.list), len(s.byClient))
 	}
 	var digest uint64
 	for _, r := range s.ordered() {
-		if s.runs[r.client] != r {
+		if s.byClient[r.client] != r {
 			return fmt.Errorf("client %d: not filed", r.client)
 		}
 		if err := s.verifyRun(r, &sum, &digest); err != nil {
