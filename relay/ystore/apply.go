@@ -14,9 +14,9 @@ import (
 //
 // The error is an *UpdateError, or wraps one of the Err conditions of Limits.
 func (s *Store) Apply(update []byte) (fresh []byte, err error) {
-	s.acquire()
-	defer s.release()
-	return s.apply(update, Terms{Limited: true})
+	x := s.change()
+	defer x.end()
+	return x.apply(update, Terms{Limited: true})
 }
 
 // Terms are what ApplyShared asks of an update.
@@ -45,22 +45,22 @@ var ErrGap = errors.New("update opens a gap")
 // been sent everything before: what is new, and with it once more what waited in them and
 // can be integrated now. It is fresh itself where nothing waited.
 func (s *Store) ApplyShared(update []byte, t Terms) (fresh, deliver []byte, err error) {
-	s.acquire()
-	defer s.release()
-	fresh, err = s.apply(update, t)
+	x := s.change()
+	defer x.end()
+	fresh, err = x.apply(update, t)
 	switch {
 	case fresh == nil:
-	case s.scratch.restored: // of ids that they have, clients must not be sent more: see restore
-		return fresh, s.encodeSpans(append(s.scratch.fresh, s.scratch.settled...)), nil
-	case len(s.scratch.settled) > 0:
-		return fresh, s.encodeDelivery(fresh), nil
+	case x.restored: // of ids that they have, clients must not be sent more: see restore
+		return fresh, x.encodeSpans(append(x.fresh, x.settled...)), nil
+	case len(x.settled) > 0:
+		return fresh, x.encodeDelivery(fresh), nil
 	}
 	return fresh, fresh, err
 }
 
-func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
-	sum := s.scratch.summary()
-	switch err = s.check(update, t.Limited, sum); {
+func (x *change) apply(update []byte, t Terms) (fresh []byte, err error) {
+	sum := x.summary()
+	switch err = x.check(update, t.Limited, sum); {
 	case err != nil:
 		return nil, err
 	case sum.opens && t.Gapless:
@@ -69,65 +69,64 @@ func (s *Store) apply(update []byte, t Terms) (fresh []byte, err error) {
 		return nil, errCircle
 	}
 	if sum.restores {
-		if fresh, ok := s.restore(update); ok {
+		if fresh, ok := x.restore(update); ok {
 			return fresh, nil
 		}
 	}
-	x := s.scratch
-	s.work += runWork * len(x.newcomers)
+	x.work += runWork * len(x.newcomers)
 	x.begin()
-	before := s.unsettled()
-	x.later, x.placed = before || sum.waits && !(sum.plain && s.types.plain), false
-	digest := s.digest
-	x.given = t.Given && s.totals.given.takes(update)
-	s.applyStructs(update, sum)
-	s.applyDeletes(update, sum)
+	before := x.unsettled()
+	x.later, x.placed = before || sum.waits && !(sum.plain && x.types.plain), false
+	digest := x.digest
+	x.given = t.Given && x.totals.given.takes(update)
+	x.applyStructs(update, sum)
+	x.applyDeletes(update, sum)
 	if len(x.fresh) == 0 && len(x.gone) == 0 {
 		return nil, nil
 	}
 	if x.later {
-		x.settleLater(s, sum, before)
+		x.settleLater(sum, before)
 	}
-	buried := s.bury()
-	s.full = nil
-	if s.digest != digest {
-		s.deletesEnc = nil
+	buried := x.bury()
+	x.full = nil
+	if x.digest != digest {
+		x.deletesEnc = nil
 	}
-	if sum.canonical && sum.sorted && !buried && s.allNew(sum) {
+	if sum.canonical && sum.sorted && !buried && x.allNew(sum) {
 		fresh = update[:sum.end:sum.end]
 	} else {
-		fresh = s.encodeFresh()
+		fresh = x.encodeFresh()
 	}
-	s.sweepStep(1)
+	x.sweepStep(1)
 	return fresh, nil
 }
 
 // settleLater finds what of an update can be integrated with what waits, before it or in it.
-func (x *scratch) settleLater(s *Store, sum *summary, before bool) {
-	s.types.hanging = max(s.types.hanging, sum.hanging)
-	s.placeMissing()
-	if before || sum.circle || !s.allMet() {
+func (x *change) settleLater(sum *summary, before bool) {
+	x.types.hanging = max(x.types.hanging, sum.hanging)
+	x.placeMissing()
+	if before || sum.circle || !x.allMet() {
 		x.fresh = union(x.fresh)
-		s.settleFresh()
+		x.settleFresh()
 	}
-	if !s.unsettled() {
-		s.types.hanging = 0
+	if !x.unsettled() {
+		x.types.hanging = 0
 	}
 }
 
 // Brings reports whether update would bring anything new, without applying it.
 func (s *Store) Brings(update []byte) (brings bool, err error) {
-	s.acquire()
-	defer s.release()
-	sum := s.scratch.summary()
-	if err := s.check(update, true, sum); err != nil {
+	x := s.change()
+	defer x.end()
+	sum := x.summary()
+	if err := x.check(update, true, sum); err != nil {
 		return false, err
 	}
-	if sum.restores && s.restored(update) != nil {
+	if sum.restores && x.rebuilt(update) != nil {
 		return true, nil
 	}
-	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, _, _ int) bool {
+	it := &x.it
+	x.eachStruct(update, func(client uint64, _, _ int) bool {
 		r := s.run(client)
 		brings = it.kind != kindSkip && it.len > 0 && (r == nil || !r.holds(it.clock, it.end()) ||
 			deleted(it.kind) && !r.lacks(it.clock, it.end()))
@@ -136,7 +135,7 @@ func (s *Store) Brings(update []byte) (brings bool, err error) {
 	if brings {
 		return true, nil
 	}
-	s.eachRange(update, sum, func(d span) bool {
+	x.eachRange(update, sum, func(d span) bool {
 		r := s.run(d.client)
 		brings = r == nil || !r.lacks(d.from, d.to)
 		return !brings
@@ -198,10 +197,9 @@ type summary struct {
 
 // check reads an update whole and, if it is to be limited, holds it against the caps. What it
 // learns is put into an empty summary.
-func (s *Store) check(update []byte, limited bool, sum *summary) error {
-	x := s.scratch
+func (x *change) check(update []byte, limited bool, sum *summary) error {
 	var c checker // filled in place: a literal would be made first, and then copied
-	c.b, c.nesting, c.it = update, s.limits.MaxNesting, &x.it
+	c.b, c.nesting, c.it = update, x.limits.MaxNesting, &x.it
 	sum.canonical, sum.sorted = true, true
 	x.newcomers = x.newcomers[:0]
 	x.blocks = x.blocks[:0]
@@ -209,7 +207,7 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 	x.waits = x.waits[:0]
 	x.reads.n = 0
 	x.copies, x.starts = x.copies[:0], x.starts[:0]
-	pending := s.totals.pending
+	pending := x.totals.pending
 	above := uint64(maxClock + 1)
 	blocks := c.uvarint()
 	for many := blocks > 1; blocks > 0 && c.err == nil; blocks-- {
@@ -221,7 +219,7 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 			sum.canonical = false
 		}
 		above = client
-		waiting, next := s.checkBlock(&c, sum, n, client, clock)
+		waiting, next := x.checkBlock(&c, sum, n, client, clock)
 		pending += waiting
 		if many {
 			x.blocks = append(x.blocks, id{client, uint64(at)})
@@ -233,26 +231,26 @@ func (s *Store) check(update []byte, limited bool, sum *summary) error {
 	}
 	sum.tight, sum.nested = !c.loose, c.nested
 	sum.deletesAt = c.p
-	s.checkDeletes(&c, sum)
+	x.checkDeletes(&c, sum)
 	sum.end = c.p
-	sum.waits = sum.waits || pending > s.totals.pending
+	sum.waits = sum.waits || pending > x.totals.pending
 	if sum.waits {
-		s.checkCircle(&c, sum, limited)
+		x.checkCircle(&c, sum, limited)
 		sum.plain = pending == 0 && x.allPlain(&c, sum)
 	}
 	if sum.waits || sum.types > 0 {
-		s.checkDepth(&c, sum, limited)
+		x.checkDepth(&c, sum, limited)
 	}
 	if c.err != nil || !limited {
 		return c.err
 	}
-	return growth{s, update, sum}.check(pending)
+	return growth{x, update, sum}.check(pending)
 }
 
 // checkBlock reads one client's structs and returns how many of them would be
 // pending, and what would be missing of the client next.
-func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (pending int, next uint64) {
-	r, x := s.run(client), s.scratch
+func (x *change) checkBlock(c *checker, sum *summary, n, client, clock uint64) (pending int, next uint64) {
+	r, x := x.run(client), x
 	reach := uint64(0)
 	if r != nil {
 		next, reach = r.next, r.tail
@@ -273,7 +271,7 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		copies = copies && x.noteStart(c, client, at, i == 0)
 		there := r != nil && end <= r.end && r.holds(clock, end)
 		if c.ncauses > 0 && !there {
-			s.noteWaits(c, sum, r, client, clock, at)
+			x.noteWaits(c, sum, r, client, clock, at)
 		}
 		switch {
 		case length == 0 || kind == kindSkip && (i == 0 || i == n-1):
@@ -291,7 +289,7 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 		if kind != kindSkip {
 			sum.newIDs += length
 		}
-		if s.keep && s.restores(r, kind, clock, end) {
+		if x.keep && x.restores(r, kind, clock, end) {
 			sum.restores = true
 		}
 		if kind == kindType && !there {
@@ -309,9 +307,9 @@ func (s *Store) checkBlock(c *checker, sum *summary, n, client, clock uint64) (p
 }
 
 // noteWaits notes what the struct that was read last waits for.
-func (s *Store) noteWaits(c *checker, sum *summary, r *run, client, clock uint64, at int) {
+func (x *change) noteWaits(c *checker, sum *summary, r *run, client, clock uint64, at int) {
 	for _, on := range c.causes[:c.ncauses] {
-		if len(s.list) > 0 && s.settledAt(on) {
+		if len(x.list) > 0 && x.settledAt(on) {
 			continue
 		}
 		sum.waits = true
@@ -319,12 +317,12 @@ func (s *Store) noteWaits(c *checker, sum *summary, r *run, client, clock uint64
 			clock = max(clock, r.next) // what is known of the struct already waits for nothing
 		}
 		// One that waits for the same client's earlier id waits no longer for that.
-		if n := len(s.scratch.waits); n > 0 {
-			if w := s.scratch.waits[n-1]; w.client == client && w.clock <= clock && w.on.client == on.client && w.on.clock >= on.clock {
+		if n := len(x.waits); n > 0 {
+			if w := x.waits[n-1]; w.client == client && w.clock <= clock && w.on.client == on.client && w.on.clock >= on.clock {
 				continue
 			}
 		}
-		s.scratch.waits = append(s.scratch.waits, wait{client, clock, on, at})
+		x.waits = append(x.waits, wait{client, clock, on, at})
 	}
 }
 
@@ -343,7 +341,7 @@ func checkBlocks(c *checker, blocks []id) {
 	}
 }
 
-func (s *Store) checkDeletes(c *checker, sum *summary) {
+func (x *change) checkDeletes(c *checker, sum *summary) {
 	clients := c.uvarint()
 	above := uint64(maxClock + 1)
 	for i := uint64(0); i < clients && c.err == nil; i++ {
@@ -371,16 +369,16 @@ func (s *Store) checkDeletes(c *checker, sum *summary) {
 			sum.ranges++
 			sum.deletes += length
 		}
-		if fresh && s.run(client) == nil {
-			s.scratch.newcomers = append(s.scratch.newcomers, client)
+		if fresh && x.run(client) == nil {
+			x.newcomers = append(x.newcomers, client)
 		}
 	}
 }
 
-// eachStruct decodes the structs of a checked update into the scratch item, one
+// eachStruct decodes the structs of a checked update into it, one
 // after the other, until f returns false. at and size are those on the wire.
-func (s *Store) eachStruct(update []byte, f func(client uint64, at, size int) bool) {
-	it := &s.scratch.it
+func (x *reading) eachStruct(update []byte, f func(client uint64, at, size int) bool) {
+	it := &x.it
 	blocks, p := uvarint(update, 0)
 	for ; blocks > 0; blocks-- {
 		var n, client, clock uint64
@@ -400,26 +398,26 @@ func (s *Store) eachStruct(update []byte, f func(client uint64, at, size int) bo
 
 // eachRange calls f for the delete ranges of a checked update, sorted and apart,
 // until it returns false.
-func (s *Store) eachRange(update []byte, sum *summary, f func(span) bool) {
+func (x *change) eachRange(update []byte, sum *summary, f func(span) bool) {
 	if sum.ranges == 0 {
 		return
 	}
 	if sum.sorted {
-		s.work += rangeWork * int(sum.ranges)
+		x.work += rangeWork * int(sum.ranges)
 		readRanges(update, sum.deletesAt, f)
 		return
 	}
-	s.work += sortWork * int(sum.ranges)
+	x.work += sortWork * int(sum.ranges)
 	// Sorted and joined first: ranges that overlap again and again must not cost
 	// a walk over the document each.
-	spans := s.scratch.spans[:0]
+	spans := x.spans[:0]
 	readRanges(update, sum.deletesAt, func(d span) bool {
 		if d.from < d.to {
 			spans = append(spans, d)
 		}
 		return true
 	})
-	s.scratch.spans = spans
+	x.spans = spans
 	for _, d := range union(spans) {
 		if !f(d) {
 			return

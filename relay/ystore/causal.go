@@ -64,22 +64,22 @@ func (rs *runs) settledAt(at id) bool {
 
 // allMet reports whether nothing waits after an update before which nothing did, unless
 // structs hang on each other in a circle.
-func (s *Store) allMet() bool {
-	for _, w := range s.scratch.waits {
-		if r := s.byClient[w.on.client]; r == nil || w.on.clock >= r.next {
+func (x *change) allMet() bool {
+	for _, w := range x.waits {
+		if r := x.byClient[w.on.client]; r == nil || w.on.clock >= r.next {
 			return false
 		}
 	}
-	return s.totals.pending == 0
+	return x.totals.pending == 0
 }
 
 // settleFresh follows what the update that is being applied has made integrable; its
-// ranges are sorted. What was passed is appended to the scratch's settled ranges.
-func (s *Store) settleFresh() {
-	queue := s.scratch.queue[:0]
-	for i, d := range s.scratch.fresh {
-		r := s.run(d.client)
-		if i > 0 && s.scratch.fresh[i-1].client == d.client || r.waits || d.from >= r.next {
+// ranges are sorted. What was passed is appended to settled.
+func (x *change) settleFresh() {
+	queue := x.queue[:0]
+	for i, d := range x.fresh {
+		r := x.run(d.client)
+		if i > 0 && x.fresh[i-1].client == d.client || r.waits || d.from >= r.next {
 			continue
 		}
 		// The first that is new was the first that was missing. Until the run is followed,
@@ -90,26 +90,26 @@ func (s *Store) settleFresh() {
 	for len(queue) > 0 {
 		last := len(queue) - 1
 		r := queue[last]
-		queue[last] = nil // the scratch outlives the document
+		queue[last] = nil // the memory outlives the document
 		queue = queue[:last]
 		from := r.settled
-		s.settleRun(r)
+		x.settleRun(r)
 		if r.reach() == from {
 			continue
 		}
-		s.scratch.settled = addSpan(s.scratch.settled, r.client, from, r.reach())
-		w := s.causal.waiting[r.client]
+		x.settled = addSpan(x.settled, r.client, from, r.reach())
+		w := x.causal.waiting[r.client]
 		for w != nil && len(*w) > 0 && (*w)[0].clock < r.reach() {
 			queue = append(queue, heap.Pop(w).(waiter).run)
-			s.causal.count--
+			x.causal.count--
 		}
 		if w != nil && len(*w) == 0 {
-			delete(s.causal.waiting, r.client)
+			delete(x.causal.waiting, r.client)
 		}
 	}
-	s.scratch.queue = queue
-	if s.causal.count == 0 {
-		s.causal = causal{}
+	x.queue = queue
+	if x.causal.count == 0 {
+		x.causal = causal{}
 	}
 }
 
@@ -154,14 +154,14 @@ func (s *Store) wait(r *run, at id) {
 // encodeDelivery writes what clients are to be sent for the update that is being
 // applied: what it brought, and what it has made integrable. It is fresh itself where
 // that is the same.
-func (s *Store) encodeDelivery(fresh []byte) []byte {
-	s.scratch.settled = union(s.scratch.settled)
-	s.scratch.fresh = union(s.scratch.fresh)
-	if within(s.scratch.settled, s.scratch.fresh) {
+func (x *change) encodeDelivery(fresh []byte) []byte {
+	x.settled = union(x.settled)
+	x.fresh = union(x.fresh)
+	if within(x.settled, x.fresh) {
 		return fresh
 	}
-	s.scratch.spans = append(append(s.scratch.spans[:0], s.scratch.fresh...), s.scratch.settled...)
-	return s.encodeSpans(s.scratch.spans)
+	x.spans = append(append(x.spans[:0], x.fresh...), x.settled...)
+	return x.encodeSpans(x.spans)
 }
 
 // within reports whether ranges lie in others. Both are sorted and apart.

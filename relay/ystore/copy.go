@@ -23,7 +23,7 @@ const maxNoted = 1 << 20
 // their client, without a gap.
 type copied struct {
 	at, end     int    // in the update
-	first, last int    // of the scratch's starts, last excluded
+	first, last int    // of the change's starts, last excluded
 	to          uint64 // the clock behind it
 }
 
@@ -32,7 +32,7 @@ type copied struct {
 const apartBit = continuesBit
 
 // noteBlock begins to note the structs of a block, and reports whether it is worth it.
-func (x *scratch) noteBlock(c *checker, r *run, n, clock uint64) bool {
+func (x *change) noteBlock(c *checker, r *run, n, clock uint64) bool {
 	if !c.mayCopy(r, n, clock) {
 		return false
 	}
@@ -42,7 +42,7 @@ func (x *scratch) noteBlock(c *checker, r *run, n, clock uint64) bool {
 }
 
 // noteEnd ends what noteBlock began; whole says that all structs were noted.
-func (x *scratch) noteEnd(c *checker, clock uint64, whole bool) {
+func (x *change) noteEnd(c *checker, clock uint64, whole bool) {
 	last := &x.copies[len(x.copies)-1]
 	if !whole {
 		x.starts, x.copies = x.starts[:last.first], x.copies[:len(x.copies)-1]
@@ -64,7 +64,7 @@ func (c *checker) mayCopy(r *run, n, clock uint64) bool {
 
 // noteStart notes the struct that was read last, which begins at the given offset. It reports
 // whether the block can be copied still.
-func (x *scratch) noteStart(c *checker, client uint64, at int, first bool) bool {
+func (x *change) noteStart(c *checker, client uint64, at int, first bool) bool {
 	it := c.it
 	if it.kind == kindSkip || it.len == 0 || len(x.starts) == maxNoted {
 		return false
@@ -88,47 +88,46 @@ func (it *item) mayJoin(client uint64, kind byte) bool {
 
 // apply merges a block that was noted. It reports false if that is none of what follows
 // on what is known of the client, since the update had another one before it.
-func (b copied) apply(s *Store, r *run, update []byte, lies lineage) bool {
-	starts := s.scratch.starts[b.first:b.last]
+func (b copied) apply(x *change, r *run, update []byte, lies lineage) bool {
+	starts := x.starts[b.first:b.last]
 	if from := starts[0].clock(); from != r.end || from != r.next {
 		return false
 	}
-	x := s.scratch
 	x.deferring = lies == unresolved
 	for len(starts) > 0 {
 		if e := starts[0]; e.word&apartBit == 0 {
-			starts = starts[b.copyInto(s, r, update, starts, lies):]
+			starts = starts[b.copyInto(x, r, update, starts, lies):]
 			continue
 		}
 		at := int(starts[0].off)
 		x.it.raw = update[at:x.it.decode(update, at, starts[0].clock())]
-		x.insertApart(s, r, lies)
+		x.insertApart(r, lies)
 		starts = starts[1:]
 	}
 	if b.last-b.first > maxEntries {
-		s.clip(r.last)
+		x.clip(r.last)
 	}
 	if x.deferring = false; !x.later { // all that they hang on is there
-		x.placeDeferred(s)
+		x.placeDeferred()
 	}
 	return true
 }
 
 // insertApart inserts the struct in it, of a block that is copied. Whether it is one with the struct before
 // it depends on where that lies: this is not deferred if it is known.
-func (x *scratch) insertApart(s *Store, r *run, lies lineage) {
+func (x *change) insertApart(r *run, lies lineage) {
 	if l := r.last; x.deferring && l != nil {
-		known := s.resolve(r.client, place{l, len(l.ents) - 1})
-		x.placed, s.types.looked = x.placed || known, s.types.looked || !known
+		known := x.resolve(r.client, place{l, len(l.ents) - 1})
+		x.placed, x.types.looked = x.placed || known, x.types.looked || !known
 		x.deferring = !known
 	}
-	s.insertLast(r, &x.it)
+	x.insertLast(r, &x.it)
 	x.deferring = lies == unresolved
 }
 
 // copyInto copies structs into the run's last leaf as far as that takes them, or else into one
 // behind it, and returns how many.
-func (b copied) copyInto(s *Store, r *run, update []byte, starts []entry, lies lineage) (n int) {
+func (b copied) copyInto(x *change, r *run, update []byte, starts []entry, lies lineage) (n int) {
 	l := r.last
 	if l != nil {
 		n = b.fitting(starts, maxEntries-len(l.ents), maxLeafBytes-len(l.buf))
@@ -141,10 +140,10 @@ func (b copied) copyInto(s *Store, r *run, update []byte, starts []entry, lies l
 	from, held := int(starts[0].off), 0
 	end, to := b.behind(starts, n)
 	if l == old {
-		s.totals.own(l)
+		x.totals.own(l)
 		held = l.held()
 	}
-	shift := b.bring(s, l, old, update, from, end, n, n == len(starts))
+	shift := b.bring(x, l, old, update, from, end, n, n == len(starts))
 	deleted := 0
 	gone := span{from: starts[0].clock(), to: starts[0].clock()} // deleted structs that follow on each other
 	for i, e := range starts[:n] {
@@ -156,45 +155,45 @@ func (b copied) copyInto(s *Store, r *run, update []byte, starts []entry, lies l
 		deleted++
 		if gone.to != e.clock() {
 			if deleted > 1 {
-				s.gone(r.client, gone.from, gone.to)
+				x.noteGone(r.client, gone.from, gone.to)
 			}
 			gone.from = e.clock()
 		}
 		_, gone.to = b.behind(starts, i+1)
 	}
 	if deleted > 0 {
-		s.gone(r.client, gone.from, gone.to)
+		x.noteGone(r.client, gone.from, gone.to)
 	}
 	l.deleted += int16(deleted)
 	l.end = to
-	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, starts[0].clock(), to)
+	x.fresh = addSpan(x.fresh, r.client, starts[0].clock(), to)
 	if lies == unresolved {
-		s.scratch.deferred = addSpan(s.scratch.deferred, r.client, starts[0].clock(), to)
+		x.deferred = addSpan(x.deferred, r.client, starts[0].clock(), to)
 	}
 	r.head, r.tail, r.next, r.end = min(r.head, starts[0].clock()), to, to, to
-	s.totals.bytes += end - from
-	s.totals.entries += n
-	s.totals.deleted += deleted
+	x.totals.bytes += end - from
+	x.totals.entries += n
+	x.totals.deleted += deleted
 	switch {
 	case l == old:
 	case old == nil:
 		r.first, r.last, r.hint = l, l, l
 	default:
-		s.clip(old)
+		x.clip(old)
 		r.link(old, l)
 	}
-	s.totals.held += l.held() - held
+	x.totals.held += l.held() - held
 	return n
 }
 
 // bring puts the bytes of n structs behind those of a leaf, or into a new one behind another.
 // It returns by how much they are at another offset there than in the update, modulo 2^32. Of a
 // block's last leaf, which may well grow, the bytes are always copied.
-func (copied) bring(s *Store, l, old *leaf, update []byte, from, end, n int, last bool) (shift uint32) {
+func (copied) bring(x *change, l, old *leaf, update []byte, from, end, n int, last bool) (shift uint32) {
 	if l != old {
-		if s.scratch.given && !last {
+		if x.given && !last {
 			l.ents = make([]entry, 0, n)
-			s.totals.given.lay(l, update, from, end)
+			x.totals.given.lay(l, update, from, end)
 			return uint32(-from)
 		}
 		l.room(old, n, end-from, last)
@@ -235,23 +234,23 @@ func (b copied) fitting(starts []entry, entries, size int) (n int) {
 }
 
 // placeDeferred finds where structs lie that were copied.
-func (x *scratch) placeDeferred(s *Store) {
+func (x *change) placeDeferred() {
 	for _, d := range x.deferred {
-		if s.types.later {
-			x.lack(&s.types, d)
+		if x.types.later {
+			x.lack(&x.types, d)
 			continue
 		}
-		r := s.run(d.client)
+		r := x.run(d.client)
 		for at := d.from; at < d.to; {
 			l := r.leafAt(at)
 			for i := l.find(at); i < len(l.ents) && at < d.to; i++ {
 				from := at
 				at = l.endOf(i)
-				if s.resolve(d.client, place{l, i}) {
+				if x.resolve(d.client, place{l, i}) {
 					x.placed = true
 				} else {
-					x.lack(&s.types, span{d.client, from, min(at, d.to)})
-					s.types.looked = true
+					x.lack(&x.types, span{d.client, from, min(at, d.to)})
+					x.types.looked = true
 				}
 			}
 		}
@@ -260,7 +259,7 @@ func (x *scratch) placeDeferred(s *Store) {
 }
 
 // lack notes ids of which it is not known where they lie.
-func (x *scratch) lack(t *types, d span) {
+func (x *change) lack(t *types, d span) {
 	if t.missing == nil {
 		t.missing, x.lent = x.missing[:0], true
 	}

@@ -41,10 +41,10 @@ func alike(t *testing.T, update []byte, s, apart *Store) {
 
 // isCopied reports whether a part of the update is copied into the document.
 func isCopied(s *Store, update []byte) bool {
-	s.acquire()
-	defer s.release()
-	var sum summary
-	return s.check(update, true, &sum) == nil && sum.tight && len(s.scratch.copies) > 0
+	x := s.change()
+	defer x.end()
+	sum := x.summary()
+	return x.check(update, true, sum) == nil && sum.tight && len(x.copies) > 0
 }
 
 func TestStructsThatAreCopiedMakeTheSameDocument(t *testing.T) {

@@ -4,32 +4,32 @@ package ystore
 const maxCuts = 512
 
 // applyDeletes merges the delete set of a checked update.
-func (s *Store) applyDeletes(update []byte, sum *summary) {
+func (x *change) applyDeletes(update []byte, sum *summary) {
 	if sum.ranges == 0 {
 		return
 	}
-	cuts := s.scratch.cuts[:0]
-	s.eachRange(update, sum, func(d span) bool {
+	cuts := x.cuts[:0]
+	x.eachRange(update, sum, func(d span) bool {
 		if n := len(cuts); n == maxCuts || n > 0 && cuts[0].client != d.client {
-			s.delete(s.runFor(cuts[0].client), cuts)
+			x.delete(x.runFor(cuts[0].client), cuts)
 			cuts = cuts[:0]
 		}
 		cuts = append(cuts, d)
 		return true
 	})
 	if len(cuts) > 0 {
-		s.delete(s.runFor(cuts[0].client), cuts)
+		x.delete(x.runFor(cuts[0].client), cuts)
 	}
-	s.scratch.cuts = cuts[:0]
+	x.cuts = cuts[:0]
 }
 
 // delete marks ranges of one client's ids deleted, known or not, and takes their
 // content. They are sorted and apart, and are used up. All that lie in one leaf are one
 // edit of it: a million ranges must not cost a million moves of its bytes.
-func (s *Store) delete(r *run, cuts []span) {
+func (x *change) delete(r *run, cuts []span) {
 	for len(cuts) > 0 {
 		if cuts[0].from >= r.end {
-			s.deleteAhead(r, cuts[0].from, cuts[0].to)
+			x.deleteAhead(r, cuts[0].from, cuts[0].to)
 			cuts = cuts[1:]
 			continue
 		}
@@ -39,7 +39,7 @@ func (s *Store) delete(r *run, cuts []span) {
 			n++
 		}
 		if int(l.deleted) < len(l.ents) {
-			s.deleteIn(r, l, cuts[:n])
+			x.deleteIn(r, l, cuts[:n])
 		}
 		if last := &cuts[n-1]; last.to > end {
 			last.from = end
@@ -50,22 +50,22 @@ func (s *Store) delete(r *run, cuts []span) {
 }
 
 // deleteAhead marks a range deleted of which nothing is known.
-func (s *Store) deleteAhead(r *run, from, to uint64) {
+func (x *change) deleteAhead(r *run, from, to uint64) {
 	if from > r.end {
-		s.pushLast(r, &item{clock: r.end, len: from - r.end, kind: kindSkip})
+		x.pushLast(r, &item{clock: r.end, len: from - r.end, kind: kindSkip})
 	}
-	s.gone(r.client, from, to)
-	s.pushLast(r, &item{clock: from, len: to - from, kind: kindGone})
+	x.noteGone(r.client, from, to)
+	x.pushLast(r, &item{clock: from, len: to - from, kind: kindGone})
 }
 
 // deleteIn marks ranges deleted that begin in one leaf, as far as they lie in it.
-func (s *Store) deleteIn(r *run, l *leaf, cuts []span) {
+func (x *change) deleteIn(r *run, l *leaf, cuts []span) {
 	lo, cuts := l.firstCut(cuts)
 	if len(cuts) == 0 {
 		return
 	}
 	hi := l.find(min(cuts[len(cuts)-1].to, l.end)-1) + 1
-	ed := &s.scratch.edit
+	ed := &x.edit
 	ed.begin(r, l, lo, hi)
 	var it item
 	cut := true // the entry before was
@@ -84,10 +84,10 @@ func (s *Store) deleteIn(r *run, l *leaf, cuts []span) {
 			ed.push(&it)
 		default:
 			l.item(i, &it)
-			s.deleteFrom(r, &it, cuts)
+			x.deleteFrom(r, &it, cuts)
 		}
 	}
-	s.commit(ed)
+	x.commit(ed)
 }
 
 // firstCut returns the first entry that the ranges delete something of, and the ranges
@@ -105,8 +105,8 @@ func (l *leaf) firstCut(cuts []span) (int, []span) {
 }
 
 // deleteFrom pushes what the ranges make of an item, of which they delete a part.
-func (s *Store) deleteFrom(r *run, it *item, cuts []span) {
-	ed := &s.scratch.edit
+func (x *change) deleteFrom(r *run, it *item, cuts []span) {
+	ed := &x.edit
 	for ; len(cuts) > 0 && cuts[0].from < it.end(); cuts = cuts[1:] {
 		from, to := cuts[0].from, cuts[0].to
 		if it.clock < from {
@@ -119,15 +119,15 @@ func (s *Store) deleteFrom(r *run, it *item, cuts []span) {
 		more := it.end() > to
 		if more {
 			rest.trimFront(r.client, to-it.clock)
-			if it.len = to - it.clock; s.keep {
+			if it.len = to - it.clock; x.keep {
 				it.trimEnd(it.len)
 			}
 		}
-		s.gone(r.client, it.clock, it.end())
+		x.noteGone(r.client, it.clock, it.end())
 		if it.kind == kindType {
-			s.typeDeleted(id{r.client, it.clock})
+			x.typeDeleted(id{r.client, it.clock})
 		}
-		s.deleteItem(it)
+		x.deleteItem(it)
 		ed.push(it)
 		if !more {
 			return

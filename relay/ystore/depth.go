@@ -10,26 +10,26 @@ import (
 // from what is missing, with what waits below them: some client may have that already.
 // What comes to lie too deep only with something whose author may know nothing of it is
 // deleted when it can be integrated (judge).
-func (s *Store) checkDepth(c *checker, sum *summary, limited bool) {
-	joins := sum.waits && s.types.hanging > 0 // types that wait, with others
+func (x *change) checkDepth(c *checker, sum *summary, limited bool) {
+	joins := sum.waits && x.types.hanging > 0 // types that wait, with others
 	if c.err != nil || sum.types == 0 && !joins {
 		return
 	}
-	if !limited || !joins && s.types.deepest+sum.types <= maxDepth {
+	if !limited || !joins && x.types.deepest+sum.types <= maxDepth {
 		if sum.waits {
-			sum.hanging = min(s.types.hanging+sum.types, maxDepth)
+			sum.hanging = min(x.types.hanging+sum.types, maxDepth)
 		}
 		return
 	}
-	d := depths{s: s}
+	d := depths{s: x.Store}
 	if sum.waits {
-		for _, r := range s.list {
-			s.eachUnsettled(r, func(it *item) { d.add(r.client, it, 0) })
+		for _, r := range x.list {
+			x.eachUnsettled(r, func(it *item) { d.add(r.client, it, 0) })
 		}
 	}
-	it := &s.scratch.it
-	s.eachStruct(c.b, func(client uint64, at, _ int) bool {
-		if r := s.run(client); it.kind != kindSkip && it.len > 0 && (r == nil || !r.holds(it.clock, it.end())) {
+	it := &x.it
+	x.eachStruct(c.b, func(client uint64, at, _ int) bool {
+		if r := x.run(client); it.kind != kindSkip && it.len > 0 && (r == nil || !r.holds(it.clock, it.end())) {
 			d.add(client, it, at)
 		}
 		return true

@@ -13,10 +13,10 @@ import (
 // shared until the document changes.
 func (s *Store) Encode() []byte {
 	if s.full == nil {
-		s.acquire()
-		defer s.release()
-		s.sweepAll()
-		s.full = s.encode(nil, 0, nil)
+		x := s.change()
+		defer x.end()
+		x.sweepAll()
+		s.full = x.encode(nil, 0, nil)
 	}
 	return s.full
 }
@@ -25,10 +25,10 @@ func (s *Store) Encode() []byte {
 // the caller's: in the memory of buf, if that is large enough, else in a new one. If buf is
 // not nil, there is room in that for the document to grow.
 func (s *Store) EncodeBehind(room int, buf []byte) []byte {
-	s.acquire()
-	defer s.release()
-	s.sweepAll()
-	return s.encode(nil, room, buf)
+	x := s.change()
+	defer x.end()
+	x.sweepAll()
+	return x.encode(nil, room, buf)
 }
 
 // Diff returns what a client with the given state vector lacks, and the whole
@@ -42,9 +42,9 @@ func (s *Store) Diff(stateVector []byte) ([]byte, error) {
 	if len(sv) == 0 {
 		return s.Encode(), nil
 	}
-	s.acquire()
-	defer s.release()
-	return s.encode(sv, 0, nil), nil
+	x := s.change()
+	defer x.end()
+	return x.encode(sv, 0, nil), nil
 }
 
 func readStateVector(b []byte) ([]id, error) {
@@ -80,11 +80,11 @@ func (rs *runs) vector(clock func(*run) uint64) []byte {
 
 // encode writes an update for a client with the given state vector, which is
 // sorted, behind so many bytes that are left free: see EncodeBehind.
-func (s *Store) encode(sv []id, room int, buf []byte) []byte {
-	spans := s.scratch.spans[:0]
-	deletes := s.deletes()
+func (x *change) encode(sv []id, room int, buf []byte) []byte {
+	spans := x.spans[:0]
+	deletes := x.deletes()
 	size := len(deletes) + 10
-	for _, r := range s.ordered() {
+	for _, r := range x.ordered() {
 		if from, ok := r.since(sv); ok {
 			spans = append(spans, span{r.client, from, r.tail})
 			size += 26 + r.size(from)
@@ -93,7 +93,7 @@ func (s *Store) encode(sv []id, room int, buf []byte) []byte {
 			sv = sv[1:]
 		}
 	}
-	s.scratch.spans = spans
+	x.spans = spans
 	if size += room; cap(buf) < size {
 		if buf != nil {
 			size += size / 8
@@ -102,7 +102,7 @@ func (s *Store) encode(sv []id, room int, buf []byte) []byte {
 	}
 	b := buf[:room]
 	clear(b)
-	b = s.appendBlocks(b, spans)
+	b = x.appendBlocks(b, spans)
 	return append(b, deletes...)
 }
 
@@ -202,21 +202,21 @@ func (rs *runs) appendBlocks(b []byte, spans []span) []byte {
 }
 
 // encodeFresh writes what the update that is being applied brought.
-func (s *Store) encodeFresh() []byte {
-	s.scratch.fresh = union(s.scratch.fresh)
-	s.scratch.gone = union(s.scratch.gone)
-	return s.appendGone(s.appendBlocks(nil, s.scratch.fresh))
+func (x *change) encodeFresh() []byte {
+	x.fresh = union(x.fresh)
+	x.gone = union(x.gone)
+	return x.appendGone(x.appendBlocks(nil, x.fresh))
 }
 
 // encodeSpans writes structs, and what the update that is being applied deleted.
-func (s *Store) encodeSpans(spans []span) []byte {
-	s.scratch.gone = union(s.scratch.gone)
-	return s.appendGone(s.appendBlocks(nil, union(spans)))
+func (x *change) encodeSpans(spans []span) []byte {
+	x.gone = union(x.gone)
+	return x.appendGone(x.appendBlocks(nil, union(spans)))
 }
 
 // appendGone appends the delete set of the update that is being applied.
-func (s *Store) appendGone(b []byte) []byte {
-	gone := s.scratch.gone
+func (x *result) appendGone(b []byte) []byte {
+	gone := x.gone
 	clients := uint64(0)
 	for i := range gone {
 		if i == 0 || gone[i].client != gone[i-1].client {
@@ -239,8 +239,8 @@ func (s *Store) appendGone(b []byte) []byte {
 }
 
 // allNew reports whether an update brought all that it holds.
-func (s *Store) allNew(sum *summary) bool {
-	return length(s.scratch.fresh) == sum.newIDs && length(s.scratch.gone) >= sum.deletes
+func (x *result) allNew(sum *summary) bool {
+	return length(x.fresh) == sum.newIDs && length(x.gone) >= sum.deletes
 }
 
 func length(spans []span) (n uint64) {

@@ -39,33 +39,33 @@ func (s *Store) held() int {
 // Growth estimates how much more memory the document would take with update; 0 if that
 // brings nothing new. Its errors are those of Apply.
 func (s *Store) Growth(update []byte) (int, error) {
-	s.acquire()
-	defer s.release()
-	sum := s.scratch.summary()
-	if err := s.check(update, true, sum); err != nil {
+	x := s.change()
+	defer x.end()
+	sum := x.summary()
+	if err := x.check(update, true, sum); err != nil {
 		return 0, err
 	}
-	return growth{s, update, sum}.held(), nil
+	return growth{x, update, sum}.held(), nil
 }
 
 // checkHeld holds the memory that the document would take against the limit.
 func (g growth) checkHeld() error {
-	s := g.s
-	most := heldTimes*s.limits.MaxBytes + heldFree
-	if s.held()+MostHeld*g.sum.end <= most {
+	x := g.x
+	most := heldTimes*x.limits.MaxBytes + heldFree
+	if x.held()+MostHeld*g.sum.end <= most {
 		return nil
 	}
-	if n := g.held(); n > 0 && s.held()+n > most {
-		return fmt.Errorf("%w: %d bytes in memory, at most %d", ErrDocumentTooLarge, s.held()+n, most)
+	if n := g.held(); n > 0 && x.held()+n > most {
+		return fmt.Errorf("%w: %d bytes in memory, at most %d", ErrDocumentTooLarge, x.held()+n, most)
 	}
 	return nil
 }
 
 // held estimates how much more memory the document would take.
 func (g growth) held() (n int) {
-	s, it := g.s, &g.s.scratch.it
-	s.eachStruct(g.update, func(client uint64, _, size int) bool {
-		if r := s.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || s.restores(r, it.kind, it.clock, it.end())) {
+	x, it := g.x, &g.x.it
+	x.eachStruct(g.update, func(client uint64, _, size int) bool {
+		if r := x.run(client); it.kind != kindSkip && (r == nil || !r.holds(it.clock, it.end()) || x.restores(r, it.kind, it.clock, it.end())) {
 			n += size + entryMemory + leafMemory/maxEntries
 			if it.form == parentItem {
 				n += typeMemory
@@ -73,11 +73,11 @@ func (g growth) held() (n int) {
 		}
 		return true
 	})
-	s.eachRange(g.update, g.sum, func(d span) bool {
-		if r := s.run(d.client); r == nil || !r.lacks(d.from, d.to) {
+	x.eachRange(g.update, g.sum, func(d span) bool {
+		if r := x.run(d.client); r == nil || !r.lacks(d.from, d.to) {
 			n += cutBytes + 2*entryMemory
 		}
 		return true
 	})
-	return n + (runMemory+leafMemory)*len(s.scratch.newcomers)
+	return n + (runMemory+leafMemory)*len(x.newcomers)
 }

@@ -7,10 +7,9 @@ import (
 
 // applyStructs merges the structs of a checked update. What is known already
 // stays as it is.
-func (s *Store) applyStructs(update []byte, sum *summary) {
-	x := s.scratch
+func (x *change) applyStructs(update []byte, sum *summary) {
 	if x.reads.n > maxRead {
-		x.applyBlocks(s, update, sum)
+		x.applyBlocks(update, sum)
 		return
 	}
 	for i := range x.reads.structs[:x.reads.n] {
@@ -22,19 +21,19 @@ func (s *Store) applyStructs(update []byte, sum *summary) {
 		if !sum.tight {
 			r.raw = nil
 		}
-		s.insert(s.runFor(r.client), &r.item)
+		x.insert(x.runFor(r.client), &r.item)
 	}
 }
 
 // applyBlocks is applyStructs of an update that is read again.
-func (x *scratch) applyBlocks(s *Store, update []byte, sum *summary) {
+func (x *change) applyBlocks(update []byte, sum *summary) {
 	it, copies := &x.it, x.copies
 	lies := unresolved
 	switch {
 	case len(copies) == 0:
 	case !sum.tight:
 		copies = nil
-	case s.types.plain && !x.later && !sum.nested:
+	case x.types.plain && !x.later && !sum.nested:
 		lies = inRoot
 	}
 	blocks, p := uvarint(update, 0)
@@ -46,7 +45,7 @@ func (x *scratch) applyBlocks(s *Store, update []byte, sum *summary) {
 		if len(copies) > 0 && copies[0].at == p {
 			b := copies[0]
 			copies = copies[1:]
-			if b.apply(s, s.runFor(client), update, lies) {
+			if b.apply(x, x.runFor(client), update, lies) {
 				p = b.end
 				continue
 			}
@@ -65,54 +64,54 @@ func (x *scratch) applyBlocks(s *Store, update []byte, sum *summary) {
 				it.raw = update[at:p]
 			}
 			if r == nil {
-				r = s.runFor(client)
+				r = x.runFor(client)
 			}
-			s.insert(r, it)
+			x.insert(r, it)
 		}
 		if r != nil && count > maxEntries {
-			s.clip(r.last)
+			x.clip(r.last)
 		}
 	}
-	x.placeDeferred(s)
+	x.placeDeferred()
 }
 
 // insert merges one struct.
-func (s *Store) insert(r *run, it *item) {
+func (x *change) insert(r *run, it *item) {
 	from, to := it.clock, it.end()
 	if from >= r.end {
-		s.insertLast(r, it)
+		x.insertLast(r, it)
 		return
 	}
 	tombstone := deleted(it.kind)
 	if to > r.next {
-		s.fill(r, *it)
-		s.advance(r)
+		x.fill(r, *it)
+		x.advance(r)
 	}
 	if tombstone {
-		s.delete(r, []span{{r.client, from, min(to, r.end)}})
+		x.delete(r, []span{{r.client, from, min(to, r.end)}})
 	}
 }
 
 // insertLast appends a struct that is new as a whole.
-func (s *Store) insertLast(r *run, it *item) {
-	s.locate(r, it)
-	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, it.clock, it.end())
+func (x *change) insertLast(r *run, it *item) {
+	x.locate(r, it)
+	x.fresh = addSpan(x.fresh, r.client, it.clock, it.end())
 	if deleted(it.kind) {
-		s.gone(r.client, it.clock, it.end())
-		s.deleteItem(it)
+		x.noteGone(r.client, it.clock, it.end())
+		x.deleteItem(it)
 	}
-	s.extendRun(r, it)
+	x.extendRun(r, it)
 }
 
 // fill puts what of it is missing into the run's gaps, and what lies beyond the
 // run at its end. It uses it up from the front, so that a long struct over many
 // gaps is read only once.
-func (s *Store) fill(r *run, it item) {
+func (x *change) fill(r *run, it item) {
 	to := it.end()
 	for at := max(it.clock, r.next); at < to; {
 		if at >= r.end {
 			it.skipTo(r.client, at)
-			s.insertLast(r, &it)
+			x.insertLast(r, &it)
 			return
 		}
 		l := r.leafAt(at)
@@ -128,47 +127,47 @@ func (s *Store) fill(r *run, it item) {
 			if stop < to {
 				piece.trimEnd(stop - at)
 			}
-			s.fillGap(r, l, i, &piece)
+			x.fillGap(r, l, i, &piece)
 		}
 		at = stop
 	}
 }
 
 // fillGap puts a struct into the gap at entry i of l, which is at least as long.
-func (s *Store) fillGap(r *run, l *leaf, i int, it *item) {
-	s.locate(r, it)
+func (x *change) fillGap(r *run, l *leaf, i int, it *item) {
+	x.locate(r, it)
 	var gap item
 	l.item(i, &gap)
 	from, to := it.clock, it.end()
-	s.scratch.fresh = addSpan(s.scratch.fresh, r.client, from, to)
+	x.fresh = addSpan(x.fresh, r.client, from, to)
 	switch {
 	case gap.kind == kindGone:
-		s.deleteItem(it)
-		s.scratch.gone = addSpan(s.scratch.gone, r.client, from, to)
+		x.deleteItem(it)
+		x.gone = addSpan(x.gone, r.client, from, to)
 	case deleted(it.kind):
-		s.deleteItem(it)
-		s.gone(r.client, from, to)
+		x.deleteItem(it)
+		x.noteGone(r.client, from, to)
 	}
 	r.head, r.tail = min(r.head, from), max(r.tail, to)
-	ed := &s.scratch.edit
+	ed := &x.edit
 	ed.begin(r, l, i, i+1)
 	if gap.clock < from {
 		left := item{clock: gap.clock, len: from - gap.clock, kind: gap.kind}
 		ed.push(&left)
 	}
 	end := gap.end()
-	s.divide(r, it, ed.push)
+	x.divide(r, it, ed.push)
 	if to < end {
 		right := item{clock: to, len: end - to, kind: gap.kind}
 		ed.push(&right)
 	}
-	s.commit(ed)
+	x.commit(ed)
 }
 
 // gone notes that a range has become deleted.
-func (s *Store) gone(client, from, to uint64) {
-	s.digest += digestOf(client, from, to)
-	s.scratch.gone = addSpan(s.scratch.gone, client, from, to)
+func (x *change) noteGone(client, from, to uint64) {
+	x.digest += digestOf(client, from, to)
+	x.gone = addSpan(x.gone, client, from, to)
 }
 
 // addSpan appends a range, to the last one if it continues that.

@@ -17,35 +17,22 @@ func (s *Store) Keep() { s.keep = true }
 func (s *Store) Keeps() bool { return s.keep }
 
 // deleteItem makes of an item what stays of it when it is deleted.
-func (s *Store) deleteItem(it *item) {
-	if s.keep && known(it.kind) {
+func (x *change) deleteItem(it *item) {
+	if x.keep && known(it.kind) {
 		it.kept = it.kept || !deleted(it.kind)
 		return
 	}
-	it.strip(s.dead(it.lineage))
+	it.strip(x.dead(it.lineage))
 }
 
-// empty takes the content of deleted items, although it is kept elsewhere: types that lie
-// too deep would be too much for clients even so.
-func (s *Store) empty(r *run, from, to uint64) {
-	for from < to {
-		l := r.leafAt(from)
-		end := min(to, l.end) // the edit may divide the leaf
-		lo, hi := l.find(from), l.find(end-1)+1
-		ed := &s.scratch.edit
-		ed.begin(r, l, lo, hi)
-		for i := lo; i < hi; i++ {
-			var it item
-			l.item(i, &it)
-			if it.kept {
-				it.kept = false
-				it.strip(false)
-			}
-			ed.push(&it)
-		}
-		s.commit(ed)
-		from = end
+// pushEmpty pushes an item without its content if it is deleted, although that is kept
+// elsewhere: types that lie too deep would be too much for clients even so.
+func pushEmpty(ed *edit, it *item) {
+	if it.kept {
+		it.kept = false
+		it.strip(false)
 	}
+	ed.push(it)
 }
 
 // worth orders the kinds of structs by what they tell.
@@ -83,7 +70,7 @@ func (s *Store) restores(r *run, kind byte, from, to uint64) bool {
 }
 
 // tellsMore reports whether a struct of that kind tells more than an entry of its ids.
-// What lies too deep stays without content: see empty.
+// What lies too deep stays without content: see pushEmpty.
 func (s *Store) tellsMore(kind byte, e entry) bool {
 	return known(e.kind()) && worth(kind) > worth(e.kind()) && s.depth(e.lineage) < maxDepth
 }
@@ -95,17 +82,16 @@ func (s *Store) tellsMore(kind byte, e entry) bool {
 // What is told more of goes to other pods and the history. Clients have these ids: none
 // would take more of them, and Yjs throws on a struct that begins in what it has as GC
 // and goes on behind it.
-func (s *Store) restore(update []byte) (fresh []byte, ok bool) {
-	n := s.restored(update)
+func (x *change) restore(update []byte) (fresh []byte, ok bool) {
+	n := x.rebuilt(update)
 	if n == nil {
 		return nil, false
 	}
-	x := s.scratch
 	x.restored, x.settled, x.gone = true, x.settled[:0], x.gone[:0]
 	var more []span
-	x.fresh, more = s.newIn(update, x.fresh[:0])
+	x.fresh, more = x.newIn(update, x.fresh[:0])
 	for _, r := range n.list {
-		before := s.byClient[r.client]
+		before := x.byClient[r.client]
 		x.gone = r.addDeleted(x.gone, before)
 		from := r.head
 		if before != nil {
@@ -115,18 +101,18 @@ func (s *Store) restore(update []byte) (fresh []byte, ok bool) {
 			x.settled = append(x.settled, span{r.client, from, r.reach()})
 		}
 	}
-	n.scratch, n.work = x, s.work
-	*s = *n
-	return s.encodeSpans(append(more, x.fresh...)), true
+	n.work = x.work
+	*x.Store = *n
+	return x.encodeSpans(append(more, x.fresh...)), true
 }
 
-// restored makes a store of all that this one and an update hold, what has content first:
+// rebuilt makes a store of all that this one and an update hold, what has content first:
 // so it has its place, and what hangs on it is judged by it. It is nil if something that
 // clients can integrate now would have to wait then, for what is missing or in a circle.
-func (s *Store) restored(update []byte) *Store {
-	state := s.encode(nil, 0, nil)
-	s.work += 2 * (len(state) + len(update))
-	n := New(s.limits)
+func (x *change) rebuilt(update []byte) *Store {
+	state := x.encode(nil, 0, nil)
+	x.work += 2 * (len(state) + len(update))
+	n := New(x.limits)
 	n.keep = true
 	for value := 2; value >= 0; value-- {
 		for _, u := range [][]byte{state, update} { // of two contents the one that is there stays
@@ -135,7 +121,7 @@ func (s *Store) restored(update []byte) *Store {
 			}
 		}
 	}
-	for _, r := range s.list {
+	for _, r := range x.list {
 		if m := n.byClient[r.client]; r.reach() > 0 && (m == nil || m.reach() < r.reach()) {
 			return nil
 		}
@@ -144,17 +130,17 @@ func (s *Store) restored(update []byte) *Store {
 }
 
 func (s *Store) applyStraight(update []byte) (fresh []byte, err error) {
-	s.acquire()
-	defer s.release()
-	return s.apply(update, Terms{straight: true})
+	x := s.change()
+	defer x.end()
+	return x.apply(update, Terms{straight: true})
 }
 
 // newIn returns the ranges of ids of an update that the store does not have, and those of
 // which the update tells more.
-func (s *Store) newIn(update []byte, fresh []span) (_, more []span) {
-	it := &s.scratch.it
-	s.eachStruct(update, func(client uint64, _, _ int) bool {
-		r := s.run(client)
+func (x *change) newIn(update []byte, fresh []span) (_, more []span) {
+	it := &x.it
+	x.eachStruct(update, func(client uint64, _, _ int) bool {
+		r := x.run(client)
 		from, to := it.clock, it.end()
 		if it.kind == kindSkip {
 			return true
@@ -166,7 +152,7 @@ func (s *Store) newIn(update []byte, fresh []span) (_, more []span) {
 			switch e := l.ents[i]; {
 			case !known(e.kind()):
 				fresh = addSpan(fresh, client, from, end)
-			case s.tellsMore(it.kind, e):
+			case x.tellsMore(it.kind, e):
 				more = addSpan(more, client, from, end)
 			}
 			from = end

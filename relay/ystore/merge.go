@@ -30,13 +30,12 @@ func (s *Store) gather(updates [][]byte) error {
 		}
 	}
 	s.types.later = false
-	s.acquire()
-	defer s.release()
-	x := s.scratch
+	x := s.change()
+	defer x.end()
 	x.fresh, x.gone, x.doomed, x.deep = x.fresh[:0], x.gone[:0], x.doomed[:0], x.deep[:0]
 	x.apart, x.toPart, x.placed = x.apart[:0], 0, true
-	s.placeMissing()
-	s.bury()
+	x.placeMissing()
+	x.bury()
 	s.full, s.deletesEnc = nil, nil
 	return nil
 }

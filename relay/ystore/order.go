@@ -157,14 +157,14 @@ func (o *order) pass(l *orderLane) (on *orderLane) {
 // checkCircle refuses an update that closes a circle: structs that hang on each other
 // are never integrated, whatever comes. Yjs 13 loses some of them besides. All that
 // waits is looked through as far as the update hangs on it.
-func (s *Store) checkCircle(c *checker, sum *summary, limited bool) {
-	waits := s.scratch.waits
+func (x *change) checkCircle(c *checker, sum *summary, limited bool) {
+	waits := x.waits
 	if len(waits) == 0 || c.err != nil {
 		return
 	}
-	s.work += waitWork * len(waits)
-	o := &s.scratch.order
-	o.begin(waits, s)
+	x.work += waitWork * len(waits)
+	o := &x.order
+	o.begin(waits, x.Store)
 	defer o.end()
 	o.walk()
 	at := 0

@@ -101,12 +101,12 @@ func (s *Store) Progress() Progress {
 // Rest returns all that a client lacks and the whole delete set, with a number of bytes
 // left free in front, in a slice that is the caller's.
 func (s *Store) Rest(p Progress, room int) []byte {
-	s.acquire()
-	defer s.release()
+	x := s.change()
+	defer x.end()
 	if p.None() {
-		s.sweepAll()
+		x.sweepAll()
 	}
-	return s.encode(p.vector, room, nil)
+	return x.encode(p.vector, room, nil)
 }
 
 // Lacks estimates the bytes of the structs that a client lacks. It stops counting at
@@ -135,8 +135,6 @@ func (s *Store) next(p Progress, message, most int) (piece Piece, ok bool) {
 	if s.Lacks(p, message) < message {
 		return Piece{}, false
 	}
-	s.acquire()
-	defer s.release()
 	w := s.newWalk(p.vector, most)
 	for i := range w.lanes {
 		if w.full {

@@ -110,20 +110,20 @@ func (rs *runs) entryAt(at id) entry {
 
 // locate finds where an item lies that is about to be stored, without what of it was
 // there, if that is known already.
-func (s *Store) locate(r *run, it *item) {
-	if s.scratch.deferring {
-		s.scratch.deferred = addSpan(s.scratch.deferred, r.client, it.clock, it.end())
+func (x *change) locate(r *run, it *item) {
+	if x.deferring {
+		x.deferred = addSpan(x.deferred, r.client, it.clock, it.end())
 		return
 	}
-	if s.types.plain && !s.scratch.later && it.info&hasSub == 0 && it.form != parentItem && it.kind != kindGC && it.kind != kindType {
+	if x.types.plain && !x.later && it.info&hasSub == 0 && it.form != parentItem && it.kind != kindGC && it.kind != kindType {
 		it.lineage = inRoot
 		return
 	}
-	if s.place(it) {
-		s.scratch.placed = true
-		s.judge(r.client, it)
+	if x.place(it) {
+		x.placed = true
+		x.judge(r.client, it)
 	} else {
-		s.scratch.lack(&s.types, span{r.client, it.clock, it.end()})
+		x.lack(&x.types, span{r.client, it.clock, it.end()})
 	}
 }
 
@@ -131,24 +131,24 @@ func (s *Store) locate(r *run, it *item) {
 // that it brought could be placed when it was stored, what waits cannot be either: its
 // way ends at what is not there, as before, or at what the update brought. So updates
 // with gaps, as Merge has them, cost no look at all that waits for each.
-func (s *Store) placeMissing() {
-	if !s.scratch.placed || s.types.later {
-		if len(s.types.missing) > s.types.unite {
-			s.types.missing = union(s.types.missing)
-			s.types.unite = 2*len(s.types.missing) + minUnite
+func (x *change) placeMissing() {
+	if !x.placed || x.types.later {
+		if len(x.types.missing) > x.types.unite {
+			x.types.missing = union(x.types.missing)
+			x.types.unite = 2*len(x.types.missing) + minUnite
 		}
-		if s.scratch.lent { // it stays
-			s.types.missing = s.scratch.giveBack(s.types.missing, slices.Clone(s.types.missing))
+		if x.lent { // it stays
+			x.types.missing = x.giveBack(x.types.missing, slices.Clone(x.types.missing))
 		}
 		return
 	}
-	if len(s.types.missing) == 0 {
+	if len(x.types.missing) == 0 {
 		return
 	}
-	spans := union(s.types.missing)
-	if s.types.looked {
+	spans := union(x.types.missing)
+	if x.types.looked {
 		for _, d := range spans { // entries that were joined and cut hand the mark on
-			s.eachEntry(d, func(p place) {
+			x.eachEntry(d, func(p place) {
 				if e := &p.l.ents[p.i]; e.lineage == missing {
 					e.lineage = unresolved
 				}
@@ -157,16 +157,16 @@ func (s *Store) placeMissing() {
 	}
 	var left []span
 	for _, d := range spans {
-		s.eachEntry(d, func(p place) {
-			if e := p.l.ents[p.i]; known(e.kind()) && !s.resolve(d.client, p) {
+		x.eachEntry(d, func(p place) {
+			if e := p.l.ents[p.i]; known(e.kind()) && !x.resolve(d.client, p) {
 				left = addSpan(left, d.client, e.clock(), p.l.endOf(p.i))
 			}
 		})
 	}
-	if s.scratch.lent {
-		left = s.scratch.giveBack(spans, left)
+	if x.lent {
+		left = x.giveBack(spans, left)
 	}
-	s.types.missing, s.types.looked = left, len(left) > 0
+	x.types.missing, x.types.looked = left, len(left) > 0
 }
 
 // allPlain reports whether nothing that the update brings waits once it is there as a whole,
@@ -175,7 +175,7 @@ func (s *Store) placeMissing() {
 //
 // Whatever a struct of it hangs on leads to one that names a root, so where it lies need not
 // be looked for, if nothing in the store is of such a sort either.
-func (x *scratch) allPlain(c *checker, sum *summary) bool {
+func (x *change) allPlain(c *checker, sum *summary) bool {
 	clocks := x.clocks
 	if c.nested || len(clocks) == 0 || !sum.canonical || sum.circle || c.err != nil {
 		return false
@@ -197,7 +197,7 @@ func (x *scratch) allPlain(c *checker, sum *summary) bool {
 }
 
 // giveBack takes the memory of ranges back, and returns what takes their place.
-func (x *scratch) giveBack(lent, instead []span) []span {
+func (x *change) giveBack(lent, instead []span) []span {
 	x.missing, x.lent = lent[:0], false
 	return instead
 }
@@ -221,17 +221,17 @@ func (rs *runs) eachEntry(d span, f func(place)) {
 
 // resolve follows what an entry hangs on to what is known to lie somewhere, and settles
 // it for all on the way. It reports whether it is known.
-func (s *Store) resolve(client uint64, p place) bool {
+func (x *change) resolve(client uint64, p place) bool {
 	if e := p.l.ents[p.i]; e.lineage != unresolved {
 		return e.settled()
 	}
 	var it item
-	if p.l.head(p.i, &it); s.place(&it) { // nearly always: what it hangs on came before it
+	if p.l.head(p.i, &it); x.place(&it) { // nearly always: what it hangs on came before it
 		p.l.ents[p.i].mark(&it)
-		s.judge(client, &it)
+		x.judge(client, &it)
 		return true
 	}
-	chain := s.scratch.chain[:0]
+	chain := x.chain[:0]
 	ok := true
 	for {
 		e := &p.l.ents[p.i]
@@ -246,7 +246,7 @@ func (s *Store) resolve(client uint64, p place) bool {
 			break
 		}
 		on := it.hangs()[0]
-		if p, ok = s.placeAt(on); !ok {
+		if p, ok = x.placeAt(on); !ok {
 			break
 		}
 		client = on.client
@@ -254,12 +254,12 @@ func (s *Store) resolve(client uint64, p place) bool {
 	for i := len(chain) - 1; i >= 0 && ok; i-- {
 		l := chain[i]
 		l.at.l.head(l.at.i, &it)
-		s.place(&it)
+		x.place(&it)
 		l.at.l.ents[l.at.i].mark(&it)
-		s.judge(l.client, &it)
+		x.judge(l.client, &it)
 	}
-	clear(chain) // the scratch outlives the document
-	s.scratch.chain = chain[:0]
+	clear(chain) // the memory outlives the document
+	x.chain = chain[:0]
 	return ok
 }
 
@@ -311,29 +311,29 @@ func (s *Store) place(it *item) bool {
 
 // judge has the store delete what clients delete of an item when they integrate it, or
 // could not bear.
-func (s *Store) judge(client uint64, it *item) {
+func (x *change) judge(client uint64, it *item) {
 	from, to := it.clock, it.end()
 	switch {
 	case it.kind == kindGC:
 		return
 	case deleted(it.kind):
-		if s.dead(it.lineage) {
-			s.sweep.wanted = true
+		if x.dead(it.lineage) {
+			x.sweep.wanted = true
 		}
 	case it.lineage == collected && it.keyed && to-from > 1:
-		if s.scratch.toPart += int(min(to-from, maxApart+1)); s.scratch.toPart > maxApart {
-			s.doom(client, from, to)
+		if x.toPart += int(min(to-from, maxApart+1)); x.toPart > maxApart {
+			x.doom(client, from, to)
 		} else {
-			s.scratch.apart = append(s.scratch.apart, span{client, from, to})
+			x.apart = append(x.apart, span{client, from, to})
 		}
 	case it.kind == kindType:
-		if d := s.depth(it.lineage) + 1; d > maxDepth {
-			s.doom(client, from, to)
-			if s.keep {
-				s.scratch.deep = append(s.scratch.deep, span{client, from, to})
+		if d := x.depth(it.lineage) + 1; d > maxDepth {
+			x.doom(client, from, to)
+			if x.keep {
+				x.deep = append(x.deep, span{client, from, to})
 			}
 		} else {
-			s.types.deepest = max(s.types.deepest, d)
+			x.types.deepest = max(x.types.deepest, d)
 		}
 	}
 	if !it.keyed || it.lineage == collected {
@@ -342,12 +342,12 @@ func (s *Store) judge(client uint64, it *item) {
 	if it.info&hasOrigin != 0 && it.origin == (id{client, it.clock - 1}) {
 		from--
 	}
-	s.doom(client, from, to-1)
+	x.doom(client, from, to-1)
 }
 
-func (s *Store) doom(client, from, to uint64) {
+func (x *placing) doom(client, from, to uint64) {
 	if from < to {
-		s.scratch.doomed = append(s.scratch.doomed, span{client, from, to})
+		x.doomed = append(x.doomed, span{client, from, to})
 	}
 }
 
@@ -357,48 +357,53 @@ const maxApart = 1 << 14
 
 // bury deletes what was doomed and takes apart what has to be, and reports whether
 // anything was another way before.
-func (s *Store) bury() bool {
-	if len(s.scratch.apart)+len(s.scratch.doomed)+len(s.scratch.deep) == 0 {
+func (x *change) bury() bool {
+	if len(x.apart)+len(x.doomed)+len(x.deep) == 0 {
 		return false
 	}
-	digest := s.digest
-	for _, d := range s.scratch.apart {
-		s.takeApart(s.run(d.client), d.from, d.to)
+	digest := x.digest
+	for _, d := range x.apart {
+		x.rewrite(x.run(d.client), d.from, d.to, pushApart)
 	}
-	for doomed := union(s.scratch.doomed); len(doomed) > 0; {
+	for doomed := union(x.doomed); len(doomed) > 0; {
 		n := 1
 		for n < len(doomed) && n < maxCuts && doomed[n].client == doomed[0].client {
 			n++
 		}
-		s.delete(s.run(doomed[0].client), doomed[:n])
+		x.delete(x.run(doomed[0].client), doomed[:n])
 		doomed = doomed[n:]
 	}
-	for _, d := range s.scratch.deep {
-		s.empty(s.run(d.client), d.from, d.to)
+	for _, d := range x.deep {
+		x.rewrite(x.run(d.client), d.from, d.to, pushEmpty)
 	}
-	return s.digest != digest || len(s.scratch.apart)+len(s.scratch.deep) > 0
+	return x.digest != digest || len(x.apart)+len(x.deep) > 0
 }
 
-// takeApart keeps ids of a run one by one.
-func (s *Store) takeApart(r *run, from, to uint64) {
+// rewrite has each of the entries that lie in a range of a run's ids replaced by what is pushed
+// for it.
+func (x *change) rewrite(r *run, from, to uint64, each func(ed *edit, it *item)) {
 	for from < to {
 		l := r.leafAt(from)
 		end := min(to, l.end) // the edit may divide the leaf
 		lo, hi := l.find(from), l.find(end-1)+1
-		ed := &s.scratch.edit
-		ed.begin(r, l, lo, hi)
+		x.edit.begin(r, l, lo, hi)
 		for i := lo; i < hi; i++ {
 			var it item
 			l.item(i, &it)
-			for it.len > 1 && !it.deleted() {
-				one := it
-				one.trimEnd(1)
-				ed.push(&one)
-				it.trimFront(r.client, 1)
-			}
-			ed.push(&it)
+			each(&x.edit, &it)
 		}
-		s.commit(ed)
+		x.commit(&x.edit)
 		from = end
 	}
+}
+
+// pushApart pushes the ids of an item one by one.
+func pushApart(ed *edit, it *item) {
+	for it.len > 1 && !it.deleted() {
+		one := *it
+		one.trimEnd(1)
+		ed.push(&one)
+		it.trimFront(ed.r.client, 1)
+	}
+	ed.push(it)
 }

@@ -22,9 +22,9 @@ const lenientNesting = 1 << 13
 //
 // The error is an *UpdateError, for an update of which nothing can be taken.
 func (s *Store) Sound(update []byte) (sound []byte, left *UpdateError, err error) {
-	s.acquire()
-	defer s.release()
-	c := checker{b: update, nesting: s.limits.MaxNesting, lenient: true, it: &s.scratch.it}
+	x := s.change()
+	defer x.end()
+	c := checker{b: update, nesting: s.limits.MaxNesting, lenient: true, it: &x.it}
 	p := parts{cut: make(map[uint64]uint64)}
 	for blocks := c.uvarint(); blocks > 0 && c.err == nil; blocks-- {
 		n := c.uvarint()
@@ -33,8 +33,8 @@ func (s *Store) Sound(update []byte) (sound []byte, left *UpdateError, err error
 	}
 	deletesAt := c.p
 	var sum summary
-	s.scratch.newcomers = s.scratch.newcomers[:0]
-	s.checkDeletes(&c, &sum)
+	x.newcomers = x.newcomers[:0]
+	x.checkDeletes(&c, &sum)
 	if c.err != nil {
 		return nil, nil, c.err
 	}
@@ -46,7 +46,7 @@ func (s *Store) Sound(update []byte) (sound []byte, left *UpdateError, err error
 	if sound == nil {
 		return nil, p.left, nil
 	}
-	return s.appendDeletesOf(sound, brought, update, deletesAt), p.left, nil
+	return x.appendDeletesOf(sound, brought, update, deletesAt), p.left, nil
 }
 
 // parts are the structs of an update that is taken in part.
@@ -141,8 +141,8 @@ func (p *parts) take(s *Store, update []byte) (b []byte, brought []span) {
 
 // appendDeletesOf appends the part of an update's delete set that lies in the given
 // ranges, which are sorted and apart.
-func (s *Store) appendDeletesOf(b []byte, in []span, update []byte, deletesAt int) []byte {
-	gone := s.scratch.gone[:0]
+func (x *result) appendDeletesOf(b []byte, in []span, update []byte, deletesAt int) []byte {
+	gone := x.gone[:0]
 	readRanges(update, deletesAt, func(d span) bool {
 		i, _ := slices.BinarySearchFunc(in, d, func(a, d span) int {
 			return cmp.Or(cmp.Compare(d.client, a.client), cmp.Compare(a.to, d.from+1))
@@ -154,8 +154,8 @@ func (s *Store) appendDeletesOf(b []byte, in []span, update []byte, deletesAt in
 		}
 		return true
 	})
-	s.scratch.gone = union(gone)
-	return s.appendGone(b)
+	x.gone = union(gone)
+	return x.appendGone(b)
 }
 
 // move reads over the content of a move (yrs, block.rs).

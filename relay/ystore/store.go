@@ -12,8 +12,6 @@ package ystore
 
 import (
 	"bytes"
-	"slices"
-	"sync"
 )
 
 // DefaultNesting is the nesting of values that Limits allows by default. Yjs
@@ -53,123 +51,6 @@ type Store struct {
 
 	full       []byte // the encoded state, nil when it has to be made
 	deletesEnc []byte // the encoded delete set, nil when it has to be made
-
-	scratch *scratch // only while a method runs
-}
-
-// scratch is working memory that stores share, so that an idle document holds
-// none.
-type scratch struct {
-	it        item
-	reads     reads // the update's structs as check has read them
-	sum       summary
-	edit      edit
-	newcomers []uint64 // clients without a run that an update names
-	blocks    []id     // its client blocks: client and offset
-	clocks    []id     // the clock of each client behind its block, if it has no gap
-	waits     []wait   // its structs that hang on what is not there before it
-	later     bool     // something waits: where structs lie is found when all are stored
-	placed    bool     // where some of its structs lie was known when they were stored
-	spans     []span
-	cuts      []span // delete ranges that are taken together, at most maxCuts
-	fresh     []span // what it brought
-	gone      []span // what it deleted
-	chain     []link
-	doomed    []span // what has to be deleted with it, see place.go
-	deep      []span // what of that loses its content even where deleted content is kept
-	apart     []span // what has to be kept one by one
-	toPart    int    // how many ids that is
-	settled   []span // what it made integrable
-	restored  bool   // it told more of ids that are there; what of it is fresh, clients lack
-	queue     []*run // to settle
-	order     order
-	copies    []copied // blocks whose structs are copied, see copy.go
-	starts    []entry  // where they begin in the update
-	given     bool     // leaves may lie in the update
-	deferring bool     // where structs lie is found when all of the update are stored
-	deferred  []span   // and these are they
-	missing   []span   // what types.missing begins in
-	lent      bool     // types.missing is in it
-}
-
-// maxRead is how many structs an update may have that is read only once.
-const maxRead = minCopied - 1
-
-// reads are the structs of an update, each with its client, or the number of them if it is
-// above maxRead: they are read again then.
-type reads struct {
-	structs [maxRead]struct {
-		item
-		client uint64
-	}
-	n int
-}
-
-// next returns where the update's next struct is to be kept; nil if it is not.
-func (x *reads) next(client uint64) *item {
-	if x.n++; x.n > maxRead {
-		return nil
-	}
-	r := &x.structs[x.n-1]
-	r.client = client
-	return &r.item
-}
-
-// forget lets go of the update.
-func (x *reads) forget() {
-	for i := range x.structs[:min(x.n, maxRead)] {
-		x.structs[i].forget()
-	}
-	x.n = 0
-}
-
-// summary returns an empty one.
-func (x *scratch) summary() *summary {
-	x.sum = summary{}
-	return &x.sum
-}
-
-// begin forgets what the update before has brought and deleted.
-func (x *scratch) begin() {
-	x.fresh = x.fresh[:0]
-	x.gone = x.gone[:0]
-	x.settled = x.settled[:0]
-	x.doomed = x.doomed[:0]
-	x.apart = x.apart[:0]
-	x.deep = x.deep[:0]
-	x.deferred, x.deferring = x.deferred[:0], false
-	x.restored, x.toPart = false, 0
-}
-
-// span is a range of one client's ids.
-type span struct{ client, from, to uint64 }
-
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
-
-// maxScratch is above what goes back into the pool, in elements of each slice.
-const maxScratch = 1 << 14
-
-func (s *Store) acquire() { s.scratch = scratches.Get().(*scratch) }
-
-func (s *Store) release() {
-	x := s.scratch
-	if x.lent { // nobody looked whether it can be placed by now
-		s.types.missing = s.scratch.giveBack(s.types.missing, slices.Clone(s.types.missing))
-	}
-	if s.totals.given.size > 0 {
-		s.totals.letGo(s.list)
-	}
-	s.scratch = nil
-	// The bits of all of them together: maxScratch is a power of two.
-	if cap(x.newcomers)|cap(x.blocks)|cap(x.clocks)|cap(x.spans)|cap(x.waits)|cap(x.fresh)|cap(x.gone)|cap(x.doomed)|
-		cap(x.chain)|cap(x.apart)|cap(x.deep)|cap(x.settled)|cap(x.missing)|cap(x.queue)|cap(x.copies)|cap(x.starts)/4|cap(x.deferred)|
-		len(x.order.made)|len(x.order.lanes)|cap(x.edit.out.buf)/8 >= maxScratch {
-		return
-	}
-	x.it.forget()
-	x.reads.forget()
-	x.edit.r, x.edit.l = nil, nil
-	scratches.Put(x)
 }
 
 // New returns an empty document.

@@ -12,44 +12,44 @@ type sweep struct {
 }
 
 // sweepAll collects all that can be collected.
-func (s *Store) sweepAll() {
-	for s.sweep.running || s.sweep.wanted {
-		s.sweepStep(math.MaxInt)
+func (x *change) sweepAll() {
+	for x.sweep.running || x.sweep.wanted {
+		x.sweepStep(math.MaxInt)
 	}
 }
 
 // sweepStep goes over at most the given number of leaves.
-func (s *Store) sweepStep(leaves int) {
-	if s.keep {
-		s.sweep = sweep{}
+func (x *change) sweepStep(leaves int) {
+	if x.keep {
+		x.sweep = sweep{}
 	}
-	if !s.sweep.running {
-		if !s.sweep.wanted {
+	if !x.sweep.running {
+		if !x.sweep.wanted {
 			return
 		}
-		s.sweep = sweep{running: true}
+		x.sweep = sweep{running: true}
 	}
-	for ; s.sweep.run < len(s.list); s.sweep.run, s.sweep.clock = s.sweep.run+1, 0 {
-		r := s.list[s.sweep.run]
-		for s.sweep.clock < r.end {
+	for ; x.sweep.run < len(x.list); x.sweep.run, x.sweep.clock = x.sweep.run+1, 0 {
+		r := x.list[x.sweep.run]
+		for x.sweep.clock < r.end {
 			if leaves--; leaves < 0 {
 				return
 			}
-			l := r.leafAt(s.sweep.clock)
-			s.sweep.clock = l.end
+			l := r.leafAt(x.sweep.clock)
+			x.sweep.clock = l.end
 			if l.deleted > 0 {
-				s.sweepLeaf(r, l)
+				x.sweepLeaf(r, l)
 			}
 		}
 	}
-	s.sweep.running = false
+	x.sweep.running = false
 }
 
 // sweepLeaf turns the leaf's tombstones whose type is gone into GC.
-func (s *Store) sweepLeaf(r *run, l *leaf) {
+func (x *change) sweepLeaf(r *run, l *leaf) {
 	lo, hi := -1, 0
 	for i, e := range l.ents {
-		if e.kind() == kindDeleted && s.dead(e.lineage) {
+		if e.kind() == kindDeleted && x.dead(e.lineage) {
 			if lo < 0 {
 				lo = i
 			}
@@ -59,15 +59,15 @@ func (s *Store) sweepLeaf(r *run, l *leaf) {
 	if lo < 0 {
 		return
 	}
-	ed := &s.scratch.edit
+	ed := &x.edit
 	ed.begin(r, l, lo, hi)
 	var it item
 	for i := lo; i < hi; i++ {
 		l.item(i, &it)
 		if it.kind == kindDeleted {
-			it.strip(s.dead(it.lineage))
+			it.strip(x.dead(it.lineage))
 		}
 		ed.push(&it)
 	}
-	s.commit(ed)
+	x.commit(ed)
 }
