@@ -11,7 +11,7 @@ import { WebsocketProvider as Provider1 } from 'y-websocket-1'
 import { WebsocketProvider as Provider2 } from 'y-websocket-2'
 import { WebsocketProvider as Provider3 } from 'y-websocket'
 import * as Y from 'yjs'
-// Its sources import no Yjs, so that each provider here has its own.
+// This source imports no Yjs, so that each provider here has its own.
 import { connectWith } from '../../../../clients/js/src/connect.js'
 import { followRedirects } from '../../../../clients/js/src/follow.js'
 import { ask, elsewhere, first, patience, second, until } from './lib.mjs'
@@ -37,8 +37,8 @@ const discovered = async (name) => {
 }
 
 /** @wsnode/client, by catching the redirect. */
-const ours = (Provider) => (url, name, doc) => {
-  const connection = connectWith(Provider, {
+const ours = (WebsocketProvider, { encodeStateVector }) => (url, name, doc) => {
+  const connection = connectWith({ WebsocketProvider, encodeStateVector }, {
     regions: url, documentName: name, doc, getToken: () => token, strategy: 'catch', WebSocketPolyfill: WebSocket
   })
   return {
@@ -56,8 +56,8 @@ const providers = {
   'y-websocket 2': yWebsocket(Provider2, { params: { token } }),
   'y-websocket 3': yWebsocket(Provider3, { protocols: ['access_token', token] }),
   '@y/websocket 4 with Yjs 14': Object.assign(yWebsocket(Provider4, { protocols: ['access_token', token] }), { Y: Y14 }),
-  '@wsnode/client': ours(Provider3),
-  '@wsnode/client with Yjs 14': Object.assign(ours(Provider4), { Y: Y14 }),
+  '@wsnode/client': ours(Provider3, Y),
+  '@wsnode/client with Yjs 14': Object.assign(ours(Provider4, Y14), { Y: Y14 }),
   'y-partyserver': (url, name, doc) => {
     const { host } = new URL(url)
     const provider = new YPartyProvider(host, name, doc, {
