@@ -143,7 +143,7 @@ func (qs *questions) add(a ask) {
 		a.seat.asks++
 	}
 	qs.open = append(qs.open, a)
-	qs.settle()
+	qs.answerDue()
 }
 
 // addTo adds acknowledgements to a member's question for some, if that is the last and
@@ -154,7 +154,7 @@ func (qs *questions) addTo(s *Seat, owed int32) bool {
 		return false
 	}
 	qs.open[last].owed += owed
-	qs.settle()
+	qs.answerDue()
 	return true
 }
 
@@ -198,8 +198,8 @@ func (qs *questions) durable() uint64 {
 	return r.peers.lowest(w, w.lowest(w.own()+1, w.unconfirmed)) - 1
 }
 
-// settle answers the questions that can be, and pursues what the others wait for.
-func (qs *questions) settle() {
+// answerDue answers the questions that can be, and pursues what the others wait for.
+func (qs *questions) answerDue() {
 	if len(qs.open) == 0 {
 		return
 	}
@@ -251,6 +251,6 @@ func (qs *questions) tick() {
 	if len(qs.open) > 0 {
 		r := qs.room
 		r.log.water.unconfirm(r.peers.giveUp())
-		qs.settle()
+		qs.answerDue()
 	}
 }

@@ -123,6 +123,6 @@ func (e *exchange) receiveSaved(from oplog.ID, rd *oplog.Reader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.peers.answered(from, question) {
-		r.asks.settle()
+		r.asks.answerDue()
 	}
 }

@@ -238,7 +238,7 @@ func (a *appending) done(seq uint64, err error) {
 	r.log.land(a)
 	r.log.release()
 	r.exchange.answerAskers()
-	r.asks.settle()
+	r.asks.answerDue()
 	outcome, final := a.outcome, a.err
 	took := time.Since(a.sent)
 	if final == nil {

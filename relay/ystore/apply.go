@@ -51,8 +51,8 @@ func (s *Store) ApplyShared(update []byte, t Terms) (fresh, deliver []byte, err 
 	switch {
 	case fresh == nil:
 	case x.restored: // of ids that they have, clients must not be sent more: see restore
-		return fresh, x.encodeSpans(append(x.fresh, x.settled...)), nil
-	case len(x.settled) > 0:
+		return fresh, x.encodeSpans(append(x.fresh, x.integrable...)), nil
+	case len(x.integrable) > 0:
 		return fresh, x.encodeDelivery(fresh), nil
 	}
 	return fresh, fresh, err
@@ -75,7 +75,7 @@ func (x *change) apply(update []byte, t Terms) (fresh []byte, err error) {
 	}
 	x.work += runWork * len(x.newcomers)
 	x.begin()
-	before := x.unsettled()
+	before := x.anyWaits()
 	x.later, x.placed = before || sum.waits && !(sum.plain && x.types.plain), false
 	digest := x.digest
 	x.given = t.Given && x.totals.given.takes(update)
@@ -85,7 +85,7 @@ func (x *change) apply(update []byte, t Terms) (fresh []byte, err error) {
 		return nil, nil
 	}
 	if x.later {
-		x.settleLater(sum, before)
+		x.integrateLater(sum, before)
 	}
 	buried := x.bury()
 	x.full = nil
@@ -101,15 +101,15 @@ func (x *change) apply(update []byte, t Terms) (fresh []byte, err error) {
 	return fresh, nil
 }
 
-// settleLater finds what of an update can be integrated with what waits, before it or in it.
-func (x *change) settleLater(sum *summary, before bool) {
+// integrateLater finds what of an update can be integrated with what waits, before it or in it.
+func (x *change) integrateLater(sum *summary, before bool) {
 	x.types.hanging = max(x.types.hanging, sum.hanging)
 	x.placeMissing()
 	if before || sum.circle || !x.allMet() {
 		x.fresh = union(x.fresh)
-		x.settleFresh()
+		x.integrateFresh()
 	}
-	if !x.unsettled() {
+	if !x.anyWaits() {
 		x.types.hanging = 0
 	}
 }
@@ -309,7 +309,7 @@ func (x *change) checkBlock(c *checker, sum *summary, n, client, clock uint64) (
 // noteWaits notes what the struct that was read last waits for.
 func (x *change) noteWaits(c *checker, sum *summary, r *run, client, clock uint64, at int) {
 	for _, on := range c.causes[:c.ncauses] {
-		if len(x.list) > 0 && x.settledAt(on) {
+		if len(x.list) > 0 && x.integrableAt(on) {
 			continue
 		}
 		sum.waits = true

@@ -42,16 +42,16 @@ func (w *waiters) Pop() any {
 // reach is the first id that a client which was sent everything cannot integrate.
 func (r *run) reach() uint64 {
 	if r.waits {
-		return r.settled
+		return r.integrable
 	}
 	return r.next
 }
 
-// unsettled reports whether anything waits.
-func (s *Store) unsettled() bool { return s.causal.count > 0 || s.totals.pending > 0 }
+// anyWaits reports whether anything waits.
+func (s *Store) anyWaits() bool { return s.causal.count > 0 || s.totals.pending > 0 }
 
-// settledAt reports whether the struct with that id is there, and all that it hangs on.
-func (rs *runs) settledAt(at id) bool {
+// integrableAt reports whether the struct with that id is there, and all that it hangs on.
+func (rs *runs) integrableAt(at id) bool {
 	r := rs.other
 	if r == nil || r.client != at.client {
 		if r = rs.byClient[at.client]; r == nil {
@@ -73,9 +73,9 @@ func (x *change) allMet() bool {
 	return x.totals.pending == 0
 }
 
-// settleFresh follows what the update that is being applied has made integrable; its
-// ranges are sorted. What was passed is appended to settled.
-func (x *change) settleFresh() {
+// integrateFresh follows what the update that is being applied has made integrable; its
+// ranges are sorted. What was passed is appended to integrable.
+func (x *change) integrateFresh() {
 	queue := x.queue[:0]
 	for i, d := range x.fresh {
 		r := x.run(d.client)
@@ -84,7 +84,7 @@ func (x *change) settleFresh() {
 		}
 		// The first that is new was the first that was missing. Until the run is followed,
 		// it reaches no further.
-		r.settled, r.waits = d.from, true
+		r.integrable, r.waits = d.from, true
 		queue = append(queue, r)
 	}
 	for len(queue) > 0 {
@@ -92,12 +92,12 @@ func (x *change) settleFresh() {
 		r := queue[last]
 		queue[last] = nil // the memory outlives the document
 		queue = queue[:last]
-		from := r.settled
-		x.settleRun(r)
+		from := r.integrable
+		x.integrateRun(r)
 		if r.reach() == from {
 			continue
 		}
-		x.settled = addSpan(x.settled, r.client, from, r.reach())
+		x.integrable = addSpan(x.integrable, r.client, from, r.reach())
 		w := x.causal.waiting[r.client]
 		for w != nil && len(*w) > 0 && (*w)[0].clock < r.reach() {
 			queue = append(queue, heap.Pop(w).(waiter).run)
@@ -113,25 +113,25 @@ func (x *change) settleFresh() {
 	}
 }
 
-// settleRun passes what hangs only on what is settled, and has the run wait for the
+// integrateRun passes what hangs only on what is integrable, and has the run wait for the
 // first that does not.
-func (s *Store) settleRun(r *run) {
+func (s *Store) integrateRun(r *run) {
 	r.waits = false
 	var it item
-	for r.settled < r.next {
-		l := r.leafAt(r.settled)
-		for i := l.find(r.settled); i < len(l.ents) && r.settled < r.next; i++ {
+	for r.integrable < r.next {
+		l := r.leafAt(r.integrable)
+		for i := l.find(r.integrable); i < len(l.ents) && r.integrable < r.next; i++ {
 			// The rest of an entry of which a part was passed lies where that does.
-			if l.ents[i].clock() == r.settled {
+			if l.ents[i].clock() == r.integrable {
 				l.head(i, &it)
 				for _, at := range it.hangs() {
-					if at.client != r.client && !s.settledAt(at) {
+					if at.client != r.client && !s.integrableAt(at) {
 						s.wait(r, at)
 						return
 					}
 				}
 			}
-			r.settled = min(l.endOf(i), r.next)
+			r.integrable = min(l.endOf(i), r.next)
 		}
 	}
 }
@@ -155,12 +155,12 @@ func (s *Store) wait(r *run, at id) {
 // applied: what it brought, and what it has made integrable. It is fresh itself where
 // that is the same.
 func (x *change) encodeDelivery(fresh []byte) []byte {
-	x.settled = union(x.settled)
+	x.integrable = union(x.integrable)
 	x.fresh = union(x.fresh)
-	if within(x.settled, x.fresh) {
+	if within(x.integrable, x.fresh) {
 		return fresh
 	}
-	x.spans = append(append(x.spans[:0], x.fresh...), x.settled...)
+	x.spans = append(append(x.spans[:0], x.fresh...), x.integrable...)
 	return x.encodeSpans(x.spans)
 }
 
@@ -177,7 +177,7 @@ func within(inner, outer []span) bool {
 	return true
 }
 
-// Settled returns the state vector of a Yjs client that was sent all that the store
+// Integrable returns the state vector of a Yjs client that was sent all that the store
 // has, each time that something came: less than StateVector where structs hang on what
 // is missing. A client that gets the difference to it has everything in one update.
-func (s *Store) Settled() []byte { return s.vector((*run).reach) }
+func (s *Store) Integrable() []byte { return s.vector((*run).reach) }

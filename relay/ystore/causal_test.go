@@ -67,7 +67,7 @@ func TestWhatBecomesIntegrableIsSentOnceMore(t *testing.T) {
 	if !bytes.Equal(got.Encode(), s.Encode()) {
 		t.Error("what lay behind the gap was not sent again with its filling")
 	}
-	if !bytes.Equal(s.Settled(), s.StateVector()) {
+	if !bytes.Equal(s.Integrable(), s.StateVector()) {
 		t.Error("all is there, and something is taken to wait")
 	}
 }

@@ -16,7 +16,7 @@ type change struct {
 	placing
 	edit  edit
 	order order
-	queue []*run // to settle
+	queue []*run // whose structs may have become integrable
 	spans []span
 	cuts  []span // delete ranges that are taken together, at most maxCuts
 	given bool   // leaves may lie in the update
@@ -37,10 +37,10 @@ type reading struct {
 
 // result is what an update has changed.
 type result struct {
-	fresh    []span // what it brought
-	gone     []span // what it deleted
-	settled  []span // what it made integrable
-	restored bool   // it told more of ids that are there; what of it is fresh, clients lack
+	fresh      []span // what it brought
+	gone       []span // what it deleted
+	integrable []span // what it made integrable
+	restored   bool   // it told more of ids that are there; what of it is fresh, clients lack
 }
 
 // placing is where the structs of an update lie, as far as that is open, and what follows
@@ -100,7 +100,7 @@ func (x *reading) summary() *summary {
 func (x *change) begin() {
 	x.fresh = x.fresh[:0]
 	x.gone = x.gone[:0]
-	x.settled = x.settled[:0]
+	x.integrable = x.integrable[:0]
 	x.doomed = x.doomed[:0]
 	x.apart = x.apart[:0]
 	x.deep = x.deep[:0]
@@ -133,7 +133,7 @@ func (x *change) end() {
 	x.Store = nil
 	// The bits of all of them together: maxKept is a power of two.
 	if cap(x.newcomers)|cap(x.blocks)|cap(x.clocks)|cap(x.spans)|cap(x.waits)|cap(x.fresh)|cap(x.gone)|cap(x.doomed)|
-		cap(x.chain)|cap(x.apart)|cap(x.deep)|cap(x.settled)|cap(x.missing)|cap(x.queue)|cap(x.copies)|cap(x.starts)/4|cap(x.deferred)|
+		cap(x.chain)|cap(x.apart)|cap(x.deep)|cap(x.integrable)|cap(x.missing)|cap(x.queue)|cap(x.copies)|cap(x.starts)/4|cap(x.deferred)|
 		len(x.order.made)|len(x.order.lanes)|cap(x.edit.out.buf)/8 >= maxKept {
 		return
 	}

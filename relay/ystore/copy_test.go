@@ -28,7 +28,7 @@ func alike(t *testing.T, update []byte, s, apart *Store) {
 	}
 	check(t, s)
 	check(t, apart)
-	if !bytes.Equal(s.Encode(), apart.Encode()) || s.DeleteDigest() != apart.DeleteDigest() || !bytes.Equal(s.Settled(), apart.Settled()) {
+	if !bytes.Equal(s.Encode(), apart.Encode()) || s.DeleteDigest() != apart.DeleteDigest() || !bytes.Equal(s.Integrable(), apart.Integrable()) {
 		t.Fatalf("the update makes\n%x\nand taken apart\n%x", s.Encode(), apart.Encode())
 	}
 	is, would := s.Stats(), apart.Stats()

@@ -24,7 +24,7 @@ func (x *change) checkDepth(c *checker, sum *summary, limited bool) {
 	d := depths{s: x.Store}
 	if sum.waits {
 		for _, r := range x.list {
-			x.eachUnsettled(r, func(it *item) { d.add(r.client, it, 0) })
+			x.eachWaiting(r, func(it *item) { d.add(r.client, it, 0) })
 		}
 	}
 	it := &x.it
@@ -126,7 +126,7 @@ func (d *depths) find(i int) {
 		case w.depth >= 0:
 		case w.root:
 			w.depth = 0
-		case d.s.settledAt(w.on):
+		case d.s.integrableAt(w.on):
 			w.depth = d.s.depth(d.s.entryAt(w.on).lineage)
 		default:
 			if on, there = d.placeOf(w.on); there && d.places[on].depth == notKnown {

@@ -87,7 +87,7 @@ func (x *change) restore(update []byte) (fresh []byte, ok bool) {
 	if n == nil {
 		return nil, false
 	}
-	x.restored, x.settled, x.gone = true, x.settled[:0], x.gone[:0]
+	x.restored, x.integrable, x.gone = true, x.integrable[:0], x.gone[:0]
 	var more []span
 	x.fresh, more = x.newIn(update, x.fresh[:0])
 	for _, r := range n.list {
@@ -98,7 +98,7 @@ func (x *change) restore(update []byte) (fresh []byte, ok bool) {
 			from = max(before.reach(), min(before.head, r.head))
 		}
 		if from < r.reach() {
-			x.settled = append(x.settled, span{r.client, from, r.reach()})
+			x.integrable = append(x.integrable, span{r.client, from, r.reach()})
 		}
 	}
 	n.work = x.work

@@ -109,7 +109,7 @@ func TestContentThatWouldWaitDoesNotTakeThePlaceOfGC(t *testing.T) {
 	s = applied(t, update(ranges(1, 0, 1, 2, 1), block(1, 0, gc(1)), block(2, 0, gc(1))))
 	mustApply(t, s, update(ranges(1, 0, 1), block(1, 0, after(2, 0, "a"))))
 	mustApply(t, s, update(ranges(2, 0, 1), block(2, 0, after(1, 0, "b"))))
-	if s.unsettled() {
+	if s.anyWaits() {
 		t.Error("something waits")
 	}
 }

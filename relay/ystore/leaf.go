@@ -173,7 +173,7 @@ func (l *leaf) push(client uint64, it *item) bool {
 		if at, ok := l.joins(client, n-1, it); ok {
 			if l.extend(n-1, at, it) {
 				l.end = it.end()
-				if e := &l.ents[n-1]; !e.settled() || it.keyed {
+				if e := &l.ents[n-1]; !e.located() || it.keyed {
 					e.mark(it)
 				}
 				return false

@@ -189,9 +189,9 @@ func (rs *runs) waitsOf(client uint64) (waits []wait) {
 	if r == nil {
 		return nil
 	}
-	rs.eachUnsettled(r, func(it *item) {
+	rs.eachWaiting(r, func(it *item) {
 		for _, on := range it.hangs() {
-			if on.client != client && !rs.settledAt(on) {
+			if on.client != client && !rs.integrableAt(on) {
 				waits = append(waits, wait{client, it.clock, on, 0})
 			}
 		}
@@ -199,9 +199,9 @@ func (rs *runs) waitsOf(client uint64) (waits []wait) {
 	return waits
 }
 
-// eachUnsettled calls f for the structs of a run that cannot be integrated, content
+// eachWaiting calls f for the structs of a run that cannot be integrated, content
 // excepted.
-func (rs *runs) eachUnsettled(r *run, f func(*item)) {
+func (rs *runs) eachWaiting(r *run, f func(*item)) {
 	at := r.reach()
 	if at >= r.tail {
 		return

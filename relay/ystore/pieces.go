@@ -87,7 +87,7 @@ func (p Progress) Past(piece Piece) Progress {
 }
 
 // Progress returns how far a client has come that was sent all that the store has: the
-// state vector of Settled.
+// state vector of Integrable.
 func (s *Store) Progress() Progress {
 	vector := make([]id, 0, len(s.list))
 	for _, r := range s.ordered() {

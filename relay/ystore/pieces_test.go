@@ -11,7 +11,7 @@ import (
 // those before it, as far as what it hangs on is there at all.
 func inPieces(t *testing.T, s *Store, client *Store, p Progress, most int) {
 	t.Helper()
-	complete := !client.unsettled() && !s.unsettled()
+	complete := !client.anyWaits() && !s.anyWaits()
 	for {
 		piece, ok := s.next(p, 2*most, most)
 		if !ok {

@@ -31,7 +31,7 @@ const (
 	firstType          // index of the first nested type
 )
 
-func (l lineage) settled() bool { return l > missing }
+func (l lineage) located() bool { return l > missing }
 
 // maxDepth bounds how deep types lie in each other: clients delete and read them
 // recursively. docs/ystore.md has what they bear.
@@ -43,7 +43,7 @@ type types struct {
 	list []typeInfo // by lineage, from firstType on
 
 	plain   bool   // nothing has come that lies elsewhere than in the list of a root
-	deepest int    // depth of types that are settled, at most
+	deepest int    // depth of types of which it is known where they lie, at most
 	hanging int    // depth of types that wait, below what they wait for, at most
 	missing []span // ids of which it is not known where they lie
 	looked  bool   // some of them have been looked for in vain
@@ -78,7 +78,7 @@ func (s *Store) lineageOfType(at id) lineage {
 	switch {
 	case e.kind() == kindGC:
 		return collected
-	case !e.settled():
+	case !e.located():
 		return unresolved
 	case s.types.byID == nil:
 		s.types.byID = make(map[id]lineage)
@@ -219,11 +219,11 @@ func (rs *runs) eachEntry(d span, f func(place)) {
 	}
 }
 
-// resolve follows what an entry hangs on to what is known to lie somewhere, and settles
+// resolve follows what an entry hangs on to what is known to lie somewhere, and notes
 // it for all on the way. It reports whether it is known.
 func (x *change) resolve(client uint64, p place) bool {
 	if e := p.l.ents[p.i]; e.lineage != unresolved {
-		return e.settled()
+		return e.located()
 	}
 	var it item
 	if p.l.head(p.i, &it); x.place(&it) { // nearly always: what it hangs on came before it
@@ -236,7 +236,7 @@ func (x *change) resolve(client uint64, p place) bool {
 	for {
 		e := &p.l.ents[p.i]
 		if e.lineage != unresolved {
-			ok = e.settled()
+			ok = e.located()
 			break
 		}
 		e.lineage = missing // before it is known: that ends a circle as well
@@ -297,7 +297,7 @@ func (s *Store) place(it *item) bool {
 			at = it.origin
 		}
 		e := s.entryAt(at)
-		if !e.settled() {
+		if !e.located() {
 			it.lineage = unresolved
 			return false
 		}

@@ -213,10 +213,10 @@ func TestWhereStructsLieIsKnownWhateverIsTakenForGranted(t *testing.T) {
 	follows := block(3, 0, after(2, 0, "c"), after(1, 1, "d"))
 	named := []byte{kindAny | hasSub, 1, 1, 'm', 1, 'k', 1, 125, 1}
 	for name, c := range map[string]struct {
-		known   []byte
-		update  []byte
-		waits   bool
-		settled lineage // of what follows
+		known     []byte
+		update    []byte
+		waits     bool
+		inherited lineage // of what follows
 	}{
 		"all in roots":           {nil, update(nil, follows, block(2, 0, after(1, 0, "b")), block(1, 0, text("aa"))), false, inRoot},
 		"some are there":         {update(nil, block(1, 0, text("aa"))), update(nil, follows, block(2, 0, after(1, 0, "b"))), false, inRoot},
@@ -235,14 +235,14 @@ func TestWhereStructsLieIsKnownWhateverIsTakenForGranted(t *testing.T) {
 				must(t, s, c.known)
 			}
 			must(t, s, c.update)
-			if s.unsettled() != c.waits {
-				t.Errorf("something waits: %v", s.unsettled())
+			if s.anyWaits() != c.waits {
+				t.Errorf("something waits: %v", s.anyWaits())
 			}
-			if c.settled == 0 {
+			if c.inherited == 0 {
 				return
 			}
-			if got := s.entryAt(id{3, 0}).lineage; got != c.settled {
-				t.Errorf("lies in %d, expected %d", got, c.settled)
+			if got := s.entryAt(id{3, 0}).lineage; got != c.inherited {
+				t.Errorf("lies in %d, expected %d", got, c.inherited)
 			}
 		})
 	}

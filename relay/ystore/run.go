@@ -10,8 +10,8 @@ type run struct {
 	tail   uint64 // behind the last struct
 	gaps   int    // entries that are gaps
 
-	waits   bool   // for another client's ids, see causal
-	settled uint64 // and then: the first id of what waits
+	waits      bool   // for another client's ids, see causal
+	integrable uint64 // and then: the first id of what waits
 
 	first, last, hint *leaf
 	dir               directory // of all leaves but only if there are several
@@ -233,7 +233,7 @@ func (rs *runs) commit(ed *edit) {
 	}
 }
 
-// knit settles whether the first entry of l is one struct with the last entry
+// knit notes whether the first entry of l is one struct with the last entry
 // of the leaf before it.
 func (rs *runs) knit(r *run, l *leaf) {
 	var it item

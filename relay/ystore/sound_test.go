@@ -68,7 +68,7 @@ func TestWhatDoesNotHangOnContentOfYrsIsTaken(t *testing.T) {
 					t.Errorf("sound part: %v", err)
 				}
 			}
-			if s.unsettled() || s.Stats().Pending > 0 || s.Stats().PendingDeletes > 0 {
+			if s.anyWaits() || s.Stats().Pending > 0 || s.Stats().PendingDeletes > 0 {
 				t.Errorf("something waits: %+v", s.Stats())
 			}
 			check(t, s)

@@ -117,7 +117,7 @@ func (s *Store) verifyEntry(r *run, l *leaf, i int, it *item) error {
 	if joins != it.continues {
 		return fmt.Errorf("joins the entry before: %v, marked: %v", joins, it.continues)
 	}
-	if it.lineage.settled() && it.kind == kindDeleted && s.dead(it.lineage) && !s.sweep.wanted && !s.sweep.running && !s.keep {
+	if it.lineage.located() && it.kind == kindDeleted && s.dead(it.lineage) && !s.sweep.wanted && !s.sweep.running && !s.keep {
 		return fmt.Errorf("tombstone should have been collected")
 	}
 	if !known(it.kind) {
@@ -148,8 +148,8 @@ func (s *Store) verifyEntry(r *run, l *leaf, i int, it *item) error {
 func (s *Store) verifyPlace(r *run, it *item) error {
 	if it.kind != kindGC && it.form != parentRoot {
 		on := it.hangs()[0]
-		if p, ok := s.placeAt(on); !ok || !p.l.ents[p.i].settled() {
-			if it.lineage.settled() || it.clock < r.reach() {
+		if p, ok := s.placeAt(on); !ok || !p.l.ents[p.i].located() {
+			if it.lineage.located() || it.clock < r.reach() {
 				return fmt.Errorf("lies in %d, beside or in %v, of which that is not known", it.lineage, on)
 			}
 			return nil
@@ -161,7 +161,7 @@ func (s *Store) verifyPlace(r *run, it *item) error {
 		again.lineage, again.keyed = it.lineage, it.keyed
 	}
 	switch {
-	case !it.lineage.settled() || it.lineage != again.lineage || it.keyed != again.keyed:
+	case !it.lineage.located() || it.lineage != again.lineage || it.keyed != again.keyed:
 		return fmt.Errorf("lies in %d, keyed %v, and should in %d, keyed %v", it.lineage, it.keyed, again.lineage, again.keyed)
 	case it.kind == kindType && s.depth(it.lineage) >= maxDepth:
 		return fmt.Errorf("type in %d others", s.depth(it.lineage))
