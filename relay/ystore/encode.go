@@ -13,10 +13,7 @@ import (
 // shared until the document changes.
 func (s *Store) Encode() []byte {
 	if s.full == nil {
-		x := s.change()
-		defer x.end()
-		x.sweepAll()
-		s.full = x.encode(nil, 0, nil)
+		s.full = s.EncodeBehind(0, nil)
 	}
 	return s.full
 }
