@@ -99,7 +99,7 @@ type standing struct {
 	pin    *kvpin.Pin // nil: it is not pinned any more
 	other  *kvpin.Pin // of another life of the document, if that is pinned instead
 	lives  bool       // somebody has it open, or will take it up: nothing is owed here
-	silent error      // somebody may have it open, and does not say; nil: nobody has
+	silent error      // from a node that may have it open and does not say; nil if nobody has
 }
 
 // standingOf asks the registry and the region for a life. A node that is silent keeps a life
