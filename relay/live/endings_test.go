@@ -109,17 +109,8 @@ func TestALifeThatSomebodyMayHaveOpenDoesNotEnd(t *testing.T) {
 	n := r.node("a")
 	l := life{todo, docid.NewStoredEpoch("former")}
 	n.leaves(t, l, "left")
-	nc, err := nats.Connect(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	if _, err = nc.Subscribe(todo.SignalsSubject(), func(*nats.Msg) {}); err == nil {
-		err = nc.Flush()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	end := r.silentNode()
+	defer end()
 	if _, err := n.payments.endLife(t.Context(), l); !errors.Is(err, errNoWord) {
 		t.Errorf("while a room is silent: %v, expected %v", err, errNoWord)
 	}
@@ -362,4 +353,20 @@ func TestOnlyWhatThisRegionKeepsInAStoreMoves(t *testing.T) {
 		t.Errorf("a document of another region: %v", err)
 	}
 	v.leave()
+}
+
+// silentNode is asked about the document and does not answer until end is called.
+func (r region) silentNode() (end func()) {
+	r.t.Helper()
+	nc, err := nats.Connect(r.url)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err = nc.Subscribe(todo.SignalsSubject(), func(*nats.Msg) {}); err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return nc.Close
 }

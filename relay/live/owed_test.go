@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/storage"
@@ -149,17 +147,8 @@ func TestASilentNodeKeepsALifeFromItsEndAndNotFromItsStore(t *testing.T) {
 		defer n.payments.mu.Unlock()
 		return n.payments.storeLocked(license).wait > 0
 	})
-	nc, err := nats.Connect(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	if _, err = nc.Subscribe(todo.SignalsSubject(), func(*nats.Msg) {}); err == nil {
-		err = nc.Flush()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	end := r.silentNode()
+	defer end()
 	s.Set(storagetest.None)
 	eventually(t, "it is stored", func() bool {
 		if _, err := n.payments.endLife(t.Context(), l); err != nil && !errors.Is(err, errNoWord) && !errors.Is(err, errAgain) {
@@ -173,7 +162,7 @@ func TestASilentNodeKeepsALifeFromItsEndAndNotFromItsStore(t *testing.T) {
 	if pin, state := n.state(t); state != kvpin.Owed {
 		t.Errorf("its pin is %s: %+v", state, pin)
 	}
-	nc.Close()
+	end()
 	n.purges.at(l, time.Now())
 	n.free(t)
 }
