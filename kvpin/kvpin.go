@@ -11,6 +11,10 @@
 // no answer counts as neither done nor undone until the revision has moved or
 // nothing sent before can still arrive; what is unsettled is owed, which the
 // registry works off in the background.
+//
+// bucket.go puts a node's side of one registry together: requests, the node's lease, those of
+// other nodes, regions, the documents it holds or owes, the operations on pins, notices about
+// stores, the sweeper. move.go moves pins, about.go is what nodes say about themselves.
 package kvpin
 
 import (

@@ -1,6 +1,11 @@
 // Package relay is a node: it takes client connections, finds out where their
-// documents live, and runs those that live here. connect.go is the connect path
-// from top to bottom; relay/live is the life of the documents.
+// documents live, and runs those that live here. relay/live is the life of the documents.
+//
+// start.go makes a node and all that it stands on. connect.go and admit.go are the connect
+// path from top to bottom, answers.go what errors mean to clients; gate.go has the limits in
+// front, residency.go where a document may be, clients.go who is here, recent.go who was.
+// lifetime.go is start, drain and end, http.go the API; operate*.go and trace.go are what
+// operators are answered; health.go, figures.go and watch.go say how the node is.
 package relay
 
 import (

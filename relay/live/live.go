@@ -2,6 +2,13 @@
 // when the last user has left, wait until all is durable, release, and, when the pin is
 // gone, purge the history. It follows what becomes of pins meanwhile, and sweeps what
 // crashes left behind.
+//
+// documents.go is that life; table.go has those that are live, fate.go what has become of
+// one. keeper.go and saves.go keep a document in its store while it is open; owed.go knows
+// what ended lives owe theirs, and pay.go pays it, of which lives.go reads the histories.
+// follow.go and told.go follow pins and stores; purges.go and sweep.go remove histories.
+// accept.go is what operators accept as lost; move.go moves a document to another region,
+// and stops.go is the side of the others.
 package live
 
 import (

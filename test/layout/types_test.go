@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -135,26 +134,4 @@ func count(e ast.Expr, methods int) (fields, sum int) {
 		return 0, methods + e.Methods.NumFields()
 	}
 	return 0, methods
-}
-
-// hop is a row of the way of an edit in docs/architecture.md, and the methods that it names.
-var hop = regexp.MustCompile("(?m)^\\| \\d \\| `(\\w+\\.\\w+\\.\\w+)` .* \\| `(\\w+\\.\\w+\\.\\w+)` .* \\|$")
-
-func TestTheHopsOfAnEditAreThoseOfTheArchitecture(t *testing.T) {
-	page, err := os.ReadFile("../../docs/architecture.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := hop.FindAllSubmatch(page, -1)
-	if len(rows) != 6 {
-		t.Errorf("an edit passes %d hops on each side of NATS, expected 6", len(rows))
-	}
-	methods := methodsOfTheProduct(t)
-	for _, row := range rows {
-		for _, method := range row[1:] {
-			if !slices.Contains(methods, "relay/"+string(method)) {
-				t.Errorf("docs/architecture.md names %s, which is no method", method)
-			}
-		}
-	}
 }
