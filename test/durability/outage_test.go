@@ -18,15 +18,24 @@ import (
 	"github.com/wsnode/wsnode/test/natstest"
 )
 
-// The store is away when the last one leaves, and longer than operators are to bear in
+// The store fails when the last one leaves, and for longer than operators are to bear in
 // silence: their alert's figure passes its bound, the document waits where it is, whoever
 // comes finds everything, and once the store is back it has everything. For three seconds;
-// for ten minutes, and by the bound of the alert itself, as a soak.
+// for ten minutes, in every form of it, and by the bound of the alert itself, as a soak.
 func TestAnOutageOfTheStoreIsToldAndLosesNothing(t *testing.T) {
-	outage, bound := 3*time.Second, 2.0
+	outage, bound, faults := 3*time.Second, 2.0, []storagetest.Fault{storagetest.Down, storagetest.LostReply}
 	if soak() {
-		outage, bound = 10*time.Minute, alertBound(t, "WsnodeNotStored", "wsnode_store_oldest_seconds")
+		outage, bound, faults = 10*time.Minute, alertBound(t, "WsnodeNotStored", "wsnode_store_oldest_seconds"), storagetest.Faults
 	}
+	for _, fault := range faults {
+		t.Run(string(fault), func(t *testing.T) {
+			t.Parallel()
+			testOutage(t, fault, outage, bound)
+		})
+	}
+}
+
+func testOutage(t *testing.T, fault storagetest.Fault, outage time.Duration, bound float64) {
 	i := natstest.Server(t)
 	s := &storagetest.Faulty{Store: storagetest.NewMemory()}
 	metrics := prometheus.NewRegistry()
@@ -44,7 +53,7 @@ func TestAnOutageOfTheStoreIsToldAndLosesNothing(t *testing.T) {
 
 	first := dial(t, a.url, doc.Name, "")
 	began := time.Now()
-	s.Set(storagetest.Down)
+	s.Set(fault)
 	first.typeText("typed before the last one left")
 	first.leave()
 	for visits := 1; ; visits++ {
