@@ -96,7 +96,7 @@ func heap() int64 {
 func TestBodiesOnTheirWayTakeNoMoreMemoryThanTheyMay(t *testing.T) {
 	const documents, size, atOnce = 32, 256 << 10, 4
 	r, memory := storing(t)
-	r.url = natstest.Apart(t) // or what NATS keeps counts as well
+	r.url = natstest.Apart(t)                         // or what NATS keeps counts as well
 	body := binary.AppendUvarint([]byte{1, 1}, 1<<40) // no client of insert
 	body = binary.AppendUvarint(append(body, 0, 4, 1, 1, 't'), size)
 	body = append(append(body, bytes.Repeat([]byte{'x'}, size)...), 0)
