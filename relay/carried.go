@@ -12,7 +12,6 @@ import (
 	"github.com/wsnode/wsnode/authn"
 	"github.com/wsnode/wsnode/docid"
 	"github.com/wsnode/wsnode/kvpin"
-	"github.com/wsnode/wsnode/relay/admin"
 	"github.com/wsnode/wsnode/relay/apps"
 	"github.com/wsnode/wsnode/relay/carry"
 	"github.com/wsnode/wsnode/relay/carry/mark"
@@ -240,14 +239,6 @@ func (c *carried) Leave(how conn.Closed) {
 }
 
 func (c *carried) cut() { c.link.Cut() }
-
-func carriedFigures(s carry.Stats) admin.CarriedFigures {
-	return admin.CarriedFigures{
-		Sessions: s.Links, Queued: s.Queued, Carried: s.Carried, Refused: s.Refused, Failed: s.Failed, Misrouted: s.Astray,
-		BytesToClients: s.BytesToClients, BytesToHomes: s.BytesToHomes,
-		Arrived: s.Arrived, Unverified: s.Unverified, AddressUnsigned: s.AddressUnsigned,
-	}
-}
 
 // passenger is a client of y-websocket that is carried, with its connection to itself:
 // carry.Host.

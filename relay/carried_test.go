@@ -429,7 +429,7 @@ func TestStatelessMessagesGoToThoseWhoAreCarriedToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	has(t, plain, u)
-	if h, a := here.doc("minutes").stateless, there.doc("minutes").stateless; h[0] != "goodbye" || a[0] != "hello" || home.figures().Stateless["passed"] != 2 {
+	if h, a := here.doc("minutes").stateless, there.doc("minutes").stateless; h[0] != "goodbye" || a[0] != "hello" || home.figures().Rooms.Stateless["passed"] != 2 {
 		t.Error(h, a)
 	}
 }

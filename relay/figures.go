@@ -11,43 +11,26 @@ import (
 
 // figures are what the metrics show, read when somebody asks for them.
 func (n *Node) figures() admin.Figures {
-	counters, traffic := &n.rooms.Counters, n.clients.traffic()
-	dropped, stateless := &counters.Dropped, &counters.Stateless
+	traffic := n.clients.traffic()
 	f := admin.Figures{
 		Connections: n.clients.len(), Documents: n.docs.Len(),
 		Draining: n.life.unready(), Overloaded: n.gate.gauge.Overloaded(), Load: n.gate.gauge.Load(),
 		Handshakes: n.recent.counts(), UnheededForwards: n.gate.unheeded.Load(),
-		Server:  admin.ServerFigures(n.cfg.Server.Stats()),
-		EditsIn: counters.EditsIn.Load(), Appends: counters.EditsOut.Load(),
+		Server:   admin.ServerFigures(n.cfg.Server.Stats()),
 		FramesIn: traffic.FramesIn, FramesOut: traffic.FramesOut, BytesIn: traffic.BytesIn, BytesOut: traffic.BytesOut,
-		Overflows: counters.Frozen.Load(), Gaps: counters.Gaps.Load(), Repairs: counters.Repairs.Load(), Rereads: counters.Rereads.Load(),
-		Compactions: counters.Compactions.Load(), Retries: counters.Retries.Load(), Refused: counters.Refused.Load(),
-		UnackedBytes: counters.UnackedBytes.Load(), Unsaved: n.rooms.Unsaved(), InFlight: int64(n.cfg.History.InFlight()),
+		Rooms: admin.RoomFigures(n.rooms.Stats()), InFlight: n.cfg.History.InFlight(),
 		NATSConnected: n.cfg.Bus.Connected(), NATS: n.cfg.Bus.Stats(),
 		Strangers: len(n.cfg.Registry.Strangers()), Unheard: n.docs.Unheard(),
-		AwarenessDropped: map[string]int64{
-			"too_large": dropped.Large.Load(), "invalid": dropped.Invalid.Load(), "too_many": dropped.Many.Load(),
-			"clock_ahead": dropped.Ahead.Load(), "another_user": dropped.Foreign.Load(),
-		},
-		Stateless: map[string]int64{
-			"passed": stateless.Passed.Load(), "off": stateless.Off.Load(), "too_large": stateless.Large.Load(),
-			"invalid": stateless.Invalid.Load(), "readonly": stateless.ReadOnly.Load(),
-		},
 		History: n.watch.get(), Tenants: n.tenants(), Stores: n.cfg.stores.figures(), Kept: admin.KeptFigures(n.docs.Storing()),
-		Places: admin.PlaceFigures(n.gate.places.Stats()), Carried: carriedFigures(n.carrier.Stats()),
+		Places: admin.PlaceFigures(n.gate.places.Stats()), Carried: admin.CarriedFigures(n.carrier.Stats()),
 		Moved: n.docs.Moves.Done.Load(), MoveFailures: n.docs.Moves.GivenUp.Load(),
 	}
 	if v, ok := n.cfg.Verifier.(interface{ Stats() authn.Stats }); ok {
-		s := v.Stats()
-		f.Tokens = admin.TokenFigures{
-			Remembered: s.Remembered, Issuers: s.Issuers, Cached: s.Cached, Fetches: s.Fetches, FetchFailures: s.FetchFailures,
-		}
+		f.Tokens = admin.TokenFigures(v.Stats())
 	}
 	for _, license := range n.cfg.Registry.LicenseRegions() {
-		s := n.cfg.Registry.Stats(license)
 		f.Registries = append(f.Registries, admin.RegistryFigures{
-			License: string(license), Up: s.Reachable, Reads: s.Reads, Writes: s.Writes, LeasesLost: s.LeasesLost,
-			Takeovers: s.Takeovers, Swept: s.Swept, Held: s.Held, Owed: s.Owed, Validating: s.Validating,
+			License: string(license), RegistryCounts: admin.RegistryCounts(n.cfg.Registry.Stats(license)),
 		})
 	}
 	return f

@@ -44,11 +44,11 @@ func TestStatelessMessagesGoToAllOthersOfTheDocument(t *testing.T) {
 	reader.send("minutes", 0, 0, []byte{0})
 	here.send("minutes", 5, "last")
 	reader.until("a reader is told", func() bool { return len(reader.doc("minutes").stateless) == 1 })
-	eventually(t, "a reader's own is dropped", func() bool { return a.figures().Stateless["readonly"] == 1 })
+	eventually(t, "a reader's own is dropped", func() bool { return a.figures().Rooms.Stateless["readonly"] == 1 })
 	if d := here.doc("minutes"); len(d.stateless)+len(here.doc("plans").stateless)+len(there.doc("plans").stateless) > 0 {
 		t.Errorf("told of it were others, too: %s", here)
 	}
-	if s := a.figures().Stateless; s["passed"] != 3 || s["invalid"] != 1 || s["too_large"] != 1 || s["off"] != 0 {
+	if s := a.figures().Rooms.Stateless; s["passed"] != 3 || s["invalid"] != 1 || s["too_large"] != 1 || s["off"] != 0 {
 		t.Errorf("counted are %v", s)
 	}
 }
@@ -80,7 +80,7 @@ func TestStatelessMessagesAreDroppedByDefaultAndSettledByApp(t *testing.T) {
 			t.Errorf("%s: %d messages", app, got)
 		}
 	}
-	if s := n.figures().Stateless; s["off"] != 1 || s["passed"] != 1 {
+	if s := n.figures().Rooms.Stateless; s["off"] != 1 || s["passed"] != 1 {
 		t.Errorf("counted are %v", s)
 	}
 }

@@ -88,7 +88,7 @@ func TestMetricsHoldToTheConventions(t *testing.T) {
 	s := serveTest(t, Config{})
 	m := NewMetrics(s.Registerer(), "n1", "eu-central-1")
 	m.Watch("v1.2.3", 1, func() Figures {
-		return Figures{Connections: 3, Handshakes: map[string]int64{"admitted": 7}, AwarenessDropped: map[string]int64{"too_large": 2}, Registries: []RegistryFigures{{License: "aws-eu-west-1", Up: true}}}
+		return Figures{Connections: 3, Handshakes: map[string]int64{"admitted": 7}, Rooms: RoomFigures{AwarenessDropped: map[string]int64{"too_large": 2}}, Registries: []RegistryFigures{{"aws-eu-west-1", RegistryCounts{Reachable: true}}}}
 	})
 	m.Durable(3 * time.Millisecond)
 	m.Registry("renew", time.Millisecond, true)
@@ -150,7 +150,7 @@ func TestTheNumberOfSeriesDoesNotGrowWithClients(t *testing.T) {
 	f := Figures{Handshakes: map[string]int64{"admitted": 1}}
 	NewMetrics(s.Registerer(), "n1", "eu").Watch("v1", 1, func() Figures { return f })
 	_, before := s.get(t, "/metrics")
-	f.Connections, f.Documents, f.EditsIn = 1e6, 1e6, 1e12
+	f.Connections, f.Documents, f.Rooms.Edits = 1e6, 1e6, 1e12
 	_, after := s.get(t, "/metrics")
 	if strings.Count(before, "\nwsnode_") != strings.Count(after, "\nwsnode_") {
 		t.Error("more clients make more series")

@@ -19,7 +19,8 @@ func everything(t *testing.T) map[string]bool {
 	m := NewMetrics(s.Registerer(), "n1", "eu-central-1")
 	m.Watch("v1.2.3", 1, func() Figures {
 		return Figures{
-			Handshakes: map[string]int64{"admitted": 1}, AwarenessDropped: map[string]int64{"too_large": 1}, Stateless: map[string]int64{"passed": 1},
+			Handshakes: map[string]int64{"admitted": 1},
+			Rooms:      RoomFigures{AwarenessDropped: map[string]int64{"too_large": 1}, Stateless: map[string]int64{"passed": 1}},
 			Registries: []RegistryFigures{{License: "aws-eu-west-1"}},
 			Stores:     []StoreFigures{{License: "aws-eu-west-1"}},
 			Tenants:    []TenantFigures{{Tenant: "acme"}},

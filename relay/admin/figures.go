@@ -19,22 +19,16 @@ type Figures struct {
 	Overloaded  bool
 	Load        float64 // share of what the node may carry that is in use
 
-	Handshakes       map[string]int64 // by outcome; a small, fixed set
-	AwarenessDropped map[string]int64 // by reason; a small, fixed set
-	Stateless        map[string]int64 // by outcome; a small, fixed set
+	Handshakes map[string]int64 // by outcome; a small, fixed set
 
 	Server           ServerFigures
 	UnheededForwards int64 // requests whose X-Forwarded-For was not believed
 
-	EditsIn, Appends    int64
 	FramesIn, FramesOut int64
 	BytesIn, BytesOut   int64
 
-	Overflows, Gaps, Repairs      int64
-	Rereads                       int64
-	Compactions, Retries, Refused int64
-	UnackedBytes, InFlight        int64
-	Unsaved                       time.Duration // the age of the oldest edit that the history has not acknowledged
+	Rooms    RoomFigures
+	InFlight int // appends that wait for the history
 
 	NATSConnected bool
 	NATS          bus.Stats
@@ -61,27 +55,47 @@ type ServerFigures struct {
 	Cut, Declined, Failures int64 // of those that arrive; at once, for want of descriptors; of accepting
 }
 
+// RoomFigures are those of all rooms of the node; the maps have small, fixed sets of keys.
+type RoomFigures struct {
+	Edits, Appends                int64 // updates from clients; messages to the history
+	Overflows                     int64 // members that fell behind and were sent a difference
+	Gaps, Repairs                 int64
+	Rereads                       int64
+	Compactions, Retries, Refused int64
+	UnackedBytes                  int64
+	Unsaved                       time.Duration    // the age of the oldest edit that the history has not acknowledged
+	AwarenessDropped              map[string]int64 // by reason
+	Stateless                     map[string]int64 // by outcome
+}
+
 // RegistryFigures are those of one registry.
 type RegistryFigures struct {
-	License                                     string
-	Up                                          bool
+	License string
+	RegistryCounts
+}
+
+// RegistryCounts are what a node counts of a registry.
+type RegistryCounts struct {
 	Reads, Writes, LeasesLost, Takeovers, Swept uint64
-	Held, Owed, Validating                      int
+	Held, Owed, Unsettled, Validating           int
+	Reachable                                   bool
 }
 
 // CarriedFigures are those of clients that are relayed to another region, or from one.
 type CarriedFigures struct {
-	Sessions                             int
+	Links                                int
 	Queued                               int   // bytes that wait for clients
-	Carried, Refused, Failed, Misrouted  int64 // attempts to reach a home
+	Carried, Refused, Failed, Astray     int64 // attempts to reach a home
 	BytesToClients, BytesToHomes         int64
 	Arrived, Unverified, AddressUnsigned int64
 }
 
 // TokenFigures are those of the verifier of tokens.
 type TokenFigures struct {
-	Remembered, Issuers            int
-	Cached, Fetches, FetchFailures uint64
+	Remembered             int
+	Cached                 uint64
+	Issuers                int
+	Fetches, FetchFailures uint64
 }
 
 // PlaceFigures are those of the plan limits.
@@ -133,7 +147,7 @@ var metrics = []metric{
 	{"accept_errors_total", "Failed attempts to accept connections.", counter, func(f *Figures) float64 { return float64(f.Server.Failures) }},
 	{"unheeded_forwards_total", "Requests with X-Forwarded-For from a peer that is no trusted proxy: if it is your proxy, its clients share one address and its limits.", counter, func(f *Figures) float64 { return float64(f.UnheededForwards) }},
 
-	{"carried_sessions", "Clients of this node whose document is in another region, and who are relayed there.", gauge, func(f *Figures) float64 { return float64(f.Carried.Sessions) }},
+	{"carried_sessions", "Clients of this node whose document is in another region, and who are relayed there.", gauge, func(f *Figures) float64 { return float64(f.Carried.Links) }},
 	{"carried_waiting_bytes", "Bytes that wait for those of them who are slow.", gauge, func(f *Figures) float64 { return float64(f.Carried.Queued) }},
 	{"carried_to_clients_bytes_total", "Bytes relayed to them.", counter, func(f *Figures) float64 { return float64(f.Carried.BytesToClients) }},
 	{"carried_to_homes_bytes_total", "Bytes relayed from them.", counter, func(f *Figures) float64 { return float64(f.Carried.BytesToHomes) }},
@@ -154,22 +168,22 @@ var metrics = []metric{
 	{"limit_conflicts_total", "Those of them that came too late and were repeated.", counter, func(f *Figures) float64 { return float64(f.Places.Conflicts) }},
 	{"limit_refusals_unavailable_total", "Sessions of apps with limits that were refused because nobody answered.", counter, func(f *Figures) float64 { return float64(f.Places.Unavailable) }},
 
-	{"edits_received_total", "Updates from clients that brought something new.", counter, func(f *Figures) float64 { return float64(f.EditsIn) }},
-	{"appends_total", "Messages published to the other nodes and the history.", counter, func(f *Figures) float64 { return float64(f.Appends) }},
+	{"edits_received_total", "Updates from clients that brought something new.", counter, func(f *Figures) float64 { return float64(f.Rooms.Edits) }},
+	{"appends_total", "Messages published to the other nodes and the history.", counter, func(f *Figures) float64 { return float64(f.Rooms.Appends) }},
 	{"frames_received_total", "Frames from clients.", counter, func(f *Figures) float64 { return float64(f.FramesIn) }},
 	{"frames_sent_total", "Frames to clients.", counter, func(f *Figures) float64 { return float64(f.FramesOut) }},
 	{"received_bytes_total", "Bytes from clients.", counter, func(f *Figures) float64 { return float64(f.BytesIn) }},
 	{"sent_bytes_total", "Bytes to clients.", counter, func(f *Figures) float64 { return float64(f.BytesOut) }},
 
-	{"queue_overflows_total", "Clients that fell behind and were sent a difference instead of every edit.", counter, func(f *Figures) float64 { return float64(f.Overflows) }},
-	{"gaps_total", "Messages of other nodes that were noticed to be missing.", counter, func(f *Figures) float64 { return float64(f.Gaps) }},
-	{"repairs_total", "Differences taken from other nodes.", counter, func(f *Figures) float64 { return float64(f.Repairs) }},
-	{"refused_messages_total", "Messages of other nodes that made no sense.", counter, func(f *Figures) float64 { return float64(f.Refused) }},
-	{"history_rereads_total", "Histories read because another node did not answer.", counter, func(f *Figures) float64 { return float64(f.Rereads) }},
-	{"compactions_total", "Histories replaced by a snapshot.", counter, func(f *Figures) float64 { return float64(f.Compactions) }},
-	{"append_retries_total", "Appends that were tried again.", counter, func(f *Figures) float64 { return float64(f.Retries) }},
-	{"unacknowledged_bytes", "Edits kept in memory because the history has refused them so far.", gauge, func(f *Figures) float64 { return float64(f.UnackedBytes) }},
-	{"unacknowledged_seconds", "Age of the oldest edit that the history has not acknowledged.", gauge, func(f *Figures) float64 { return f.Unsaved.Seconds() }},
+	{"queue_overflows_total", "Clients that fell behind and were sent a difference instead of every edit.", counter, func(f *Figures) float64 { return float64(f.Rooms.Overflows) }},
+	{"gaps_total", "Messages of other nodes that were noticed to be missing.", counter, func(f *Figures) float64 { return float64(f.Rooms.Gaps) }},
+	{"repairs_total", "Differences taken from other nodes.", counter, func(f *Figures) float64 { return float64(f.Rooms.Repairs) }},
+	{"refused_messages_total", "Messages of other nodes that made no sense.", counter, func(f *Figures) float64 { return float64(f.Rooms.Refused) }},
+	{"history_rereads_total", "Histories read because another node did not answer.", counter, func(f *Figures) float64 { return float64(f.Rooms.Rereads) }},
+	{"compactions_total", "Histories replaced by a snapshot.", counter, func(f *Figures) float64 { return float64(f.Rooms.Compactions) }},
+	{"append_retries_total", "Appends that were tried again.", counter, func(f *Figures) float64 { return float64(f.Rooms.Retries) }},
+	{"unacknowledged_bytes", "Edits kept in memory because the history has refused them so far.", gauge, func(f *Figures) float64 { return float64(f.Rooms.UnackedBytes) }},
+	{"unacknowledged_seconds", "Age of the oldest edit that the history has not acknowledged.", gauge, func(f *Figures) float64 { return f.Rooms.Unsaved.Seconds() }},
 	{"appends_in_flight", "Appends that wait for the history's acknowledgement.", gauge, func(f *Figures) float64 { return float64(f.InFlight) }},
 
 	{"history_up", "1 while the leaders of the history streams answer; looked at every minute.", gauge, func(f *Figures) float64 { return truth(f.History.Up) }},
@@ -204,7 +218,7 @@ var registryMetrics = []struct {
 	kind       prometheus.ValueType
 	value      func(*RegistryFigures) float64
 }{
-	{"registry_up", "1 while the node's lease in the registry is current: the registry answers.", gauge, func(r *RegistryFigures) float64 { return truth(r.Up) }},
+	{"registry_up", "1 while the node's lease in the registry is current: the registry answers.", gauge, func(r *RegistryFigures) float64 { return truth(r.Reachable) }},
 	{"registry_reads_total", "Requests sent to the registry's leader.", counter, func(r *RegistryFigures) float64 { return float64(r.Reads) }},
 	{"registry_writes_total", "Writes sent to the registry.", counter, func(r *RegistryFigures) float64 { return float64(r.Writes) }},
 	{"registry_leases_lost_total", "Leases of this node that ran out or were taken away.", counter, func(r *RegistryFigures) float64 { return float64(r.LeasesLost) }},
@@ -294,15 +308,15 @@ func (c *figures) Collect(ch chan<- prometheus.Metric) {
 	for outcome, count := range f.Handshakes {
 		send(handshakesDesc, counter, float64(count), outcome)
 	}
-	for reason, count := range f.AwarenessDropped {
+	for reason, count := range f.Rooms.AwarenessDropped {
 		send(droppedDesc, counter, float64(count), reason)
 	}
 	for outcome, count := range map[string]int64{
-		"carried": f.Carried.Carried, "refused": f.Carried.Refused, "failed": f.Carried.Failed, "misrouted": f.Carried.Misrouted,
+		"carried": f.Carried.Carried, "refused": f.Carried.Refused, "failed": f.Carried.Failed, "misrouted": f.Carried.Astray,
 	} {
 		send(dialsDesc, counter, float64(count), outcome)
 	}
-	for outcome, count := range f.Stateless {
+	for outcome, count := range f.Rooms.Stateless {
 		send(statelessDesc, counter, float64(count), outcome)
 	}
 	send(buildDesc, gauge, 1, c.version, c.protocol, runtime.Version())

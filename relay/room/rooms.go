@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
@@ -110,24 +109,6 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Counters count what happened in all rooms since the start. They are read by
-// the metrics.
-type Counters struct {
-	EditsIn, EditsOut       atomic.Int64 // updates from clients; messages to the history
-	Gaps, Repairs           atomic.Int64 // missing messages noticed; differences taken from other pods
-	Frozen                  atomic.Int64 // members that fell behind and were sent a difference
-	Compactions             atomic.Int64
-	Rereads                 atomic.Int64 // histories read because another pod did not answer
-	Retries, Refused        atomic.Int64 // appends tried again; messages between pods that made no sense
-	UnackedBytes, OpenRooms atomic.Int64 // gauges
-	Dropped                 struct {     // awareness of clients; see awareness.Drops
-		Large, Invalid, Many, Ahead, Foreign atomic.Int64
-	}
-	Stateless struct { // messages of clients: passed on; dropped, by why
-		Passed, Off, Large, Invalid, ReadOnly atomic.Int64
-	}
-}
-
 // Rooms are the rooms of one node. It owns the goroutines that publish, that
 // keep time and that compact; its methods may be called concurrently.
 type Rooms struct {
@@ -203,24 +184,6 @@ func (rs *Rooms) Emptied(ctx context.Context, shard int) {
 		r.out.schedule(true)
 		r.mu.Unlock()
 	}
-}
-
-// Unsaved is the age of the oldest edit that the history has not acknowledged; 0 if
-// it has acknowledged all.
-func (rs *Rooms) Unsaved() time.Duration {
-	oldest := int64(0)
-	for _, r := range rs.all() {
-		r.mu.Lock()
-		since := r.log.water.oldest()
-		r.mu.Unlock()
-		if since != 0 && (oldest == 0 || since < oldest) {
-			oldest = since
-		}
-	}
-	if oldest == 0 {
-		return 0
-	}
-	return time.Duration(clock() - oldest)
 }
 
 func (rs *Rooms) all() []*Room {
