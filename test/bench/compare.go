@@ -14,16 +14,20 @@ import (
 
 // comparison measures the benchmarks of two commits in turns.
 type comparison struct {
-	now, then              *side
-	rounds, again, layouts int
-	enough                 time.Duration
-	most                   float64
-	benchtime, match       string
-	rows                   map[string]*row // by package of this checkout and benchmark
+	now, then                     *side
+	rounds, again, layouts, count int
+	enough                        time.Duration
+	most                          float64
+	benchtime, match              string
+	rows                          map[string]*row // by package of this checkout and benchmark
 }
 
 // row is a benchmark, or one below it: what the rounds measured of both commits.
 type row struct{ now, then []figure }
+
+// turns is how often each commit measures in a round: in the order A B B A, so that a
+// machine that gets slower is no one's fault.
+const turns = 2
 
 // run measures everything for some rounds, and then again what is not yet known to pass.
 func (c *comparison) run() (passed bool, err error) {
@@ -100,20 +104,24 @@ func function(row string) string {
 	return pkg + " " + name
 }
 
-// round measures a benchmark of both commits. Which goes first alternates.
+// round measures a benchmark of both commits, and keeps the least of each: what else the
+// machine does only adds to what the code takes. Which commit goes first alternates.
 func (c *comparison) round(benchmark string, n int) error {
 	pkg, name, _ := strings.Cut(benchmark, " ")
-	flags := []string{"-test.bench=^Benchmark" + name + "$", "-test.benchtime=" + c.benchtime}
+	flags := []string{"-test.bench=^Benchmark" + name + "$", "-test.benchtime=" + c.benchtime, fmt.Sprint("-test.count=", c.count)}
 	if _, below, ok := strings.Cut(c.match, "/"); ok {
 		flags[0] += "/" + below
 	}
-	layout := n/2%max(1, c.layouts) + 1
-	var got [2]map[string]figure
-	for turn := range got {
-		which := (n + turn) % 2
-		var err error
-		if got[which], err = []*side{c.then, c.now}[which].measure(pkg, layout, flags...); err != nil {
+	layout := n%max(1, c.layouts) + 1
+	got := [2]map[string]figure{{}, {}}
+	for turn := range 2 * turns {
+		which := (n + (turn+1)/2) % 2
+		figures, err := []*side{c.then, c.now}[which].measure(pkg, layout, flags...)
+		if err != nil {
 			return err
+		}
+		for name, f := range figures {
+			keepLeast(got[which], name, f)
 		}
 	}
 	for name, now := range got[1] {

@@ -5,10 +5,10 @@
 //
 // A benchmark is compared where both commits have one of its name in a package of the same
 // name, or in the one that took its place. Each round measures a benchmark of both commits
-// for a moment, one right after the other and each in a process of its own, so that what
-// else the machine does meets both alike. Both binaries are linked anew with their
-// functions in another order every few rounds: where the code lies in memory alone makes
-// the same code several per cent faster or slower.
+// some times for a moment, in turns and each in a process of its own, and keeps the least
+// of each: what else the machine does meets both alike, and only adds. Every round links
+// both binaries with their functions in another order: where the code lies in memory alone
+// makes the same code several per cent faster or slower.
 //
 // The table says the ratio of the medians of the time, the interval that holds the median of the rounds'
 // ratios with 95 % confidence, and the allocations of both. A row whose interval reaches above -most is
@@ -20,6 +20,10 @@
 //
 // writes down how often the benchmarks of that commit allocate, for the test of this
 // package.
+//
+//	go run ./test/bench -with COMMIT -instructions
+//
+// counts the instructions of the document store's benchmarks, where times cannot tell.
 package main
 
 import (
@@ -34,13 +38,15 @@ func main() {
 	with := flag.String("with", "", "commit to compare with")
 	record := flag.String("record", "", "write the allocations of the commit into this file, and compare nothing")
 	c := comparison{rows: map[string]*row{}}
-	flag.IntVar(&c.rounds, "rounds", 20, "rounds, in which each commit measures once")
+	flag.IntVar(&c.rounds, "rounds", 16, "rounds, in which each commit measures in two turns")
 	flag.DurationVar(&c.enough, "enough", time.Minute, "time after which a benchmark of some rounds gets no more of them")
 	flag.IntVar(&c.again, "again", 2, "how many times as many rounds follow for rows that are above -most, or may be")
-	flag.IntVar(&c.layouts, "layouts", 4, "orders of functions in which the binaries are linked")
+	flag.IntVar(&c.count, "count", 3, "how often a process measures, of which the least counts")
+	flag.IntVar(&c.layouts, "layouts", 8, "orders of functions in which the binaries are linked")
 	flag.Float64Var(&c.most, "most", 1.03, "the highest ratio that passes")
 	flag.StringVar(&c.benchtime, "benchtime", "20ms", "of each round, as of go test")
 	flag.StringVar(&c.match, "bench", ".", "as of go test")
+	instructions := flag.Bool("instructions", false, "count the instructions of the document store's benchmarks instead, with valgrind")
 	flag.Parse()
 	if *with == "" || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: bench -with COMMIT [flags]")
@@ -53,7 +59,11 @@ func main() {
 			return recordAllocations(*record, *with, then)
 		}
 		c.now, c.then = now, then
-		passed, err = c.run()
+		if *instructions {
+			passed, err = c.instructions()
+		} else {
+			passed, err = c.run()
+		}
 		return err
 	})
 	if err != nil {

@@ -22,6 +22,14 @@ var packages = map[string]string{
 // figure is what one run of a benchmark measured, per operation.
 type figure struct{ seconds, allocations float64 }
 
+// keepLeast keeps the least of what was measured of a benchmark.
+func keepLeast(figures map[string]figure, name string, f figure) {
+	if kept, ok := figures[name]; ok {
+		f.seconds, f.allocations = min(f.seconds, kept.seconds), min(f.allocations, kept.allocations)
+	}
+	figures[name] = f
+}
+
 // side is one of the two commits.
 type side struct {
 	root, built, corpora string            // folders: its checkout, its binaries, what the document store is measured with
@@ -49,7 +57,7 @@ func shareCorpora(former string) error {
 }
 
 // measure runs benchmarks of a package, which is named as in this checkout. The figures are
-// by package and benchmark.
+// by package and benchmark, the least of each.
 func (s *side) measure(pkg string, layout int, flags ...string) (map[string]figure, error) {
 	folder := cmp.Or(s.moved[pkg], pkg)
 	binary, err := s.build(pkg, folder, layout)
@@ -73,7 +81,7 @@ func (s *side) measure(pkg string, layout int, flags ...string) (map[string]figu
 		var f figure
 		f.seconds, _ = r.Value("sec/op")
 		f.allocations, _ = r.Value("allocs/op")
-		got[pkg+" "+processors.ReplaceAllString(string(r.Name), "")] = f
+		keepLeast(got, pkg+" "+processors.ReplaceAllString(string(r.Name), ""), f)
 	}
 	return got, reader.Err()
 }
