@@ -231,9 +231,9 @@ func (ds *Documents) storeLast(d *Document) {
 func (ds *Documents) close(d *Document) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ds.ctx), openTimeout)
 	defer cancel()
-	epoch := d.room.Epoch()
+	epoch, unstored := d.room.Epoch(), time.Time{}
 	if d.keeper != nil {
-		ds.saves.end(ctx, d.keeper)
+		unstored = ds.saves.end(ctx, d.keeper)
 	}
 	if d.fate.deleted() {
 		d.hold.Void()
@@ -251,7 +251,12 @@ func (ds *Documents) close(d *Document) {
 		}
 		ds.purges.owe(d.doc, epoch, expiry)
 		if d.keeper != nil && d.keeper.owes.Load() {
-			ds.purges.at(life{d.doc, epoch}, time.Now())
+			now := time.Now()
+			if unstored.IsZero() { // it was another node's edit
+				unstored = now
+			}
+			ds.payments.notStored(life{d.doc, epoch}, unstored)
+			ds.purges.at(life{d.doc, epoch}, now)
 		}
 	}
 	ds.table.remove(d)

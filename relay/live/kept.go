@@ -74,17 +74,14 @@ func (ds *Documents) Storing() (found Storing) {
 	return found
 }
 
-// dirty counts the documents that are planned to be stored, and returns since when the
-// oldest waits for that.
+// dirty counts the open documents whose stores lack something, and returns since when the
+// oldest does: those that are being stored at the moment, in vain perhaps, are among them.
 func (s *saves) dirty(found *Storing) (oldest time.Time) {
 	found.Waiting = s.budget.Waiting()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k := range s.due {
-		if k.since.IsZero() {
-			continue
-		}
-		found.Dirty++
+	found.Dirty = len(s.unstored)
+	for k := range s.unstored {
 		if oldest.IsZero() || k.since.Before(oldest) {
 			oldest = k.since
 		}

@@ -211,13 +211,24 @@ func (p *payments) looked(l life, err error, now time.Time) {
 	p.failing[l] = f
 }
 
-// notStored notes since when it is known that a life is not stored.
-func (p *payments) notStored(l life) {
+// notStored notes that a life has not been stored since a time, or since before.
+func (p *payments) notStored(l life, since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.since[l].IsZero() {
-		p.since[l] = time.Now()
+	if known := p.since[l]; known.IsZero() || since.Before(known) {
+		p.since[l] = since
 	}
+}
+
+// takenUp returns since when a life has not been stored that users have taken up again; zero if
+// nothing is known of that. From then on it is its keeper who knows, and who says it when they
+// have left: whoever comes and goes while the store is away makes what it lacks no younger.
+func (p *payments) takenUp(l life) (since time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since = p.since[l]
+	delete(p.since, l)
+	return since
 }
 
 // stored notes that the store has what a life holds.

@@ -63,6 +63,36 @@ func TestWhatCannotBeStoredAtTheEndIsOwed(t *testing.T) {
 	}
 }
 
+// Users who come and go while the store is away make what it lacks no younger: the alert that
+// waits for its age would never fire.
+func TestWhatIsNotStoredGetsNoYoungerWhileUsersComeAndGo(t *testing.T) {
+	r, s := storing(t)
+	n := r.node("a")
+	s.Set(storagetest.Down)
+	v := n.visit2(t, s)
+	v.types("one")
+	typed := time.Now()
+	is := func(what string, dirty, owed int) {
+		t.Helper()
+		least := time.Since(typed)
+		if got := n.Storing(); got.Oldest < least || got.Dirty != dirty || got.Owed != owed {
+			t.Errorf("%s: %+v, expected %d and %d since more than %v", what, got, dirty, owed, least)
+		}
+	}
+	is("typed", 1, 0)
+	for range 3 {
+		v.leave()
+		n.settle(t)
+		is("left", 0, 1)
+		v = n.visit(t)
+		is("open again", 1, 0)
+	}
+	s.Set(storagetest.None)
+	eventually(t, "it is stored", func() bool { return n.Storing() == Storing{} })
+	v.leave()
+	n.free(t)
+}
+
 // Rule 8: the second to leave sees that the first has left.
 func TestTheLastTwoLeaveAtTheSameInstant(t *testing.T) {
 	r, s := storing(t)

@@ -151,6 +151,7 @@ func (p *purges) clean(ctx context.Context, of *lane) {
 func (p *purges) work(ctx context.Context, l life) {
 	var next time.Duration
 	var err error
+	here := p.docs.table.has(l.doc)
 	if docid.StoredEpoch(l.epoch) {
 		next, err = p.docs.payments.endLife(ctx, l)
 	} else {
@@ -166,6 +167,9 @@ func (p *purges) work(ctx context.Context, l life) {
 	if next > 0 {
 		p.at(l, time.Now().Add(next))
 		return
+	}
+	if here || p.docs.table.has(l.doc) {
+		return // its keeper may have yet to take from the payments what they know: takenUp
 	}
 	p.docs.payments.forget(l)
 }

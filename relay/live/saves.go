@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -24,10 +25,11 @@ type saves struct {
 
 	conflicts atomic.Int64 // merged
 
-	mu      sync.Mutex
-	due     map[*keeper]time.Time
-	next    time.Time // the timer's
-	failing int       // documents that failed last time
+	mu       sync.Mutex
+	due      map[*keeper]time.Time
+	unstored map[*keeper]struct{} // those of open documents whose stores lack something: keeper.since
+	next     time.Time            // the timer's
+	failing  int                  // documents that failed last time
 }
 
 const (
@@ -47,7 +49,7 @@ const (
 )
 
 func (s *saves) init(ds *Documents) {
-	s.docs, s.wake, s.due = ds, make(chan struct{}, 1), map[*keeper]time.Time{}
+	s.docs, s.wake, s.due, s.unstored = ds, make(chan struct{}, 1), map[*keeper]time.Time{}, map[*keeper]struct{}{}
 	o := &ds.o
 	if o.StoreInterval == 0 {
 		o.StoreInterval = defaultInterval
@@ -67,21 +69,36 @@ func (s *saves) changed(k *keeper) {
 	defer s.mu.Unlock()
 	k.stored.Clean = false
 	if k.since.IsZero() {
-		k.since = time.Now()
+		s.lacks(k, time.Now())
 	}
 	if k.room != nil { // else it is being opened, and what it found is planned then
 		s.plan(k)
 	}
 }
 
+// lacks notes since when the store lacks something of a document; zero: it has all. Callers
+// hold mu.
+func (s *saves) lacks(k *keeper, since time.Time) {
+	k.since = since
+	switch {
+	case since.IsZero():
+		delete(s.unstored, k)
+	case k.room != nil && !k.ended:
+		s.unstored[k] = struct{}{}
+	}
+}
+
 // opened takes a keeper's room, which is open.
 func (s *saves) opened(k *keeper, r *room.Room) {
-	version := r.Base().Version
+	version, since := r.Base().Version, s.docs.payments.takenUp(life{k.doc, k.epoch})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k.room = r
 	k.stored.Version = version
 	k.stored.Clean = k.since.IsZero()
+	if !k.stored.Clean {
+		s.lacks(k, cmp.Or(since, k.since))
+	}
 	switch {
 	case k.alone: // others may have stored since its history began
 		s.lookLocked(k, time.Now())
@@ -168,6 +185,9 @@ func (s *saves) at(k *keeper, at time.Time) {
 // saved notes that the store has what the document was.
 func (s *saves) saved(k *keeper, version string, took time.Duration, clean bool) {
 	changed := k.room.Changed()
+	if !k.paying {
+		s.docs.payments.stored(life{k.doc, k.epoch}) // should they have looked just before its users came back
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recovered(k)
@@ -179,9 +199,9 @@ func (s *saves) saved(k *keeper, version string, took time.Duration, clean bool)
 	if version != "" {
 		k.stored.Version = version
 	}
-	k.since = time.Time{}
+	s.lacks(k, time.Time{})
 	if changed {
-		k.since = time.Now()
+		s.lacks(k, time.Now())
 		s.plan(k)
 	}
 	k.stored.Clean = k.since.IsZero()
@@ -218,11 +238,14 @@ func (s *saves) failed(k *keeper, err error) {
 }
 
 // end takes a document out whose room closes. A store of it that is under way is broken
-// off: whether it happened, the next one finds out.
-func (s *saves) end(ctx context.Context, k *keeper) {
+// off: whether it happened, the next one finds out. It returns since when the store lacks
+// something, as far as is known; zero: it has all.
+func (s *saves) end(ctx context.Context, k *keeper) (since time.Time) {
 	s.mu.Lock()
+	since = k.since
 	k.ended = true
 	delete(s.due, k)
+	delete(s.unstored, k)
 	if k.fails > 0 { // it is owed now
 		k.fails = 0
 		s.failing--
@@ -233,6 +256,7 @@ func (s *saves) end(ctx context.Context, k *keeper) {
 	case k.turn <- struct{}{}:
 	case <-ctx.Done():
 	}
+	return since
 }
 
 func (s *saves) run(ctx context.Context) {
