@@ -262,6 +262,12 @@ func (ds *Documents) close(d *Document) {
 	ds.table.remove(d)
 }
 
+// has reports whether a life is open here, or may be about to be.
+func (ds *Documents) has(l life) bool {
+	d, opening := ds.table.find(l.doc)
+	return opening || d != nil && d.room.Epoch() == l.epoch
+}
+
 // Get returns the document if it is open here.
 func (ds *Documents) Get(doc docid.Document) *Document {
 	d, _ := ds.table.find(doc)

@@ -38,7 +38,7 @@ func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err
 		return 0, err
 	}
 	if !found.Clean() {
-		if !ds.table.has(l.doc) { // else its keeper says it
+		if !ds.has(l) { // else its keeper says it
 			p.notStored(l, time.Now())
 		}
 		if _, based := found.Base(); !based && at.silent != nil { // its base may be on its way

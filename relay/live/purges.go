@@ -151,7 +151,7 @@ func (p *purges) clean(ctx context.Context, of *lane) {
 func (p *purges) work(ctx context.Context, l life) {
 	var next time.Duration
 	var err error
-	here := p.docs.table.has(l.doc)
+	here := p.docs.has(l)
 	if docid.StoredEpoch(l.epoch) {
 		next, err = p.docs.payments.endLife(ctx, l)
 	} else {
@@ -168,7 +168,7 @@ func (p *purges) work(ctx context.Context, l life) {
 		p.at(l, time.Now().Add(next))
 		return
 	}
-	if here || p.docs.table.has(l.doc) {
+	if here || p.docs.has(l) {
 		return // its keeper may have yet to take from the payments what they know: takenUp
 	}
 	p.docs.payments.forget(l)

@@ -93,13 +93,6 @@ func (t *table) remove(d *Document) {
 	}
 }
 
-// has reports whether a document is being opened here, open, or being given up.
-func (t *table) has(doc docid.Document) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.live[doc] != nil
-}
-
 // find returns the document if it is open, and tells one that is being opened from none.
 func (t *table) find(doc docid.Document) (d *Document, opening bool) {
 	t.mu.Lock()
