@@ -6,9 +6,9 @@
 // A benchmark is compared where both commits have one of its name in a package of the same
 // name, or in the one that took its place. Each round measures a benchmark of both commits
 // some times for a moment, in turns and each in a process of its own, and keeps the least
-// of each: what else the machine does meets both alike, and only adds. Every round links
-// both binaries with their functions in another order: where the code lies in memory alone
-// makes the same code several per cent faster or slower.
+// of each: what else the machine does meets both alike, and only adds. From round to round
+// both binaries have their functions in another of some orders: where the code lies in
+// memory alone makes the same code several per cent faster or slower.
 //
 // The table says the ratio of the medians of the time, the interval that holds the median of the rounds'
 // ratios with 95 % confidence, and the allocations of both. A row whose interval reaches above -most is
@@ -23,7 +23,8 @@
 //
 //	go run ./test/bench -with COMMIT -instructions
 //
-// counts the instructions of the document store's benchmarks, where times cannot tell.
+// counts the instructions of the document store's benchmarks, where times cannot tell. Narrow
+// it with -bench: what Growth sets up takes minutes for each of its rows.
 package main
 
 import (
@@ -44,7 +45,7 @@ func main() {
 	flag.IntVar(&c.count, "count", 3, "how often a process measures, of which the least counts")
 	flag.IntVar(&c.layouts, "layouts", 8, "orders of functions in which the binaries are linked")
 	flag.Float64Var(&c.most, "most", 1.03, "the highest ratio that passes")
-	flag.StringVar(&c.benchtime, "benchtime", "20ms", "of each round, as of go test")
+	flag.StringVar(&c.benchtime, "benchtime", "20ms", "of each measurement, as of go test")
 	flag.StringVar(&c.match, "bench", ".", "as of go test")
 	instructions := flag.Bool("instructions", false, "count the instructions of the document store's benchmarks instead, with valgrind")
 	flag.Parse()
