@@ -84,6 +84,10 @@ type Config struct {
 	// background: a release that was owed, or an orphan. Its history is to be purged
 	// once the pin is gone. May be nil; must not block.
 	Unpinned func(docid.Document, Pin)
+	// Swept is told of a license region whose orphans this node has unpinned because another
+	// node of the region has died, or may have before this one was there to see it: what else
+	// that was to do no registry knows. May be nil; must not block.
+	Swept func(docid.LicenseRegion)
 	// Observe is told of every operation, how long it took and what came of it: the
 	// requests "read" and "write", and what they serve, "lookup", "hold", "release",
 	// "renew", "reconcile" (what is owed, a validation) and "sweep". May be nil; must not

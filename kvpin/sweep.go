@@ -155,7 +155,13 @@ func (s *sweeper) sweep(ctx context.Context, o occasion) error {
 	if err := s.unpinOrphans(ctx, orphans); err != nil {
 		return err
 	}
-	return s.sweepOutlived(ctx, outlived)
+	if err := s.sweepOutlived(ctx, outlived); err != nil {
+		return err
+	}
+	if o != routine && s.cfg.Swept != nil {
+		s.cfg.Swept(s.license)
+	}
+	return nil
 }
 
 // unpinOrphans unpins those orphans that nobody in the region has open. The others

@@ -245,7 +245,7 @@ func TestASweepGoesOnBesideARegistryThatDoesNotAnswer(t *testing.T) {
 		_ = yield(history.Subject{Name: there.UpdatesSubject(0, "left")}, nil) && yield(history.Subject{Name: todo.UpdatesSubject(0, "left")}, nil)
 	}
 	s := sweep{docs: n.Documents, every: time.Hour}
-	found, err := s.suspects(t.Context(), all, func(l life, _ history.Subject) (bool, error) {
+	found, err := s.suspects(t.Context(), "", all, func(l life, _ history.Subject) (bool, error) {
 		if l.doc.License == elsewhere {
 			return false, kvpin.ErrUnavailable
 		}

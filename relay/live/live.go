@@ -157,6 +157,7 @@ type Documents struct {
 	lives    lives
 	purges   purges
 	payments payments
+	sweep    sweep
 	losses   losses
 }
 
@@ -172,6 +173,7 @@ func New(ctx, shutdown context.Context, o Options) *Documents {
 	ds.lives.history = o.History
 	ds.purges.init(ds)
 	ds.payments.init(ds)
+	ds.sweep.init(ds)
 	ds.losses.init(ds)
 	return ds
 }
@@ -185,9 +187,7 @@ func (ds *Documents) Run(ctx context.Context) {
 	if ds.o.Store != nil {
 		tasks.Go(func() { ds.saves.run(ctx) })
 	}
-	tasks.Go(func() {
-		(&sweep{docs: ds, every: ds.o.SweepEvery, swept: make(chan struct{}, 1)}).run(ctx)
-	})
+	tasks.Go(func() { ds.sweep.run(ctx) })
 	tasks.Wait()
 }
 
@@ -199,6 +199,10 @@ func (ds *Documents) Unpinned(doc docid.Document, pin kvpin.Pin) {
 	}
 	ds.purges.owe(doc, string(pin.Epoch), time.Now().Add(ds.o.Grace))
 }
+
+// Swept is for kvpin.Config: a node of the region has died that may have been about to remove
+// histories of documents of a license region.
+func (ds *Documents) Swept(license docid.LicenseRegion) { ds.sweep.soon(license) }
 
 // Covered is for kvpin.Config: whether the store has everything of a life whose last
 // holder leaves.

@@ -49,6 +49,11 @@ func (r region) pinned(n *node, c *kvpin.Config) {
 				n.Unpinned(doc, pin)
 			}
 		}
+		c.Swept = func(license docid.LicenseRegion) {
+			if n.started.Load() {
+				n.Swept(license)
+			}
+		}
 		c.Alive = func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
 			return n.Alive(ctx, doc, epoch)
 		}

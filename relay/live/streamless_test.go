@@ -43,7 +43,7 @@ func (beside) Subjects(context.Context, string) iter.Seq2[history.Subject, error
 func TestASweepGoesOnBehindAMissingStream(t *testing.T) {
 	n := region{t: t, url: natstest.Server(t).URL}.node("a")
 	s := sweep{docs: n.Documents, every: time.Hour}
-	found, err := s.suspects(t.Context(), beside{}.Subjects(t.Context(), ""), func(life, history.Subject) (bool, error) { return true, nil })
+	found, err := s.suspects(t.Context(), "", beside{}.Subjects(t.Context(), ""), func(life, history.Subject) (bool, error) { return true, nil })
 	if found != 1 || err != nil {
 		t.Errorf("it finds %d, %v", found, err)
 	}

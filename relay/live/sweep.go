@@ -20,12 +20,14 @@ import (
 // The nodes of a region take turns: who has swept says so, and the others put
 // their own sweeps off. Nothing depends on it, since a sweep may be repeated. Who
 // could not sweep to the end, or left lives to nodes that have their store, says nothing,
-// so that another node tries.
+// so that another node tries. When a node has died, the one that unpins its orphans looks at
+// once: what the dead one was about to remove is known to nobody.
 type sweep struct {
 	docs  *Documents
 	every time.Duration
-	swept chan struct{} // another node has
-	left  bool          // to nodes that have the store, by the last look; owned by run
+	swept chan struct{}            // another node has
+	died  chan docid.LicenseRegion // whose registry has missed a node
+	left  bool                     // to nodes that have the store, by the last look; owned by run
 }
 
 const (
@@ -33,10 +35,25 @@ const (
 	sweptSubject = "wsn.swept"
 	// maxFound bounds what one sweep finds; the next finds the rest.
 	maxFound = 10_000
+	// maxDied is how many looks may wait because a node died; what else dies is swept in turn.
+	maxDied = 64
 )
 
+func (s *sweep) init(ds *Documents) {
+	s.docs, s.every = ds, ds.o.SweepEvery
+	s.swept, s.died = make(chan struct{}, 1), make(chan docid.LicenseRegion, maxDied)
+}
+
+// soon has the histories of a license region looked at.
+func (s *sweep) soon(license docid.LicenseRegion) {
+	select {
+	case s.died <- license:
+	default:
+	}
+}
+
 // confirmAfter is the time between the two looks.
-func (s *sweep) confirmAfter() time.Duration { return s.every / 5 }
+func (s *sweep) confirmAfter() time.Duration { return s.every / 20 }
 
 func (s *sweep) run(ctx context.Context) {
 	sub, err := s.docs.o.Bus.Subscribe(sweptSubject, s)
@@ -54,11 +71,10 @@ func (s *sweep) run(ctx context.Context) {
 			return
 		case <-s.swept:
 			timer.Reset(s.every + jitter(s.every))
+		case license := <-s.died:
+			_ = s.look(ctx, license) // what it did not get to, the next does
 		case <-timer.C:
-			if err := s.look(ctx); err != nil {
-				if ctx.Err() == nil {
-					s.docs.o.Log.Warn("the sweep of the history was broken off; the next goes on", "err", err)
-				}
+			if err := s.look(ctx, ""); err != nil {
 				timer.Reset(s.every + jitter(s.every)) // another node may be able to
 				continue
 			}
@@ -80,11 +96,11 @@ func (s *sweep) Receive(_, _ string, _ []byte) {
 	}
 }
 
-// look goes through all histories once. A document that is live in this region
-// costs a question to its room at most; only for the others is the registry read.
-func (s *sweep) look(ctx context.Context) error {
+// look goes through all histories once, or those of one license region. A document that is live
+// in this region costs a question to its room at most; only for the others is the registry read.
+func (s *sweep) look(ctx context.Context, license docid.LicenseRegion) error {
 	ds := s.docs
-	found, err := s.suspects(ctx, ds.o.History.Subjects(ctx, ""), func(l life, _ history.Subject) (bool, error) {
+	found, err := s.suspects(ctx, license, ds.o.History.Subjects(ctx, ""), func(l life, _ history.Subject) (bool, error) {
 		gone, err := ds.purges.gone(ctx, l)
 		if errors.Is(err, errNoWord) {
 			return false, nil // perhaps of a node that NATS has yet to find dead
@@ -94,13 +110,17 @@ func (s *sweep) look(ctx context.Context) error {
 	if found > 0 {
 		ds.o.Log.Info("found histories that nobody removed", "documents", found)
 	}
-	return errors.Join(err, s.lookAtStored(ctx))
+	err = errors.Join(err, s.lookAtStored(ctx, license))
+	if err != nil && ctx.Err() == nil {
+		ds.o.Log.Warn("the sweep of the history was broken off; the next goes on", "err", err)
+	}
+	return err
 }
 
 // suspects goes through histories of which no room of the region is heard, and has those
 // looked at again later that left says somebody may have left behind. Of a license region
 // for which left fails no more are looked at, and of others all: each has its own registry.
-func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, error], left func(life, history.Subject) (bool, error)) (found int, err error) {
+func (s *sweep) suspects(ctx context.Context, license docid.LicenseRegion, all iter.Seq2[history.Subject, error], left func(life, history.Subject) (bool, error)) (found int, err error) {
 	ds := s.docs
 	failed := map[docid.LicenseRegion]error{}
 	for subject, listed := range all {
@@ -111,6 +131,9 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 			return found, errors.Join(err, listed)
 		}
 		doc, epoch, unknown := docid.ParseUpdatesSubject(subject.Name)
+		if license != "" && doc.License != license {
+			continue
+		}
 		if unknown != nil || failed[doc.License] != nil || !ds.o.Registry.Serves(doc.License) {
 			continue
 		}
@@ -136,10 +159,10 @@ func (s *sweep) suspects(ctx context.Context, all iter.Seq2[history.Subject, err
 
 // lookAtStored goes through the histories of stored lives: a crash may have left some
 // that nobody has open.
-func (s *sweep) lookAtStored(ctx context.Context) error {
+func (s *sweep) lookAtStored(ctx context.Context, license docid.LicenseRegion) error {
 	ds := s.docs
 	s.left = false
-	_, err := s.suspects(ctx, ds.o.History.StoredSubjects(ctx, ""), func(l life, subject history.Subject) (bool, error) {
+	_, err := s.suspects(ctx, license, ds.o.History.StoredSubjects(ctx, ""), func(l life, subject history.Subject) (bool, error) {
 		if store, _ := ds.storeOf(l.doc.License); store == nil {
 			s.left = true
 			return false, nil // a node without the store purges nothing

@@ -97,3 +97,26 @@ func TestANodeWithoutTheStoreLeavesTheSweepToOthers(t *testing.T) {
 		}
 	})
 }
+
+// The node that the last user left dies before the pin has expired: that the history is to go
+// then, nobody else knows, and the next routine look is far.
+func TestWhatADeadNodeWasToRemoveIsLookedForSoon(t *testing.T) {
+	t.Parallel()
+	r, _ := storing(t)
+	r.brief()
+	r.options = func(o *Options) { o.SweepEvery = time.Minute }
+	a, b := r.node("a"), r.node("b")
+	v := a.visit(t)
+	v.types("one")
+	l := life{todo, v.d.Room().Epoch()}
+	if err := a.bus.Publish(sweptSubject, nil); err != nil { // the routine look is a minute off
+		t.Fatal(err)
+	}
+	v.leave()
+	a.settle(t)
+	a.kill()
+	if b.holds(t, l).Messages == 0 {
+		t.Fatal("the history has gone before the node has")
+	}
+	b.free(t)
+}

@@ -28,7 +28,7 @@ func (r region) withStore(s storage.Store, id string) region {
 func (n *node) wouldEnd(t *testing.T, l life) (owed bool) {
 	t.Helper()
 	s := &sweep{docs: n.Documents, every: time.Hour, swept: make(chan struct{}, 1)}
-	if err := s.look(t.Context()); err != nil {
+	if err := s.look(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	n.purges.mu.Lock()
