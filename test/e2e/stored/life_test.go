@@ -147,7 +147,6 @@ func TestAStoreThatIsDownLosesNothing(t *testing.T) {
 
 	b.Fail(true)
 	second.Insert(-1, ", meanwhile")
-	second.WaitSynced()
 	second.Destroy()
 	owed := func() string { return cluster.Wsctl(t, "store", "debts", "--nats-url", d.NATS) }
 	wait.For(t, "it is owed", func() error {
@@ -178,9 +177,11 @@ func TestRestartingAStandaloneNodeKeepsItsDocuments(t *testing.T) {
 	clients := yjs.Start(t)
 	c := clients.Join(yjs.Options{URL: n.WS(), Document: "todo", Token: w.token})
 	c.Insert(-1, "typed before the restart")
-	c.WaitSynced()
+	other := clients.Join(yjs.Options{URL: n.WS(), Document: "todo", Token: w.token})
+	other.WaitText("typed before the restart") // the node has it
 	n.Stop()
 	c.Destroy()
+	other.Destroy()
 	n = w.start(t)
 	clients.Join(yjs.Options{URL: n.WS(), Document: "todo", Token: w.token}).WaitText("typed before the restart")
 	n.Stop()
