@@ -51,6 +51,7 @@ type history struct {
 	rng   *rand.Rand
 	w     *world
 	nodes []*modelNode
+	links []*kvtest.Store // of all nodes that ever were
 	docs  []docid.Document
 	born  int     // nodes so far
 	flaky float64 // share of requests that meet a fault
@@ -127,6 +128,7 @@ func (h *history) birth(region docid.Region) {
 	})
 	n.Attach(n)
 	n.link.SetFault(n.fault)
+	h.links = append(h.links, n.link)
 	h.nodes = append(h.nodes, n)
 	h.note("%s/%s is born", region, n.id)
 }
@@ -345,7 +347,9 @@ func (h *history) checkLive() {
 }
 
 // settle heals everything and waits as long as the contract allows. Orphans are
-// swept by their region, so every region gets a node.
+// swept by their region, so every region gets a node. What is on its way arrives, also from
+// the dead: a claim that came after its region has swept would stay until somebody opens
+// the document, or the routine sweep.
 func (h *history) settle() {
 	h.note("everything is healed")
 	h.flaky = 0
@@ -356,6 +360,9 @@ func (h *history) settle() {
 		if !n.dead && n.link.IsCut() {
 			n.link.Heal()
 		}
+	}
+	for _, l := range h.links {
+		l.Resume()
 	}
 	for range 120 {
 		time.Sleep(time.Second)

@@ -44,8 +44,15 @@ type Store struct {
 	mu          sync.Mutex
 	incarnation uint64
 	cut         bool
-	held        []func() // writes that wait in a cut link
+	held        []func()     // writes that wait in a cut link
+	late        []*lateWrite // in the order in which they were sent
 	watches     map[*watch]struct{}
+}
+
+// lateWrite is one whose caller has given up.
+type lateWrite struct {
+	timer *time.Timer
+	write func()
 }
 
 // Link makes a link to the bucket.
@@ -96,15 +103,29 @@ func (s *Store) Sever() {
 	s.cut = true
 }
 
-// Resume delivers what waited in the link, which is the same as before.
+// Resume delivers what waited in the link, and what would be late, and makes it pass what
+// follows.
 func (s *Store) Resume() {
 	s.mu.Lock()
-	held := s.held
-	s.held, s.cut = nil, false
+	var arriving []func()
+	for _, l := range s.late {
+		if l.timer.Stop() {
+			arriving = append(arriving, l.write)
+		}
+	}
+	arriving = append(arriving, s.held...)
+	s.late, s.held, s.cut = nil, nil, false
 	s.mu.Unlock()
-	for _, arrive := range held {
+	for _, arrive := range arriving {
 		arrive()
 	}
+}
+
+// later delivers a write after a while, or when the link is resumed.
+func (s *Store) later(by time.Duration, write func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.late = append(s.late, &lateWrite{time.AfterFunc(by, write), write})
 }
 
 // Heal delivers what waited in the link and makes a new one.
@@ -153,7 +174,7 @@ func (s *Store) pass(ctx context.Context, key string, write func()) (answered bo
 		if f.LateBy == 0 {
 			f.LateBy = 3 * time.Second
 		}
-		time.AfterFunc(f.LateBy, write)
+		s.later(f.LateBy, write)
 		defer s.Reconnect()
 	}
 	<-ctx.Done()
