@@ -76,8 +76,9 @@ func (c *comparison) measure(benchmark string) error {
 // have: it runs each once.
 func (c *comparison) find() (benchmarks map[string]bool, err error) {
 	benchmarks = map[string]bool{}
-	flags := []string{"-test.bench=" + c.match, "-test.benchtime=1x"}
+	functions, _, _ := strings.Cut(c.match, "/")
 	for pkg := range packages {
+		flags := []string{c.narrow(pkg, functions), "-test.benchtime=1x"}
 		then, err := c.then.measure(pkg, 0, flags...)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s is not compared: %v\n", pkg, err)
@@ -108,10 +109,7 @@ func function(row string) string {
 // machine does only adds to what the code takes. Which commit goes first alternates.
 func (c *comparison) round(benchmark string, n int) error {
 	pkg, name, _ := strings.Cut(benchmark, " ")
-	flags := []string{"-test.bench=^Benchmark" + name + "$", "-test.benchtime=" + c.benchtime, fmt.Sprint("-test.count=", c.count)}
-	if _, below, ok := strings.Cut(c.match, "/"); ok {
-		flags[0] += "/" + below
-	}
+	flags := []string{c.narrow(pkg, "^Benchmark"+name+"$"), "-test.benchtime=" + c.benchtime, fmt.Sprint("-test.count=", c.count)}
 	layout := n%max(1, c.layouts) + 1
 	got := [2]map[string]figure{{}, {}}
 	for turn := range 2 * turns {

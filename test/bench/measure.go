@@ -13,10 +13,26 @@ import (
 )
 
 // packages are those whose benchmarks are compared: of this checkout, and what they were
-// in the former commit if that is another name. The registry's have a task of their own.
+// in the former commit if that is another name.
 var packages = map[string]string{
-	"authn": "", "relay": "", "relay/bus": "", "relay/history": "", "relay/ystore": "",
+	"authn": "", "kvpin": "", "relay": "", "relay/bus": "", "relay/history": "", "relay/ystore": "",
 	"relay/quota": "relay/limits", "relay/ratelimit": "relay/limits",
+}
+
+// narrowed are the benchmarks of packages of which not all are compared: a registry is filled
+// with 100,000 pins each time that the others begin, and they have a task of their own.
+var narrowed = map[string]string{"kvpin": "servers=1/pins=0$"}
+
+// narrow is the flag that chooses benchmarks of a package by their functions.
+func (c *comparison) narrow(pkg, functions string) string {
+	_, below, chosen := strings.Cut(c.match, "/")
+	if !chosen {
+		below = narrowed[pkg]
+	}
+	if below != "" {
+		functions += "/" + below
+	}
+	return "-test.bench=" + functions
 }
 
 // figure is what one run of a benchmark measured, per operation.
