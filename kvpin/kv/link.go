@@ -141,27 +141,43 @@ func (l *Link) answers() (*natsconn.Replies, *nats.Conn, error) {
 	return replies, nc, nil
 }
 
-// publish sends a request, to which up to most answers may come. Its end is to forget
-// it.
-func (l *Link) publish(m *nats.Msg, most int) (answers <-chan *nats.Msg, forget func(), err error) {
+// question is a request whose answers are taken one after the other. Its end is to be
+// forgotten.
+type question struct {
+	came    chan *nats.Msg
+	replies *natsconn.Replies
+	reply   string
+}
+
+// Receive implements natsconn.Receiver: what nobody takes is dropped.
+func (q *question) Receive(m *nats.Msg) {
+	select {
+	case q.came <- m:
+	default:
+	}
+}
+
+func (q *question) forget() { q.replies.Forget(q.reply) }
+
+// newQuestion is one to which up to most answers may come.
+func newQuestion(most int) *question { return &question{came: make(chan *nats.Msg, most)} }
+
+// short are questions with one answer that are over: every connect asks some.
+var short = sync.Pool{New: func() any { return newQuestion(1) }}
+
+// ask sends a request. After an error there is nothing to forget.
+func (l *Link) ask(q *question, m *nats.Msg) error {
 	replies, nc, err := l.answers()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	came := make(chan *nats.Msg, most)
-	reply := replies.Expect(natsconn.ReceiverFunc(func(m *nats.Msg) {
-		select {
-		case came <- m:
-		default:
-		}
-	}))
-	forget = func() { replies.Forget(reply) }
-	m.Reply = reply
+	q.replies, q.reply = replies, replies.Expect(q)
+	m.Reply = q.reply
 	if err := nc.PublishMsg(m); err != nil {
-		forget()
-		return nil, nil, err
+		q.forget()
+		return err
 	}
-	return came, forget, nil
+	return nil
 }
 
 // request sends a message and waits for its answer.
@@ -170,13 +186,20 @@ func (l *Link) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	if l.conn.NATS().IsClosed() {
 		return nil, l.notConnected()
 	}
-	answers, forget, err := l.publish(m, 1)
-	if err != nil {
+	q := short.Get().(*question)
+	if err := l.ask(q, m); err != nil {
 		return nil, l.explain(sent, err)
 	}
-	defer forget()
+	defer func() {
+		q.forget()
+		select {
+		case <-q.came: // nobody waited for it any more
+		default:
+		}
+		short.Put(q)
+	}()
 	select {
-	case answer := <-answers:
+	case answer := <-q.came:
 		if nobody(answer) {
 			return nil, l.explain(sent, nats.ErrNoResponders)
 		}

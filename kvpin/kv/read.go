@@ -36,18 +36,18 @@ func (s *NATSStore) page(ctx context.Context, filter string, from uint64) (entri
 		return nil, false, err
 	}
 	sent := time.Now()
-	answers, forget, err := s.link.publish(&nats.Msg{Subject: s.api + "DIRECT.GET." + s.stream, Data: request}, pageKeys+1)
-	if err != nil {
+	q := newQuestion(pageKeys + 1)
+	if err := s.link.ask(q, &nats.Msg{Subject: s.api + "DIRECT.GET." + s.stream, Data: request}); err != nil {
 		return nil, false, unavailable(s.link.explain(sent, err))
 	}
-	defer forget()
+	defer q.forget()
 	silence := time.NewTimer(pageSilence)
 	defer silence.Stop()
 	previous := uint64(0)
 	for {
 		var m *nats.Msg
 		select {
-		case m = <-answers:
+		case m = <-q.came:
 			silence.Reset(pageSilence)
 		case <-ctx.Done():
 			return nil, false, unavailable(s.link.explain(sent, ctx.Err()))

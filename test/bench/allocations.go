@@ -30,6 +30,7 @@ var countings = []counting{
 	{pkg: "relay/ystore", benchmarks: "Apply|SplitLongString", iterations: "100x", leftOut: "SplitLongString/(131072|1048576)"},
 	// The NATS server is in the same process. At a pace of its own it allocates for what
 	// happened to come together, as it does for each append.
+	{pkg: "kvpin", benchmarks: "Registry", iterations: "1000x", leftOut: "Registry/servers=3|Registry/servers=1/pins=1|Registry/servers=1/pins=0/parallel"},
 	{pkg: "relay/bus", benchmarks: "PublishAndReceive|Publish|Subscription", iterations: "5000x", leftOut: "PublishAndReceive/at_2000_per_second"},
 	{pkg: "relay/history", benchmarks: "Acknowledgement", iterations: "5000x"},
 	{pkg: "relay/history", benchmarks: "Load", iterations: "20x", leftOut: "Load/many_at_once"}, // what its goroutines begin with is not even
