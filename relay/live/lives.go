@@ -66,8 +66,12 @@ func (ls lives) purge(ctx context.Context, l life, last uint64) error {
 const markerTTL = time.Hour
 
 // leaveMarker purges the history of a life that has ended, up to a marker with the base
-// that it stood on. Should somebody append meanwhile, nothing is purged.
+// that it stood on. Should somebody append meanwhile, nothing is purged. A marker that is there
+// already, but what it stands for as well, is of an attempt whose answer was lost, or whose node died.
 func (ls lives) leaveMarker(ctx context.Context, l life, found oplog.Loaded) error {
+	if found.Ended {
+		return ls.history.PurgeBelow(ctx, ls.subject(l), found.Last)
+	}
 	base, ok := found.Base()
 	if !ok {
 		return ls.purge(ctx, l, found.Last) // nothing stands in it

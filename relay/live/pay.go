@@ -59,7 +59,7 @@ func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err
 		}
 		return max(ds.o.Grace-time.Since(at.pin.Left), time.Second) + afterExpiry, err
 	}
-	if found.Last == 0 || found.Ended {
+	if found.Last == 0 || found.OnlyMarker() {
 		return 0, nil
 	}
 	if at.other != nil {
@@ -248,7 +248,7 @@ func (p *payments) former(ctx context.Context, lives []life, epoch string, owes 
 				return nil, fmt.Errorf("store what a former life holds: %w", err)
 			}
 		}
-		if !found.Ended {
+		if !found.OnlyMarker() {
 			ds.purges.suspect(l, time.Now().Add(afterExpiry))
 		}
 	}

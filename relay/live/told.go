@@ -100,7 +100,7 @@ func (f *follower) purgeDeleted(ctx context.Context, l life) error {
 	if errors.Is(err, history.ErrStreamMissing) {
 		return nil
 	}
-	if err != nil || found.Last == 0 || found.Ended {
+	if err != nil || found.Last == 0 || found.OnlyMarker() {
 		return err
 	}
 	return ds.lives.leaveMarker(ctx, l, found)

@@ -1,6 +1,7 @@
 package oplog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -13,7 +14,8 @@ type History interface {
 
 // Loaded is what a history holds.
 type Loaded struct {
-	Last uint64 // the last sequence read; 0: the history is empty
+	First uint64 // the first sequence read, by this reading or one that it goes on from; 0: the history is empty
+	Last  uint64 // the last one; 0: the history is empty
 	// Starts says where messages begin that lack parts and may still be completed.
 	// What is read is whole only before the first of them.
 	Starts         map[Key]uint64
@@ -39,6 +41,9 @@ type based struct {
 // sequences: an edit that waits for others changes neither what a state vector says nor
 // which deletions are known.
 func (l Loaded) Clean() bool { return l.Changed <= l.Stored }
+
+// OnlyMarker reports whether the history holds nothing but what an ended life leaves behind.
+func (l Loaded) OnlyMarker() bool { return l.Ended && l.First == l.Last }
 
 // Whole reports whether the history holds the whole document, so that the body of its
 // base is not needed.
@@ -144,6 +149,7 @@ func (l *loading) next(seq uint64, data []byte) error {
 		return nil
 	}
 	l.head = ""
+	l.loaded.First = cmp.Or(l.loaded.First, seq)
 	m, err := Read(data)
 	version, kind := (*VersionError)(nil), (*KindError)(nil)
 	if errors.As(err, &version) || errors.As(err, &kind) || err != nil && len(data) > 0 && data[0] == byte(Kept) {
