@@ -100,8 +100,10 @@ func (b *bucket) notice(c kv.Change) {
 
 // owes reports whether this node leaves pins behind for which others of the region are to
 // look: owed ones, which nobody may know of but this node; those of which it has not taken
-// itself out; and those for which it was about to look itself.
-func (b *bucket) owes() bool { return b.pins.debts.any() || b.docs.any() || b.sweeper.unfinished() }
+// itself out; those for which it was about to look itself; and what only its owner knows.
+func (b *bucket) owes() bool {
+	return b.pins.debts.any() || b.docs.any() || b.sweeper.unfinished() || b.cfg.Owes != nil && b.cfg.Owes(b.license)
+}
 
 // leaveInOrder works off what is owed as far as ctx allows and gives the lease back.
 func (b *bucket) leaveInOrder(ctx context.Context) error {

@@ -85,9 +85,14 @@ type Config struct {
 	// once the pin is gone. May be nil; must not block.
 	Unpinned func(docid.Document, Pin)
 	// Swept is told of a license region whose orphans this node has unpinned because another
-	// node of the region has died, or may have before this one was there to see it: what else
-	// that was to do no registry knows. May be nil; must not block.
+	// node of the region has died, or has ended and left something to be done, or may have before
+	// this one was there to see it: what else that was to do no registry knows. May be nil; must
+	// not block.
 	Swept func(docid.LicenseRegion)
+	// Owes reports whether this node, which leaves a license region in order, leaves something
+	// to be done of which no registry knows: the others then look as if it had died, and are
+	// told by Swept. May be nil; must not block.
+	Owes func(docid.LicenseRegion) bool
 	// Observe is told of every operation, how long it took and what came of it: the
 	// requests "read" and "write", and what they serve, "lookup", "hold", "release",
 	// "renew", "reconcile" (what is owed, a validation) and "sweep". May be nil; must not

@@ -244,6 +244,10 @@ func (l *links) registryConfig(o *Options) kvpin.Config {
 		Store:    o.Config.stores.named,
 		Unpinned: func(doc docid.Document, pin kvpin.Pin) { l.front.whenUp(func(n *Node) { n.unpinned(doc, pin) }) },
 		Swept:    func(license docid.LicenseRegion) { l.front.whenUp(func(n *Node) { n.docs.Swept(license) }) },
+		Owes: func(license docid.LicenseRegion) (owes bool) {
+			l.front.whenUp(func(n *Node) { owes = n.docs.Owes(license) })
+			return owes
+		},
 		Covered: func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (covered bool, err error) {
 			err = errStarting
 			l.front.whenUp(func(n *Node) { covered, err = n.docs.Covered(ctx, doc, epoch) })

@@ -200,9 +200,13 @@ func (ds *Documents) Unpinned(doc docid.Document, pin kvpin.Pin) {
 	ds.purges.owe(doc, string(pin.Epoch), time.Now().Add(ds.o.Grace))
 }
 
-// Swept is for kvpin.Config: a node of the region has died that may have been about to remove
-// histories of documents of a license region.
+// Swept is for kvpin.Config: a node of the region has died, or ended, that may have been about to
+// remove histories of documents of a license region.
 func (ds *Documents) Swept(license docid.LicenseRegion) { ds.sweep.soon(license) }
+
+// Owes is for kvpin.Config: whether this node is to remove histories of documents of a license
+// region, which nobody else knows.
+func (ds *Documents) Owes(license docid.LicenseRegion) bool { return ds.purges.any(license) }
 
 // Covered is for kvpin.Config: whether the store has everything of a life whose last
 // holder leaves.

@@ -161,6 +161,7 @@ func (p *purges) work(ctx context.Context, l life) {
 		next = cmp.Or(next, lookAgain)
 	}
 	if ctx.Err() != nil {
+		p.at(l, time.Now()) // it stays owed
 		return
 	}
 	p.docs.payments.looked(l, err, time.Now())
@@ -180,6 +181,21 @@ func (p *purges) at(l life, at time.Time) {
 	p.owed[l] = at
 	p.mu.Unlock()
 	p.signal()
+}
+
+// any reports whether anything is owed to lives of a license region.
+func (p *purges) any(license docid.LicenseRegion) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if of := p.lanes[license]; of != nil && len(of.due) > 0 {
+		return true
+	}
+	for l := range p.owed {
+		if l.doc.License == license {
+			return true
+		}
+	}
+	return false
 }
 
 // remove removes the history of an epoch that has ended. What is removed is

@@ -54,6 +54,7 @@ func (r region) pinned(n *node, c *kvpin.Config) {
 				n.Swept(license)
 			}
 		}
+		c.Owes = func(license docid.LicenseRegion) bool { return n.started.Load() && n.Owes(license) }
 		c.Alive = func(ctx context.Context, doc docid.Document, epoch kvpin.Epoch) (bool, error) {
 			return n.Alive(ctx, doc, epoch)
 		}

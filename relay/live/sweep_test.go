@@ -5,12 +5,14 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/wsnode/wsnode/docid"
+	"github.com/wsnode/wsnode/kvpin"
 	"github.com/wsnode/wsnode/relay/bus"
 	"github.com/wsnode/wsnode/relay/history"
 )
@@ -98,25 +100,41 @@ func TestANodeWithoutTheStoreLeavesTheSweepToOthers(t *testing.T) {
 	})
 }
 
-// The node that the last user left dies before the pin has expired: that the history is to go
-// then, nobody else knows, and the next routine look is far.
-func TestWhatADeadNodeWasToRemoveIsLookedForSoon(t *testing.T) {
-	t.Parallel()
-	r, _ := storing(t)
-	r.brief()
-	r.options = func(o *Options) { o.SweepEvery = time.Minute }
-	a, b := r.node("a"), r.node("b")
-	v := a.visit(t)
-	v.types("one")
-	l := life{todo, v.d.Room().Epoch()}
-	if err := a.bus.Publish(sweptSubject, nil); err != nil { // the routine look is a minute off
-		t.Fatal(err)
+// The node that the last user left dies, or ends, before the pin has expired: that the history is
+// to go then, nobody else knows, and the next routine look is far.
+func TestWhatANodeWasToRemoveThatIsGoneIsLookedForSoon(t *testing.T) {
+	for name, goes := range map[string]func(*node){"dies": (*node).kill, "ends in order": func(n *node) { n.end() }} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _ := storing(t)
+			var swept sync.Map // by nodes that have looked for what was there before them
+			r.pins = func(c *kvpin.Config) {
+				c.SweepAfter, c.SweepEvery = 3*time.Second, time.Hour
+				c.Observe = func(op string, _ time.Duration, err error) {
+					if op == "sweep" && err == nil {
+						swept.Store(c.Node, true)
+					}
+				}
+			}
+			r.brief()
+			r.options = func(o *Options) { o.SweepEvery = time.Minute }
+			a, b := r.node("a"), r.node("b")
+			for _, n := range []*node{a, b} {
+				eventually(t, "it has looked", func() bool { _, has := swept.Load(n.o.Node); return has })
+			}
+			v := a.visit(t)
+			v.types("one")
+			l := life{todo, v.d.Room().Epoch()}
+			if err := a.bus.Publish(sweptSubject, nil); err != nil { // the routine look is a minute off
+				t.Fatal(err)
+			}
+			v.leave()
+			a.settle(t)
+			goes(a)
+			if b.holds(t, l).Messages == 0 {
+				t.Fatal("the history has gone before the node has")
+			}
+			b.free(t)
+		})
 	}
-	v.leave()
-	a.settle(t)
-	a.kill()
-	if b.holds(t, l).Messages == 0 {
-		t.Fatal("the history has gone before the node has")
-	}
-	b.free(t)
 }
