@@ -220,6 +220,14 @@ func (p *payments) notStored(l life, since time.Time) {
 	}
 }
 
+// owes reports whether a life is among those that are not stored.
+func (p *payments) owes(l life) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, owed := p.since[l]
+	return owed
+}
+
 // takenUp returns since when a life has not been stored that users have taken up again; zero if
 // nothing is known of that. From then on it is its keeper who knows, and who says it when they
 // have left: whoever comes and goes while the store is away makes what it lacks no younger.

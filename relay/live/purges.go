@@ -170,7 +170,12 @@ func (p *purges) work(ctx context.Context, l life) {
 		return
 	}
 	if here || p.docs.has(l) {
-		return // its keeper may have yet to take from the payments what they know: takenUp
+		// Its keeper has yet to take from the payments what they know, by takenUp; one that does
+		// not open never will.
+		if p.docs.payments.owes(l) {
+			p.at(l, time.Now().Add(lookAgain))
+		}
+		return
 	}
 	p.docs.payments.forget(l)
 }
