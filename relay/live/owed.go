@@ -36,14 +36,17 @@ const (
 type payments struct {
 	docs *Documents
 
-	mu        sync.Mutex
-	stores    map[docid.LicenseRegion]*backoff
-	renewed   map[life]time.Time               // pins that are owed: when their expiry was
-	since     map[life]time.Time               // lives that are not stored: since when that is known
-	refused   map[life]refused                 // of these, those that the store did not take last time
-	stuck     map[life]struct{}                // of these, those of which an operator was told
-	failing   map[life]failing                 // lives whose end has failed since
-	storeless map[docid.LicenseRegion]struct{} // license regions of which an operator was told that they have no store here
+	mu      sync.Mutex
+	stores  map[docid.LicenseRegion]*backoff
+	renewed map[life]time.Time // pins that are owed: when their expiry was
+	since   map[life]time.Time // lives that are not stored: since when that is known
+	refused map[life]refused   // of these, those that the store did not take last time
+	stuck   map[life]struct{}  // of these, those of which an operator was told
+	failing map[life]failing   // lives whose end has failed since
+	// Messages of their histories that lack parts, since when they are known: a room that pays
+	// is open for moments.
+	unfinished map[life]map[oplog.Key]time.Time
+	storeless  map[docid.LicenseRegion]struct{} // license regions of which an operator was told that they have no store here
 }
 
 func (p *payments) init(ds *Documents) {
@@ -52,6 +55,7 @@ func (p *payments) init(ds *Documents) {
 	p.renewed, p.since = map[life]time.Time{}, map[life]time.Time{}
 	p.refused, p.stuck = map[life]refused{}, map[life]struct{}{}
 	p.failing = map[life]failing{}
+	p.unfinished = map[life]map[oplog.Key]time.Time{}
 }
 
 // backoff keeps a node that owes thousands of documents from asking a store that is away
@@ -250,6 +254,21 @@ func (p *payments) forgetLocked(l life) {
 	delete(p.since, l)
 	delete(p.stuck, l)
 	delete(p.refused, l)
+	delete(p.unfinished, l)
+}
+
+func (p *payments) knownUnfinished(l life) map[oplog.Key]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unfinished[l]
+}
+
+func (p *payments) noteUnfinished(l life, known map[oplog.Key]time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unfinished[l] = known; len(known) == 0 {
+		delete(p.unfinished, l)
+	}
 }
 
 // hasRenewed notes when the expiry of a life's pin was.

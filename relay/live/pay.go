@@ -204,13 +204,16 @@ func (p *payments) once(ctx context.Context, l life, found oplog.Loaded) error {
 		return err
 	}
 	k.paying = true
-	r, err := ds.o.Rooms.Open(ctx, l.doc, l.epoch, false, k.kept())
+	kept := k.kept()
+	kept.Unfinished = p.knownUnfinished(l)
+	r, err := ds.o.Rooms.Open(ctx, l.doc, l.epoch, false, kept)
 	k.opened(r)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	defer ds.saves.end(ctx, k)
+	defer func() { p.noteUnfinished(l, r.Unfinished()) }()
 	for range payTries {
 		if err := k.save(ctx); err != nil {
 			return err

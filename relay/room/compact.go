@@ -23,7 +23,7 @@ type backlog struct {
 	snapshotSize   int
 	snapshotAt     time.Time
 	compacting     bool
-	unfinished     map[oplog.Key]time.Time // messages that lack parts, since when they are known
+	unfinished     map[oplog.Key]time.Time // messages that lack parts, since when they are known; replaced, not changed
 	contained      contained
 }
 
@@ -242,6 +242,15 @@ func (b *backlog) read(ctx context.Context, subject string) (found oplog.Loaded,
 // unfinishedFor is how long the parts of a message may take to be appended: much longer than
 // a room waits for acknowledgements. After that the room which wrote it is taken for dead.
 const unfinishedFor = 2 * time.Minute
+
+// Unfinished returns since when messages of the history are known that lack parts, for a room
+// that takes the place of this one: one that is open for less than their time could never tell
+// that they will not be completed. It must not be changed.
+func (r *Room) Unfinished() map[oplog.Key]time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.backlog.unfinished
+}
 
 // beforeUnfinished returns the sequence before the first message that may still be completed.
 // starts are the messages of which the history holds only the first parts, and where each

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/wsnode/wsnode/relay/history"
 	"github.com/wsnode/wsnode/relay/oplog"
@@ -34,6 +35,9 @@ type Kept struct {
 	// has said that it stored. Nil disables it.
 	Awaited func(bool)
 	Marked  func()
+	// Unfinished is since when messages of the history are known that lack parts, by a former
+	// room: see Room.Unfinished. Nil: of none.
+	Unfinished map[oplog.Key]time.Time
 }
 
 // Brought is what a store held: the update is nil for nothing, or if the history holds

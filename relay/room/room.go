@@ -60,6 +60,9 @@ func newRoom(rs *Rooms, doc docid.Document, kept *Kept) *Room {
 	r.at.room, r.out.room, r.log.room, r.backlog.room, r.storing.room, r.exchange.room = r, r, r, r, r, r
 	r.log.water.init()
 	r.backlog.snapshotAt = time.Now()
+	if kept != nil {
+		r.backlog.unfinished = kept.Unfinished
+	}
 	return r
 }
 
