@@ -28,6 +28,9 @@ type sweep struct {
 	swept chan struct{}            // another node has
 	died  chan docid.LicenseRegion // whose registry has missed a node
 	left  bool                     // to nodes that have the store, by the last look; owned by run
+	// again is how long looks wait that are repeated, since a node died and the last one failed;
+	// owned by run.
+	again map[docid.LicenseRegion]time.Duration
 }
 
 const (
@@ -42,6 +45,7 @@ const (
 func (s *sweep) init(ds *Documents) {
 	s.docs, s.every = ds, ds.o.SweepEvery
 	s.swept, s.died = make(chan struct{}, 1), make(chan docid.LicenseRegion, maxDied)
+	s.again = map[docid.LicenseRegion]time.Duration{}
 }
 
 // soon has the histories of a license region looked at.
@@ -72,7 +76,7 @@ func (s *sweep) run(ctx context.Context) {
 		case <-s.swept:
 			timer.Reset(s.every + jitter(s.every))
 		case license := <-s.died:
-			_ = s.look(ctx, license) // what it did not get to, the next does
+			s.lookForDead(ctx, license)
 		case <-timer.C:
 			if err := s.look(ctx, ""); err != nil {
 				timer.Reset(s.every + jitter(s.every)) // another node may be able to
@@ -84,6 +88,17 @@ func (s *sweep) run(ctx context.Context) {
 			timer.Reset(s.every + jitter(s.every/10))
 		}
 	}
+}
+
+// lookForDead looks at the histories of a license region because a node has died, and has that
+// repeated if it fails: no other node looks.
+func (s *sweep) lookForDead(ctx context.Context, license docid.LicenseRegion) {
+	if s.look(ctx, license) == nil {
+		delete(s.again, license)
+		return
+	}
+	s.again[license] = min(max(2*s.again[license], s.confirmAfter()), s.every)
+	time.AfterFunc(s.again[license], func() { s.soon(license) })
 }
 
 func jitter(most time.Duration) time.Duration { return rand.N(max(most, 1)) }
@@ -171,7 +186,7 @@ func (s *sweep) lookAtStored(ctx context.Context, license docid.LicenseRegion) e
 			return true, nil
 		}
 		left, err := ds.lives.found(ctx, l)
-		return err == nil && !left.Ended, nil
+		return err != nil || !left.Ended, nil // what cannot be read is read again by then
 	})
 	return err
 }

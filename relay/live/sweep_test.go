@@ -20,14 +20,17 @@ import (
 // unlisted is a history that cannot be listed while it fails, and holds nothing.
 type unlisted struct {
 	History
-	fails atomic.Bool
+	fails  atomic.Bool
+	listed atomic.Int64 // times that it was listed
 }
 
 func (u *unlisted) Subjects(context.Context, string) iter.Seq2[history.Subject, error] {
 	return func(yield func(history.Subject, error) bool) {
 		if u.fails.Load() {
 			yield(history.Subject{}, history.ErrUnavailable)
+			return
 		}
+		u.listed.Add(1)
 	}
 }
 
@@ -69,6 +72,63 @@ func TestASweepThatFailsLeavesTheNextToOthers(t *testing.T) {
 			t.Error("a node that sweeps does not say so")
 		}
 	})
+}
+
+// Nobody else looks for what a dead node was to remove: a look that fails is repeated before the
+// next routine one.
+func TestALookForWhatADeadNodeLeftIsRepeatedIfItFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := new(unlisted)
+		ds := &Documents{o: Options{History: h, Bus: new(alone), Log: slog.New(slog.DiscardHandler), SweepEvery: time.Hour}}
+		s := &ds.sweep
+		s.init(ds)
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		go s.run(ctx)
+		s.Receive("", "", nil) // the routine look is an hour off
+		synctest.Wait()
+		h.fails.Store(true)
+		s.soon(license)
+		time.Sleep(s.confirmAfter() + time.Minute) // it fails twice
+		h.fails.Store(false)
+		time.Sleep(2 * s.confirmAfter())
+		synctest.Wait()
+		if h.listed.Load() == 0 {
+			t.Error("what the dead node left is not looked for again")
+		}
+		if len(s.again) > 0 {
+			t.Error("it is remembered that it failed")
+		}
+	})
+}
+
+// unread is a history with a life of one message that cannot be read.
+type unread struct{ *unlisted }
+
+func (unread) StoredSubjects(context.Context, string) iter.Seq2[history.Subject, error] {
+	return func(yield func(history.Subject, error) bool) {
+		yield(history.Subject{Name: todo.UpdatesSubject(0, docid.NewStoredEpoch("left")), Messages: 1}, nil)
+	}
+}
+
+func (unread) Shard(string) int { return 0 }
+
+func (unread) LoadFrom(context.Context, string, uint64, func(uint64, []byte) error) (uint64, error) {
+	return 0, history.ErrUnavailable
+}
+
+// A history that cannot be read may be one that was left: whoever looks again finds out.
+func TestASweepPassesNoHistoryOverThatCannotBeRead(t *testing.T) {
+	r, _ := storing(t)
+	o := Options{Registry: serving{}, History: unread{new(unlisted)}, Bus: new(alone), Log: slog.New(slog.DiscardHandler), SweepEvery: time.Hour}
+	r.stores(&o)
+	ds := New(t.Context(), t.Context(), o)
+	if err := ds.sweep.look(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if len(ds.purges.owed) != 1 {
+		t.Errorf("%d lives are looked at again, expected 1", len(ds.purges.owed))
+	}
 }
 
 // leftLife is a history in which a stored life was left.
