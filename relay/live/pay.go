@@ -57,7 +57,8 @@ func (p *payments) endLife(ctx context.Context, l life) (next time.Duration, err
 		if at.pin.Owed {
 			err = ds.o.Registry.Paid(ctx, l.doc, kvpin.Epoch(l.epoch))
 		}
-		return max(ds.o.Grace-time.Since(at.pin.Left), time.Second) + afterExpiry, err
+		// Never more than the whole: the clock of the node that left may be ahead.
+		return max(min(ds.o.Grace-time.Since(at.pin.Left), ds.o.Grace), time.Second) + afterExpiry, err
 	}
 	if found.Last == 0 || found.OnlyMarker() {
 		return 0, nil

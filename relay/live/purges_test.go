@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -59,6 +60,26 @@ type inGrace struct {
 
 func (g inGrace) Lookup(context.Context, docid.Document) (kvpin.Pin, kvpin.State, error) {
 	return kvpin.Pin{Epoch: kvpin.Epoch(g.l.epoch)}, kvpin.Grace, nil
+}
+
+// The clock of the node that left last may be ahead of that of the node which ends the life.
+func TestALifeWaitsForItsPinNoLongerThanAGracePeriod(t *testing.T) {
+	r, _ := storing(t)
+	l := life{todo, docid.NewStoredEpoch("left")}
+	r.options = func(o *Options) { o.Registry = leftLater{inGrace{o.Registry, l}} }
+	n := r.node("a")
+	if next := n.ends(t, l); next <= 0 || next > n.o.Grace+afterExpiry {
+		t.Errorf("it is looked at in %v, and its grace period is %v", next, n.o.Grace)
+	}
+}
+
+// leftLater is a registry whose pins were left in an hour.
+type leftLater struct{ inGrace }
+
+func (r leftLater) Lookup(ctx context.Context, d docid.Document) (kvpin.Pin, kvpin.State, error) {
+	p, s, err := r.inGrace.Lookup(ctx, d)
+	p.Left = time.Now().Add(time.Hour)
+	return p, s, err
 }
 
 // deserted is a region in which nobody answers.
