@@ -232,3 +232,36 @@ func TestASweepThatFailsIsTriedAgainSoon(t *testing.T) {
 		})
 	})
 }
+
+// What a node was to do of which no registry knows, its region looks for when it has died, or
+// has left and says that there is something.
+func TestTheRegionIsToldOfWhoLeftSomethingToBeDone(t *testing.T) {
+	for name, c := range map[string]struct {
+		owes bool
+		goes func(*testNode)
+		told int
+	}{
+		"it dies":                      {false, (*testNode).kill, 1},
+		"it leaves with nothing to do": {false, (*testNode).leave, 0},
+		"it leaves before it is done":  {true, (*testNode).leave, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, func(w *world) {
+				a := w.node("eu-central-1", "a", func(cfg *Config) { cfg.Owes = func(docid.LicenseRegion) bool { return c.owes } })
+				b := w.node("eu-central-1", "b")
+				told := func() int {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					return b.swept
+				}
+				time.Sleep(time.Minute) // both have looked for what was there before them
+				before := told()
+				c.goes(a)
+				time.Sleep(time.Minute)
+				if n := told() - before; n != c.told {
+					w.t.Errorf("the region is told %d times, expected %d", n, c.told)
+				}
+			})
+		})
+	}
+}

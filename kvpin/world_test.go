@@ -50,6 +50,7 @@ type testNode struct {
 	rebased  map[docid.Document]Pin
 	ended    map[docid.Document]Pin
 	unpinned []docid.Document
+	swept    int
 	renewed  []docid.Document
 	told     []docid.Document
 	stopped  []docid.Document
@@ -117,6 +118,11 @@ func (w *world) node(region docid.Region, id docid.NodeID, change ...func(*Confi
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.unpinned = append(n.unpinned, doc)
+		},
+		Swept: func(docid.LicenseRegion) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.swept++
 		},
 	}
 	for _, c := range append(slices.Clone(w.change), change...) {
