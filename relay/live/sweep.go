@@ -20,8 +20,8 @@ import (
 // The nodes of a region take turns: who has swept says so, and the others put
 // their own sweeps off. Nothing depends on it, since a sweep may be repeated. Who
 // could not sweep to the end, or left lives to nodes that have their store, says nothing,
-// so that another node tries. When a node has died, or ended before it was done, the one that unpins its orphans looks at
-// once: what the former was about to remove is known to nobody.
+// so that another node tries. When a node has died, or ended before it was done, the one that
+// unpins its orphans looks at once: what the former was about to remove is known to nobody.
 type sweep struct {
 	docs  *Documents
 	every time.Duration
