@@ -38,7 +38,7 @@ const (
 	sweptSubject = "wsn.swept"
 	// maxFound bounds what one sweep finds; the next finds the rest.
 	maxFound = 10_000
-	// maxDied is how many looks may wait because a node died; what else dies is swept in turn.
+	// maxDied is how many looks may wait because a node died; the routine one finds the rest.
 	maxDied = 64
 )
 
